@@ -1,0 +1,92 @@
+"""Settings: validated in one place, in and out of TOML, errors that help."""
+
+import pytest
+
+from tsnn.config import PRESETS, Config, describe, setting_names
+from tsnn.errors import ConfigError
+
+
+def test_toml_round_trip(tmp_path):
+    config = Config.preset("madelon").replace({"training.zeta": 0.1, "data.target": "label", "run.seed": 5})
+    path = tmp_path / "experiment.toml"
+    path.write_text(config.to_toml())
+    assert Config.from_toml(path) == config
+
+
+def test_a_file_may_leave_out_what_the_preset_knows(tmp_path):
+    path = tmp_path / "experiment.toml"
+    path.write_text('[data]\nname = "madelon"\n[training]\nepochs = 3\n')
+    config = Config.from_toml(path)
+    assert config.network.hidden == (400, 100, 400)
+    assert config.training.epochs == 3
+    assert config == Config.preset("madelon").replace({"training.epochs": 3})
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid(name):
+    assert Config.preset(name).data.name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1000-500", (1000, 500)), ("[10, 20]", (10, 20)), ("30, 40", (30, 40)), ("7", (7,)), ("[]", ())],
+)
+def test_hidden_layers_are_read_in_every_usual_notation(text, value):
+    assert Config().replace({"network.hidden": text}).network.hidden == value
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"network.epsilon": 0}, "network.epsilon must be greater than 0; got 0"),
+        ({"network.epsilon": -3}, "greater than 0"),
+        ({"network.epsilon": float("nan")}, "got nan"),
+        ({"network.epsilon": float("inf")}, "got inf"),
+        ({"training.zeta": 1}, "training.zeta must be at least 0 and less than 1; got 1"),
+        ({"training.zeta": -0.1}, "at least 0"),
+        ({"network.hidden": [10, 0]}, "network.hidden must be at least 1; got 0"),
+        ({"network.hidden": [-5]}, "at least 1"),
+        ({"network.hidden": "many"}, "whole numbers such as"),
+        ({"network.dropout": 1}, "less than 1"),
+        ({"training.learning_rate": 0}, "greater than 0"),
+        ({"training.epochs": 0}, "at least 1"),
+        ({"training.epochs": "1.5"}, "a whole number, got '1.5'"),
+        ({"training.epochs": True}, "a whole number, got True"),
+        ({"training.momentum": "high"}, "a number, got 'high'"),
+        ({"network.activation": "tanh"}, "one of 'all_relu', 'relu', 'leaky_relu'; got 'tanh'"),
+        ({"training.zetta": 0.3}, "Unknown setting 'training.zetta'. Did you mean 'training.zeta'?"),
+        ({"zeta": 0.3}, "Did you mean 'training.zeta'?"),
+        ({"qqq": 0.3}, "known are: data.name"),
+    ],
+)
+def test_bad_settings_are_named(settings, words):
+    with pytest.raises(ConfigError, match=None) as error:
+        Config().replace(settings)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[trainin]\nzeta = 0.3", "Unknown section [trainin]. Did you mean 'training'?"),
+        ("[training]\nzetta = 0.3", "Did you mean 'training.zeta'?"),
+        ("training = 3", "[training] must hold settings, got 3"),
+        ("[training\n", "not valid TOML"),
+    ],
+)
+def test_bad_files_are_explained(tmp_path, text, words):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        Config.from_toml(path)
+    assert words in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.toml"):
+        Config.from_toml(tmp_path / "none.toml")
+
+
+def test_every_setting_is_explained():
+    for name in setting_names():
+        assert describe(name)["help"].endswith("."), name

@@ -1,0 +1,30 @@
+"""Everything tsnn raises on purpose.
+
+Each error is also the builtin that a caller would expect, so ``except ValueError`` works, and
+``except TsnnError`` catches all of them. A message says what was given, what was expected and
+what to try.
+"""
+
+
+class TsnnError(Exception):
+    """Base class of every error raised by tsnn."""
+
+
+class ConfigError(TsnnError, ValueError):
+    """A setting is unknown, has the wrong type, or lies outside its range."""
+
+
+class DataError(TsnnError, ValueError):
+    """A data set is unknown, cannot be had, or cannot be trained on."""
+
+
+class TopologyError(TsnnError, ValueError):
+    """A connectivity pattern is impossible or damaged."""
+
+
+class DivergenceError(TsnnError, ArithmeticError):
+    """The training loss is no longer finite."""
+
+
+class RunError(TsnnError, RuntimeError):
+    """A run directory is missing, unreadable, or held by another process."""

@@ -1,0 +1,141 @@
+"""What happened: plain, immutable values that training yields and run directories store."""
+
+from __future__ import annotations
+
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """One layer of connections at the end of an epoch.
+
+    Attributes
+    ----------
+    n_in, n_out : int
+        Neurons that the layer's connections start from and end at.
+    connections : int
+        Stored weights, after this epoch's evolution.
+    density : float
+        ``connections / (n_in * n_out)``.
+    pruned, grown : int
+        Connections removed and added by this epoch's evolution and importance pruning.
+    living : int
+        Neurons at the layer's end that importance pruning has left.
+    importance : tuple of float
+        Minimum, quartiles and maximum of the living neurons' importance (section 3.3:
+        sum of ``|weight|`` over a neuron's incoming connections).
+    in_degree, out_degree : tuple of int
+        Minimum, median and maximum number of incoming connections per living neuron at the layer's
+        end, and of outgoing connections per neuron at its start.
+    """
+
+    n_in: int
+    n_out: int
+    connections: int
+    density: float
+    pruned: int
+    grown: int
+    living: int
+    importance: tuple[float, ...]
+    in_degree: tuple[int, ...]
+    out_degree: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a reader of the curves should know, tied to an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Last finished epoch when it happened.
+    kind : str
+        ``"setting"``, ``"neurons_pruned"``, ``"dense_layer"``, ``"data"``.
+    message : str
+        One sentence.
+    """
+
+    epoch: int
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch. Losses and accuracies are means over samples.
+
+    The training figures are gathered while the weights still change and dropout is on; the test
+    figures are taken once at the end of the epoch, before evolution.
+    Accuracies are None where nothing is classified.
+    """
+
+    epoch: int
+    samples: int
+    train_loss: float
+    test_loss: float
+    train_accuracy: float | None
+    test_accuracy: float | None
+    seconds_train: float
+    seconds_evolve: float
+    seconds_evaluate: float
+    learning_rate: float
+    zeta: float
+    epsilon: float
+    dropout: float
+    connections: int
+    memory_bytes: int
+    layers: tuple[LayerRecord, ...]
+    events: tuple[Event, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dictionaries and lists that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EpochRecord:
+        """Rebuild a record from :meth:`to_dict`; keys that this version does not know are ignored."""
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        known["layers"] = tuple(LayerRecord(**_tuples(layer, LayerRecord)) for layer in values["layers"])
+        known["events"] = tuple(Event(**event) for event in values.get("events", ()))
+        return cls(**known)
+
+
+class Progress(NamedTuple):
+    """Where training stands within an epoch: yielded after every batch.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch under way, counted from 1.
+    samples : int
+        Training samples of this epoch that are done.
+    samples_total : int
+        Training samples in an epoch.
+    loss : float
+        Mean training loss of this epoch so far.
+    """
+
+    epoch: int
+    samples: int
+    samples_total: int
+    loss: float
+
+
+def _tuples(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    names = typing.get_type_hints(cls)
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in names}
+
+
+def json_safe(value: Any) -> Any:
+    """Return ``value`` with every float that JSON cannot hold (NaN, infinity) replaced by None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: json_safe(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(v) for v in value]
+    return value
