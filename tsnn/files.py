@@ -1,0 +1,108 @@
+"""Files that survive crashes: replaced atomically, or extended line by line. JSON and .npz, nothing pickled."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tsnn.records import json_safe
+
+
+def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace a file so that a reader sees the old or the new content, never a part.
+
+    Parameters
+    ----------
+    path : Path
+        File to replace.
+    content : bytes
+        Its new content.
+    durable : bool
+        Also force it to the disk, so that it survives a power cut.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable and hasattr(os, "O_DIRECTORY"):
+        directory = os.open(path.parent, os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def npz_bytes(arrays: Mapping[str, Any]) -> bytes:
+    """Return arrays as the content of a compressed .npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def append_line(path: Path, values: Mapping[str, Any]) -> None:
+    """Append one JSON object as a line, with a single write."""
+    line = (json.dumps(json_safe(values), allow_nan=False) + "\n").encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        if os.write(descriptor, line) != len(line):
+            raise OSError(f"The disk is full: {path} could not be extended.")
+    finally:
+        os.close(descriptor)
+
+
+def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """Read the complete JSON lines of a file from a byte offset on.
+
+    Returns
+    -------
+    lines : list of dict
+        Objects in order; lines that are damaged are passed over.
+    offset : int
+        Where to go on reading: behind the last newline seen.
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            content = file.read()
+    except FileNotFoundError:
+        return [], offset
+    content = content[: content.rfind(b"\n") + 1]
+    lines = []
+    for raw in content.splitlines():
+        try:
+            line = json.loads(raw)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines, offset + len(content)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; empty if there is none or it is damaged."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def cut_torn_line(path: Path) -> None:
+    """Drop what a killed writer left behind the last newline."""
+    with contextlib.suppress(FileNotFoundError), open(path, "r+b") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
