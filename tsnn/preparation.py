@@ -1,0 +1,345 @@
+"""From arrays to what training wants: checks, targets, split, scaling. Pure functions on NumPy arrays.
+
+:func:`tsnn.datasets.make_dataset` calls them, in this order. Features are handled in blocks of rows, so that
+there is never a whole copy of them in float64.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from math import prod
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from tsnn.errors import DataError
+
+log = logging.getLogger(__name__)
+
+Task = Literal["classification", "regression", "multilabel"]
+Array = npt.NDArray[Any]
+Rows = npt.NDArray[np.intp]
+
+_BLOCK = 1 << 17  # elements handled at a time: about 1 MB of float64, which stays in cache
+_FEW_CLASSES = 100  # integral float labels with more different values are taken as numbers
+_MISSING = ("NoneType", "NAType", "NaTType")
+_WIDE_RANGE = 50.0  # unscaled features beyond this train badly
+
+
+# --- checks ------------------------------------------------------------------------------------------
+
+
+def check_part(x: Any, y: Any, suffix: str = "") -> tuple[Array, Array, tuple[int, ...] | None]:
+    """Check shapes and dtypes of the training or test part, and that no target is missing.
+
+    Parameters
+    ----------
+    x, y : array-like
+        As given to :func:`tsnn.datasets.make_dataset`.
+    suffix : str
+        Added to "x" and "y" in messages: "" or "_test".
+
+    Returns
+    -------
+    x, y, image_shape
+        [n, n_features], a view where possible; [n] or [n, outputs], text as dtype str; the shape of one image
+        if x holds images, else None.
+    """
+    features, image_shape = _check_features(x, f"x{suffix}")
+    return features, _check_targets(y, len(features), f"y{suffix}"), image_shape
+
+
+def check_finite(x: Array, what: str, feature_names: tuple[str, ...] = ()) -> None:
+    """Raise a DataError where x [n, width], called ``what`` in the message, has values that float32 cannot hold."""
+    if x.dtype.kind != "f":
+        return
+    count, first, width = 0, 0, x.shape[1]
+    for part in _blocks(len(x), width):
+        with np.errstate(over="ignore"):
+            bad = ~np.isfinite(x[part].astype(np.float32, copy=False))
+        if count == 0:
+            first = part.start * width + int(bad.argmax())
+        count += int(np.count_nonzero(bad))
+    if count:
+        row, column = divmod(first, width)
+        label = f" ({feature_names[column]!r})" if feature_names else ""
+        raise DataError(
+            f"{what}: {count:,} of {x.size:,} values are NaN, infinite or beyond float32, the first at row "
+            f"{row}, column {column}{label} (counted from 0). Fill them, or leave these rows out."
+        )
+
+
+def _as_array(values: Any, what: str) -> Array:
+    """Return an array without copying one."""
+    try:
+        return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+    except ValueError as error:
+        raise DataError(f"{what} is no rectangular array ({error}). Give every sample the same length.") from error
+
+
+def _check_features(values: Any, what: str) -> tuple[Array, tuple[int, ...] | None]:
+    """Return [n, n_features] as a view where possible, and the shape of one image if there is one."""
+    array = _as_array(values, what)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{what} has dtype {array.dtype}; expected numbers. Turn text into numbers first.")
+    if array.ndim not in (2, 3, 4):
+        raise DataError(
+            f"{what} has shape {array.shape}; expected (samples, features), or images (samples, height, "
+            "width) or (samples, planes, height, width). A single feature is x.reshape(-1, 1)."
+        )
+    n, shape = len(array), array.shape[1:]
+    if n == 0 or prod(shape) == 0:
+        raise DataError(f"{what} has shape {array.shape}: no {'samples' if n == 0 else 'features'}. Give at least one.")
+    if array.ndim == 4 and shape[0] not in (1, 3):
+        raise DataError(
+            f"{what} has shape {array.shape}; expected 1 or 3 planes first: (samples, planes, height, "
+            "width). Try numpy.moveaxis(x, -1, 1)."
+        )
+    image = None if array.ndim == 2 else shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
+    return array.reshape(n, -1), image
+
+
+def _check_targets(values: Any, n: int, what: str) -> Array:
+    """Return [n] or [n, outputs] (one column is taken as [n]); text as dtype str."""
+    array = _as_array(values, what)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise DataError(f"{what} has shape {array.shape}; expected (samples,) or (samples, outputs), not empty.")
+    if len(array) != n:
+        raise DataError(f"{what} has {len(array)} entries for {n} samples; expected one for each sample.")
+    if array.dtype.kind == "O":
+        items = array.ravel().tolist()
+        missing = [i for i, item in enumerate(items) if type(item).__name__ in _MISSING or item != item]
+        if missing:
+            raise DataError(
+                f"{what}: {len(missing)} entries are missing, the first at row {missing[0]}. Leave them out."
+            )
+        array = np.array(items).reshape(array.shape)
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8")
+    if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+        row = int(np.argwhere(~finite)[0, 0])
+        raise DataError(
+            f"{what}: {(~finite).sum():,} values are NaN or infinite, the first at row {row}. Leave them out."
+        )
+    if array.dtype.kind not in "biufUT" or (array.ndim == 2 and array.dtype.kind in "UT"):
+        raise DataError(f"{what} has dtype {array.dtype} and shape {array.shape}; expected labels or numbers.")
+    return np.array(array.tolist(), dtype=str) if array.dtype.kind == "T" else array
+
+
+# --- targets -----------------------------------------------------------------------------------------
+
+
+def encode_targets(
+    task: str, y: Array, y_test: Array | None, class_names: tuple[str, ...]
+) -> tuple[Task, tuple[str, ...], Array, Array | None]:
+    """Decide on the task and bring the targets into its form.
+
+    Parameters
+    ----------
+    task : str
+        A :data:`Task`, or "auto".
+    y, y_test : [n] or [n, outputs]
+        As returned by :func:`check_part`; ``y_test`` may be None.
+    class_names : tuple of str
+        Names of the integer labels 0, 1, 2, ..., or empty.
+
+    Returns
+    -------
+    task, class_names, y, y_test
+        The task decided on; the name of each class, or nothing; class indices int64[n], or outputs
+        float32[n, outputs]. ``y_test`` stays None.
+    """
+    kind = _decide_task(task, y)
+    if kind != "classification":
+        return kind, (), _as_outputs(y, kind), None if y_test is None else _as_outputs(y_test, kind)
+    classes = _sorted_distinct(y)
+    names = _name_classes(classes, class_names)
+    return kind, names, _encode(y, classes), None if y_test is None else _encode(y_test, classes)
+
+
+def _decide_task(task: str, y: Array) -> Task:
+    """Resolve "auto" and check that the targets suit the task."""
+    numeric = y.dtype.kind in "biuf"
+    integral = y.dtype.kind != "f" or bool((y == np.rint(y)).all())
+    binary = y.ndim == 2 and numeric and bool(((y == 0) | (y == 1)).all())
+    if task == "auto":
+        if y.ndim == 2:
+            task = "multilabel" if binary else "regression"
+        elif y.dtype.kind == "f":
+            few = integral and len(_sorted_distinct(y)) <= _FEW_CLASSES
+            task = "classification" if few else "regression"
+        else:
+            task = "classification"
+    if task == "classification" and (y.ndim == 2 or not integral):
+        given = f"shape {y.shape}" if y.ndim == 2 else f"values such as {y[y != np.rint(y)][0]}"
+        other = "task='multilabel' or 'regression'" if y.ndim == 2 else "task='regression'"
+        raise DataError(f"Classification needs one class label per sample, but y has {given}. Try {other}.")
+    if task == "multilabel" and not binary:
+        raise DataError(
+            f"Multilabel needs y of shape (samples, labels) with 0 and 1 only, but y has shape {y.shape}, "
+            f"dtype {y.dtype}{'' if y.ndim == 1 else ' and other values'}. Try task='classification' or "
+            "'regression'."
+        )
+    if task == "regression" and not numeric:
+        raise DataError(f"Regression needs numbers, but y has dtype {y.dtype}. Try task='classification'.")
+    return cast(Task, task)
+
+
+def _sorted_distinct(values: Array) -> Array:
+    """Return the different values, sorted."""
+    ordered: Array = np.sort(values)
+    first = np.append(True, ordered[1:] != ordered[:-1])
+    return cast(Array, ordered[first])
+
+
+def _name_classes(classes: Array, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the name of every class; a single class is an error."""
+    if len(classes) < 2:
+        raise DataError(f"All training labels are {classes[0]}; classification needs at least two classes.")
+    if len(classes) > _FEW_CLASSES and classes.dtype.kind in "iu":
+        log.warning("%d different integer labels are taken as classes; task='regression' takes numbers", len(classes))
+    if not given:
+        return tuple(str(int(c)) if classes.dtype.kind == "f" else str(c) for c in classes)
+    if classes.dtype.kind not in "iu" or classes[0] < 0 or classes[-1] >= len(given):
+        raise DataError(
+            f"{len(given)} class_names were given, for labels 0 to {len(given) - 1}, but the labels go from "
+            f"{classes[0]!s} to {classes[-1]!s}."
+        )
+    return tuple(given[int(c)] for c in classes)
+
+
+def _encode(labels: Array, classes: Array) -> npt.NDArray[np.int64]:
+    """Return the index of each label in ``classes``; a label that is not there is an error."""
+    if (labels.dtype.kind == "U") != (classes.dtype.kind == "U") or labels.ndim != 1:
+        raise DataError(f"Test labels ({labels.dtype}) are of another kind than training labels ({classes.dtype}).")
+    codes = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+    if (unknown := classes[codes] != labels).any():
+        raise DataError(
+            f"{int(unknown.sum()):,} test samples carry labels that no training sample has, such as "
+            f"{labels[unknown][0]!s}. Leave them out, or split the data anew."
+        )
+    return codes.astype(np.int64)
+
+
+def _as_outputs(y: Array, task: Task) -> npt.NDArray[np.float32]:
+    """Return targets as float32[n, outputs]."""
+    _decide_task(task, y)
+    outputs = y.reshape(len(y), -1)
+    check_finite(outputs, "y")
+    return np.array(outputs, dtype=np.float32, order="C")
+
+
+# --- split -------------------------------------------------------------------------------------------
+
+
+def draw_split(y: Array, fraction: float, rng: np.random.Generator | None, *, stratified: bool) -> tuple[Rows, Rows]:
+    """Return the rows of the training and of the test part, both in random order.
+
+    With ``stratified``, y holds class indices int64[n]: each class gives ``fraction`` of its samples, rounded
+    so that the total is right, and keeps at least one for training.
+    """
+    if not 0 < fraction < 1:
+        raise DataError(f"test_fraction is {fraction}; expected a number between 0 and 1, such as 1/3.")
+    if rng is None:
+        raise DataError("There is no test part, so one must be drawn: give rng=numpy.random.default_rng(seed).")
+    codes = y if stratified else np.zeros(len(y), dtype=np.int64)
+    counts = np.bincount(codes)
+    share = fraction * counts
+    n_test = np.floor(share).astype(np.int64)
+    short = round(fraction * len(codes)) - int(n_test.sum())
+    n_test[np.argsort(n_test - share, kind="stable")[:short]] += 1
+    n_test = np.minimum(n_test, counts - 1)
+
+    order = rng.permutation(len(codes))
+    order = order[np.argsort(codes[order], kind="stable")]  # by class, random within
+    place = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    is_test = place < np.repeat(n_test, counts)
+    return rng.permutation(order[~is_test]), rng.permutation(order[is_test])
+
+
+# --- features ----------------------------------------------------------------------------------------
+
+
+def _take(x: Array, rows: Rows | None, part: slice) -> npt.NDArray[np.float64]:
+    return (x[part] if rows is None else x[rows[part]]).astype(np.float64)
+
+
+def fit_scaling(x: Array, rows: Rows | None, preprocessing: str) -> tuple[Array, Array]:
+    """Return (offset, scale), float64[n_features] each, fitted on these rows (None: all).
+
+    Parameters
+    ----------
+    x : [n, n_features]
+        Finite numbers of any dtype.
+    rows : int64[n_train] or None
+        The training part.
+    preprocessing : str
+        As in :func:`tsnn.datasets.make_dataset`.
+
+    Notes
+    -----
+    Mean and variance are merged block by block (Chan, Golub and LeVeque 1983), which is stable for features
+    far from 0.
+    """
+    width = x.shape[1]
+    low, high = np.full(width, np.inf), np.full(width, -np.inf)
+    mean, squares, seen = np.zeros(width), np.zeros(width), 0
+    for part in _blocks(len(x) if rows is None else len(rows), width):
+        block = _take(x, rows, part)
+        np.minimum(low, block.min(axis=0), out=low)
+        np.maximum(high, block.max(axis=0), out=high)
+        if preprocessing == "standard":
+            n, center = len(block), block.mean(axis=0)
+            delta = center - mean
+            block -= center
+            squares += np.einsum("ij,ij->j", block, block) + delta**2 * (seen * n / (seen + n))
+            mean += delta * (n / (seen + n))
+            seen += n
+    if preprocessing == "none":
+        if (high.max() - low.min()) > _WIDE_RANGE:
+            log.warning("features range from %g to %g unscaled; try preprocessing='standard'", low.min(), high.max())
+        return np.zeros(width), np.ones(width)
+    offset, spread = (mean, np.sqrt(squares / seen)) if preprocessing == "standard" else (low, high - low)
+    varies = (high > low) & (spread > 0)  # rounding can give a constant feature a tiny variance
+    return offset, np.divide(1, spread, out=np.zeros(width), where=varies)
+
+
+def apply_scaling(x: Array, rows: Rows | None, offset: Array, scale: Array) -> npt.NDArray[np.float32]:
+    """Return ``(x - offset) * scale`` of these rows (None: all) as a new C-contiguous float32[n, n_features]."""
+    n = len(x) if rows is None else len(rows)
+    result = np.empty((n, x.shape[1]), dtype=np.float32)
+    largest = np.finfo(np.float32).max
+    for part in _blocks(n, x.shape[1]):
+        block = _take(x, rows, part)
+        block -= offset
+        block *= scale
+        np.clip(block, -largest, largest, out=result[part], casting="same_kind")
+    return result
+
+
+# --- in blocks of rows -------------------------------------------------------------------------------
+
+
+def hash_arrays(*arrays: Array | None) -> str:
+    """Hash shapes and values of arrays as returned by :func:`check_part`, in hexadecimal; None is skipped.
+
+    The same values in another dtype or memory layout give the same hash.
+    """
+    state = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        if array is not None:
+            common = np.dtype("<U") if array.dtype.kind == "U" else np.dtype("<f4" if array.ndim > 1 else "<f8")
+            state.update(f"{common.kind}{array.shape}".encode())
+            for part in _blocks(len(array), prod(array.shape[1:])):
+                state.update(array[part].astype(common).tobytes())
+    return state.hexdigest()
+
+
+def _blocks(n: int, width: int) -> Iterator[slice]:
+    """Yield slices of rows of about ``_BLOCK`` elements."""
+    step = max(1, _BLOCK // width)
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))

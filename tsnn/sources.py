@@ -1,0 +1,297 @@
+"""Where data sets come from: the package, the folder TSNN_DATA, the user's cache, OpenML, a file.
+
+:data:`KNOWN` is the catalogue of the data sets that have a name; :func:`obtain` finds one and reads it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+
+from tsnn import openml
+from tsnn.archives import npz_shapes, read_npz
+from tsnn.errors import ConfigError, DataError
+from tsnn.tables import TABLE_SUFFIXES, RawData, read_table
+
+log = logging.getLogger(__name__)
+
+_BUNDLED = Path(__file__).parent / "bundled"
+_FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+_CIFAR = "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A data set that tsnn knows by name, counted in its complete form.
+
+    Attributes
+    ----------
+    title : str
+        One line about it.
+    n_train, n_test : int
+        Samples of the official parts; ``n_test`` is 0 where there is no official split.
+    n_features, n_classes : int
+        Widths of the input and the output layer.
+    image_shape : tuple of int, or None
+        As in :class:`tsnn.datasets.Dataset`.
+    class_names : tuple of str
+        Names of the labels 0, 1, 2, ...; empty where the labels name themselves.
+    aliases : mapping of str to str
+        Other stems of its file in TSNN_DATA, and how those differ.
+    openml : int or None
+        Its number at OpenML.
+    openml_note : str
+        How OpenML's version differs.
+    bundled : str
+        What comes with the package: "part", "complete" or nothing.
+    """
+
+    title: str
+    n_train: int
+    n_test: int
+    n_features: int
+    n_classes: int
+    image_shape: tuple[int, ...] | None = None
+    class_names: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    openml: int | None = None
+    openml_note: str = ""
+    bundled: str = ""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """One line of the list of data sets, for the command line and the dashboard.
+
+    Attributes
+    ----------
+    name, title : str
+        What to give to :func:`obtain`, and one line about it.
+    n_features, n_classes, image_shape
+        As in :class:`Known`; ``n_classes`` is None for files that the catalogue does not know.
+    sizes : mapping of str to (int, int)
+        For each size that can be had ("small", "full"): training and test samples, where no test samples
+        means that the split is made at loading.
+    local : tuple of str
+        The sizes that need no network.
+    """
+
+    name: str
+    title: str
+    n_features: int
+    n_classes: int | None
+    image_shape: tuple[int, ...] | None
+    sizes: Mapping[str, tuple[int, int]]
+    local: tuple[str, ...]
+
+    @property
+    def available(self) -> bool:
+        """Whether the data set can be loaded now, without network."""
+        return bool(self.local)
+
+
+KNOWN: dict[str, Known] = {
+    "fashion_mnist": Known(
+        "Fashion-MNIST: pictures of clothes", 60_000, 10_000, 784, 10, (28, 28), tuple(_FASHION.split(",")),
+        openml=40996, bundled="part",
+    ),
+    "mnist": Known("MNIST: handwritten digits", 60_000, 10_000, 784, 10, (28, 28), openml=554),
+    "cifar10": Known(
+        "CIFAR-10: colour photographs", 50_000, 10_000, 3072, 10, (3, 32, 32), tuple(_CIFAR.split(",")),
+        {"cifar10_jpeg": "JPEG re-encoded, lossy"}, openml=40927,
+    ),
+    "madelon": Known("Madelon: 20 useful features among 480 of noise", 2000, 600, 500, 2, bundled="complete"),
+    "higgs": Known(
+        "HIGGS: particle collisions", 98_050, 0, 28, 2,
+        aliases={"higgs_10k": "subset, 10,000 / 5,000 samples"}, openml=23512,
+        openml_note="98,050 of 11 million samples, rows with missing values left out",
+    ),
+    "leukemia": Known(
+        "Leukemia (Golub 1999): gene expression", 72, 0, 7129, 2, openml=1104,
+        openml_note="7,129 genes as measured; the ASU file has 7,070, discretised",
+    ),
+    "allaml": Known("ALL-AML (Golub 1999): gene expression", 72, 0, 7129, 2),
+    "lung_discrete": Known("Lung: gene expression, discretised", 73, 0, 325, 7),
+    "colon": Known("Colon: gene expression", 62, 0, 2000, 2),
+    "dm_chowdary": Known("Chowdary: gene expression of tumours", 104, 0, 22_283, 2),
+    "pcmac": Known("PCMAC: word counts of two newsgroups", 1943, 0, 3289, 2),
+    "coil20": Known("COIL-20: objects seen from all sides", 1440, 0, 1024, 20, (32, 32)),
+}  # fmt: skip
+
+
+def obtain(name: str | os.PathLike[str], *, size: str = "auto", target: str | None = None) -> RawData:
+    """Read a data set by its name, or from a .npz, .csv, .tsv or .parquet file.
+
+    Parameters
+    ----------
+    name : str or path
+        A name listed by :func:`known_datasets`, or a path.
+    size : str
+        "small", "full" or "auto", for names; see :func:`tsnn.datasets.load_dataset`.
+    target : str or None
+        Column to predict, for tables; default the last one.
+
+    Raises
+    ------
+    DataError
+        The name is unknown, the file unreadable, or the data are not here and cannot be downloaded.
+    ConfigError
+        ``size`` is none of the three.
+    """
+    if size not in ("auto", "small", "full"):
+        raise ConfigError(f"size is {size!r}; expected 'auto', 'small' or 'full'.")
+    path = Path(name)
+    suffix = path.suffix.lower()
+    if target is not None and suffix not in TABLE_SUFFIXES:
+        raise DataError(f"target={target!r} was given for {name}, but only tables have columns. Leave it out.")
+    if suffix != ".npz" and suffix not in TABLE_SUFFIXES:
+        return _by_name(str(name), size)
+    if size != "auto":
+        raise DataError(f"size={size!r} was given for the file {name}, but only names have sizes. Leave it out.")
+    return read_npz(path) if suffix == ".npz" else read_table(path, target)
+
+
+def known_datasets() -> tuple[DatasetInfo, ...]:
+    """List the data sets that can be loaded by name, from headers alone: no array is read."""
+    files = _data_files(strict=False)
+    infos = [_describe(name, known, files) for name, known in KNOWN.items()]
+    covered = {*KNOWN, *(alias for known in KNOWN.values() for alias in known.aliases)}
+    for stem, path in sorted(files.items()):
+        if stem not in covered and (counts := _header_counts(path)):
+            n_train, n_test, n_features, image_shape = counts
+            infos.append(DatasetInfo(stem, stem, n_features, None, image_shape, {"full": (n_train, n_test)}, ("full",)))
+    return tuple(infos)
+
+
+def _describe(name: str, known: Known, files: Mapping[str, Path]) -> DatasetInfo:
+    """Describe a known data set by what is on this machine, else by the catalogue."""
+    sizes: dict[str, tuple[int, int]] = {}
+    n_features = known.n_features
+    complete = _complete(name, files)
+    for size, path in (
+        ("small", _BUNDLED / f"{name}.npz" if known.bundled else None),
+        ("full", complete and complete[0]),
+    ):
+        if path and (counts := _header_counts(path)):
+            sizes[size], n_features = counts[:2], counts[2]
+    local = tuple(sizes)
+    if known.openml and "full" not in sizes:
+        sizes["full"] = (known.n_train, known.n_test)
+    image_shape = _fitting(known.image_shape, n_features)
+    return DatasetInfo(name, known.title, n_features, known.n_classes, image_shape, sizes, local)
+
+
+def _fitting(image_shape: tuple[int, ...] | None, n_features: int) -> tuple[int, ...] | None:
+    """Return the image shape if it has that many pixels."""
+    return image_shape if image_shape and prod(image_shape) == n_features else None
+
+
+def _header_counts(path: Path) -> tuple[int, int, int, tuple[int, ...] | None] | None:
+    """Return (training samples, test samples, features, image shape), or None if it is no data set."""
+    try:
+        shapes = npz_shapes(path)
+    except DataError as error:
+        log.info("not listed as a data set: %s", error)
+        return None
+    n_train, *sample = shapes["x"]
+    n_test = shapes["x_test"][0] if "x_test" in shapes else 0
+    return n_train, n_test, prod(sample), tuple(sample) if len(sample) == 2 else None
+
+
+def _by_name(name: str, size: str) -> RawData:
+    """Find and read a named data set."""
+    files = _data_files(strict=size != "small")
+    key = name if name in files else name.lower().replace("-", "_")
+    if key not in KNOWN and key not in files:
+        raise _unknown(name, [*KNOWN, *(stem for stem in files if stem not in KNOWN)])
+    path, source = _locate(key, size, files)
+    return _annotated(read_npz(path), key, source)
+
+
+def _locate(name: str, size: str, files: Mapping[str, Path]) -> tuple[Path, str]:
+    """Return (path, source) of a named data set: here in full, else the bundled part, else from OpenML."""
+    if size != "small" and (complete := _complete(name, files)):
+        return complete
+    known = KNOWN.get(name)
+    if known and known.bundled and size != "full":
+        return _bundled(name)
+    if known is None or size == "small":  # files unknown to the catalogue are complete: they come here for "small"
+        names = ", ".join(name for name, other in KNOWN.items() if other.bundled)
+        raise DataError(f"No small part of {name!r} is bundled with tsnn (only of {names}). Try size='full'.")
+    if known.openml is None:
+        raise DataError(
+            f"{name!r} is not on this machine and not on OpenML: set TSNN_DATA to a folder with {name}.npz."
+        )
+    path = openml.download(name, known.openml, known.n_train, known.n_test, small_exists=bool(known.bundled))
+    return path, _openml_source(known, "downloaded")
+
+
+def _annotated(raw: RawData, key: str, source: str) -> RawData:
+    """Add the source, and what the catalogue knows where it fits the arrays."""
+    raw = replace(raw, name=key, source=source)
+    known = next((entry for name, entry in KNOWN.items() if key == name or key in entry.aliases), None)
+    if known is None:
+        return raw
+    if raw.x.ndim == 2:
+        raw = replace(raw, image_shape=_fitting(known.image_shape, raw.x.shape[1]))
+    if raw.y.dtype.kind in "iu" and not raw.class_names and raw.y.max(initial=0) < len(known.class_names):
+        raw = replace(raw, class_names=known.class_names)
+    return raw
+
+
+def _unknown(name: str, names: list[str]) -> DataError:
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1)
+    return DataError(
+        f"There is no data set {name!r}.{f' Did you mean {near[0]!r}?' if near else ''} Known names: "
+        f"{', '.join(names)}. Or give the path of a .npz, .csv, .tsv or .parquet file, or put <name>.npz "
+        "into the folder that the environment variable TSNN_DATA names."
+    )
+
+
+def _data_files(*, strict: bool) -> dict[str, Path]:
+    """Map stems to the .npz files in TSNN_DATA; if ``strict``, a folder that is not there is an error."""
+    folder = os.environ.get("TSNN_DATA", "")
+    if not folder:
+        return {}
+    try:
+        return {path.stem: path for path in Path(folder).iterdir() if path.suffix == ".npz"}
+    except OSError as error:
+        message = f"TSNN_DATA is {folder!r}, which cannot be listed ({error.strerror})."
+        if strict:
+            raise DataError(f"{message} Set it to a folder with <name>.npz files, or unset it.") from error
+        log.warning(message)
+        return {}
+
+
+def _complete(name: str, files: Mapping[str, Path]) -> tuple[Path, str] | None:
+    """Return (path, source) of the complete data set if it is on this machine: TSNN_DATA, cache, package."""
+    if name in files:
+        return files[name], "TSNN_DATA"
+    known = KNOWN.get(name)
+    if known is None:
+        return None
+    for alias, difference in known.aliases.items():
+        if alias in files:
+            return files[alias], f"TSNN_DATA, {alias}.npz ({difference})"
+    if known.openml and (path := openml.cached(known.openml)).is_file():
+        return path, _openml_source(known, "cached")
+    return _bundled(name) if known.bundled == "complete" else None
+
+
+def _bundled(name: str) -> tuple[Path, str]:
+    """Return (path, source) of what the package brings along."""
+    known, path = KNOWN[name], _BUNDLED / f"{name}.npz"
+    shapes = npz_shapes(path)
+    counts = f"{shapes['x'][0]:,} / {shapes['x_test'][0]:,}"
+    words = "part" if known.bundled == "part" else "and complete"
+    return path, f"bundled {words}, {counts} {'images' if known.image_shape else 'samples'}"
+
+
+def _openml_source(known: Known, how: str) -> str:
+    note = f" ({known.openml_note})" if known.openml_note else ""
+    return f"OpenML {known.openml}, {how}{note}"

@@ -1,0 +1,267 @@
+"""Reading tables of the user, .csv, .tsv and .parquet, and what all readers of files share.
+
+Every reader ends in a :class:`RawData`: arrays as they were stored, with words that say where they came from.
+Values are checked later, in :mod:`tsnn.preparation`. Sizes are compared with the free memory before anything
+is allocated.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from tsnn.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARQUET_SUFFIXES = (".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", *PARQUET_SUFFIXES)
+
+_ONE_HOT_LEVELS = 20  # a text column with more different values is refused
+_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class RawData:
+    """Arrays as stored, before validation, split and preprocessing.
+
+    Attributes
+    ----------
+    name : str
+        The file's stem, or the name of a known data set.
+    x, y : [n, ...] and [n] or [n, outputs]
+        The training part, or everything where no official split exists.
+    x_test, y_test : likewise, or None
+        The test part of the official split.
+    source : str
+        Where the arrays came from, in words.
+    class_names, feature_names : tuple of str
+        Empty where the file has none.
+    image_shape : tuple of int, or None
+        As in :class:`tsnn.datasets.Dataset`.
+    """
+
+    name: str
+    x: Array
+    y: Array
+    x_test: Array | None
+    y_test: Array | None
+    source: str
+    class_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    image_shape: tuple[int, ...] | None = None
+
+
+# --- every file --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a damaged file raises into a DataError that names it.
+
+    Parameters
+    ----------
+    path : Path
+        The file that is read inside the ``with`` block.
+    kind : str
+        What it should be, such as "a Parquet file".
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {path}. Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV with UTF-8.") from error
+    except _UNREADABLE as error:
+        raise DataError(
+            f"{path} cannot be read as {kind}: {error}. It is truncated, damaged or of another kind: delete "
+            "it and make or download it again."
+        ) from error
+
+
+def refuse_if_too_big(needed: int, path: Path) -> None:
+    """Raise a DataError if so many bytes would not fit into memory; called before they are allocated."""
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise DataError(
+            f"{path} needs about {needed / 1e9:,.1f} GB of memory once unpacked, but {free / 1e9:,.1f} GB is "
+            "free. Close other programs, or make a smaller file."
+        )
+
+
+# --- tables ------------------------------------------------------------------------------------------
+
+
+def read_table(path: Path, target: str | None) -> RawData:
+    """Read a .csv, .tsv or .parquet file: one column is the target, the others are features.
+
+    Parameters
+    ----------
+    path : Path
+        The suffix, one of ``TABLE_SUFFIXES``, tells the format.
+    target : str or None
+        Name of the column to predict; None for the last one.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged or too big, has no such column, missing values, or text that is no category.
+    """
+    frame = _parquet_frame(path) if path.suffix.lower() in PARQUET_SUFFIXES else _csv_frame(path)
+    frame.columns = frame.columns.map(str)
+    if len(frame) == 0 or frame.shape[1] < 2:
+        raise DataError(
+            f"{path} has {len(frame)} rows and {frame.shape[1]} columns; expected rows, at least one column "
+            "of features and one to predict. Columns are separated by comma, semicolon or tab."
+        )
+    chosen = frame.columns[-1] if target is None else target
+    if chosen not in frame.columns:
+        near = difflib.get_close_matches(chosen, frame.columns, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        names = ", ".join(frame.columns[:20]) + (", ..." if frame.shape[1] > 20 else "")
+        raise DataError(f"{path} has no column {chosen!r}. {hint}Its columns: {names}.")
+    _refuse_missing(frame, path)
+    labels = frame.pop(chosen)
+    y = labels.to_numpy() if labels.dtype.kind in "biuf" else np.array(labels.astype(str).tolist(), dtype=str)
+    x, features = _features(frame, path)
+    source = f"{path.name}, target: {'last column' if target is None else 'column'} {chosen!r}"
+    return RawData(path.stem, x, y, None, None, source, feature_names=features)
+
+
+def _refuse_missing(frame: pd.DataFrame, path: Path) -> None:
+    missing = frame.isna().to_numpy()
+    if count := int(missing.sum()):
+        row, column = divmod(int(missing.argmax()), missing.shape[1])
+        raise DataError(
+            f"{path}: {count:,} values are missing, the first at row {row}, column {frame.columns[column]!r} "
+            "(rows counted from 0 below the header). Fill them, or leave these rows out."
+        )
+
+
+def _features(frame: pd.DataFrame, path: Path) -> tuple[Array, tuple[str, ...]]:
+    """Return [n, features] and their names; a text column becomes one column of 0 and 1 per value."""
+    if all_numbers(frame):
+        plain = all(isinstance(dtype, np.dtype) for dtype in frame.dtypes)
+        dtype = np.result_type(*frame.dtypes) if plain else np.dtype(np.float64)
+        return frame.to_numpy(dtype=dtype), tuple(frame.columns)
+    columns: list[Array] = []
+    names: list[str] = []
+    for name, series in frame.items():
+        if series.dtype.kind in "biuf":
+            columns.append(series.to_numpy(dtype=np.float64))
+            names.append(str(name))
+            continue
+        text = np.array(series.astype(str).tolist(), dtype=str)
+        levels = sorted(set(text.tolist()))
+        if series.dtype.kind in "mM" or len(levels) > _ONE_HOT_LEVELS:
+            example = next((level for level in levels if not _is_number(level)), levels[0])
+            raise DataError(
+                f"{path}: column {name!r} holds no numbers but {len(levels):,} different values such as "
+                f"{example[:40]!r}; text of up to {_ONE_HOT_LEVELS} different values would be one-hot "
+                "encoded. Leave the column out or turn it into numbers."
+            )
+        columns += [(text == level).astype(np.float64) for level in levels]
+        names += [f"{name}={level}" for level in levels]
+    return np.column_stack(columns), tuple(names)
+
+
+def all_numbers(frame: pd.DataFrame) -> bool:
+    """Tell whether every column holds numbers or booleans."""
+    return all(dtype.kind in "biuf" for dtype in frame.dtypes)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def open_parquet(path: Path) -> Any:
+    """Return a pyarrow ParquetFile, after checking that its table fits into memory."""
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    refuse_if_too_big(12 * file.metadata.num_rows * file.metadata.num_columns, path)
+    return file
+
+
+def _parquet_frame(path: Path) -> pd.DataFrame:
+    with reading(path, "a Parquet file"):
+        frame: pd.DataFrame = open_parquet(path).read().to_pandas()
+    return frame
+
+
+def _csv_frame(path: Path) -> pd.DataFrame:
+    """Read delimited text: comma, semicolon or tab; BOM, CRLF and quotes understood; ragged lines refused."""
+    import pandas as pd
+
+    with reading(path, "a table"):
+        refuse_if_too_big(6 * path.stat().st_size, path)
+        with path.open("rb") as raw:
+            encoding = "utf-16" if raw.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        with path.open(encoding=encoding, newline="") as stream:
+            first = next((line for line in stream if line.strip()), "")
+            delimiter = _delimiter(first)
+            stream.seek(0)
+            head = _check_lines(stream, delimiter, path)
+        # Where the semicolon separates columns, the comma is often the decimal point.
+        comma = delimiter == ";" and any(re.fullmatch(r"-?\d+,\d+", cell) for row in head for cell in row)
+        values = [cell.replace(",", ".") if comma else cell for cell in head[0]]
+        headed = not all(map(_is_number, values)) or values == [str(i) for i in range(len(values))]
+        frame = pd.read_csv(
+            path,
+            sep=delimiter,
+            encoding=encoding,
+            decimal="," if comma else ".",
+            header=0 if headed else None,
+            index_col=False,
+            low_memory=False,
+            skipinitialspace=True,
+        )
+    return frame if headed else frame.rename(columns=lambda i: f"column {i}")
+
+
+def _delimiter(first: str) -> str:
+    """Return what separates the columns of this line: comma, semicolon or tab, whichever gives most."""
+    if ";" in first and re.fullmatch(r"""[-+\d\s.,;'"eE]+""", first):
+        return ";"  # numbers with decimal commas
+    return max("\t;,", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+
+
+def _check_lines(stream: IO[str], delimiter: str, path: Path) -> list[list[str]]:
+    """Check that every line has as many fields as the first; return the first hundred lines, split."""
+    reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
+    head: list[list[str]] = []
+    try:
+        for row in reader:
+            if row and head and len(row) != len(head[0]):
+                raise DataError(
+                    f"{path}, line {reader.line_num}: {len(row)} fields, expected {len(head[0])} as in the "
+                    f"first line (delimiter {delimiter!r}). Correct this line."
+                )
+            if row and len(head) < 100:
+                head.append(row)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}. Correct this line.") from error
+    if not head:
+        raise DataError(f"{path} is empty; expected a line of column names and rows of values.")
+    return head
