@@ -1,0 +1,116 @@
+"""Slow, obvious twins of the kernels: dense NumPy and plain Python, same names, new arrays returned.
+
+A twin takes what its kernel takes, computes in float64 where that is simpler, and never changes its
+arguments, so a test reads ``expected = naive.forward(...)`` and compares.
+"""
+
+import numpy as np
+
+MASK32 = 0xFFFFFFFF
+
+
+def dense(indptr, indices, weights, n_out):
+    """The layer's matrix, float64[n_in, n_out]."""
+    matrix = np.zeros((len(indptr) - 1, n_out))
+    for i in range(len(indptr) - 1):
+        for k in range(indptr[i], indptr[i + 1]):
+            matrix[i, indices[k]] = weights[k]
+    return matrix
+
+
+def transpose_pattern(indptr, indices, n_out):
+    """Sort the triples (output, input, position)."""
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    triples = sorted(zip(indices.tolist(), rows.tolist(), range(len(indices)), strict=True))
+    t_indptr = [sum(j < row for j, _, _ in triples) for row in range(n_out + 1)]
+    return t_indptr, [i for _, i, _ in triples], [k for _, _, k in triples]
+
+
+def gather(x, order, width):
+    """Rows of x as columns, padded with zero columns."""
+    out = np.zeros((x.shape[1], width), np.float32)
+    out[:, : len(order)] = x[order].T
+    return out
+
+
+def mix(x):
+    """Scramble 32 bits."""
+    x ^= x >> 16
+    x = x * 0x85EBCA6B & MASK32
+    x ^= x >> 13
+    x = x * 0xC2B2AE35 & MASK32
+    return x ^ x >> 16
+
+
+def keeps(key, neuron, sample, threshold):
+    """Whether dropout keeps this neuron for this sample."""
+    low = mix(mix(key & MASK32) + neuron & MASK32)
+    high = mix(low ^ mix(key >> 32))
+    x = low + sample & MASK32
+    x ^= x >> 16
+    x = x * 0x85EBCA6B + high & MASK32
+    x ^= x >> 13
+    return x * 0xC2B2AE35 & MASK32 >= threshold
+
+
+def pack(bits):
+    """bool[n, B] -> uint16[n, B // 16], bit b of word v being sample 16 v + b."""
+    return np.packbits(bits, axis=1, bitorder="little").view("<u2")
+
+
+def forward(matrix, bias, activation, slope, threshold, key, sample_offset):
+    """Activations float64[n_out, B], sign bits and keep bits of one layer given as a dense matrix."""
+    z = matrix.T @ activation + bias[:, None]
+    out = np.where(z > 0, z, slope * z)
+    keep = np.array(
+        [[keeps(key, j, sample_offset + s, threshold) for s in range(z.shape[1])] for j in range(len(z))]
+    )
+    if threshold:
+        out = np.where(keep, out / (1 - threshold / 2**32), 0)
+    return out, z > 0, keep
+
+
+def gradient(matrix, activation, delta):
+    """dLoss/dW (dense), dLoss/dbias and dLoss/dactivation of one layer."""
+    return activation @ delta.T, delta.sum(axis=1), matrix @ delta
+
+
+def sgd(weights, velocity, gradient, momentum, learning_rate, weight_decay):
+    """New weights and velocity."""
+    velocity = momentum * velocity - learning_rate * gradient
+    return weights + velocity - weight_decay * weights, velocity
+
+
+def softmax_cross_entropy(z, labels, scale):
+    """Loss sum, number correct, delta of the b labelled columns."""
+    z = z[:, : len(labels)].astype(float)
+    p = np.exp(z - z.max(axis=0))
+    p /= p.sum(axis=0)
+    columns = np.arange(len(labels))
+    loss = -np.log(p[labels, columns]).sum()
+    correct = int((z.argmax(axis=0) == labels).sum())
+    p[labels, columns] -= 1
+    return loss, correct, scale * p
+
+
+def mean_squared_error(z, targets, scale):
+    """Loss sum and delta."""
+    error = z[:, : len(targets)].astype(float) - targets.T
+    return (error**2).mean(axis=0).sum(), scale * 2 * error / len(z)
+
+
+def binary_cross_entropy(z, targets, scale):
+    """Loss sum and delta, from the definition (so only for moderate z)."""
+    p = 1 / (1 + np.exp(-z[:, : len(targets)].astype(float)))
+    loss = -(targets.T * np.log(p) + (1 - targets.T) * np.log(1 - p)).mean(axis=0).sum()
+    return loss, scale * (p - targets.T) / len(z)
+
+
+def prune_smallest(weights, zeta, rule):
+    """Survivors as a list of bools, by sorting."""
+    order = sorted(range(len(weights)), key=lambda k: abs(weights[k]))
+    groups = [order]
+    if rule == "signed":
+        groups = [[k for k in order if weights[k] >= 0], [k for k in order if weights[k] < 0]]
+    doomed = {k for group in groups for k in group[: int(zeta * len(group))]}
+    return [k not in doomed for k in range(len(weights))]

@@ -1,0 +1,49 @@
+"""The whole network's gradient against finite differences, for every activation and loss."""
+
+import numpy as np
+import pytest
+
+from tsnn.config import NetworkConfig
+from tsnn.losses import output_loss
+from tsnn.network import Workspace, backward, forward, init_network
+
+SAMPLES = 11
+
+
+def mean_loss(network, x, y, task):
+    workspace = Workspace(network.sizes, SAMPLES)
+    workspace.activations[0][:, :SAMPLES] = x.T
+    z = forward(network, workspace, dropout=0.25, key=99)
+    return output_loss(task, z, y, 1 / SAMPLES, workspace.deltas[-1])[0] / SAMPLES, workspace
+
+
+@pytest.mark.parametrize("activation", ["all_relu", "relu", "leaky_relu"])
+@pytest.mark.parametrize("task", ["classification", "regression", "multilabel"])
+def test_gradient_is_that_of_finite_differences(activation, task, rng):
+    config = NetworkConfig(hidden=(9, 8, 7), epsilon=3, activation=activation, alpha=0.6)
+    network = init_network(6, 4, config, rng=rng)
+    for layer in network.layers:
+        layer.bias[:] = rng.normal(size=layer.topology.n_out) * 0.3
+    x = rng.normal(size=(SAMPLES, 6)).astype(np.float32)
+    y = rng.integers(4, size=SAMPLES) if task == "classification" else rng.random((SAMPLES, 4)).astype(np.float32)
+    if task == "multilabel":
+        y = y.round()
+
+    _, workspace = mean_loss(network, x, y, task)
+    # velocity <- -gradient, weights unchanged
+    backward(network, workspace, dropout=0.25, learning_rate=1, momentum=0, weight_decay=0, update=False)
+    step, compared = 1e-2, 0
+    for layer in network.layers:
+        for parameters, velocity in ((layer.weights, layer.velocity), (layer.bias, layer.bias_velocity)):
+            for k in rng.choice(len(parameters), min(6, len(parameters)), replace=False):
+                kept, values = parameters[k], {}
+                for h in (-step, -step / 2, step / 2, step):
+                    parameters[k] = kept + np.float32(h)
+                    values[h] = mean_loss(network, x, y, task)[0]
+                parameters[k] = kept
+                coarse = (values[step] - values[-step]) / (2 * step)
+                fine = (values[step / 2] - values[-step / 2]) / step
+                if abs(coarse - fine) < 1e-3:  # no kink of the activation in between
+                    compared += 1
+                    assert -velocity[k] == pytest.approx(fine, abs=2e-3, rel=1e-2)
+    assert compared > 30

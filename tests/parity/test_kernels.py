@@ -1,0 +1,278 @@
+"""Every kernel against its naive twin, for full tiles, partial tiles, several tiles and odd ones."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tests import naive
+from tsnn import kernels
+
+WIDTHS = [16, 32, 48, 112, 128, 144, 272]
+
+
+class Sample:
+    """A random layer with empty rows and columns, one heavy row, and everything a step needs."""
+
+    def __init__(self, n_in, n_out, width, density=0.3, seed=0):
+        rng = np.random.default_rng(seed)
+        pattern = rng.random((n_in, n_out)) < density
+        pattern[n_in // 2] = False
+        pattern[:, n_out // 2] = False
+        pattern[-1] = True
+        rows, columns = np.nonzero(pattern)
+        self.n_in, self.n_out, self.width = n_in, n_out, width
+        self.indptr = np.concatenate([[0], np.cumsum(pattern.sum(axis=1))]).astype(np.int64)
+        self.indices = columns.astype(np.int32)
+        self.rows = rows
+        m = len(rows)
+        self.weights = rng.normal(size=m).astype(np.float32)
+        self.velocity = rng.normal(size=m).astype(np.float32)
+        self.bias = rng.normal(size=n_out).astype(np.float32)
+        self.bias_velocity = rng.normal(size=n_out).astype(np.float32)
+        self.activation = rng.normal(size=(n_in, width)).astype(np.float32)
+        self.delta = rng.normal(size=(n_out, width)).astype(np.float32) / width
+        self.masks = rng.integers(0, 2**16, (n_in, 2, width // 16)).astype(np.uint16)
+        self.view = kernels.transpose_pattern(self.indptr, self.indices, n_out)
+        self.segments = kernels.long_row_segments(self.view[0])
+        self.matrix = naive.dense(self.indptr, self.indices, self.weights, n_out)
+
+    def forward(self, slope=1.0, threshold=0, key=0, offset=0, columns=slice(None)):
+        activation = np.ascontiguousarray(self.activation[:, columns])
+        width = activation.shape[1]
+        partial = np.full((len(self.segments), width), np.nan, np.float32)
+        out = np.full((self.n_out, width), np.nan, np.float32)
+        masks = np.zeros((self.n_out, 2, width // 16), np.uint16)
+        kernels.forward(
+            *self.view, self.weights, self.bias, activation, slope, threshold, key, offset,
+            self.segments, partial, out, masks,
+        )  # fmt: skip
+        return out, masks
+
+    def backward(self, momentum, learning_rate, decay, update=True, want=True, slope=-0.6, threshold=0,
+                 columns=slice(None), state=None):  # fmt: skip
+        state = state or [a.copy() for a in (self.weights, self.velocity, self.bias, self.bias_velocity)]
+        activation, delta = (np.ascontiguousarray(a[:, columns]) for a in (self.activation, self.delta))
+        words = slice(columns.start and columns.start // 16, columns.stop and columns.stop // 16)
+        masks = np.ascontiguousarray(self.masks[:, :, words])
+        delta_in = np.full((self.n_in if want else 0, activation.shape[1]), np.nan, np.float32)
+        kernels.backward(
+            self.indptr, self.indices, *state, activation, delta, momentum, learning_rate, decay, update,
+            masks, slope, threshold, delta_in,
+        )  # fmt: skip
+        return state, delta_in
+
+    def expected_delta_in(self, slope, threshold):
+        sign, keep = (np.unpackbits(self.masks[:, q].view(np.uint8), axis=1, bitorder="little") for q in (0, 1))
+        below = naive.gradient(self.matrix, self.activation, self.delta)[2] * np.where(sign, 1, slope)
+        return below * keep / (1 - threshold / 2**32) if threshold else below
+
+
+def test_transpose_pattern():
+    layer = Sample(13, 7, 16)
+    for ours, theirs in zip(layer.view, naive.transpose_pattern(layer.indptr, layer.indices, 7), strict=True):
+        assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("b", "n"), [(1, 1), (16, 16), (37, 50), (100, 33), (128, 784)])
+def test_gather(b, n):
+    rng = np.random.default_rng(0)
+    x = rng.random((150, n), np.float32)
+    order = rng.permutation(150)[:b]
+    width = -(-b // 16) * 16
+    for source in (x, np.frombuffer(x.tobytes(), np.float32).reshape(x.shape)):  # the second is read-only
+        out = np.full((n, width), np.nan, np.float32)
+        kernels.gather(source, order, out)
+        assert_array_equal(out, naive.gather(x, order, width))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_forward(width, p):
+    layer = Sample(11, 9, width)
+    threshold = kernels.dropout_threshold(p)
+    out, masks = layer.forward(-0.6, threshold, 2**62 + 12345, 7)
+    expected, sign, keep = naive.forward(layer.matrix, layer.bias, layer.activation, -0.6, threshold, 2**62 + 12345, 7)
+    assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+    assert_array_equal(masks[:, 0], naive.pack(sign))
+    if p:
+        assert_array_equal(masks[:, 1], naive.pack(keep))
+
+
+def test_forward_sums_long_rows_in_segments():
+    layer = Sample(kernels.SEGMENT + 300, 3, 16, density=0.99)
+    assert len(layer.segments) == 4
+    out, _ = layer.forward()
+    assert_allclose(out, layer.matrix.T @ layer.activation + layer.bias[:, None], rtol=1e-3, atol=1e-3)
+
+
+def test_micro_batches_get_the_dropout_of_the_whole():
+    layer = Sample(5, 20, 96)
+    whole, _ = layer.forward(0.0, kernels.dropout_threshold(0.5), 3)
+    for start in (0, 48):
+        part, _ = layer.forward(0.0, kernels.dropout_threshold(0.5), 3, start, slice(start, start + 48))
+        assert_allclose(part, whole[:, start : start + 48], rtol=1e-5)
+
+
+def test_dropout_rate_and_independence():
+    keep = naive.keeps
+    threshold = kernels.dropout_threshold(0.3)
+    for key in (0, 1, 2**40):
+        mask = np.array([[keep(key, i, s, threshold) for s in range(100)] for i in range(100)], float)
+        assert abs(mask.mean() - 0.7) < 0.02
+        assert np.abs(np.corrcoef(mask) - np.eye(100)).max() < 0.5
+        assert np.abs(np.corrcoef(mask.T) - np.eye(100)).max() < 0.5
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_backward(width, p):
+    layer = Sample(11, 9, width)
+    threshold = kernels.dropout_threshold(p)
+    (weights, velocity, bias, bias_velocity), delta_in = layer.backward(0.9, 0.1, 0.01, threshold=threshold)
+    g, g_bias, _ = naive.gradient(layer.matrix, layer.activation, layer.delta)
+    expected = naive.sgd(layer.weights, layer.velocity, g[layer.rows, layer.indices], 0.9, 0.1, 0.01)
+    assert_allclose(weights, expected[0], rtol=1e-4, atol=1e-5)
+    assert_allclose(velocity, expected[1], rtol=1e-4, atol=1e-5)
+    expected = naive.sgd(layer.bias, layer.bias_velocity, g_bias, 0.9, 0.1, 0.01)
+    assert_allclose(bias, expected[0], rtol=1e-4, atol=1e-5)
+    assert_allclose(bias_velocity, expected[1], rtol=1e-4, atol=1e-5)
+    assert_allclose(delta_in, layer.expected_delta_in(-0.6, threshold), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [32, 144])
+def test_backward_of_the_first_layer_needs_no_delta_in(width):
+    layer = Sample(11, 9, width)
+    with_delta, _ = layer.backward(0.9, 0.1, 0.01)
+    without, _ = layer.backward(0.9, 0.1, 0.01, want=False)
+    for ours, theirs in zip(without, with_delta, strict=True):
+        assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_backward_alone_gives_the_gradient():
+    layer = Sample(11, 9, 48)
+    zero = [np.zeros_like(a) for a in (layer.velocity, layer.bias_velocity)]
+    state = [layer.weights.copy(), zero[0], layer.bias.copy(), zero[1]]
+    layer.backward(1.0, -1.0, 0.5, update=False, state=state)
+    g, g_bias, _ = naive.gradient(layer.matrix, layer.activation, layer.delta)
+    assert_array_equal(state[0], layer.weights)
+    assert_allclose(state[1], g[layer.rows, layer.indices], rtol=1e-4, atol=1e-5)
+    assert_array_equal(state[2], layer.bias)
+    assert_allclose(state[3], g_bias, rtol=1e-4, atol=1e-5)
+
+
+def test_backward_of_micro_batches_is_that_of_the_whole():
+    layer = Sample(11, 9, 96)
+    whole, below = layer.backward(0.9, 0.1, 0.01)
+    state, first = layer.backward(0.9, 0.1, 0.01, update=False, columns=slice(0, 48))
+    state, second = layer.backward(1.0, 0.1, 0.01, columns=slice(48, 96), state=state)
+    for ours, theirs in zip(state, whole, strict=True):
+        assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert_allclose(np.hstack([first, second]), below, rtol=1e-5, atol=1e-6)
+
+
+def all_results(layer):
+    """Everything that a layer's step computes, as one list of arrays."""
+    threshold = kernels.dropout_threshold(0.3)
+    out, masks = layer.forward(-0.6, threshold, 5)
+    state, delta_in = layer.backward(0.9, 0.1, 0.01, threshold=threshold)
+    gathered = np.empty((layer.n_in, layer.width), np.float32)
+    kernels.gather(np.ascontiguousarray(layer.activation.T), np.arange(layer.width), gathered)
+    return [out, masks, *state, delta_in, gathered]
+
+
+@pytest.mark.parametrize("width", [48, 272])
+def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch, width):
+    layer = Sample(kernels.SEGMENT + 30, 5, width, density=0.99) if width == 48 else Sample(40, 30, width)
+    results = []
+    for chunks in (1, 2, 3, 7):
+        monkeypatch.setattr(kernels.numba, "get_num_threads", lambda chunks=chunks: chunks)
+        results.append([a.tobytes() for a in all_results(layer)])
+    assert results[1:] == results[:1] * 3
+
+
+def test_plain_python_agrees_with_the_compiled_kernels(tmp_path):
+    script = (
+        "import sys, numpy; from tests.parity.test_kernels import Sample, all_results;"
+        "numpy.savez(sys.argv[1], *all_results(Sample(40, 30, 144)))"
+    )
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    path = tmp_path / "plain.npz"
+    subprocess.run([sys.executable, "-c", script, str(path)], env=environment, check=True)
+    with np.load(path) as plain:
+        for ours, theirs in zip(all_results(Sample(40, 30, 144)), plain.values(), strict=True):
+            assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_without_connections_passes_its_bias_on():
+    layer = Sample(4, 3, 16, density=0.0)
+    layer.indptr[:] = 0
+    layer.indices, layer.weights, layer.velocity = layer.indices[:0], layer.weights[:0], layer.velocity[:0]
+    layer.view = kernels.transpose_pattern(layer.indptr, layer.indices, 3)
+    assert_array_equal(layer.forward()[0], np.tile(layer.bias[:, None], 16))
+    _, delta_in = layer.backward(0.9, 0.1, 0.01)
+    assert_array_equal(delta_in, 0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_non_finite_values_survive(bad):
+    layer = Sample(11, 9, 32)
+    layer.activation[:, 3] = bad
+    layer.delta[:, 5] = bad
+    with np.errstate(all="ignore"):
+        out, _ = layer.forward(0.25)
+        (weights, *_), delta_in = layer.backward(0.9, 0.1, 0.01)
+    assert not np.isfinite(out[layer.view[0][1:] > layer.view[0][:-1], 3]).any()
+    assert not np.isfinite(weights).any()
+    assert not np.isfinite(delta_in[layer.indptr[1:] > layer.indptr[:-1], 5]).any()
+
+
+def test_sgd():
+    layer = Sample(11, 9, 16)
+    weights, velocity = layer.weights.copy(), layer.velocity.copy()
+    kernels.sgd(weights, velocity, layer.weights, 0.9, 0.1, 0.01)
+    expected = naive.sgd(layer.weights, layer.velocity, layer.weights, 0.9, 0.1, 0.01)
+    assert_allclose(weights, expected[0], rtol=1e-5, atol=1e-6)
+    assert_allclose(velocity, expected[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("b", [1, 29, 32])
+def test_losses(b):
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(5, 32)).astype(np.float32) * 3
+    labels = rng.integers(0, 5, b)
+    targets = rng.random((b, 5)).astype(np.float32)
+    for name, target in [
+        ("softmax_cross_entropy", labels),
+        ("mean_squared_error", targets),
+        ("binary_cross_entropy", targets),
+    ]:
+        delta = np.full_like(z, np.nan)
+        got = getattr(kernels, name)(z, target, 0.25, delta)
+        *expected, expected_delta = getattr(naive, name)(z, target, 0.25)
+        assert_allclose(got, expected if len(expected) > 1 else expected[0], rtol=1e-5)
+        assert_allclose(delta[:, :b], expected_delta, rtol=1e-4, atol=1e-6)
+        assert_array_equal(delta[:, b:], 0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_non_finite_logit_gives_a_non_finite_loss(bad):
+    z = np.zeros((3, 16), np.float32)
+    z[1, 4] = bad
+    delta = np.empty_like(z)
+    labels, targets = np.ones(16, np.int64), np.full((16, 3), 0.5, np.float32)
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(kernels.softmax_cross_entropy(z, labels, 1.0, delta)[0])
+        assert not np.isfinite(kernels.mean_squared_error(z, targets, 1.0, delta))
+        assert not np.isfinite(kernels.binary_cross_entropy(z, targets, 1.0, delta))
+
+
+def test_losses_of_extreme_logits_are_finite():
+    z = np.array([[1e4] * 16, [-1e4] * 16], np.float32)
+    delta = np.empty_like(z)
+    loss, correct = kernels.softmax_cross_entropy(z, np.ones(16, np.int64), 1.0, delta)
+    assert (loss, correct) == (16 * 2e4, 0)
+    assert kernels.binary_cross_entropy(z, np.ones((16, 2), np.float32), 1.0, delta) == 16 * 0.5e4

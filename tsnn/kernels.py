@@ -1,0 +1,294 @@
+"""Compiled loops over truly sparse layers.
+
+Entry points take arrays and scalars only, outputs last::
+
+    transpose_pattern(indptr, indices, n_out) -> t_indptr, t_indices, t_perm
+    long_row_segments(t_indptr) -> segments
+    gather(x, order, out)
+    forward(t_indptr, t_indices, t_perm, weights, bias, activation, slope, threshold, key,
+            sample_offset, segments, partial, out, masks)
+    backward(indptr, indices, weights, velocity, bias, bias_velocity, activation, delta, momentum,
+             learning_rate, weight_decay, update, masks, slope, threshold, delta_in)
+    sgd(weights, velocity, gradient, momentum, learning_rate, weight_decay)
+    softmax_cross_entropy(z, labels, scale, delta) -> loss sum, number correct
+    mean_squared_error(z, targets, scale, delta) -> loss sum
+    binary_cross_entropy(z, targets, scale, delta) -> loss sum
+    set_threads(n), dropout_threshold(p)
+
+Activations and deltas are neuron-major, float32[n, B], C order, B a multiple of 16: a connection costs
+one contiguous stripe, not a strided gather. Padded columns of a delta are 0, so they reach no gradient.
+
+`forward` walks the output neurons, `backward` the input neurons; each holds a tile of samples of its
+neuron in registers (:mod:`tsnn.vectors`) while the stripes of the neighbours stream by. Rows are shared
+among the threads in chunks of about equal work; each output element is written by exactly one of them,
+so the bits do not depend on the number of threads.
+
+A kernel is compiled for a number of vectors per tile at its first call, then kept on disk. Other
+layer sizes, depths, slopes and dropout rates compile nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numba
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from tsnn.loss_kernels import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
+from tsnn.rows import SEGMENT, TILE_VECTORS, backward_rows, forward_rows, gather_rows, segment_rows, tiles
+from tsnn.vectors import LANES, compiled
+
+__all__ = [
+    "SEGMENT",
+    "backward",
+    "binary_cross_entropy",
+    "dropout_threshold",
+    "forward",
+    "gather",
+    "long_row_segments",
+    "mean_squared_error",
+    "set_threads",
+    "sgd",
+    "softmax_cross_entropy",
+    "transpose_pattern",
+]
+
+
+def set_threads(n: int) -> None:
+    """Use n threads for kernels called from this thread; 1 <= n <= NUMBA_NUM_THREADS."""
+    numba.set_num_threads(n)
+
+
+def dropout_threshold(p: float) -> int:
+    """Turn a dropout probability 0 <= p < 1 into the integer that `forward` and `backward` take."""
+    return round(p * 2.0**32)
+
+
+@compiled()
+def transpose_pattern(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], n_out: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Sort the connections by output neuron: counting sort, O(connections).
+
+    Returns t_indptr int64[n_out + 1], t_indices int32[m] (input neurons, ascending in each row) and
+    t_perm int32[m], the position of each connection in the CSR arrays.
+    """
+    t_indptr = np.zeros(n_out + 1, np.int64)
+    t_indices = np.empty(indices.shape[0], np.int32)
+    t_perm = np.empty(indices.shape[0], np.int32)
+    for k in range(indices.shape[0]):
+        t_indptr[indices[k] + 1] += 1
+    for j in range(n_out):
+        t_indptr[j + 1] += t_indptr[j]
+    position = t_indptr[:-1].copy()
+    for i in range(indptr.shape[0] - 1):
+        for k in range(indptr[i], indptr[i + 1]):
+            j = indices[k]
+            t_indices[position[j]] = i
+            t_perm[position[j]] = k
+            position[j] += 1
+    return t_indptr, t_indices, t_perm
+
+
+def long_row_segments(t_indptr: NDArray[np.int64]) -> NDArray[np.int64]:
+    """List the segments of the output neurons with more than SEGMENT connections.
+
+    Returns int64[k, 2]: output neuron, first connection; in order. Usually k = 0.
+    """
+    pieces = [
+        (j, start)
+        for j in np.flatnonzero(np.diff(t_indptr) > SEGMENT)
+        for start in range(t_indptr[j], t_indptr[j + 1], SEGMENT)
+    ]
+    return np.array(pieces, np.int64).reshape(-1, 2)
+
+
+def cut(width: int) -> list[tuple[int, int, int]]:
+    """Cut the columns into full tiles and a rest: (vectors per tile, first column, last column)."""
+    rest = width % (TILE_VECTORS * LANES)
+    parts = [(TILE_VECTORS, 0, width - rest), (rest // LANES, width - rest, width)]
+    return [part for part in parts if part[1] < part[2]]
+
+
+@functools.cache
+def segment_loop(size: int) -> Any:
+    """Make the threaded loop over `segment_rows` for tiles of `size` vectors."""
+
+    @compiled(parallel=True)
+    def loop(chunks, *args):  # type: ignore[no-untyped-def]
+        for chunk in prange(chunks):
+            segment_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
+
+    return loop
+
+
+@functools.cache
+def forward_loop(size: int) -> Any:
+    """Make the threaded loop over `forward_rows` for tiles of `size` vectors."""
+
+    @compiled(parallel=True)
+    def loop(chunks, *args):  # type: ignore[no-untyped-def]
+        for chunk in prange(chunks):
+            forward_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
+
+    return loop
+
+
+@functools.cache
+def backward_loop(size: int) -> Any:
+    """Make the threaded loop over `backward_rows` for tiles of `size` vectors."""
+
+    @compiled(parallel=True)
+    def loop(chunks, *args):  # type: ignore[no-untyped-def]
+        for chunk in prange(chunks):
+            backward_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
+
+    return loop
+
+
+def forward(
+    t_indptr: NDArray[np.int64],
+    t_indices: NDArray[np.int32],
+    t_perm: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    activation: NDArray[np.float32],
+    slope: float,
+    threshold: int,
+    key: int,
+    sample_offset: int,
+    segments: NDArray[np.int64],
+    partial: NDArray[np.float32],
+    out: NDArray[np.float32],
+    masks: NDArray[np.uint16],
+) -> None:
+    """Compute one layer: out = dropout(f(W^T activation + bias)).
+
+    Traffic per connection and 16 samples: 64 bytes of activations, mostly from L2, which is the limit;
+    12 bytes of weight, index and permutation per tile.
+
+    Parameters
+    ----------
+    t_indptr, t_indices, t_perm : int64[n_out + 1], int32[m], int32[m]
+        Transposed view of the pattern: the inputs of each output neuron.
+    weights, bias : float32[m], float32[n_out]
+        In CSR order of the pattern itself.
+    activation : float32[n_in, B]
+        The layer's input.
+    slope : float
+        f(z) = z for z > 0, else slope * z.
+    threshold : int
+        ``dropout_threshold(p)``; 0 is no dropout.
+    key : int
+        In [0, 2**63); another one for each step and layer.
+    sample_offset : int
+        Number within the batch of the first sample: a micro-batch gets the dropout of the whole.
+    segments, partial : int64[k, 2], float32[k, B]
+        ``long_row_segments(t_indptr)``, and scratch.
+    out : float32[n_out, B]
+        Written.
+    masks : uint16[n_out, 2, B // 16]
+        Written; bit b of word v belongs to sample 16 v + b. ``[:, 0]``: z > 0; ``[:, 1]``: kept by
+        dropout, untouched if threshold is 0.
+    """
+    chunks = numba.get_num_threads()
+    view = (t_indptr, t_indices, t_perm, weights, activation)
+    for size, start, stop in cut(out.shape[1]):
+        if len(segments):
+            segment_loop(size)(chunks, start, stop, *view, segments, partial)
+        forward_loop(size)(
+            chunks, start, stop, *view, bias, np.float32(slope), threshold, key, sample_offset, segments,
+            partial, out, masks,
+        )  # fmt: skip
+
+
+def backward(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    velocity: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    bias_velocity: NDArray[np.float32],
+    activation: NDArray[np.float32],
+    delta: NDArray[np.float32],
+    momentum: float,
+    learning_rate: float,
+    weight_decay: float,
+    update: bool,
+    masks: NDArray[np.uint16],
+    slope: float,
+    threshold: int,
+    delta_in: NDArray[np.float32],
+) -> None:
+    """Backpropagate through one layer and train it, in one pass over its connections.
+
+    With g the gradient of a connection, v <- momentum v - learning_rate g; then, if `update`,
+    w <- w + v - weight_decay w. The delta that is passed down uses the old w. Biases the same.
+
+    - A batch in micro-batches: `momentum` with the first, 1.0 with the others, `update` with the last.
+      (The tiles of a wide batch are micro-batches, too.)
+    - The gradient alone: zeroed velocities, momentum 1.0, learning_rate -1.0, update False. It is
+      found, or added to what was there, in the velocities.
+
+    Traffic per connection and 16 samples: 64 bytes of deltas, mostly from L2, which is the limit, for
+    three multiply-adds a byte more than `forward`; 20 bytes of weight, velocity and index per tile.
+
+    Parameters
+    ----------
+    indptr, indices : int64[n_in + 1], int32[m]
+        The pattern: the outputs of each input neuron.
+    weights, velocity, bias, bias_velocity : float32[m], float32[m], float32[n_out], float32[n_out]
+        Changed in place.
+    activation, delta : float32[n_in, B], float32[n_out, B]
+        The layer's input, and dLoss/dz of its output, which contains the 1 / batch.
+    momentum, learning_rate, weight_decay : float
+        The rule.
+    update : bool
+        Whether the weights change, or the velocities only.
+    masks, slope, threshold : uint16[n_in, 2, B // 16], float, int
+        Of the layer below, as in its `forward`; not read if delta_in is empty.
+    delta_in : float32[n_in, B]
+        Written: dLoss/dz of the layer below. float32[0, B] for the first layer, which needs none.
+    """
+    chunks, width = numba.get_num_threads(), delta.shape[1]
+    layer = (indptr, indices, weights, velocity, bias, bias_velocity, activation, delta)
+    rates = (np.float32(learning_rate), np.float32(weight_decay))
+    below = (masks, np.float32(slope), threshold, delta_in)
+    for size, start, stop in cut(width):
+        last = update and stop == width
+        backward_loop(size)(chunks, start, stop, *layer, np.float32(momentum), *rates, last, *below)
+        momentum = 1.0
+
+
+@compiled(parallel=True)
+def gather_loop(chunks: int, x: Any, order: Any, out: Any) -> None:
+    """Run `gather_rows` on all threads."""
+    for chunk in prange(chunks):
+        gather_rows(chunk, chunks, x, order, out)
+
+
+def gather(x: NDArray[np.float32], order: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+    """Write out[:, s] = x[order[s]]: float32[samples, n], int64[b], 1 <= b <= B -> float32[n, B].
+
+    Padded columns become 0. Blocks of 16 x 16 are transposed in registers; memory is the limit.
+    """
+    gather_loop(numba.get_num_threads(), x, order, out)
+
+
+@compiled()
+def sgd(
+    weights: NDArray[np.float32],
+    velocity: NDArray[np.float32],
+    gradient: NDArray[np.float32],
+    momentum: float,
+    learning_rate: float,
+    weight_decay: float,
+) -> None:
+    """Apply v <- momentum v - learning_rate g; w <- w + v - weight_decay w to float32[m], in place."""
+    for k in range(weights.shape[0]):
+        v = np.float32(momentum) * velocity[k] - np.float32(learning_rate) * gradient[k]
+        velocity[k] = v
+        weights[k] += v - np.float32(weight_decay) * weights[k]

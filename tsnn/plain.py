@@ -1,0 +1,109 @@
+"""The operations of :mod:`tsnn.vectors` as plain loops: for processors without AVX2, and for NumPy.
+
+A tile is here an array float32[16 V]. `multiply_add` adds to its last argument in place.
+With NUMBA_DISABLE_JIT=1 these loops run as Python, so that every kernel can be debugged as such.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn.vectors import LANES, compiled
+
+Floats = NDArray[np.float32]
+Words = NDArray[np.uint16]
+
+MASK32 = 0xFFFFFFFF
+
+
+@compiled()
+def zeros(vectors: int) -> Floats:
+    """Return a tile of zeros."""
+    return np.zeros(LANES * vectors, np.float32)
+
+
+@compiled()
+def filled(like: Floats, value: float) -> Floats:
+    """Return a tile as wide as `like`, every lane holding the value."""
+    return np.full(like.shape[0], value, np.float32)
+
+
+@compiled()
+def load(like: Floats, array: Floats, offset: int) -> Floats:
+    """Return the tile at array.flat[offset], as wide as `like`; a view."""
+    return array.reshape(-1)[offset : offset + like.shape[0]]
+
+
+@compiled()
+def store(tile: Floats, array: Floats, offset: int) -> None:
+    """Write the tile to array.flat[offset]."""
+    array.reshape(-1)[offset : offset + tile.shape[0]] = tile
+
+
+@compiled()
+def prefetch(like: Floats, array: Floats, offset: int) -> None:
+    """Do nothing: the processor's own prefetching must do."""
+
+
+@compiled()
+def multiply_add(scalar: float, tile: Floats, total: Floats) -> Floats:
+    """Return scalar * tile + total, computed in total."""
+    for s in range(total.shape[0]):
+        total[s] += scalar * tile[s]
+    return total
+
+
+@compiled()
+def dot(a: Floats, b: Floats) -> np.float32:
+    """Return the sum over all samples of a * b, float32."""
+    total = np.float32(0)
+    for s in range(a.shape[0]):
+        total += a[s] * b[s]
+    return total
+
+
+@compiled()
+def store_positive(tile: Floats, masks: Words, offset: int) -> None:
+    """Write one bit per sample, tile > 0, to the uint16 array at masks.flat[offset]."""
+    for v in range(tile.shape[0] // LANES):
+        word = 0
+        for lane in range(LANES):
+            word |= (tile[LANES * v + lane] > 0) << lane
+        masks.reshape(-1)[offset + v] = word
+
+
+@compiled()
+def choose(masks: Words, offset: int, if_one: Floats, if_zero: Floats) -> Floats:
+    """Take each sample from the first tile where its bit at masks.flat[offset] is 1, else from the second."""
+    chosen = np.empty_like(if_one)
+    for s in range(if_one.shape[0]):
+        bit = (masks.reshape(-1)[offset + s // LANES] >> (s % LANES)) & 1
+        chosen[s] = if_one[s] if bit else if_zero[s]
+    return chosen
+
+
+@compiled()
+def store_keeps(like: Floats, masks: Words, offset: int, low: int, high: int, sample: int, threshold: int) -> None:
+    """Write the dropout bits of consecutive samples to masks.flat[offset].
+
+    A sample is kept if a hash of its number and of the two numbers of its neuron, uniform on 32 bits, is
+    not below the threshold.
+    """
+    for v in range(like.shape[0] // LANES):
+        word = 0
+        for lane in range(LANES):
+            x = (low + sample + LANES * v + lane) & MASK32
+            x ^= x >> 16
+            x = (x * 0x85EBCA6B + high) & MASK32
+            x ^= x >> 13
+            word |= ((x * 0xC2B2AE35) & MASK32 >= threshold) << lane
+        masks.reshape(-1)[offset + v] = word
+
+
+@compiled()
+def transpose_block(x: Floats, order: NDArray[np.int64], sample: int, feature: int, out: Floats) -> None:
+    """Write out[feature + f, sample + s] = x[order[sample + s], feature + f], 16 x 16; 0 beyond the order."""
+    for s in range(sample, sample + LANES):
+        for f in range(feature, feature + LANES):
+            out[f, s] = x[order[s], f] if s < order.shape[0] else 0

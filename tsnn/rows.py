@@ -1,0 +1,180 @@
+"""The inner loops: one thread's share of the neurons of a layer, for tiles of samples.
+
+A tile of samples of the neuron at hand stays in registers while the stripes of its neighbours stream by:
+that is what makes the kernels fast. `tiles` is :mod:`tsnn.vectors`, or :mod:`tsnn.plain` where the
+processor has no vectors that would do.
+
+``zero`` is a tile whose type says how many vectors a tile has, ``step`` its samples; ``chunk`` of
+``chunks`` is the share, columns ``start`` to ``stop`` are the samples. Indices are unsigned where they can
+be, which spares the check for negative ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn import plain, vectors
+from tsnn.vectors import LANES, compiled
+
+REGISTERS = vectors.registers()
+TILE_VECTORS = REGISTERS or 8  # vectors of a full tile
+tiles: Any = vectors if REGISTERS else plain
+
+SEGMENT = 4096  # connections of one output neuron that are summed before a partial sum is stored
+FAR = 1 << 22  # float32 values: stripes of a larger array (16 MiB) are asked for AHEAD connections early
+AHEAD = np.uint64(8)  # connections
+MASK32 = 0xFFFFFFFF
+ZERO, ONE = np.float32(0), np.float32(1)
+
+
+@compiled()
+def chunk_start(indptr: NDArray[np.int64], chunk: int, chunks: int) -> int:
+    """Find the first row of a chunk; a row's work is its connections + 2."""
+    n = indptr.shape[0] - 1
+    wanted = (indptr[n] + 2 * n) * chunk // chunks
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        if indptr[middle] + 2 * middle < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled(inline=True)
+def mix(x: int) -> int:
+    """Scramble 32 bits (the finaliser of MurmurHash3)."""
+    x ^= x >> 16
+    x = (x * 0x85EBCA6B) & MASK32
+    x ^= x >> 13
+    x = (x * 0xC2B2AE35) & MASK32
+    return x ^ (x >> 16)
+
+
+@compiled(inline=True)
+def drop(tile: Any, masks: Any, offset: int, threshold: int) -> Any:
+    """Zero the samples whose keep bit is 0 and divide the others by the probability to be kept."""
+    scale = np.float32(1.0 / (1.0 - threshold / 4294967296.0))
+    kept = tiles.multiply_add(scale, tile, tiles.filled(tile, ZERO))
+    return tiles.choose(masks, offset, kept, tiles.filled(tile, ZERO))
+
+
+@compiled(inline=True)
+def add_inputs(
+    tile: Any, column: int, first: int, last: int, t_indices: Any, t_perm: Any, weights: Any, activation: Any
+) -> Any:
+    """Add the weighted stripes of connections first..last of one output neuron to its tile."""
+    width = activation.shape[1]
+    for k in range(np.uint64(first), np.uint64(last)):
+        stripe = tiles.load(tile, activation, np.int64(t_indices[k]) * width + column)
+        tile = tiles.multiply_add(weights[np.uint32(t_perm[k])], stripe, tile)
+    return tile
+
+
+@compiled()
+def segment_rows(
+    zero: Any, step: int, chunk: int, chunks: int, start: int, stop: int, t_indptr: Any, t_indices: Any,
+    t_perm: Any, weights: Any, activation: Any, segments: Any, partial: Any,
+) -> None:  # fmt: skip
+    """Sum a share of the segments of long rows."""
+    pieces = segments.shape[0]
+    for column in range(start, stop, step):
+        for piece in range(pieces * chunk // chunks, pieces * (chunk + 1) // chunks):
+            first = segments[piece, 1]
+            last = min(first + SEGMENT, t_indptr[segments[piece, 0] + 1])
+            tile = tiles.filled(zero, ZERO)
+            tile = add_inputs(tile, column, first, last, t_indices, t_perm, weights, activation)
+            tiles.store(tile, partial, piece * partial.shape[1] + column)
+
+
+@compiled()
+def forward_rows(
+    zero: Any, step: int, chunk: int, chunks: int, start: int, stop: int, t_indptr: Any, t_indices: Any,
+    t_perm: Any, weights: Any, activation: Any, bias: Any, slope: Any, threshold: int, key: int,
+    sample_offset: int, segments: Any, partial: Any, out: Any, masks: Any,
+) -> None:  # fmt: skip
+    """Compute a share of the output neurons."""
+    first_row = chunk_start(t_indptr, chunk, chunks)
+    last_row = chunk_start(t_indptr, chunk + 1, chunks)
+    width, words = out.shape[1], masks.shape[2]
+    for column in range(start, stop, step):
+        piece = np.searchsorted(segments[:, 0], first_row)
+        for j in range(first_row, last_row):
+            first, last = t_indptr[j], t_indptr[j + 1]
+            tile = tiles.filled(zero, bias[j])
+            if last - first <= SEGMENT:
+                tile = add_inputs(tile, column, first, last, t_indices, t_perm, weights, activation)
+            else:
+                for _ in range(first, last, SEGMENT):
+                    tile = tiles.multiply_add(ONE, tiles.load(zero, partial, piece * width + column), tile)
+                    piece += 1
+            bits = 2 * j * words + column // LANES
+            tiles.store_positive(tile, masks, bits)
+            tile = tiles.choose(masks, bits, tile, tiles.multiply_add(slope, tile, tiles.filled(zero, ZERO)))
+            if threshold:
+                low = mix((mix(key & MASK32) + j) & MASK32)
+                high = mix(low ^ mix(key >> 32))
+                tiles.store_keeps(zero, masks, bits + words, low, high, sample_offset + column, threshold)
+                tile = drop(tile, masks, bits + words, threshold)
+            tiles.store(tile, out, j * width + column)
+
+
+@compiled()
+def backward_rows(
+    zero: Any, step: int, chunk: int, chunks: int, start: int, stop: int, indptr: Any, indices: Any,
+    weights: Any, velocity: Any, bias: Any, bias_velocity: Any, activation: Any, delta: Any, momentum: Any,
+    learning_rate: Any, weight_decay: Any, update: bool, masks: Any, slope: Any, threshold: int, delta_in: Any,
+) -> None:  # fmt: skip
+    """Train the connections of a share of the input neurons, and a share of the biases."""
+    first_row = chunk_start(indptr, chunk, chunks)
+    last_row = chunk_start(indptr, chunk + 1, chunks)
+    n_out, width, words = delta.shape[0], delta.shape[1], masks.shape[2]
+    far = delta.size > FAR
+    final = np.uint64(max(indices.shape[0] - 1, 0))
+    for column in range(start, stop, step):
+        write = update and column + step == stop
+        for i in range(first_row, last_row):
+            a = tiles.load(zero, activation, i * width + column)
+            below = tiles.filled(zero, ZERO)
+            for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+                if far:
+                    ahead = min(k + AHEAD, final)
+                    tiles.prefetch(zero, delta, np.int64(indices[ahead]) * width + column)
+                stripe = tiles.load(zero, delta, np.int64(indices[k]) * width + column)
+                w = weights[k]
+                below = tiles.multiply_add(w, stripe, below)
+                v = momentum * velocity[k] - learning_rate * tiles.dot(a, stripe)
+                velocity[k] = v
+                if write:
+                    weights[k] = w + v - weight_decay * w
+            if delta_in.shape[0]:
+                bits = 2 * i * words + column // LANES
+                sloped = tiles.multiply_add(slope, below, tiles.filled(zero, ZERO))
+                below = tiles.choose(masks, bits, below, sloped)
+                if threshold:
+                    below = drop(below, masks, bits + words, threshold)
+                tiles.store(below, delta_in, i * width + column)
+        for j in range(n_out * chunk // chunks, n_out * (chunk + 1) // chunks):
+            g = tiles.dot(tiles.filled(zero, ONE), tiles.load(zero, delta, j * width + column))
+            v = momentum * bias_velocity[j] - learning_rate * g
+            bias_velocity[j] = v
+            if write:
+                bias[j] += v - weight_decay * bias[j]
+        momentum = ONE
+
+
+@compiled()
+def gather_rows(chunk: int, chunks: int, x: Any, order: Any, out: Any) -> None:
+    """Gather a share of the features."""
+    blocks = out.shape[0] // LANES
+    for s in range(0, out.shape[1], LANES):
+        for block in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
+            tiles.transpose_block(x, order, s, LANES * block, out)
+    if chunk == 0:
+        for f in range(LANES * blocks, out.shape[0]):
+            for s in range(out.shape[1]):
+                out[f, s] = x[order[s], f] if s < order.shape[0] else 0
