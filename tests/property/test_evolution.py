@@ -1,0 +1,180 @@
+"""SET and importance pruning keep what they promise, whatever the layer."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import naive
+from tsnn.config import NetworkConfig
+from tsnn.evolution import evolve, importance, prune_neurons, prune_smallest
+from tsnn.network import Layer, Workspace, forward, init_network
+from tsnn.topology import erdos_renyi
+
+
+@st.composite
+def layers(draw):
+    n_in, n_out = draw(st.integers(1, 25)), draw(st.integers(1, 25))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    topology = erdos_renyi(n_in, n_out, draw(st.integers(0, n_in * n_out)), rng=rng)
+    layer = Layer.new(topology, rng.normal(size=topology.connections).astype(np.float32))
+    layer.velocity[:] = rng.normal(size=topology.connections)
+    return layer
+
+
+zetas = st.floats(0, 0.99)
+rules = st.sampled_from(["signed", "magnitude"])
+
+
+def evolved(layer, zeta, rule="signed", connections=None, seed=0, **kwargs):
+    count = layer.topology.connections if connections is None else connections
+    rng = np.random.default_rng(seed)
+    return evolve(layer, count, zeta=zeta, rule=rule, initializer="he_uniform", rng=rng, **kwargs)
+
+
+def by_key(keys, weights, velocity):
+    return dict(zip(keys.tolist(), zip(weights, velocity, strict=True), strict=True))
+
+
+@given(layers(), zetas, rules)
+def test_prunes_what_its_naive_twin_prunes(layer, zeta, rule):
+    survives = prune_smallest(layer.weights, zeta, rule)
+    assert survives.tolist() == naive.prune_smallest(layer.weights, zeta, rule)
+
+
+@given(layers(), zetas, rules, st.integers(0, 2**32))
+def test_set_keeps_count_survivors_and_order(layer, zeta, rule, seed):
+    result = evolved(layer, zeta, rule, seed=seed)
+    old, new = layer.topology.keys(), result.layer.topology.keys()
+    assert len(new) == len(old)
+    assert (np.diff(new) > 0).all()
+    survives = prune_smallest(layer.weights, zeta, rule)
+    assert result.pruned == result.grown == (~survives).sum()
+    before = by_key(old[survives], layer.weights[survives], layer.velocity[survives])
+    after = by_key(new, result.layer.weights, result.layer.velocity)
+    for key, values in before.items():
+        assert after[key] == values
+    limit = np.sqrt(6 / layer.topology.n_in) + 1e-6
+    for key in after.keys() - before.keys():
+        weight, velocity = after[key]
+        assert velocity == 0
+        assert abs(weight) <= limit
+
+
+@given(layers(), zetas, st.integers(0, 625))
+def test_another_epsilon_is_met_at_once(layer, zeta, wanted):
+    t = layer.topology
+    result = evolved(layer, zeta, connections=min(wanted, t.n_in * t.n_out))
+    assert result.layer.topology.connections == min(wanted, t.n_in * t.n_out)
+    assert result.layer.topology.connections == t.connections - result.pruned + result.grown
+
+
+def test_fewer_connections_are_reached_by_magnitude():
+    layer = Layer.new(erdos_renyi(1, 6, 6, rng=np.random.default_rng(0)), np.array([3, -1, 2, 6, -5, 4], np.float32))
+    assert sorted(evolved(layer, 0.0, connections=3).layer.weights.tolist()) == [-5, 4, 6]
+
+
+@given(layers(), st.integers(0, 2**32))
+def test_dead_neurons_get_no_connection(layer, seed):
+    t, rng = layer.topology, np.random.default_rng(seed)
+    living_in, living_out = rng.random(t.n_in) < 0.6, rng.random(t.n_out) < 0.6
+    living_in[0] = living_out[0] = True
+    keep = living_in[t.rows()] & living_out[t.indices]
+    alive = Layer.new(type(t).from_keys(t.keys()[keep], t.n_in, t.n_out), layer.weights[keep])
+    result = evolved(alive, 0.5, living_in=living_in, living_out=living_out, seed=seed).layer.topology
+    assert result.connections == alive.topology.connections
+    assert living_in[result.rows()].all()
+    assert living_out[result.indices].all()
+
+
+def test_regrowth_is_uniform_over_the_free_positions():
+    layer = Layer.new(erdos_renyi(6, 6, 9, rng=np.random.default_rng(0)), np.arange(1, 10, dtype=np.float32))
+    survivors = set(layer.topology.keys()[3:].tolist())
+    hits = np.zeros(36)
+    for seed in range(3000):
+        hits[evolved(layer, 0.34, seed=seed).layer.topology.keys()] += 1
+    free = [hits[k] for k in range(36) if k not in survivors]
+    assert len(free) == 30
+    assert abs(np.array(free) - 300).max() < 5 * np.sqrt(300)
+
+
+def test_gradient_regrowth_takes_the_largest_gradients(rng):
+    layer = Layer.new(erdos_renyi(6, 6, 16, rng=rng), rng.normal(size=16).astype(np.float32))
+    activation, delta = rng.normal(size=(2, 6, 16)).astype(np.float32)
+    survivors = layer.topology.keys()[prune_smallest(layer.weights, 0.25, "magnitude")]
+    result = evolved(layer, 0.25, "magnitude", batch=(activation, delta)).layer.topology.keys()
+    size = abs(activation @ delta.T).ravel()
+    free = sorted(set(range(36)) - set(survivors.tolist()), key=lambda key: -size[key])
+    assert len(free) == 24  # at most ten candidates for each of four: every free position is tried
+    assert set(result.tolist()) - set(survivors.tolist()) == set(free[:4])
+
+
+def test_gradient_regrowth_prefers_large_gradients_among_its_candidates(rng):
+    layer = Layer.new(erdos_renyi(60, 60, 100, rng=rng), rng.normal(size=100).astype(np.float32))
+    activation, delta = rng.normal(size=(2, 60, 16)).astype(np.float32)
+    size = abs(activation @ delta.T).ravel()
+    survivors = layer.topology.keys()[prune_smallest(layer.weights, 0.3, "magnitude")]
+    grown = np.setdiff1d(evolved(layer, 0.3, "magnitude", batch=(activation, delta)).layer.topology.keys(), survivors)
+    assert len(grown) == 30
+    assert np.median(size[grown]) > np.quantile(size, 0.9)
+
+
+def hidden_network(rng, hidden=(12, 9), epsilon=3):
+    config = NetworkConfig(hidden=hidden, epsilon=epsilon)
+    network = init_network(8, 4, config, rng=rng)
+    for layer in network.layers:
+        layer.bias[:] = rng.normal(size=layer.topology.n_out)
+    return network
+
+
+def test_importance_is_the_sum_of_incoming_magnitudes(rng):
+    layer = hidden_network(rng).layers[0]
+    matrix = naive.dense(layer.topology.indptr, layer.topology.indices, layer.weights, 12)
+    np.testing.assert_allclose(importance(layer), abs(matrix).sum(axis=0), rtol=1e-6)
+
+
+@given(st.floats(0, 100), st.integers(0, 1000))
+def test_pruned_neurons_lose_all_connections_and_stay_dead(percentile, seed):
+    network = hidden_network(np.random.default_rng(seed))
+    scores = [importance(layer) for layer in network.layers[:-1]]
+    pruned = prune_neurons(network, percentile)
+    for l, score in enumerate(scores):
+        dead = ~network.living[l]
+        assert dead.sum() == pruned[l] < len(dead)  # never down to none
+        assert score[dead].max(initial=0) <= np.percentile(score, percentile)
+        assert not dead[network.layers[l].topology.indices].any()
+        assert not dead[network.layers[l + 1].topology.rows()].any()
+    assert network.living[-1].all()
+
+
+def test_neurons_without_inputs_can_be_pruned_without_changing_the_output(rng):
+    network = hidden_network(rng)
+    for l in (0, 1):  # cut the inputs of some neurons: they emit the constant f(bias)
+        layer, t = network.layers[l], network.layers[l].topology
+        layer.weights[np.isin(t.indices, [1, 4, 5])] = 0
+    workspace = Workspace(network.sizes, 16)
+    workspace.activations[0][:] = rng.normal(size=(8, 16))
+    before = forward(network, workspace).copy()
+    pruned = prune_neurons(network, 25)
+    assert pruned[0] == 3
+    assert pruned[1] >= 2
+    np.testing.assert_allclose(forward(network, workspace), before, rtol=1e-4, atol=1e-5)
+
+
+def test_percentile_is_taken_of_the_living(rng):
+    network = hidden_network(rng, hidden=(100, 100), epsilon=10)
+    assert prune_neurons(network, 20) == [20, 20]
+    assert prune_neurons(network, 50) == [40, 40]
+
+
+def test_equal_importance_never_empties_a_layer(rng):
+    network = hidden_network(rng)
+    for layer in network.layers:
+        layer.weights[:] = 0
+    assert prune_neurons(network, 20) == [11, 8]
+
+
+@pytest.mark.parametrize("zeta", [0.0, 0.3])
+def test_a_layer_without_connections_evolves_to_itself(zeta):
+    layer = Layer.new(erdos_renyi(3, 3, 0, rng=np.random.default_rng(0)), np.empty(0, np.float32))
+    assert evolved(layer, zeta).layer.topology.connections == 0

@@ -1,0 +1,195 @@
+"""Training: it learns, repeats itself bit for bit, obeys changes, and says when it diverges."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tsnn.config import Config
+from tsnn.datasets import load_dataset, make_dataset
+from tsnn.errors import DataError, DivergenceError
+from tsnn.metrics import decision_values, evaluate
+from tsnn.network import Workspace, init_network
+from tsnn.records import EpochRecord, Progress
+from tsnn.training import steps, train
+
+
+def fresh(data, config, seed=3):
+    rng = np.random.default_rng(seed)
+    return init_network(data.n_features, data.n_outputs, config.network, rng=rng), rng
+
+
+def run(data, config, seed=3):
+    network, rng = fresh(data, config, seed)
+    return network, list(train(network, data, config, rng=rng))
+
+
+def bits(network):
+    return [a.tobytes() for layer in network.layers for a in (layer.weights, layer.topology.indices, layer.bias)]
+
+
+@pytest.mark.compiled
+def test_learns_to_tell_blobs_apart(blobs, tiny):
+    _, records = run(blobs, tiny.replace({"training.epochs": 30}))
+    assert records[-1].test_accuracy > 0.9
+    assert records[-1].train_loss < records[0].train_loss
+    assert [record.epoch for record in records] == list(range(1, 31))
+    assert records[-1].samples == 30 * len(blobs.x_train)
+
+
+@pytest.mark.compiled
+def test_learns_a_regression_and_several_labels(rng, tiny):
+    x = rng.normal(size=(200, 6))
+    config = tiny.replace({"training.epochs": 40, "network.dropout": 0, "network.activation": "relu"})
+    _, records = run(make_dataset(x, x[:, :2] @ [[1, 0.5], [0, 1]], rng=rng), config)
+    assert records[-1].test_loss < 0.6 * records[0].test_loss
+    assert records[-1].test_accuracy is None
+    labels = (x[:, :2] > 0).astype(int)
+    _, records = run(make_dataset(x, labels, task="multilabel", rng=rng), config)
+    assert records[-1].test_accuracy > 0.8
+
+
+@pytest.mark.parametrize("regrow", ["random", "gradient"])
+def test_same_seed_same_bits_whatever_the_threads(blobs, tiny, regrow):
+    config = tiny.replace({"training.regrow": regrow})
+    one, records_one = run(blobs, config.replace({"run.threads": 1}))
+    two, records_two = run(blobs, config.replace({"run.threads": 2}))
+    other, _ = run(blobs, config, seed=4)
+    assert bits(one) == bits(two)
+    assert bits(one) != bits(other)
+    assert [r.train_loss for r in records_one] == [r.train_loss for r in records_two]
+
+
+@pytest.mark.compiled
+def test_same_bits_on_real_data_with_one_and_two_threads():
+    data = load_dataset("fashion_mnist", size="small", rng=np.random.default_rng(0))
+    config = Config.preset("fashion_mnist").replace({"training.epochs": 2})
+    networks = [run(data, config.replace({"run.threads": threads}))[0] for threads in (1, 2)]
+    assert bits(networks[0]) == bits(networks[1])
+
+
+def test_the_number_of_connections_stays_and_the_output_layer_is_left_alone(blobs, tiny):
+    network, rng = fresh(blobs, tiny)
+    before = [layer.topology for layer in network.layers]
+    records = list(train(network, blobs, tiny, rng=rng))
+    for old, layer in zip(before, network.layers, strict=True):
+        assert layer.topology.connections == old.connections
+    assert network.layers[-1].topology is before[-1]
+    assert network.layers[0].topology is not before[0]
+    assert [layer.pruned > 0 for layer in records[0].layers] == [True, True, True, False]
+    assert all(layer.pruned == 0 for layer in records[-1].layers)  # none after the last epoch
+
+
+@pytest.mark.parametrize("change", [{"network.topology": "fixed"}, {"training.zeta": 0}])
+def test_a_fixed_topology_stays(blobs, tiny, change):
+    config = tiny.replace(change)
+    network, rng = fresh(blobs, config)
+    before = [layer.topology for layer in network.layers]
+    list(train(network, blobs, config, rng=rng))
+    assert [layer.topology for layer in network.layers] == before
+
+
+def test_dense_means_every_connection(blobs, tiny):
+    network, records = run(blobs, tiny.replace({"network.topology": "dense", "training.epochs": 1}))
+    assert all(layer.topology.density == 1 for layer in network.layers)
+    assert [event.kind for event in records[0].events] == ["dense_layer"] * 4
+
+
+def test_the_last_smaller_batch_is_trained_on(blobs, tiny):
+    network, rng = fresh(blobs, tiny)
+    done = [item.samples for item in steps(network, blobs, tiny, rng=rng) if isinstance(item, Progress)]
+    assert done == [32, 64, 90] * 3
+
+
+def test_every_test_sample_counts(blobs, tiny):
+    network, _ = run(blobs, tiny)
+    small, large = (Workspace(network.sizes, b, training=False) for b in (16, 64))
+    answers = decision_values(network, blobs.x_test, small)
+    assert answers.shape == (45, 3)
+    _, accuracy = evaluate(network, blobs.x_test, blobs.y_test, "classification", large)
+    assert accuracy == pytest.approx((answers.argmax(axis=1) == blobs.y_test).mean())
+    one_by_one = [
+        evaluate(network, blobs.x_test[i : i + 1], blobs.y_test[i : i + 1], "classification", small) for i in range(45)
+    ]
+    loss, accuracy = evaluate(network, blobs.x_test, blobs.y_test, "classification", small)
+    assert loss == pytest.approx(np.mean([one[0] for one in one_by_one]), rel=1e-5)
+    assert accuracy == pytest.approx(np.mean([one[1] for one in one_by_one]))
+
+
+def test_a_batch_larger_than_the_data_works(blobs, tiny):
+    _, records = run(blobs, tiny.replace({"training.batch_size": 5000}))
+    assert len(records) == 3
+
+
+def drive(data, config, change, after):
+    """Train, and send a changed configuration after so many epochs."""
+    network, rng = fresh(data, config)
+    training, records, sent = steps(network, data, config, rng=rng), [], None
+    while True:
+        try:
+            item = training.send(sent)
+        except StopIteration:
+            return network, records
+        sent = None
+        if isinstance(item, EpochRecord):
+            records.append(item)
+            sent = config.replace(change) if item.epoch == after else None
+
+
+def test_zeta_changed_while_training_counts_from_the_next_evolution(blobs, tiny):
+    config = tiny.replace({"training.epochs": 4})
+    _, records = drive(blobs, config, {"training.zeta": 0.8}, after=1)
+    assert [record.zeta for record in records] == [0.3, 0.8, 0.8, 0.8]
+    assert records[1].layers[0].pruned > 2 * records[0].layers[0].pruned
+    assert [event.message for event in records[1].events] == ["zeta changed from 0.3 to 0.8"]
+
+
+@pytest.mark.parametrize("epsilon", [1.0, 3.0])
+def test_epsilon_changed_while_training_is_met_by_the_next_evolution(blobs, tiny, epsilon):
+    config = tiny.replace({"training.epochs": 3})
+    _, records = drive(blobs, config, {"network.epsilon": epsilon}, after=1)
+    assert [layer.connections for layer in records[0].layers] == [44, 40, 40, 26]
+    wanted = [round(epsilon * n) for n in (22, 20, 20)]
+    assert [layer.connections for layer in records[1].layers] == [*wanted, 26]
+    assert [layer.connections for layer in records[2].layers] == [*wanted, 26]
+
+
+def test_learning_rate_and_dropout_change_between_epochs(blobs, tiny):
+    _, records = drive(blobs, tiny, {"training.learning_rate": 0.2, "network.dropout": 0.4}, after=1)
+    assert [(r.learning_rate, r.dropout) for r in records] == [(0.05, 0.1), (0.2, 0.4), (0.2, 0.4)]
+
+
+def test_importance_pruning_follows_its_schedule(blobs, tiny):
+    config = tiny.replace({"training.epochs": 6, "importance.percentile": 20})
+    config = config.replace({"importance.start": 2, "importance.every": 2})
+    _, records = run(blobs, config)
+    assert [record.layers[0].living for record in records] == [10, 8, 8, 6, 6, 6]
+    assert records[1].connections < records[0].connections
+    assert records[2].connections == records[1].connections  # evolution keeps what is left
+    assert [e.kind for e in records[1].events] == ["neurons_pruned"] * 3
+    assert "2 neurons pruned from hidden layer 1, 8 left" in records[1].events[0].message
+
+
+def test_weight_decay_and_momentum_have_their_effect(blobs, tiny):
+    base, _ = run(blobs, tiny)
+    for change in ({"training.weight_decay": 0.1}, {"training.momentum": 0.0}, {"network.alpha": 0.1}):
+        assert bits(run(blobs, tiny.replace(change))[0]) != bits(base)
+
+
+def test_divergence_is_named(blobs, tiny):
+    network, rng = fresh(blobs, tiny.replace({"training.learning_rate": 1e30}))
+    with pytest.raises(DivergenceError, match=r"epoch \d+.* learning rate 1e\+30"):
+        list(train(network, blobs, tiny.replace({"training.learning_rate": 1e30}), rng=rng))
+
+
+def test_a_network_of_other_width_is_refused(blobs, tiny, rng):
+    network = init_network(5, 3, tiny.network, rng=rng)
+    with pytest.raises(DataError, match="takes 5 features"):
+        next(train(network, blobs, tiny, rng=rng))
+
+
+def test_records_survive_json(blobs, tiny):
+    _, records = run(blobs, tiny)
+    assert [EpochRecord.from_dict(record.to_dict()) for record in records] == records
+    assert EpochRecord.from_dict({**records[0].to_dict(), "new_field": 1}) == records[0]
+    assert dataclasses.is_dataclass(records[0].layers[0])

@@ -1,0 +1,48 @@
+"""Losses by task: what the output layer's sums are compared with, and how right they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn import kernels
+from tsnn.errors import ConfigError
+
+
+def output_loss(
+    task: str, z: NDArray[np.float32], y: NDArray[Any], scale: float, delta: NDArray[np.float32]
+) -> tuple[float, float]:
+    """Compute loss, number of right answers and the output layer's delta for one batch.
+
+    Parameters
+    ----------
+    task : {"classification", "regression", "multilabel"}
+        Softmax with cross-entropy, identity with mean squared error, or sigmoid with binary
+        cross-entropy (the latter two are means over the outputs).
+    z : float32[n_outputs, B]
+        Sums of the output neurons, neuron-major; B is the padded batch.
+    y : int64[b] or float32[b, n_outputs]
+        Class indices, or targets.
+    scale : float
+        Weight of each sample in the gradient, usually ``1 / batch``.
+    delta : float32[n_outputs, B]
+        Written: ``scale * dLoss/dz``; 0 in padded columns.
+
+    Returns
+    -------
+    loss : float
+        Sum over the batch's samples; not finite if any sample's is not.
+    right : float
+        Samples classified correctly; for ``multilabel`` each sample counts its share of right labels;
+        NaN for ``regression``.
+    """
+    if task == "classification":
+        return kernels.softmax_cross_entropy(z, y, scale, delta)
+    if task == "regression":
+        return kernels.mean_squared_error(z, y, scale, delta), np.nan
+    if task == "multilabel":
+        right = float(((z[:, : len(y)] > 0) == (y.T > 0.5)).mean(axis=0).sum())
+        return kernels.binary_cross_entropy(z, y, scale, delta), right
+    raise ConfigError(f"Unknown task {task!r}; known are classification, regression, multilabel.")

@@ -1,0 +1,282 @@
+"""Networks: layers of connections, the buffers they work in, forward and backward passes.
+
+Arrays are changed in place here and in :mod:`tsnn.kernels` only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn import kernels
+from tsnn.activations import IDENTITY_SLOPE, hidden_slope
+from tsnn.config import NetworkConfig, TrainingConfig
+from tsnn.losses import output_loss
+from tsnn.topology import Topology, epsilon_to_connections, erdos_renyi
+
+Float32 = NDArray[np.float32]
+
+LANES = 16
+
+
+@dataclass(eq=False)
+class Layer:
+    """The connections between two layers of neurons, and the biases of those at their end.
+
+    Attributes
+    ----------
+    topology : Topology
+        Which connections exist.
+    weights, velocity : float32[connections]
+        Aligned to ``topology.indices``; velocity is the momentum term of SGD.
+    bias, bias_velocity : float32[n_out]
+        Biases of the output neurons, and their momentum term.
+    """
+
+    topology: Topology
+    weights: Float32
+    velocity: Float32
+    bias: Float32
+    bias_velocity: Float32
+
+    @classmethod
+    def new(cls, topology: Topology, weights: Float32) -> Layer:
+        """Return a layer with these weights, biases and velocities 0."""
+        zeros = [np.zeros(n, np.float32) for n in (topology.connections, topology.n_out, topology.n_out)]
+        return cls(topology, weights, *zeros)
+
+
+@dataclass(eq=False)
+class Network:
+    """A feed-forward network of sparse layers.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        From the input to the output.
+    slopes : tuple of float
+        Negative slope of each layer's activation (:mod:`tsnn.activations`); 1, the identity, at the output.
+    living : list of bool[n_out]
+        For each layer, the neurons at its end that importance pruning has left.
+    initializer : str
+        Distribution of new weights.
+    """
+
+    layers: list[Layer]
+    slopes: tuple[float, ...]
+    initializer: str
+    living: list[NDArray[np.bool_]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.living:
+            self.living = [np.ones(layer.topology.n_out, dtype=bool) for layer in self.layers]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons of each layer, from the inputs to the outputs."""
+        return (self.layers[0].topology.n_in, *(layer.topology.n_out for layer in self.layers))
+
+    @property
+    def connections(self) -> int:
+        """Number of stored weights of the whole network."""
+        return sum(layer.topology.connections for layer in self.layers)
+
+    def living_inputs(self, layer: int) -> NDArray[np.bool_]:
+        """Return which neurons at the start of a layer live, bool[n_in]; input features always do."""
+        return self.living[layer - 1] if layer else np.ones(self.sizes[0], dtype=bool)
+
+
+def init_network(n_features: int, n_outputs: int, config: NetworkConfig, *, rng: np.random.Generator) -> Network:
+    """Create a network with an Erdős–Rényi topology and random weights.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Width of the data and of the answer.
+    config : NetworkConfig
+        Hidden layers, epsilon, activation, initializer; ``topology="dense"`` connects everything.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    network : Network
+        Of O(connections) memory: no dense array is formed unless the layer itself is dense.
+    """
+    sizes = (n_features, *config.hidden, n_outputs)
+    layers = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        epsilon = np.inf if config.topology == "dense" else config.epsilon
+        connections = n_in * n_out if np.isinf(epsilon) else epsilon_to_connections(epsilon, n_in, n_out)
+        topology = erdos_renyi(n_in, n_out, connections, rng=rng)
+        layers.append(Layer.new(topology, draw_weights(config.initializer, n_in, n_out, connections, rng=rng)))
+    slopes = [hidden_slope(config.activation, config.alpha, l) for l in range(1, len(layers))]
+    return Network(layers, (*slopes, IDENTITY_SLOPE), config.initializer)
+
+
+def draw_weights(initializer: str, n_in: int, n_out: int, count: int, *, rng: np.random.Generator) -> Float32:
+    """Draw weights for new connections, float32[count].
+
+    ``he_uniform``: U(-l, l) with ``l = sqrt(6 / n_in)``; ``xavier_uniform``: ``l = sqrt(6 / (n_in + n_out))``;
+    ``normal``: 0.1 N(0, 1).
+    """
+    if initializer == "normal":
+        return np.float32(0.1) * rng.standard_normal(count, dtype=np.float32)
+    fan = n_in if initializer == "he_uniform" else n_in + n_out
+    limit = np.float32(np.sqrt(6 / fan))
+    weights = rng.random(count, dtype=np.float32)
+    weights *= 2 * limit
+    weights -= limit
+    return weights
+
+
+class Workspace:
+    """Buffers for one batch, allocated once and used for every batch of a run.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Neurons of each layer.
+    batch : int
+        Largest number of samples at a time; rounded up to the SIMD width.
+    training : bool
+        Also make room for deltas and dropout masks.
+
+    Attributes
+    ----------
+    activations : list of float32[n, width]
+        Of each layer of neurons, the inputs first; neuron-major, 64-byte aligned.
+    deltas : list of float32[n, width]
+        ``dLoss/dz`` of each layer of neurons but the inputs.
+    masks : list of uint16[n, 2, width / 16]
+        Signs and dropout's choice, as bits, of each layer of neurons but the inputs.
+    """
+
+    def __init__(self, sizes: Sequence[int], batch: int, *, training: bool = True):
+        self.width = -(-batch // LANES) * LANES
+        self.activations = [_aligned(n, self.width) for n in sizes]
+        self.masks = [np.zeros((n, 2, self.width // LANES), np.uint16) for n in sizes[1:]]
+        self.deltas = [_aligned(n if training else 0, self.width) for n in sizes[1:-1]]
+        self.deltas.append(_aligned(sizes[-1], self.width))
+        self._partials: list[Float32] = [_aligned(0, self.width) for _ in sizes[1:]]
+        self.no_delta = _aligned(0, self.width)
+
+    def partial(self, layer: int, rows: int) -> Float32:
+        """Return scratch for the partial sums of a layer's neurons with very many inputs."""
+        if len(self._partials[layer]) != rows:
+            self._partials[layer] = _aligned(rows, self.width)
+        return self._partials[layer]
+
+
+def forward(
+    network: Network, workspace: Workspace, *, dropout: float = 0.0, key: int = 0, sample_offset: int = 0
+) -> Float32:
+    """Propagate the inputs in ``workspace.activations[0]`` through the network.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    workspace : Workspace
+        Holds the inputs; its activations and masks are written.
+    dropout : float
+        Share of hidden neurons silenced (inverted dropout); 0 for inference.
+    key : int
+        Number of this training step's random masks; the masks depend on nothing else, so not on threads.
+    sample_offset : int
+        Number of the first sample within the batch, if the batch is processed in parts.
+
+    Returns
+    -------
+    z : float32[n_outputs, width]
+        The output neurons' sums; a view into the workspace.
+    """
+    threshold = kernels.dropout_threshold(dropout)
+    last = len(network.layers) - 1
+    for l, layer in enumerate(network.layers):
+        t = layer.topology
+        kernels.forward(
+            t.t_indptr, t.t_indices, t.t_perm, layer.weights, layer.bias, workspace.activations[l],
+            network.slopes[l], threshold if l < last else 0, key + l, sample_offset,
+            t.segments, workspace.partial(l, len(t.segments)), workspace.activations[l + 1], workspace.masks[l],
+        )  # fmt: skip
+    return workspace.activations[-1]
+
+
+def backward(
+    network: Network, workspace: Workspace, *, dropout: float, learning_rate: float, momentum: float,
+    weight_decay: float, update: bool = True,
+) -> None:  # fmt: skip
+    """Propagate ``workspace.deltas[-1]`` back and train every connection on the way.
+
+    ``v <- momentum v - learning_rate g``, then, if ``update``, ``w <- w + v - weight_decay w``; for weights
+    and biases, in place. The gradient ``g`` exists for stored connections only and is used as it is formed.
+    """
+    threshold = kernels.dropout_threshold(dropout)
+    for l in reversed(range(len(network.layers))):
+        layer, t = network.layers[l], network.layers[l].topology
+        below = max(l - 1, 0)
+        kernels.backward(
+            t.indptr, t.indices, layer.weights, layer.velocity, layer.bias, layer.bias_velocity,
+            workspace.activations[l], workspace.deltas[l], momentum, learning_rate, weight_decay, update,
+            workspace.masks[below], network.slopes[below], threshold,
+            workspace.deltas[below] if l else workspace.no_delta,
+        )  # fmt: skip
+
+
+def train_batch(
+    network: Network, workspace: Workspace, x: Float32, y: NDArray[Any], chosen: NDArray[np.int64], *,
+    task: str, config: TrainingConfig, dropout: float, key: int,
+) -> tuple[float, float]:  # fmt: skip
+    """Carry out one step of momentum SGD on the chosen samples.
+
+    Parameters
+    ----------
+    network, workspace
+        Changed in place.
+    x : float32[n_samples, n_features], y : int64[n_samples] or float32[n_samples, n_outputs]
+        The training part.
+    chosen : int64[b]
+        Rows of the batch.
+    task : str
+        See :func:`tsnn.losses.output_loss`.
+    config : TrainingConfig
+        Learning rate, momentum, weight decay.
+    dropout, key
+        See :func:`forward`.
+
+    Returns
+    -------
+    loss, right : float
+        Sums over the batch, before the step.
+    """
+    kernels.gather(x, chosen, workspace.activations[0])
+    z = forward(network, workspace, dropout=dropout, key=key)
+    loss, right = output_loss(task, z, y[chosen], 1.0 / len(chosen), workspace.deltas[-1])
+    backward(
+        network, workspace, dropout=dropout, learning_rate=config.learning_rate, momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )  # fmt: skip
+    return loss, right
+
+
+def probe_batch(
+    network: Network, workspace: Workspace, x: Float32, y: NDArray[Any], chosen: NDArray[np.int64], task: str
+) -> None:
+    """Fill the workspace with the activations and deltas of a batch, without training on it."""
+    kernels.gather(x, chosen, workspace.activations[0])
+    z = forward(network, workspace)
+    output_loss(task, z, y[chosen], 1.0 / len(chosen), workspace.deltas[-1])
+    backward(network, workspace, dropout=0, learning_rate=0, momentum=1, weight_decay=0, update=False)
+
+
+def _aligned(rows: int, columns: int) -> Float32:
+    """Return zeros float32[rows, columns] whose first byte lies on a 64-byte boundary."""
+    raw = np.zeros(rows * columns * 4 + 64, dtype=np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + rows * columns * 4].view(np.float32).reshape(rows, columns)
