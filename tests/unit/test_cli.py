@@ -1,0 +1,114 @@
+"""The command line as a user types it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tsnn.cli import main
+from tsnn.config import setting_names
+from tsnn.runs import RunStore
+
+QUICK = ["--set", "data.size=small", "--set", "network.hidden=20-10", "--set", "training.epochs=2"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TSNN_RUNS", str(tmp_path / "runs"))
+    return tmp_path
+
+
+def test_train_records_a_run_and_says_where(capsys):
+    assert main(["train", "madelon", *QUICK, "--seed", "3"]) == 0
+    output = capsys.readouterr().out
+    run = RunStore().list()[0]
+    assert str(run.path) in output
+    assert "test accuracy" in output
+    assert "500 to 20" in output
+    assert len(run.records()) == 2
+    config = run.config()
+    assert (config.run.seed, config.training.epochs, config.network.hidden) == (3, 2, (20, 10))
+    assert config.training.batch_size == 32  # the paper's setting for this data set
+    assert main(["runs"]) == 0
+    assert f"{run.id}" in (listing := capsys.readouterr().out)
+    assert "finished" in listing
+    assert "2/2" in listing
+
+
+def test_a_configuration_file_and_a_users_table(folder, capsys):
+    rows = [f"{i % 7};{i % 3};{'yes' if i % 3 else 'no'}" for i in range(60)]
+    (folder / "table.csv").write_text("a;b;answer\n" + "\n".join(rows))
+    (folder / "experiment.toml").write_text(
+        f'[data]\nname = "{folder / "table.csv"}"\ntarget = "answer"\n[network]\nhidden = [5]\n[training]\nepochs = 2\n'
+    )
+    assert main(["train", str(folder / "experiment.toml"), "--set", "training.zeta=0.1"]) == 0
+    run = RunStore().list()[0]
+    assert run.meta()["data"]["class_names"] == ["no", "yes"]
+    assert run.config().training.zeta == 0.1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "fashion_minst"], "fashion_mnist"),
+        (["train", "madelon", "--set", "training.zetta=0.2"], "Did you mean 'training.zeta'?"),
+        (["train", "madelon", "--set", "training.zeta"], "lacks a value"),
+        (["train", "madelon", "--set", "network.epsilon=0"], "network.epsilon must be greater than 0"),
+        (["train", "none.toml"], "Cannot read the configuration none.toml"),
+        (["train", "none.csv"], "none.csv"),
+    ],
+)
+def test_mistakes_are_explained_in_one_line(capsys, words, message):
+    assert main(words) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("tsnn: ")
+    assert message in last
+
+
+def test_divergence_is_explained_and_recorded(capsys):
+    words = ["train", "madelon", *QUICK, "--set", "training.learning_rate=1e30"]
+    assert main(words) == 1
+    assert "diverged in epoch 1" in capsys.readouterr().err
+    assert RunStore().list()[0].status()["state"] == "failed"
+
+
+def test_help_explains_every_setting(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    output = capsys.readouterr().out
+    assert all(name in output for name in setting_names())
+
+
+def test_lists(capsys):
+    assert main(["runs"]) == 0
+    assert "tsnn train fashion_mnist" in capsys.readouterr().out
+    assert main(["datasets"]) == 0
+    listing = capsys.readouterr().out
+    assert "fashion_mnist (small)" in listing
+    assert "5,000 / 1,000" in listing
+
+
+def test_python_dash_m(folder):
+    result = subprocess.run([sys.executable, "-m", "tsnn", "--version"], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("tsnn 0.")
+
+
+@pytest.mark.compiled
+def test_ctrl_c_stops_and_keeps_what_was_recorded(folder):
+    words = ["train", "madelon", "--set", "training.epochs=100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tsnn", *words], stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+    deadline = time.monotonic() + 90
+    while not (runs := RunStore().list()) or not runs[0].records():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert str(runs[0].path) in output
+    assert runs[0].status()["state"] == "stopped"
+    assert (runs[0].path / "weights.npz").exists()

@@ -1,0 +1,262 @@
+"""A run from configuration to run directory, driven by its control file; interrupted, failed, repeated."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+import tsnn
+from tsnn.config import Config
+from tsnn.control import request
+from tsnn.errors import DivergenceError, RunError
+from tsnn.experiment import execute
+from tsnn.records import EpochRecord
+from tsnn.runs import ENDED, Run, RunStore
+from tsnn.snapshots import density_map, snapshot_epochs, take_snapshot
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def config(tiny, tmp_path, rng):
+    """Settings that train on a file of blobs."""
+    y = np.arange(135) % 3
+    path = tmp_path / "blobs.npz"
+    np.savez(path, X=rng.normal(size=(135, 12)) + 3 * rng.normal(size=(3, 12))[y], y=y)
+    return tiny.replace({"data.name": str(path)})
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.05)
+
+
+def lines_of(run, kind):
+    return [line for line in run.lines()[0] if line["type"] == kind]
+
+
+def test_a_run_directory_says_everything_about_the_run(store, config):
+    run = store.create(config)
+    yielded = [item for item in execute(run) if isinstance(item, EpochRecord)]
+    assert [r.to_dict() | {"events": ()} for r in run.records()] == [r.to_dict() | {"events": ()} for r in yielded]
+    assert run.status()["state"] == "finished"
+    lines = run.lines()[0]
+    assert [line["seq"] for line in lines] == list(range(len(lines)))
+    assert {"test_accuracy", "train_loss"} <= lines_of(run, "epoch")[0].keys()
+    assert lines[-1]["type"] == "end"
+    meta = run.meta()
+    assert meta["seed"] == 0
+    assert meta["data"]["n_features"] == 12
+    assert meta["versions"]["tsnn"] == tsnn.__version__
+    assert meta["machine"]["cores"] >= 1
+    assert Config.from_dict(meta["config"]) == config == run.config()
+    assert run.snapshot_epochs() == [0, 1, 2, 3]
+    network = tsnn.load_network(run.path / "weights.npz")
+    assert [layer.topology.connections for layer in network.layers] == [
+        layer["connections"] for layer in lines_of(run, "epoch")[-1]["layers"]
+    ]
+
+
+def test_same_seed_same_weights(store, config):
+    runs = [store.create(config.replace({"run.threads": threads})) for threads in (1, 2)]
+    for run in runs:
+        list(execute(run))
+    one, two = (np.load(run.path / "weights.npz") for run in runs)
+    assert all((one[name] == two[name]).all() for name in one.files)
+
+
+def test_divergence_is_recorded_and_nothing_is_lost(store, config):
+    run = store.create(config.replace({"training.learning_rate": 1e3, "training.epochs": 50}))
+    with pytest.raises(DivergenceError):
+        list(execute(run))
+    assert run.status()["state"] == "failed"
+    assert "learning rate 1000" in run.status()["message"]
+    assert lines_of(run, "end")[0]["message"] == run.status()["message"]
+
+
+def test_a_missing_data_set_is_recorded_in_words(store, config):
+    run = store.create(config.replace({"data.name": "fashion_minst"}))
+    with pytest.raises(tsnn.errors.DataError):
+        list(execute(run))
+    assert run.status()["state"] == "failed"
+    assert "fashion_mnist" in run.status()["message"]
+
+
+def test_leaving_early_stops_the_run_and_keeps_its_weights(store, config):
+    run = store.create(config)
+    execution = execute(run)
+    next(execution)
+    execution.close()
+    assert run.status()["state"] == "stopped"
+    assert tsnn.load_network(run.path / "weights.npz").connections > 0
+
+
+def test_wishes_are_obeyed_and_answered(store, config):
+    run = store.create(config.replace({"training.epochs": 100_000}))
+    execution = execute(run)
+
+    def advance(condition):
+        deadline = time.monotonic() + 25
+        while not condition():
+            next(execution)
+            assert time.monotonic() < deadline
+
+    def acked(wish):
+        return any(line["wish"] == wish.id and line["accepted"] for line in lines_of(run, "ack"))
+
+    advance(lambda: len(run.records()) > 0)
+    wish = request(run, "set", zeta=0.7, learning_rate=0.011)
+    advance(lambda: acked(wish))
+    messages = [line["message"] for line in lines_of(run, "event")]
+    assert "zeta changed from 0.3 to 0.7" in messages
+    advance(lambda: run.records()[-1].zeta == 0.7 and run.records()[-1].learning_rate == 0.011)
+
+    request(run, "pause")
+    advance(lambda: run.status()["state"] == "paused")
+    epochs = len(run.records())
+    for _ in range(5):
+        next(execution)
+    assert len(run.records()) == epochs
+
+    request(run, "step")
+    advance(lambda: len(run.records()) > epochs)
+    advance(lambda: run.status()["state"] == "paused")
+    assert len(run.records()) == epochs + 1
+
+    request(run, "resume")
+    advance(lambda: len(run.records()) > epochs + 3)
+    request(run, "stop")
+    list(execution)
+    assert run.status()["state"] == "stopped"
+
+
+def test_a_wish_that_became_impossible_is_refused(store, config):
+    run = store.create(config.replace({"training.epochs": 100_000}))
+    with open(run.path / "control.jsonl", "w") as file:
+        file.write(json.dumps({"action": "set", "settings": {"zeta": 0.1}, "id": "good", "time": 0}) + "\n")
+        file.write(json.dumps({"action": "set", "settings": {"zeta": 2}, "id": "bad", "time": 0}) + "\n")
+    execution = execute(run)
+    deadline = time.monotonic() + 25
+    while len(lines_of(run, "ack")) < 2:
+        next(execution)
+        assert time.monotonic() < deadline
+    execution.close()
+    answers = {line["wish"]: line for line in lines_of(run, "ack")}
+    assert answers["good"]["accepted"]
+    assert not answers["bad"]["accepted"]
+    assert "training.zeta must be" in answers["bad"]["message"]
+
+
+@pytest.mark.compiled
+def test_launched_runs_outlive_nothing_and_stop_when_asked(store, config):
+    run = tsnn.start(config.replace({"training.epochs": 1_000_000}), store)
+    wait_until(lambda: len(run.records()) > 1)
+    pid = run.status()["pid"]
+    assert os.getsid(pid) == pid  # a session of its own: closing the starter's terminal does not end it
+    thread = tsnn.stop(run)
+    thread.join(30)
+    assert run.status()["state"] == "stopped"
+    wait_until(lambda: not psutil.pid_exists(pid))
+    with pytest.raises(RunError, match="it is stopped"):
+        tsnn.stop(run)
+
+
+@pytest.mark.compiled
+def test_an_engine_that_does_not_answer_is_ended(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.launch.GRACE_SECONDS", 0.5)
+    run = tsnn.start(config.replace({"training.epochs": 1_000_000}), store)
+    wait_until(lambda: len(run.records()) > 0)
+    os.kill(run.status()["pid"], signal.SIGSTOP)
+    tsnn.stop(run).join(30)
+    assert run.status()["state"] == "lost"
+    assert run.records()
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_a_run_in_order(store, config, signum):
+    run = tsnn.start(config.replace({"training.epochs": 1_000_000}), store)
+    wait_until(lambda: len(run.records()) > 0)
+    os.kill(run.status()["pid"], signum)
+    wait_until(lambda: run.status()["state"] in ENDED)
+    assert run.status()["state"] == "stopped"
+    wait_until(lambda: "interrupted" in run.log())
+
+
+@pytest.mark.compiled
+def test_a_killed_engine_is_lost_and_its_records_stay(store, config):
+    run = tsnn.start(config.replace({"training.epochs": 1_000_000}), store)
+    wait_until(lambda: len(run.records()) > 2)
+    os.kill(run.status()["pid"], signal.SIGKILL)
+    wait_until(lambda: run.status()["state"] == "lost")
+    assert [r.epoch for r in run.records()] == list(range(1, len(run.records()) + 1))
+
+
+@pytest.mark.compiled
+def test_an_engine_error_reaches_the_log_and_the_status(store, config):
+    run = tsnn.start(config.replace({"data.name": "nothing.npz"}), store)
+    wait_until(lambda: run.status()["state"] == "failed")
+    assert "nothing.npz" in run.status()["message"]
+    wait_until(lambda: "nothing.npz" in run.log())
+
+
+def test_snapshots_of_long_runs_are_spaced_geometrically():
+    assert snapshot_epochs(5, 200) == {0, 1, 2, 3, 4, 5}
+    epochs = sorted(snapshot_epochs(10_000, 50))
+    assert len(epochs) <= 51
+    assert epochs[0] == 0
+    assert epochs[-1] == 10_000
+    assert np.diff(epochs)[-1] > 100 * np.diff(epochs)[0]
+
+
+def test_a_snapshot_summarises_what_is_there(rng):
+    network = tsnn.init_network(300, 4, Config().replace({"network.hidden": [250, 9]}).network, rng=rng)
+    arrays = take_snapshot(network, percentile=50)
+    first = network.layers[0].topology
+    matrix = np.zeros((300, 250), int)
+    matrix[first.rows(), first.indices] = 1
+    assert (arrays["input_degree"] == matrix.sum(axis=1)).all()
+    assert arrays["input_strength"].sum() == pytest.approx(abs(network.layers[0].weights).sum(), rel=1e-4)
+    assert arrays["in_degree_0"].tolist() == [[d, n] for d, n in enumerate(np.bincount(matrix.sum(axis=0))) if n]
+    assert arrays["out_degree_0"][:, 1].sum() == 300
+    assert arrays["importance_0"].sum() == 250
+    assert arrays["density_0"].shape == (200, 200)
+    assert arrays["density_2"].shape == (9, 4)
+    cells, largest = density_map(first)
+    expected = np.zeros((200, 200))
+    np.add.at(expected, (first.rows() * 200 // 300, first.indices * 200 // 250), 1)
+    np.testing.assert_allclose(cells * (largest / 255), expected, atol=largest / 255)
+    assert arrays["importance_edges_0"][0] <= arrays["importance_threshold_0"] <= arrays["importance_edges_0"][-1]
+
+
+def test_wide_inputs_are_summarised_in_blocks(rng):
+    network = tsnn.init_network(250_000, 2, Config().replace({"network.hidden": [3]}).network, rng=rng)
+    arrays = take_snapshot(network)
+    assert len(arrays["input_degree"]) <= 100_000
+    assert arrays["input_degree"].mean() == pytest.approx(network.layers[0].topology.connections / 250_000, rel=1e-3)
+
+
+@pytest.mark.compiled
+def test_python_dash_m_engine_survives_its_starters_death(store, config):
+    code = (
+        "import sys, tsnn; from tsnn.runs import RunStore; from pathlib import Path;"
+        f"print(tsnn.start(tsnn.Config.from_toml(sys.argv[1]), RunStore({str(store.root)!r})).id)"
+    )
+    path = store.root.parent / "config.toml"
+    path.write_text(config.replace({"training.epochs": 1_000_000}).to_toml())
+    starter = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    run = Run(store.root / starter.stdout.strip())
+    wait_until(lambda: len(run.records()) > 1)
+    tsnn.stop(run).join(30)
+    assert run.status()["state"] == "stopped"

@@ -1,0 +1,207 @@
+"""The command line: ``tsnn train``, ``tsnn runs``, ``tsnn datasets``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+import tsnn
+from tsnn.config import Config, describe, setting_names
+from tsnn.errors import ConfigError, TsnnError
+from tsnn.records import EpochRecord
+from tsnn.runs import Run, RunStore
+from tsnn.sources import known_datasets
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after ``tsnn``; default are those of this process.
+
+    Returns
+    -------
+    code : int
+        0 for success, 1 for an error that was explained on standard error, 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except TsnnError as error:
+        print(f"tsnn: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tsnn", description="Truly sparse neural networks on a CPU.")
+    parser.add_argument("--version", action="version", version=f"tsnn {tsnn.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser(
+        "train",
+        help="train a network and record the run",
+        description="Train a network and record the run. Settings left out take the papers' values for the data set.",
+        epilog=_settings_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    train.add_argument("what", help="a known data set, a .npz, .csv or .parquet file, or a .toml configuration")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="settings",
+        help="change a setting; may be given several times",
+    )  # fmt: skip
+    train.add_argument("--seed", type=int, help="short for --set run.seed=SEED")
+    _add_root(train)
+    train.set_defaults(command=_train)
+
+    runs = commands.add_parser("runs", help="list the recorded runs, the newest first")
+    runs.add_argument("-n", type=int, default=20, help="how many at most (default: %(default)s)")
+    _add_root(runs)
+    runs.set_defaults(command=_runs)
+
+    datasets = commands.add_parser("datasets", help="list the known data sets")
+    datasets.set_defaults(command=_datasets)
+    return parser
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", metavar="FOLDER", help="folder of runs (default: $TSNN_RUNS, else ./runs)")
+
+
+def _settings_help() -> str:
+    lines = ["settings:"]
+    for name in setting_names():
+        about = describe(name)
+        default = about["default"]
+        shown = "-".join(map(str, default)) if isinstance(default, tuple) else default
+        lines.append(f"  {name} = {shown}")
+        lines += textwrap.wrap(about["help"], 100, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def _config(options: argparse.Namespace) -> Config:
+    what = options.what
+    config = Config.from_toml(what) if what.endswith(".toml") else Config.preset(what)
+    settings = {}
+    for assignment in options.settings:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {assignment} lacks a value. Write --set SECTION.FIELD=VALUE.")
+        settings[name.strip()] = value.strip()
+    if options.seed is not None:
+        settings["run.seed"] = options.seed
+    return config.replace(settings)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from tsnn.experiment import execute  # brings Numba; listing runs does without
+
+    run = RunStore(options.runs).create(_config(options))
+    print(f"Run directory: {run.path}", file=sys.stderr)
+    config = run.config()
+    last: EpochRecord | None = None
+    started = time.monotonic()
+    try:
+        with _progress_bar(config.training.epochs) as bar:
+            for item in execute(run):
+                if isinstance(item, EpochRecord):
+                    last = item
+                    bar.set_postfix_str(_scores(item), refresh=False)
+                    bar.update(item.epoch - bar.n)
+                else:
+                    bar.set_description(f"epoch {item.epoch}", refresh=False)
+                    bar.update(item.epoch - 1 + item.samples / item.samples_total - bar.n)
+    except KeyboardInterrupt:
+        print("Stopped. What was recorded stays.", file=sys.stderr)
+        code = 130
+    else:
+        code = 0
+    if last is not None:
+        print(_result_table(last, time.monotonic() - started))
+    print(f"Run directory: {run.path}")
+    return code
+
+
+def _progress_bar(epochs: int) -> tqdm[Any]:
+    return tqdm(
+        total=epochs,
+        desc="preparing",
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        mininterval=0.1 if sys.stderr.isatty() else 10,
+        dynamic_ncols=True,
+    )
+
+
+def _scores(record: EpochRecord) -> str:
+    if record.test_accuracy is None:
+        return f"test loss {record.test_loss:.4f}"
+    return f"test accuracy {record.test_accuracy:.2%}"
+
+
+def _result_table(record: EpochRecord, seconds: float) -> str:
+    rows = [("epoch", f"{record.epoch}")]
+    if record.test_accuracy is not None and record.train_accuracy is not None:
+        rows += [("test accuracy", f"{record.test_accuracy:.2%}"), ("train accuracy", f"{record.train_accuracy:.2%}")]
+    rows += [
+        ("test loss", f"{record.test_loss:.4f}"),
+        ("train loss", f"{record.train_loss:.4f}"),
+        ("connections", f"{record.connections:,}"),
+        ("memory", f"{record.memory_bytes / 2**20:,.0f} MiB"),
+        ("time", f"{seconds:,.1f} s"),
+    ]
+    table = [f"{name:<16}{value:>14}" for name, value in rows]
+    table += ["", f"{'layer':<16}{'connections':>14}{'density':>10}{'neurons':>10}"]
+    table += [
+        f"{f'{layer.n_in} to {layer.n_out}':<16}{layer.connections:>14,}{layer.density:>10.2%}{layer.living:>10,}"
+        for layer in record.layers
+    ]
+    return "\n".join(table)
+
+
+def _runs(options: argparse.Namespace) -> int:
+    store = RunStore(options.runs)
+    runs = store.list()
+    if not runs:
+        print(f"No runs below {store.root} yet. Start one: tsnn train fashion_mnist")
+        return 0
+    print(f"{'run':<42}{'state':<10}{'data set':<18}{'topology':<10}{'epoch':>11}{'test accuracy':>15}")
+    for run in runs[: options.n]:
+        print(_run_line(run))
+    if len(runs) > options.n:
+        print(f"... and {len(runs) - options.n} more; tsnn runs -n {len(runs)} lists all")
+    return 0
+
+
+def _run_line(run: Run) -> str:
+    status = run.status()
+    try:
+        config = run.config()
+    except TsnnError as error:
+        return f"{run.id:<42}{'unreadable':<10}{error}"
+    accuracy = status.get("test_accuracy")
+    epoch = f"{status.get('epoch', 0)}/{config.training.epochs}"
+    return (
+        f"{run.id:<42}{status['state']:<10}{Path(config.data.name).stem:<18}{config.network.topology:<10}"
+        f"{epoch:>11}{'' if accuracy is None else f'{accuracy:.2%}':>15}"
+    )
+
+
+def _datasets(options: argparse.Namespace) -> int:
+    print(f"{'name':<24}{'train / test':>18}{'features':>10}{'classes':>9}  what it is")
+    for info in known_datasets():
+        for size, (n_train, n_test) in info.sizes.items():
+            name = f"{info.name}{f' ({size})' if len(info.sizes) > 1 else ''}"
+            samples = f"{n_train:,} / {n_test:,}" if n_test else f"{n_train:,}"
+            where = "" if size in info.local else " (download)"
+            print(f"{name:<24}{samples:>18}{info.n_features:>10,}{info.n_classes or '':>9}  {info.title}{where}")
+    return 0

@@ -1,0 +1,249 @@
+"""Carries out a run: configuration -> data -> network -> records -> run directory.
+
+The only place where the engine and the run directory meet. ``python -m tsnn.experiment RUN_DIR`` is the
+engine's process as the dashboard and notebooks start it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import psutil
+
+import tsnn
+from tsnn.checkpoint import save_network
+from tsnn.config import Config
+from tsnn.control import ControlReader, Wish, changed_config
+from tsnn.datasets import Dataset, load_dataset
+from tsnn.errors import TsnnError
+from tsnn.network import Network, init_network
+from tsnn.records import EpochRecord, Progress
+from tsnn.runs import Run, RunWriter
+from tsnn.snapshots import snapshot_epochs, take_snapshot
+from tsnn.training import steps
+
+POLL_SECONDS = 0.1
+
+log = logging.getLogger(__name__)
+
+
+def prepare(config: Config) -> tuple[Dataset, Network, np.random.Generator]:
+    """Load the data and create the network that a configuration describes.
+
+    Returns
+    -------
+    data, network, rng
+        What :func:`tsnn.train` takes; the generator's state follows from ``config.run.seed``.
+    """
+    data_rng, init_rng, train_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.run.seed).spawn(3))
+    d = config.data
+    data = load_dataset(
+        d.name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
+        preprocessing=d.preprocessing, rng=data_rng,
+    )  # fmt: skip
+    return data, init_network(data.n_features, data.n_outputs, config.network, rng=init_rng), train_rng
+
+
+def execute(run: Run) -> Iterator[Progress | EpochRecord]:
+    """Train what a run directory's configuration asks for, and record it there.
+
+    Yields what :func:`tsnn.training.steps` yields, for a progress display. While the run is paused the last
+    progress is yielded about ten times per second. Close the generator to stop the run.
+
+    Raises
+    ------
+    TsnnError
+        If the data cannot be had or training diverges; the run is then marked as failed, with the message.
+    """
+    with RunWriter(run) as writer:
+        engine = _Engine(run, writer)
+        try:
+            yield from engine.train()
+        except (GeneratorExit, KeyboardInterrupt):
+            engine.end("stopped", "Interrupted before the last epoch")
+            raise
+        except Exception as error:
+            text = str(error) if isinstance(error, TsnnError) else f"{type(error).__name__}: {error}"
+            writer.end("failed", text)
+            raise
+
+
+class _Engine:
+    """One run under way: what is in force, what was asked for and not yet answered."""
+
+    def __init__(self, run: Run, writer: RunWriter):
+        self.run, self.writer = run, writer
+        self.config = Config()
+        self.control = ControlReader(run)
+        self.open_wishes: list[Wish] = []
+        self.network: Network | None = None
+        self.paused = self.stopping = self.stepping = False
+        self.polled = 0.0
+
+    def train(self) -> Iterator[Progress | EpochRecord]:
+        writer = self.writer
+        config = self.config = self.run.config()
+        data, network, rng = prepare(config)
+        self.network = network
+        writer.meta(_describe(config, data, network))
+        writer.line("event", epoch=0, kind="data", message=f"{data.name}: {data.source}")
+        writer.snapshot(0, take_snapshot(network, config.importance.percentile))
+        writer.update(
+            state="compiling", epochs=config.training.epochs, samples=0, samples_total=len(data.x_train),
+            message="Compiling the kernels (once)",
+        )  # fmt: skip
+        keep = snapshot_epochs(config.training.epochs, config.run.snapshots)
+        training = steps(network, data, config, rng=rng)
+        for item in self._drive(training):
+            if isinstance(item, EpochRecord):
+                self._record(item)
+                if item.epoch in keep:
+                    writer.snapshot(item.epoch, take_snapshot(network, self.config.importance.percentile))
+            else:
+                state = "paused" if self.paused else "training"
+                writer.update(state=state, message="", samples=item.samples, train_loss=item.loss)
+            yield item
+        if self.stopping:
+            self.end("stopped", "Stopped on request")
+        else:
+            self.end("finished", "All epochs done")
+
+    def end(self, state: str, message: str) -> None:
+        """Keep the weights as they are and mark the run as ended."""
+        if self.network is not None:
+            save_network(self.network, self.run.path / "weights.npz")
+        self.writer.end(state, message)
+
+    def _drive(self, training: Any) -> Iterator[Progress | EpochRecord]:
+        """Advance the training; between two batches, take up wishes and wait while paused."""
+        item = next(training)
+        while True:
+            yield item
+            self._take_wishes(item)
+            if self.stepping and isinstance(item, EpochRecord):
+                self.stepping, self.paused = False, True
+            while self.paused and not self.stopping:
+                yield item if isinstance(item, Progress) else Progress(item.epoch + 1, 0, 1, item.train_loss)
+                time.sleep(POLL_SECONDS)
+                self._take_wishes(item)
+            if self.stopping:
+                return
+            try:
+                item = training.send(self.config)
+            except StopIteration:
+                return
+
+    def _take_wishes(self, item: Progress | EpochRecord) -> None:
+        if time.monotonic() - self.polled < POLL_SECONDS:
+            return
+        self.polled = time.monotonic()
+        for wish in self.control.poll():
+            if wish.action == "set":
+                try:
+                    self.config = changed_config(self.config, wish.settings)
+                except TsnnError as error:
+                    self._ack(wish, item.epoch, False, str(error))
+                else:
+                    self.open_wishes.append(wish)
+                continue
+            self.paused = wish.action == "pause"
+            self.stepping = wish.action == "step"
+            self.stopping |= wish.action == "stop"
+            self._ack(wish, item.epoch, True, "")
+
+    def _ack(self, wish: Wish, epoch: int, accepted: bool, message: str) -> None:
+        self.writer.line("ack", wish=wish.id, epoch=epoch, accepted=accepted, message=message)
+
+    def _record(self, record: EpochRecord) -> None:
+        values = record.to_dict()
+        events = values.pop("events")
+        self.writer.line("epoch", **values)
+        for event in events:
+            self.writer.line("event", **event)
+        for wish in self.open_wishes:  # settings come into force between epochs, so all that were sent are now
+            self._ack(wish, record.epoch, True, "")
+        self.open_wishes = []
+        self.writer.update(
+            epoch=record.epoch, samples=0, test_loss=record.test_loss, test_accuracy=record.test_accuracy,
+            connections=record.connections,
+        )  # fmt: skip
+
+
+def _describe(config: Config, data: Dataset, network: Network) -> dict[str, Any]:
+    packages = ("numpy", "scipy", "numba", "llvmlite")
+    versions = {"tsnn": tsnn.__version__, "python": platform.python_version()}
+    return {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seed": config.run.seed,
+        "config": config.to_dict(),
+        "versions": {**versions, **{p: importlib.metadata.version(p) for p in packages}},
+        "machine": {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "memory_bytes": psutil.virtual_memory().total,
+        },
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "digest": data.digest,
+            "task": data.task,
+            "n_train": len(data.x_train),
+            "n_test": len(data.x_test),
+            "n_features": data.n_features,
+            "n_outputs": data.n_outputs,
+            "image_shape": data.image_shape,
+            "class_names": data.class_names,
+        },
+        "network": {
+            "sizes": network.sizes,
+            "connections": [layer.topology.connections for layer in network.layers],
+        },
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def main() -> int:
+    """Carry out the run whose directory is the only argument; the engine process's entry."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    run = Run(Path(sys.argv[1]))
+    log.info("tsnn %s, run %s", tsnn.__version__, run.id)
+    try:
+        for item in execute(run):
+            if isinstance(item, EpochRecord):
+                log.info("epoch %d: train loss %.4f, test accuracy %s", item.epoch, item.train_loss, item.test_accuracy)
+    except KeyboardInterrupt:
+        log.info("interrupted")
+        return 130
+    except TsnnError as error:
+        log.error("%s", error)
+        return 1
+    log.info("finished")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
