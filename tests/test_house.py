@@ -1,0 +1,93 @@
+"""The rules of the house: style, types, import directions, and the suite without JIT. One test for each tool."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command, **environment):
+    result = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, check=False
+    )
+    assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def tool(name):
+    return shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_lint():
+    run(tool("ruff"), "check", ".")
+
+
+def test_format():
+    run(tool("ruff"), "format", "--check", ".")
+
+
+def test_types():
+    run(sys.executable, "-m", "mypy")
+
+
+def test_import_directions():
+    run(tool("lint-imports"))
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("tsnn", "numba scipy pandas panel"),
+        ("tsnn.runs, tsnn.control, tsnn.launch", "numba mpi4py sklearn panel pandas"),
+        ("tsnn.cli", "numba panel"),
+        ("tsnn.training", "panel bokeh mpi4py"),
+        ("tsnn.views", "numba mpi4py"),
+    ],
+)
+def test_importing_little_loads_little(module, absent):
+    code = f"import sys, {module}; print(*[m for m in {absent.split()} if m in sys.modules])"
+    assert run(sys.executable, "-c", code).strip() == ""
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
+
+
+HOMES = {"numba": {"kernels.py", "vectors.py"}, "llvmlite": {"vectors.py"}, "mpi4py": set(), "sklearn": set()}
+
+
+def test_each_heavy_package_has_one_home():
+    for path in (ROOT / "tsnn").rglob("*.py"):
+        for name in imports(path):
+            package = name.split(".")[0]
+            assert package not in HOMES or path.name in HOMES[package], f"{path.name} imports {name}"
+            assert package not in {"panel", "bokeh", "holoviews"} or path.parent.name == "views", path
+
+
+def test_the_dashboard_imports_no_engine():
+    allowed = {"config", "records", "runs", "control", "views", "errors", "launch", "sources"}
+    for path in (ROOT / "app").rglob("*.py"):
+        for name in imports(path):
+            if name.startswith("tsnn."):
+                assert name.split(".")[1] in allowed, f"{path} imports {name}"
+
+
+def test_no_kernel_hides_nan():
+    text = (ROOT / "tsnn" / "kernels.py").read_text()
+    assert "fastmath=True" not in text
+    assert "nnan" not in text.split("FASTMATH")[1].split("}")[0]
+
+
+def test_the_suite_passes_without_jit():
+    folders = ["tests/unit", "tests/parity", "tests/property"]
+    run(sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "not compiled", *folders, NUMBA_DISABLE_JIT="1")
