@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 import tsnn
 from tsnn.config import Config, describe, setting_names
+from tsnn.datasets import known_datasets
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.records import EpochRecord
 from tsnn.runs import Run, RunStore
-from tsnn.sources import known_datasets
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -199,8 +199,9 @@ def _run_line(run: Run) -> str:
 def _datasets(options: argparse.Namespace) -> int:
     print(f"{'name':<24}{'train / test':>18}{'features':>10}{'classes':>9}  what it is")
     for info in known_datasets():
-        for size, (n_train, n_test) in info.sizes.items():
-            name = f"{info.name}{f' ({size})' if len(info.sizes) > 1 else ''}"
+        sizes = {counts: size for size, counts in info.sizes.items()}  # what is bundled completely is listed once
+        for (n_train, n_test), size in sizes.items():
+            name = f"{info.name} ({size})" if len(sizes) > 1 else info.name
             samples = f"{n_train:,} / {n_test:,}" if n_test else f"{n_train:,}"
             where = "" if size in info.local else " (download)"
             print(f"{name:<24}{samples:>18}{info.n_features:>10,}{info.n_classes or '':>9}  {info.title}{where}")

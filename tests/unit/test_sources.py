@@ -17,8 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsnn import sources
-from tsnn.datasets import Dataset, known_datasets, load_dataset
+from tsnn.datasets import Dataset, known_datasets, load_dataset, sources
 from tsnn.errors import DataError
 
 
@@ -27,8 +26,8 @@ def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No TSNN_DATA, an empty cache, no network."""
     monkeypatch.delenv("TSNN_DATA", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("tsnn.openml.cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr("tsnn.openml.OPENML_API", "http://127.0.0.1:1/json")
+    monkeypatch.setattr("tsnn.datasets.openml.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("tsnn.datasets.openml.OPENML_API", "http://127.0.0.1:1/json")
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -260,7 +259,7 @@ def test_tables_too_big_for_memory_are_refused(tmp_path: Path, monkeypatch: pyte
     pd.DataFrame({"a": np.arange(1000), "y": np.arange(1000) % 2}).to_parquet(tmp_path / "t.parquet")
     (tmp_path / "t.csv").write_text(TABLE * 100)
     memory = type("Memory", (), {"available": 100})
-    monkeypatch.setattr("tsnn.tables.psutil.virtual_memory", lambda: memory)
+    monkeypatch.setattr("tsnn.datasets.tables.psutil.virtual_memory", lambda: memory)
     for name in ("t.parquet", "t.csv"):
         with pytest.raises(DataError, match="GB of memory"):
             load(tmp_path / name)
@@ -419,7 +418,7 @@ def openml(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     state.url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr("tsnn.openml.OPENML_API", f"{state.url}/json")
+    monkeypatch.setattr("tsnn.datasets.openml.OPENML_API", f"{state.url}/json")
     for name in ("mnist", "higgs"):
         counts = {"n_train": 8, "n_test": 4 if name == "mnist" else 0}
         monkeypatch.setitem(sources.KNOWN, name, replace(sources.KNOWN[name], **counts))

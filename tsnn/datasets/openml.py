@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
+from tsnn.datasets.tables import PARQUET_SUFFIXES, Array, all_numbers, open_parquet, reading
 from tsnn.errors import DataError
-from tsnn.tables import PARQUET_SUFFIXES, Array, all_numbers, open_parquet, reading
 
 if TYPE_CHECKING:
     import pandas as pd

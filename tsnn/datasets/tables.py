@@ -1,7 +1,7 @@
 """Reading tables of the user, .csv, .tsv and .parquet, and what all readers of files share.
 
 Every reader ends in a :class:`RawData`: arrays as they were stored, with words that say where they came from.
-Values are checked later, in :mod:`tsnn.preparation`. Sizes are compared with the free memory before anything
+Values are checked later, in :mod:`tsnn.datasets.preparation`. Sizes are compared with the free memory before anything
 is allocated.
 """
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 
-from tsnn import openml
-from tsnn.archives import npz_shapes, read_npz
+from tsnn.datasets import openml
+from tsnn.datasets.archives import npz_shapes, read_npz
+from tsnn.datasets.tables import TABLE_SUFFIXES, RawData, read_table
 from tsnn.errors import ConfigError, DataError
-from tsnn.tables import TABLE_SUFFIXES, RawData, read_table
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tsnn.datasets.tables import Array, RawData, reading, refuse_if_too_big
 from tsnn.errors import DataError
-from tsnn.tables import Array, RawData, reading, refuse_if_too_big
 
 
 def read_npz(path: Path) -> RawData:

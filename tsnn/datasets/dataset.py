@@ -11,21 +11,18 @@ from os import PathLike
 import numpy as np
 import numpy.typing as npt
 
-from tsnn.errors import ConfigError, DataError
-from tsnn.preparation import (
+from tsnn.datasets.preparation import (
     Array,
-    Task,
     apply_scaling,
     check_finite,
     check_part,
     draw_split,
-    encode_targets,
     fit_scaling,
     hash_arrays,
 )
-from tsnn.sources import DatasetInfo, known_datasets, obtain
-
-__all__ = ["Dataset", "DatasetInfo", "known_datasets", "load_dataset", "make_dataset"]
+from tsnn.datasets.sources import obtain
+from tsnn.datasets.targets import Task, encode_targets
+from tsnn.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, eq=False)
