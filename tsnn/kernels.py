@@ -30,6 +30,7 @@ layer sizes, depths, slopes and dropout rates compile nothing.
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 import numba
@@ -55,6 +56,11 @@ __all__ = [
     "softmax_cross_entropy",
     "transpose_pattern",
 ]
+
+# Threads that wait for the others spin for microseconds, then sleep. OpenMP would spin for milliseconds,
+# which is no faster, and 100 times slower when another process has taken one of the cores.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
 def set_threads(n: int) -> None:
