@@ -62,9 +62,7 @@ def forward(matrix, bias, activation, slope, threshold, key, sample_offset):
     """Activations float64[n_out, B], sign bits and keep bits of one layer given as a dense matrix."""
     z = matrix.T @ activation + bias[:, None]
     out = np.where(z > 0, z, slope * z)
-    keep = np.array(
-        [[keeps(key, j, sample_offset + s, threshold) for s in range(z.shape[1])] for j in range(len(z))]
-    )
+    keep = np.array([[keeps(key, j, sample_offset + s, threshold) for s in range(z.shape[1])] for j in range(len(z))])
     if threshold:
         out = np.where(keep, out / (1 - threshold / 2**32), 0)
     return out, z > 0, keep
@@ -114,3 +112,13 @@ def prune_smallest(weights, zeta, rule):
         groups = [[k for k in order if weights[k] >= 0], [k for k in order if weights[k] < 0]]
     doomed = {k for group in groups for k in group[: int(zeta * len(group))]}
     return [k not in doomed for k in range(len(weights))]
+
+
+def merge_connections(indptr, indices, weights, velocity, survives, new_keys, new_weights, n_out):
+    """Sort the triples (key, weight, velocity) of survivors and newcomers."""
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    old = [(int(i) * n_out + int(j), w, v) for i, j, w, v in zip(rows, indices, weights, velocity, strict=True)]
+    triples = [t for t, stays in zip(old, survives, strict=True) if stays]
+    triples = sorted(triples + [(int(k), w, 0) for k, w in zip(new_keys, new_weights, strict=True)])
+    row_ends = [sum(key < i * n_out for key, _, _ in triples) for i in range(len(indptr))]
+    return row_ends, [key % n_out for key, _, _ in triples], [w for _, w, _ in triples], [v for _, _, v in triples]

@@ -7,11 +7,11 @@ arXiv 2102.01732, section 3.3. Everything is O(connections).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tsnn import kernels
 from tsnn.network import Float32, Layer, Network, draw_weights
 from tsnn.topology import Int64, Topology, draw_free_keys, epsilon_to_connections
 
@@ -90,22 +90,11 @@ def evolve(
     new = _regrow(kept, connections - len(kept), t, living_in, living_out, batch, rng)
     new_weights = draw_weights(initializer, t.n_in, t.n_out, len(new), rng=rng)
 
-    position = np.searchsorted(kept, new) + np.arange(len(new))
-    is_new = np.zeros(len(kept) + len(new), dtype=bool)
-    is_new[position] = True
-
-    def merged(old: NDArray[Any], fresh: NDArray[Any]) -> Any:
-        result = np.empty(len(is_new), old.dtype)
-        result[is_new], result[~is_new] = fresh, old
-        return result
-
-    evolved = Layer(
-        Topology.from_keys(merged(kept, new), t.n_in, t.n_out),
-        merged(layer.weights[survives], new_weights),
-        merged(layer.velocity[survives], np.zeros(len(new), np.float32)),
-        layer.bias,
-        layer.bias_velocity,
+    indptr, indices, weights, velocity = kernels.merge_connections(
+        t.indptr, t.indices, layer.weights, layer.velocity, survives, new, new_weights, t.n_out
     )
+    topology = Topology.from_sorted(indptr, indices, t.n_out)
+    evolved = Layer(topology, weights, velocity, layer.bias, layer.bias_velocity)
     return Evolved(evolved, t.connections - len(kept), len(new))
 
 

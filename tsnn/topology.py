@@ -64,7 +64,7 @@ class Topology:
         starts_row[indptr] = True
         if (~starts_row[1:-1] & (np.diff(indices.astype(np.int64)) <= 0)).any():
             raise TopologyError("Column indices must rise within each row, without repeats.")
-        return cls._trusted(indptr, np.ascontiguousarray(indices, dtype=np.int32), n_out)
+        return cls.from_sorted(indptr, np.ascontiguousarray(indices, dtype=np.int32), n_out)
 
     @classmethod
     def from_keys(cls, keys: Int64, n_in: int, n_out: int) -> Topology:
@@ -74,10 +74,11 @@ class Topology:
         indices = (keys - rows * n_out).astype(np.int32)
         indptr = np.zeros(n_in + 1, dtype=np.int64)
         np.cumsum(np.bincount(rows, minlength=n_in), out=indptr[1:])
-        return cls._trusted(indptr, indices, n_out)
+        return cls.from_sorted(indptr, indices, n_out)
 
     @classmethod
-    def _trusted(cls, indptr: Int64, indices: Int32, n_out: int) -> Topology:
+    def from_sorted(cls, indptr: Int64, indices: Int32, n_out: int) -> Topology:
+        """Build a topology from CSR arrays that are known to be sorted and distinct; O(connections)."""
         return cls(len(indptr) - 1, n_out, indptr, indices, *kernels.transpose_pattern(indptr, indices, n_out))
 
     @property

@@ -67,7 +67,7 @@ def steps(
     evolution that precedes it. The record of the epoch where that happens carries an event per change.
     """
     _check_fit(network, data)
-    kernels.set_threads(config.run.threads or 2)
+    kernels.set_threads(config.run.threads)
     shuffle_rng, dropout_rng, evolution_rng = rng.spawn(3)
     keys = _key_counter(dropout_rng, len(network.layers))
     n = len(data.x_train)

@@ -77,6 +77,19 @@ def test_transpose_pattern():
         assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_merge_connections(seed):
+    layer, rng = Sample(9, 8, 16, seed=seed), np.random.default_rng(seed)
+    survives = rng.random(len(layer.weights)) < 0.6
+    keys = layer.rows * 8 + layer.indices
+    free = np.setdiff1d(np.arange(72), keys[survives])
+    new_keys = np.sort(rng.choice(free, rng.integers(len(free) + 1), replace=False))
+    new_weights = rng.normal(size=len(new_keys)).astype(np.float32)
+    arguments = layer.indptr, layer.indices, layer.weights, layer.velocity, survives, new_keys, new_weights, 8
+    for ours, theirs in zip(kernels.merge_connections(*arguments), naive.merge_connections(*arguments), strict=True):
+        assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize(("b", "n"), [(1, 1), (16, 16), (37, 50), (100, 33), (128, 784)])
 def test_gather(b, n):
     rng = np.random.default_rng(0)
@@ -189,7 +202,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch, width):
     layer = Sample(kernels.SEGMENT + 30, 5, width, density=0.99) if width == 48 else Sample(40, 30, width)
     results = []
     for chunks in (1, 2, 3, 7):
-        monkeypatch.setattr(kernels.numba, "get_num_threads", lambda chunks=chunks: chunks)
+        monkeypatch.setattr("numba.get_num_threads", lambda chunks=chunks: chunks)
         results.append([a.tobytes() for a in all_results(layer)])
     assert results[1:] == results[:1] * 3
 
@@ -228,15 +241,6 @@ def test_non_finite_values_survive(bad):
     assert not np.isfinite(out[layer.view[0][1:] > layer.view[0][:-1], 3]).any()
     assert not np.isfinite(weights).any()
     assert not np.isfinite(delta_in[layer.indptr[1:] > layer.indptr[:-1], 5]).any()
-
-
-def test_sgd():
-    layer = Sample(11, 9, 16)
-    weights, velocity = layer.weights.copy(), layer.velocity.copy()
-    kernels.sgd(weights, velocity, layer.weights, 0.9, 0.1, 0.01)
-    expected = naive.sgd(layer.weights, layer.velocity, layer.weights, 0.9, 0.1, 0.01)
-    assert_allclose(weights, expected[0], rtol=1e-5, atol=1e-6)
-    assert_allclose(velocity, expected[1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("b", [1, 29, 32])

@@ -1,7 +1,7 @@
 """The inner loops: one thread's share of the neurons of a layer, for tiles of samples.
 
 A tile of samples of the neuron at hand stays in registers while the stripes of its neighbours stream by:
-that is what makes the kernels fast. `tiles` is :mod:`tsnn.vectors`, or :mod:`tsnn.plain` where the
+that is what makes the kernels fast. `tiles` is :mod:`tsnn.kernels.vectors`, or :mod:`tsnn.kernels.plain` where the
 processor has no vectors that would do.
 
 ``zero`` is a tile whose type says how many vectors a tile has, ``step`` its samples; ``chunk`` of
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn import plain, vectors
-from tsnn.vectors import LANES, compiled
+from tsnn.kernels import plain, vectors
+from tsnn.kernels.vectors import LANES, compiled
 
 REGISTERS = vectors.registers()
 TILE_VECTORS = REGISTERS or 8  # vectors of a full tile

@@ -1,27 +1,7 @@
-"""Compiled loops over truly sparse layers.
-
-Entry points take arrays and scalars only, outputs last::
-
-    transpose_pattern(indptr, indices, n_out) -> t_indptr, t_indices, t_perm
-    long_row_segments(t_indptr) -> segments
-    gather(x, order, out)
-    forward(t_indptr, t_indices, t_perm, weights, bias, activation, slope, threshold, key,
-            sample_offset, segments, partial, out, masks)
-    backward(indptr, indices, weights, velocity, bias, bias_velocity, activation, delta, momentum,
-             learning_rate, weight_decay, update, masks, slope, threshold, delta_in)
-    sgd(weights, velocity, gradient, momentum, learning_rate, weight_decay)
-    softmax_cross_entropy(z, labels, scale, delta) -> loss sum, number correct
-    mean_squared_error(z, targets, scale, delta) -> loss sum
-    binary_cross_entropy(z, targets, scale, delta) -> loss sum
-    set_threads(n), dropout_threshold(p)
-
-Activations and deltas are neuron-major, float32[n, B], C order, B a multiple of 16: a connection costs
-one contiguous stripe, not a strided gather. Padded columns of a delta are 0, so they reach no gradient.
+"""The loops over a layer's connections, shared among threads: forward, backward with update, gather.
 
 `forward` walks the output neurons, `backward` the input neurons; each holds a tile of samples of its
-neuron in registers (:mod:`tsnn.vectors`) while the stripes of the neighbours stream by. Rows are shared
-among the threads in chunks of about equal work; each output element is written by exactly one of them,
-so the bits do not depend on the number of threads.
+neuron in registers (:mod:`tsnn.kernels.vectors`) while the stripes of the neighbours stream by.
 
 A kernel is compiled for a number of vectors per tile at its first call, then kept on disk. Other
 layer sizes, depths, slopes and dropout rates compile nothing.
@@ -30,7 +10,6 @@ layer sizes, depths, slopes and dropout rates compile nothing.
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 import numba
@@ -38,78 +17,13 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from tsnn.loss_kernels import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
-from tsnn.rows import SEGMENT, TILE_VECTORS, backward_rows, forward_rows, gather_rows, segment_rows, tiles
-from tsnn.vectors import LANES, compiled
-
-__all__ = [
-    "SEGMENT",
-    "backward",
-    "binary_cross_entropy",
-    "dropout_threshold",
-    "forward",
-    "gather",
-    "long_row_segments",
-    "mean_squared_error",
-    "set_threads",
-    "sgd",
-    "softmax_cross_entropy",
-    "transpose_pattern",
-]
-
-# Threads that wait for the others spin for microseconds, then sleep. OpenMP would spin for milliseconds,
-# which is no faster, and 100 times slower when another process has taken one of the cores.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-
-
-def set_threads(n: int) -> None:
-    """Use n threads for kernels called from this thread; 1 <= n <= NUMBA_NUM_THREADS."""
-    numba.set_num_threads(n)
+from tsnn.kernels.rows import TILE_VECTORS, backward_rows, forward_rows, gather_rows, segment_rows, tiles
+from tsnn.kernels.vectors import LANES, compiled
 
 
 def dropout_threshold(p: float) -> int:
     """Turn a dropout probability 0 <= p < 1 into the integer that `forward` and `backward` take."""
     return round(p * 2.0**32)
-
-
-@compiled()
-def transpose_pattern(
-    indptr: NDArray[np.int64], indices: NDArray[np.int32], n_out: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Sort the connections by output neuron: counting sort, O(connections).
-
-    Returns t_indptr int64[n_out + 1], t_indices int32[m] (input neurons, ascending in each row) and
-    t_perm int32[m], the position of each connection in the CSR arrays.
-    """
-    t_indptr = np.zeros(n_out + 1, np.int64)
-    t_indices = np.empty(indices.shape[0], np.int32)
-    t_perm = np.empty(indices.shape[0], np.int32)
-    for k in range(indices.shape[0]):
-        t_indptr[indices[k] + 1] += 1
-    for j in range(n_out):
-        t_indptr[j + 1] += t_indptr[j]
-    position = t_indptr[:-1].copy()
-    for i in range(indptr.shape[0] - 1):
-        for k in range(indptr[i], indptr[i + 1]):
-            j = indices[k]
-            t_indices[position[j]] = i
-            t_perm[position[j]] = k
-            position[j] += 1
-    return t_indptr, t_indices, t_perm
-
-
-def long_row_segments(t_indptr: NDArray[np.int64]) -> NDArray[np.int64]:
-    """List the segments of the output neurons with more than SEGMENT connections.
-
-    Returns int64[k, 2]: output neuron, first connection; in order. Usually k = 0.
-    """
-    pieces = [
-        (j, start)
-        for j in np.flatnonzero(np.diff(t_indptr) > SEGMENT)
-        for start in range(t_indptr[j], t_indptr[j + 1], SEGMENT)
-    ]
-    return np.array(pieces, np.int64).reshape(-1, 2)
 
 
 def cut(width: int) -> list[tuple[int, int, int]]:
@@ -282,19 +196,3 @@ def gather(x: NDArray[np.float32], order: NDArray[np.int64], out: NDArray[np.flo
     Padded columns become 0. Blocks of 16 x 16 are transposed in registers; memory is the limit.
     """
     gather_loop(numba.get_num_threads(), x, order, out)
-
-
-@compiled()
-def sgd(
-    weights: NDArray[np.float32],
-    velocity: NDArray[np.float32],
-    gradient: NDArray[np.float32],
-    momentum: float,
-    learning_rate: float,
-    weight_decay: float,
-) -> None:
-    """Apply v <- momentum v - learning_rate g; w <- w + v - weight_decay w to float32[m], in place."""
-    for k in range(weights.shape[0]):
-        v = np.float32(momentum) * velocity[k] - np.float32(learning_rate) * gradient[k]
-        velocity[k] = v
-        weights[k] += v - np.float32(weight_decay) * weights[k]

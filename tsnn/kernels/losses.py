@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.vectors import compiled
+from tsnn.kernels.vectors import compiled
 
 
 @compiled()

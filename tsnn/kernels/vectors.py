@@ -3,7 +3,7 @@
 Plain Numba loops vectorise, but LLVM does not keep a whole row of partial sums in registers while it
 walks the connections. So this module gives compiled code a value type, `Tile`, that does: V vectors of
 16 float32 lanes, one lane per sample. Each function from `zeros` on is a Numba intrinsic: it emits the
-LLVM instructions of one operation on a tile. :mod:`tsnn.plain` has the same operations as plain loops.
+LLVM instructions of one operation on a tile. :mod:`tsnn.kernels.plain` has the same operations as plain loops.
 
 Offsets count elements from the start of a C-contiguous array. Nothing is bounds-checked. No alignment
 is needed, but arrays that start on 64 bytes are 20-35 % faster.
@@ -230,7 +230,7 @@ def choose(typing: Any, masks: Any, offset: Any, if_one: Any, if_zero: Any) -> A
 def store_keeps(
     typing: Any, like: Any, masks: Any, offset: Any, low: Any, high: Any, sample: Any, threshold: Any
 ) -> Any:
-    """Write the dropout bits of consecutive samples to masks.flat[offset]: see :mod:`tsnn.plain`."""
+    """Write the dropout bits of consecutive samples to masks.flat[offset]: see :mod:`tsnn.kernels.plain`."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         first = pointer(context, builder, masks, args[1], args[2], WORD)

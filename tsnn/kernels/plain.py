@@ -1,4 +1,4 @@
-"""The operations of :mod:`tsnn.vectors` as plain loops: for processors without AVX2, and for NumPy.
+"""The operations of :mod:`tsnn.kernels.vectors` as plain loops: for processors without AVX2, and for NumPy.
 
 A tile is here an array float32[16 V]. `multiply_add` adds to its last argument in place.
 With NUMBA_DISABLE_JIT=1 these loops run as Python, so that every kernel can be debugged as such.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.vectors import LANES, compiled
+from tsnn.kernels.vectors import LANES, compiled
 
 Floats = NDArray[np.float32]
 Words = NDArray[np.uint16]

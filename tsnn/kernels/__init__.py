@@ -1,0 +1,32 @@
+"""Every compiled loop of tsnn; Numba is imported nowhere else.
+
+Kernels take arrays and scalars only, outputs last. Activations and deltas are neuron-major, float32[n, B],
+C order, B a multiple of 16: a connection costs one contiguous stripe, not a strided gather. Padded columns
+of a delta are 0, so they reach no gradient. Rows are shared among the threads in chunks of about equal
+work, and each output element is written by exactly one of them, so the bits do not depend on the number
+of threads. Fast math never includes "no NaN": what diverges must be noticed.
+
+``layers`` (forward, backward, gather), ``losses`` and ``patterns`` are called from outside; ``rows`` holds the
+inner loops, made of ``vectors`` or, where the processor has none that would do, of ``plain``.
+"""
+
+from tsnn.kernels.layers import backward, dropout_threshold, forward, gather
+from tsnn.kernels.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
+from tsnn.kernels.patterns import long_row_segments, merge_connections, transpose_pattern
+from tsnn.kernels.rows import SEGMENT
+from tsnn.kernels.threads import set_threads
+
+__all__ = [
+    "SEGMENT",
+    "backward",
+    "binary_cross_entropy",
+    "dropout_threshold",
+    "forward",
+    "gather",
+    "long_row_segments",
+    "mean_squared_error",
+    "merge_connections",
+    "set_threads",
+    "softmax_cross_entropy",
+    "transpose_pattern",
+]

@@ -1,0 +1,109 @@
+"""Compiled loops over connectivity patterns: the transposed view, and the merging of old and new connections."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn.kernels.rows import SEGMENT
+from tsnn.kernels.vectors import compiled
+
+
+@compiled()
+def transpose_pattern(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], n_out: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Sort the connections by output neuron: counting sort, O(connections).
+
+    Returns t_indptr int64[n_out + 1], t_indices int32[m] (input neurons, ascending in each row) and
+    t_perm int32[m], the position of each connection in the CSR arrays.
+    """
+    t_indptr = np.zeros(n_out + 1, np.int64)
+    t_indices = np.empty(indices.shape[0], np.int32)
+    t_perm = np.empty(indices.shape[0], np.int32)
+    for k in range(indices.shape[0]):
+        t_indptr[indices[k] + 1] += 1
+    for j in range(n_out):
+        t_indptr[j + 1] += t_indptr[j]
+    position = t_indptr[:-1].copy()
+    for i in range(indptr.shape[0] - 1):
+        for k in range(indptr[i], indptr[i + 1]):
+            j = indices[k]
+            t_indices[position[j]] = i
+            t_perm[position[j]] = k
+            position[j] += 1
+    return t_indptr, t_indices, t_perm
+
+
+def long_row_segments(t_indptr: NDArray[np.int64]) -> NDArray[np.int64]:
+    """List the segments of the output neurons with more than SEGMENT connections.
+
+    Returns int64[k, 2]: output neuron, first connection; in order. Usually k = 0.
+    """
+    pieces = [
+        (j, start)
+        for j in np.flatnonzero(np.diff(t_indptr) > SEGMENT)
+        for start in range(t_indptr[j], t_indptr[j + 1], SEGMENT)
+    ]
+    return np.array(pieces, np.int64).reshape(-1, 2)
+
+
+@compiled()
+def merge_connections(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    velocity: NDArray[np.float32],
+    survives: NDArray[np.bool_],
+    new_keys: NDArray[np.int64],
+    new_weights: NDArray[np.float32],
+    n_out: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Merge the connections that survive with new ones, row by row: O(connections).
+
+    Parameters
+    ----------
+    indptr, indices, weights, velocity : int64[n_in + 1], int32[m], float32[m], float32[m]
+        The layer as it was.
+    survives : bool[m]
+        Which of its connections stay.
+    new_keys, new_weights : int64[g], float32[g]
+        Sorted keys ``i * n_out + j`` of the new connections, none of them among the survivors.
+    n_out : int
+        Output neurons.
+
+    Returns
+    -------
+    indptr, indices, weights, velocity
+        The layer as it is now, sorted; the velocity of new connections is 0.
+    """
+    n_in, total = indptr.shape[0] - 1, new_keys.shape[0]
+    for k in range(survives.shape[0]):
+        total += survives[k]
+    merged_indptr = np.zeros(n_in + 1, np.int64)
+    merged_indices = np.empty(total, np.int32)
+    merged_weights = np.empty(total, np.float32)
+    merged_velocity = np.empty(total, np.float32)
+    at, new = 0, 0
+    for i in range(n_in):
+        first_key, k = i * n_out, indptr[i]
+        while True:
+            while k < indptr[i + 1] and not survives[k]:
+                k += 1
+            old_column = np.int64(indices[k]) if k < indptr[i + 1] else n_out
+            new_column = min(new_keys[new] - first_key, n_out) if new < new_keys.shape[0] else n_out
+            if old_column == n_out and new_column == n_out:
+                break
+            if old_column < new_column:
+                merged_indices[at] = old_column
+                merged_weights[at] = weights[k]
+                merged_velocity[at] = velocity[k]
+                k += 1
+            else:
+                merged_indices[at] = new_column
+                merged_weights[at] = new_weights[new]
+                merged_velocity[at] = 0
+                new += 1
+            at += 1
+        merged_indptr[i + 1] = at
+    return merged_indptr, merged_indices, merged_weights, merged_velocity

@@ -1,0 +1,35 @@
+"""How the kernels share the cores, among themselves and with others.
+
+Threads that wait for each other at the end of a loop must not spin: once another process takes one of the
+cores, spinning OpenMP makes training up to 100 times slower. TBB does not do that and is as fast when the
+machine is quiet, so it is used where it is installed. OpenMP otherwise spins for microseconds, then sleeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numba
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+with contextlib.suppress(OSError):  # pip puts TBB beside the interpreter, where the linker does not look
+    ctypes.CDLL(str(Path(sys.prefix) / "lib" / "libtbb.so.12"), mode=ctypes.RTLD_GLOBAL)
+
+
+def set_threads(n: int) -> None:
+    """Use n threads for the kernels that are called from this thread.
+
+    Parameters
+    ----------
+    n : int
+        0 takes every core available; more than there are (or than NUMBA_NUM_THREADS allows) counts as all.
+    """
+    settings: Any = numba.config
+    most = int(settings.NUMBA_NUM_THREADS)
+    numba.set_num_threads(min(n, most) or most)
