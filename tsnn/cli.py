@@ -136,7 +136,7 @@ def _progress_bar(epochs: int) -> tqdm[Any]:
     return tqdm(
         total=epochs,
         desc="preparing",
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         mininterval=0.1 if sys.stderr.isatty() else 10,
         dynamic_ncols=True,
     )

@@ -265,7 +265,7 @@ class RunWriter:
     def snapshot(self, epoch: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Store a snapshot and announce it in the metrics."""
         name = f"{epoch:07d}.npz"
-        write_atomic(self.run.path / "snapshots" / name, npz_bytes(arrays), durable=False)
+        write_atomic(self.run.path / "snapshots" / name, npz_bytes(arrays, compress=True), durable=False)
         self.line("snapshot", epoch=epoch, file=name)
 
     def update(self, **status: Any) -> None:

@@ -183,7 +183,7 @@ def test_bad_snapshots_are_refused(run, monkeypatch):
     folder = run.path / "snapshots"
     (folder / "0000001.npz").write_bytes(b"PK nonsense")
     np.savez(folder / "0000002.npz", a=np.array([{}], dtype=object))
-    (folder / "0000003.npz").write_bytes(npz_bytes({"bomb": np.zeros(2**24)}))
+    (folder / "0000003.npz").write_bytes(npz_bytes({"bomb": np.zeros(2**24)}, compress=True))
     for epoch, words in ((1, "no readable"), (2, "no readable"), (3, "too large"), (4, "no readable")):
         with pytest.raises(RunError, match=words):
             run.snapshot(epoch)
