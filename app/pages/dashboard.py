@@ -1,0 +1,177 @@
+"""The page of one session: drawer, head, tabs, and the one callback that keeps them up to date."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+
+from pages.controls import LiveControls
+from pages.form import StartForm
+from pages.runs import RunsList
+from pages.theme import CARD, MENU, PAGE, THEME, html
+from tsnn.errors import TsnnError
+from tsnn.runs import RunStore, default_root
+from tsnn.views.follow import follow
+from tsnn.views.summaries import live_run
+from tsnn.views.viewers import RunView
+from tsnn.views.watching import Ticker
+
+TABS = ("overview", "topology", "runs")
+_ICONS = {"overview": "show_chart", "topology": "hub", "runs": "list"}
+_WELCOME = """
+<h2 style='margin:0 0 8px;font-weight:700;font-size:22px'>Watch a sparse network learn</h2>
+<p style='margin:0 0 10px'>Press <b>Start</b> in the form on the left. A network with a few per cent of the
+connections of a dense one learns on this machine's CPU, in a process of its own; closing this page does not stop
+it.</p>
+<ul style='margin:0;padding-left:20px'>
+<li><b>Accuracy and loss</b> grow here after every epoch.</li>
+<li><b>Input connectivity</b> shows which inputs the network comes to look at, as connections move.</li>
+<li>While it trains, <b>change zeta, epsilon and the learning rate</b>, pause it, and see the effect marked in
+the curves.</li></ul>
+<p style='margin:10px 0 0;opacity:.75'>Runs that are kept from earlier are under <b>Runs</b>.</p>
+"""
+
+
+class Dashboard(param.Parameterized):
+    """One session: which run and which tab are shown, and their address in the URL."""
+
+    run_id = param.String(default="", doc="Run that is open; empty for none.")
+    tab = param.Selector(default="overview", objects=list(TABS), doc="Tab that is shown.")
+
+    def __init__(self, store: RunStore | None = None):
+        super().__init__()
+        self.store = store or RunStore(default_root().resolve())
+        self.view: RunView | None = None
+        self._page: Any = None
+        self._drawer: bool | None = None
+        self.form = StartForm(self.store, self.open)
+        self.controls = LiveControls()
+        self.runs = RunsList(self.store, self.open)
+        self.menu = pmui.TabMenu(
+            items=[{"label": tab.capitalize(), "icon": _ICONS[tab]} for tab in TABS],
+            active=0,
+            margin=(0, 16),
+            width=440,
+            sx=MENU,
+        )
+        self.notice = pmui.Alert(severity="warning", visible=False, closeable=True, margin=0,
+                                 sizing_mode="stretch_width")  # fmt: skip
+        empty = {"width": 0, "height": 0, "margin": 0}
+        self._narrow = pmui.BreakpointSwitcher(
+            media_query="(min-width: 900px)", small=pn.Spacer(**empty), large=pn.Spacer(**empty), **empty
+        )
+        self._welcome = pn.pane.HTML(html(_WELCOME, "font-size:15px;max-width:760px"), margin=0,
+                                     sizing_mode="stretch_width", styles={**CARD, "padding": "24px 28px"})  # fmt: skip
+        whole: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
+        self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px"}, **whole)
+        self._replay = pn.Column(**whole)
+        self._tabs = {tab: pn.Column(**whole) for tab in TABS}
+        self._tabs["runs"].append(self.runs.layout)
+        self._main = pn.Column(
+            self.notice, self._welcome, self._head, self._replay, *self._tabs.values(),
+            styles={"padding": "16px", "gap": "12px"}, **whole,
+        )  # fmt: skip
+
+    def page(self) -> Any:
+        """Build the page and start following."""
+        page = pmui.Page(
+            title="tsnn",
+            header=[self.menu, self._narrow],
+            sidebar_open=True,
+            sidebar=[self.controls.settings, pmui.Typography("New run", variant="subtitle2", margin=(10, 14, 0, 14)),
+                     pn.Column(self.form.layout, margin=(0, 10), sizing_mode="stretch_width")],
+            main=[self._main],
+            sidebar_width=340,
+            theme_config=THEME,
+            sx=PAGE,
+            busy_indicator=None,
+        )  # fmt: skip
+        self._narrow.param.watch(self._note_width, "current")
+        self._page = page
+        with param.edit_constant(page):
+            page.param.update(busy=False)  # cuts the link to the session's: it walks the whole page on every flip
+        if pn.state.location:
+            pn.state.location.sync(self, {"run_id": "run", "tab": "tab"})
+        self.menu.active = TABS.index(self.tab)
+        self.menu.param.watch(self._choose_tab, "active")
+        self.param.watch(lambda _: self._show_run(), "run_id")
+        self.param.watch(lambda _: self._show_tab(), "tab")
+        if not self.run_id and (live := live_run(self.store)):
+            self.run_id = live.id
+        else:
+            self._show_run()
+        pn.state.onload(self._begin)  # what is changed while the page is loading does not reach it
+        return page
+
+    def open(self, run_id: str) -> None:
+        """Show a run."""
+        if self.tab == "runs":
+            self.tab = "overview"
+        if run_id == self.run_id:
+            self._show_run()
+        self.run_id = run_id
+
+    def _begin(self) -> None:
+        self._ticker = Ticker(self.tick)
+
+    def tick(self) -> None:
+        """Bring what is visible up to date."""
+        if self._drawer is not None:
+            self._page.sidebar_open, self._drawer = self._drawer, None
+        if self.tab == "runs":
+            self.runs.update()
+        if self.view is not None:
+            changed = self.view.tick(self.tab) if self.tab != "runs" else self.view.follower.poll()
+            if changed:
+                self.controls.update()
+
+    def _note_width(self, event: Any) -> None:
+        # Applied by the next tick, for the same reason as in page().
+        self._drawer = event.new is self._narrow.large
+
+    def _choose_tab(self, event: Any) -> None:
+        if event.new is not None:
+            self.tab = TABS[event.new]
+
+    def _show_run(self) -> None:
+        self.notice.visible = False
+        self.view = None
+        if self.run_id:
+            try:
+                follower = follow(self.store.open(self.run_id))
+            except TsnnError as error:
+                self._warn(str(error))
+            else:
+                if follower.problem:
+                    self._warn(follower.problem)
+                self.view = RunView(follower)
+        self.controls.open(self.view.follower if self.view else None)
+        if self.view is None:
+            parts: list[list[Any]] = [[], [], [], []]
+        else:
+            self.view.tick("overview")
+            parts = [[self.view.head, self.controls.buttons], [self.view.replay.layout], [self.view.overview],
+                     [self.view.topology]]  # fmt: skip
+        places = (self._head, self._replay, self._tabs["overview"], self._tabs["topology"])
+        for place, objects in zip(places, parts, strict=True):
+            place.objects = objects
+        self._show_tab()
+
+    def _show_tab(self) -> None:
+        self.menu.active = TABS.index(self.tab)
+        opened = self.view is not None and self.tab != "runs"
+        self._welcome.visible = self.view is None and self.tab != "runs"
+        self._head.visible = self._replay.visible = opened
+        for tab, place in self._tabs.items():
+            place.visible = tab == self.tab and (opened or tab == "runs")
+        if self.tab == "runs":
+            self.runs.update(now=True)
+        elif self.view is not None:
+            self.view.tick(self.tab)
+
+    def _warn(self, words: str) -> None:
+        self.notice.param.update(object=escape(words), visible=True)

@@ -1,0 +1,206 @@
+"""The form that starts a run: settings, what they amount to, Start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from itertools import pairwise
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, SECTION_TITLES, setting_widget, shown
+from pages.theme import html
+from tsnn import launch
+from tsnn.config import Config
+from tsnn.datasets import known_datasets
+from tsnn.errors import ConfigError, TsnnError
+from tsnn.runs import RunStore
+from tsnn.views import palette
+from tsnn.views.summaries import live_run
+
+#: The preset that the page opens with: the papers' settings on the bundled images, over in a minute or two.
+DEMONSTRATION = {"data.name": "fashion_mnist", "data.size": "small"}
+_FILE = "a file"
+_TABLE = "width:100%;border-collapse:collapse;font-size:12px;font-variant-numeric:tabular-nums"
+_LAYERS_SHOWN = 6
+
+
+def preset(data: str) -> Config:
+    """Return the settings that the form takes up when a data set is chosen."""
+    config = Config.preset(data)
+    return config.replace(DEMONSTRATION) if data == DEMONSTRATION["data.name"] else config
+
+
+class StartForm:
+    """Settings of a new run.
+
+    Parameters
+    ----------
+    store : RunStore
+        Where runs are kept.
+    open_run : callable
+        Called with the id of a run to show.
+    """
+
+    def __init__(self, store: RunStore, open_run: Callable[[str], None]):
+        self._store, self._open = store, open_run
+        self._known = {info.name: info for info in known_datasets()}
+        self._loading = False
+        self._preset = preset(str(DEMONSTRATION["data.name"]))
+        self.data = pmui.Select(
+            label="Data set", options=self._data_options(), value=self._preset.data.name, size="small",
+            sizing_mode="stretch_width", margin=(6, 4), sx=EVEN_HEIGHT,
+            description="Choosing one loads the papers' settings for it.",
+        )  # fmt: skip
+        self.path = pmui.TextInput(
+            label="Path of a .npz, .csv or .parquet file", size="small", sizing_mode="stretch_width", margin=(6, 4),
+            visible=False,
+        )  # fmt: skip
+        self.widgets = {name: setting_widget(name, self._preset) for name in BASIC if name != "data.name"}
+        self.widgets |= {name: setting_widget(name, self._preset, help_below=True) for name in ADVANCED}
+        self.start = pmui.Button(
+            label="Start", icon="play_arrow", color="primary", variant="contained", size="large",
+            sizing_mode="stretch_width", margin=(8, 4),
+        )  # fmt: skip
+        self.error = pmui.Alert(severity="error", visible=False, margin=(8, 4), sizing_mode="stretch_width")
+        self.open_other = pmui.Button(label="Open it", icon="visibility", visible=False, size="small", margin=(0, 4))
+        self._other = ""
+        self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
+        self.layout = self._layout()
+        self.data.param.watch(self._choose, "value")
+        for widget in (self.path, *self.widgets.values()):
+            widget.param.watch(self._changed, "value")
+        self.start.on_click(self._start)
+        self.open_other.on_click(lambda _: self._open(self._other))
+
+    def config(self) -> Config:
+        """Return the configuration that the form describes.
+
+        Raises
+        ------
+        ConfigError
+            If a value is not allowed; the message says which and why.
+        """
+        values = self._preset.flat()
+        changes = {
+            name: widget.value for name, widget in self.widgets.items() if widget.value != shown(values.get(name))
+        }
+        if self.data.value == _FILE:
+            if not self.path.value.strip():
+                raise ConfigError("No file is named. Type the path of a .npz, .csv or .parquet file.")
+            changes["data.name"] = self.path.value.strip()
+        empty = {name for name, value in changes.items() if value in (None, "")}
+        if missing := sorted(empty - {"data.target"}):
+            raise ConfigError(f"{missing[0]} is empty. Type a value.")
+        return self._preset.replace({k: None if k in empty else v for k, v in changes.items()})
+
+    def _layout(self) -> Any:
+        w = self.widgets
+
+        def pair(left: str, right: str) -> Any:
+            return pn.Row(w[left], w[right], sizing_mode="stretch_width", margin=0)
+
+        folds = []
+        for section, title in SECTION_TITLES.items():
+            fields = [w[name] for name in ADVANCED if name.startswith(f"{section}.")]
+            folds += [pmui.Typography(title, variant="subtitle2", margin=(8, 4, 0, 4)), *fields]
+        advanced = pmui.Accordion(
+            ("Advanced", pn.Column(*folds, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
+            margin=(8, 4), disable_gutters=True, title_variant="subtitle2",
+        )  # fmt: skip
+        return pn.Column(
+            self.data,
+            self.path,
+            pair("data.size", "network.topology"),
+            w["network.hidden"],
+            pair("network.epsilon", "training.zeta"),
+            pair("training.epochs", "training.learning_rate"),
+            pair("network.activation", "network.alpha"),
+            pair("network.dropout", "run.seed"),
+            self.preview,
+            self.error,
+            self.open_other,
+            self.start,
+            advanced,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+
+    def _data_options(self) -> dict[str, str]:
+        options = {}
+        for name, info in self._known.items():
+            note = "" if info.available else " (is downloaded)" if info.sizes else " (needs a file in TSNN_DATA)"
+            options[info.title + note] = name
+        return {**options, "A file of your own …": _FILE}
+
+    def _choose(self, event: Any) -> None:
+        self.path.visible = event.new == _FILE
+        self._preset = Config() if event.new == _FILE else preset(event.new)
+        values = self._preset.flat()
+        self._loading = True
+        try:
+            for name, widget in self.widgets.items():
+                widget.value = shown(values.get(name))
+        finally:
+            self._loading = False
+        self._changed()
+
+    def _changed(self, *_events: Any) -> None:
+        if not self._loading:
+            self._complain("")
+            self.preview.object = self._preview()
+
+    def _preview(self) -> str:
+        """Describe the network that Start would train, or what is wrong with the settings."""
+        try:
+            config = self.config()
+        except ConfigError as error:
+            return html(escape(str(error)), "font-size:13px;border-left:4px solid #D55E00;padding-left:10px")
+        info = self._known.get(config.data.name)
+        if info is None or info.n_classes is None:
+            return html("The layers are known when the data have been read.", "font-size:13px;opacity:.75")
+        sizes = [info.n_features, *config.network.hidden, info.n_classes]
+        counts = [connections(a, b, config) for a, b in pairwise(sizes)]
+        dense = sum(a * b for a, b in pairwise(sizes))
+        rows = "".join(
+            f"<tr><td>{a:,} → {b:,}</td><td style='text-align:right'>{n:,}</td>"
+            f"<td style='text-align:right'>{palette.small_percent(n / a / b)}</td></tr>"
+            for (a, b), n in list(zip(pairwise(sizes), counts, strict=True))[:_LAYERS_SHOWN]
+        )
+        more = "" if len(counts) <= _LAYERS_SHOWN else f"<tr><td>… {len(counts)} layers</td></tr>"
+        muted = "opacity:.7;font-weight:400"
+        return html(
+            f"<table style='{_TABLE}'><tr><th style='text-align:left;{muted}'>layer</th>"
+            f"<th style='text-align:right;{muted}'>connections</th><th style='text-align:right;{muted}'>density</th>"
+            f"</tr>{rows}{more}</table><div style='font-size:13px;margin-top:4px'><b>{sum(counts):,} connections</b>, "
+            f"{palette.small_percent(sum(counts) / dense)} of a dense network's {dense:,}.</div>"
+        )
+
+    def _complain(self, words: str, other: str = "") -> None:
+        self._other = other
+        self.error.param.update(object=escape(words) or " ", visible=bool(words))
+        self.open_other.visible = bool(other)
+
+    def _start(self, _event: Any) -> None:
+        self._complain("")
+        try:
+            config = self.config()
+            busy = live_run(self._store)
+            if busy is not None:
+                words = f"Run {busy.id} is still going on, and only one run trains at a time. Stop it first, or wait."
+                self._complain(words, busy.id)
+                return
+            run = launch.start(config, self._store)
+        except (TsnnError, OSError) as error:
+            self._complain(str(error))
+            return
+        self._open(run.id)
+
+
+def connections(n_in: int, n_out: int, config: Config) -> int:
+    """Return the connections that a layer starts with: epsilon (n_in + n_out), at most all."""
+    if config.network.topology == "dense":
+        return n_in * n_out
+    return min(n_in * n_out, round(config.network.epsilon * (n_in + n_out)))

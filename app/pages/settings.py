@@ -1,0 +1,103 @@
+"""Widgets for settings, made from the configuration's own fields: labels, help, choices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel_material_ui as pmui
+
+from tsnn.config import Config, describe, setting_names
+
+#: Fields that every run asks for; the others are under "Advanced".
+BASIC = (
+    "data.name",
+    "data.size",
+    "network.topology",
+    "network.hidden",
+    "network.epsilon",
+    "training.zeta",
+    "training.epochs",
+    "training.learning_rate",
+    "network.activation",
+    "network.alpha",
+    "network.dropout",
+    "run.seed",
+)
+ADVANCED = tuple(name for name in setting_names() if name not in BASIC)
+
+SECTION_TITLES = {
+    "data": "Data",
+    "network": "Network",
+    "training": "Training and evolution",
+    "importance": "Importance pruning",
+    "run": "Run",
+}
+
+#: Selections and number fields stand side by side.
+EVEN_HEIGHT = {
+    "& .MuiInputBase-root, &.MuiInputBase-root": {"minHeight": "40px"},
+    "& .MuiIconButton-root": {"color": "text.secondary"},
+}
+
+_LABELS = {
+    "data.size": "Part of the data",
+    "network.hidden": "Hidden layers",
+    "network.epsilon": "Epsilon ε",
+    "network.alpha": "Alpha (slope)",
+    "training.zeta": "Zeta ζ",
+    "training.learning_rate": "Learning rate η",
+    "training.prune": "Pruning",
+    "training.regrow": "Regrowth",
+    "importance.percentile": "Percentile (0 = off)",
+    "importance.start": "First epoch",
+    "importance.every": "Every … epochs",
+}
+_STEPS = {
+    "network.epsilon": 1.0,
+    "training.learning_rate": 0.005,
+    "training.weight_decay": 1e-4,
+    "importance.percentile": 5.0,
+}
+
+
+def label(name: str) -> str:
+    """Return what a setting is called on the page."""
+    return _LABELS.get(name) or name.partition(".")[2].replace("_", " ").capitalize()
+
+
+def shown(value: Any) -> Any:
+    """Return a setting's value as its widget holds it."""
+    if isinstance(value, tuple | list):
+        return "-".join(map(str, value))
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return "" if value is None else value
+
+
+def setting_widget(name: str, config: Config, *, help_below: bool = False, **options: Any) -> Any:
+    """Return a widget for one setting.
+
+    Parameters
+    ----------
+    name : str
+        ``"section.field"``.
+    config : Config
+        Where the value at first comes from.
+    help_below : bool
+        Put the help text under the widget; else it appears on hovering.
+    **options
+        Passed on to the widget.
+    """
+    about = describe(name)
+    value = shown(config.flat().get(name))
+    options = {"label": label(name), "value": value, "size": "small", "sizing_mode": "stretch_width", **options}
+    options.setdefault("margin", (6, 4))
+    options.setdefault("sx", EVEN_HEIGHT)
+    options["helper_text" if help_below else "description"] = about["help"]
+    if "choices" in about:
+        return pmui.Select(options=list(about["choices"]), **options)
+    if isinstance(value, int):
+        return pmui.IntInput(step=1, **options)
+    if isinstance(value, float):
+        return pmui.FloatInput(step=_STEPS.get(name, 0.05), **options)
+    return pmui.TextInput(**options)

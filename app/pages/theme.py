@@ -1,0 +1,56 @@
+"""How the page looks: Material palette, frames, shared styles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tsnn.views import palette
+
+THEME: dict[str, Any] = {
+    "light": {
+        "palette": {
+            "primary": {"main": palette.BLUE},
+            "secondary": {"main": palette.VERMILION},
+            "background": {"default": "#f4f6f8", "paper": "#ffffff"},
+        },
+    },
+    "dark": {
+        "palette": {
+            "primary": {"main": palette.SKY},
+            "secondary": {"main": palette.ORANGE},
+            "default": {"main": "#d5dae0", "contrastText": "#101418"},
+            "background": {"default": "#101418", "paper": "#1a1f25"},
+        },
+    },
+}
+
+PAGE: dict[str, Any] = {
+    "& .MuiAppBar-root": {
+        "backgroundColor": "background.paper",
+        "backgroundImage": "none",
+        "color": "text.primary",
+        "boxShadow": "none",
+        "borderBottom": "1px solid",
+        "borderColor": "divider",
+    },
+    "& .MuiAppBar-root .MuiTypography-root": {"color": "primary.main", "fontWeight": 700},
+    "& .MuiToolbar-root": {"minHeight": "56px !important", "margin": "0 4px !important"},
+    "& main": {"backgroundColor": "background.default"},
+}
+
+MENU: dict[str, Any] = {
+    "& .MuiTab-root": {"textTransform": "none", "minHeight": "48px"},
+    "& .MuiTab-root.Mui-selected": {"color": "var(--panel-primary-color) !important"},
+    "& .MuiTabs-indicator": {"backgroundColor": "var(--panel-primary-color) !important"},
+}
+
+CARD: dict[str, str] = {
+    "border": "1px solid color-mix(in srgb, currentColor 16%, transparent)",
+    "border-radius": "8px",
+    "background": "var(--panel-surface-color)",
+}
+
+
+def html(body: str, style: str = "") -> str:
+    """Wrap HTML in the page's font."""
+    return f"<div style='font-family:var(--bokeh-base-font);line-height:1.45;{style}'>{body}</div>"

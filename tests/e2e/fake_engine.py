@@ -1,0 +1,163 @@
+"""A stand-in for the engine: plays a run into a run directory, so that views can be tried without training.
+
+``python -m tests.e2e.fake_engine RUN_DIR [seconds per epoch]`` obeys wishes like the real one.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tsnn.config import Config
+from tsnn.control import ControlReader, Wish, changed_config
+from tsnn.errors import ConfigError
+from tsnn.records import EpochRecord, Event, LayerRecord
+from tsnn.runs import Run, RunStore, RunWriter
+
+INPUTS = {"fashion_mnist": ((28, 28), 784, 10), "cifar10": ((3, 32, 32), 3072, 10), "madelon": (None, 500, 2)}
+
+
+def sizes_of(config: Config) -> list[int]:
+    """Return the layer sizes that a configuration leads to."""
+    _, n_in, n_out = INPUTS.get(config.data.name, (None, 100, 3))
+    return [n_in, *config.network.hidden, n_out]
+
+
+def layer_records(config: Config) -> tuple[LayerRecord, ...]:
+    """Return one record per layer, as Erdős–Rényi would make it."""
+    sizes = sizes_of(config)
+    records = []
+    for n_in, n_out in pairwise(sizes):
+        n = min(n_in * n_out, round(config.network.epsilon * (n_in + n_out)))
+        moved = round(config.training.zeta * n)
+        records.append(
+            LayerRecord(n_in, n_out, n, n / n_in / n_out, moved, moved, n_out, (0.0, 1, 2, 3, 9.0), (1, 9), (1, 9))
+        )
+    return tuple(records)
+
+
+def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> EpochRecord:
+    """Return a plausible record of an epoch."""
+    wave = 0.01 * math.sin(epoch)
+    good = 0.88 - 0.5 * math.exp(-epoch / 12) + wave
+    layers = layer_records(config)
+    t = config.training
+    return EpochRecord(
+        epoch=epoch, samples=10_000,
+        train_loss=2 * math.exp(-epoch / 20) + 0.2 + wave, test_loss=1.6 * math.exp(-epoch / 15) + 0.4,
+        train_accuracy=good - 0.03, test_accuracy=good,
+        seconds_train=1.5 + wave, seconds_evolve=0.08, seconds_evaluate=0.2,
+        learning_rate=t.learning_rate, zeta=t.zeta, epsilon=config.network.epsilon, dropout=config.network.dropout,
+        connections=sum(l.connections for l in layers), memory_bytes=300_000_000, layers=layers, events=events,
+    )  # fmt: skip
+
+
+def snapshot(epoch: int, config: Config) -> dict[str, Any]:
+    """Return a snapshot whose input connectivity gathers in the middle as epochs pass."""
+    sizes = sizes_of(config)
+    rng = np.random.default_rng(epoch)
+    n = sizes[0]
+    side = math.isqrt(n)
+    y, x = np.divmod(np.arange(n), side)
+    focus = np.exp(-(((x - side / 2) ** 2 + (y - side / 2) ** 2) / (2 * (side / 4) ** 2)))
+    degree = rng.poisson(40 * (1 + (focus - 0.5) * min(1, epoch / 20))).astype(np.float32)
+    arrays: dict[str, Any] = {"sizes": np.array(sizes), "input_degree": degree}
+    arrays["input_strength"] = degree * np.float32(0.05)
+    for l, (n_in, n_out) in enumerate(pairwise(sizes)):
+        shape = min(n_in, 200), min(n_out, 200)
+        arrays[f"density_{l}"] = rng.poisson(40, shape).clip(0, 255).astype(np.uint8)
+        arrays[f"density_max_{l}"] = np.float32(6)
+        for name, count in (("in_degree", n_out), ("out_degree", n_in)):
+            values = np.bincount(rng.poisson(30, count) + rng.geometric(0.02 + 0.5 / (1 + epoch), count))
+            present = np.flatnonzero(values)
+            arrays[f"{name}_{l}"] = np.stack([present, values[present]], axis=1)
+        counts, edges = np.histogram(rng.gamma(5, 1, n_out), bins=60)
+        arrays[f"importance_{l}"], arrays[f"importance_edges_{l}"] = counts, edges.astype(np.float32)
+        arrays[f"importance_threshold_{l}"] = np.float32(np.nan if config.importance.percentile == 0 else 2.0)
+    return arrays
+
+
+def meta(config: Config) -> dict[str, Any]:
+    """Return what the engine knows of its data and network."""
+    shape, n_in, n_out = INPUTS.get(config.data.name, (None, 100, 3))
+    data = {
+        "name": config.data.name, "source": "invented", "task": "classification", "n_train": 10_000, "n_test": 2_000,
+        "n_features": n_in, "n_outputs": n_out, "image_shape": shape, "class_names": [],
+    }  # fmt: skip
+    network = {"sizes": sizes_of(config), "connections": [l.connections for l in layer_records(config)]}
+    return {"versions": {}, "machine": {}, "seed": config.run.seed, "data": data, "network": network}
+
+
+def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, state: str = "finished") -> Run:
+    """Write a whole run at once."""
+    config = Config.preset(str(settings.get("data.name", "fashion_mnist"))).replace(settings)
+    run = store.create(config)
+    with RunWriter(run) as writer:
+        writer.meta(meta(config))
+        writer.snapshot(0, snapshot(0, config))
+        for epoch in range(1, epochs + 1):
+            writer.line("epoch", **epoch_record(epoch, config).to_dict())
+            if epoch <= 20 or epoch % 10 == 0:
+                writer.snapshot(epoch, snapshot(epoch, config))
+        writer.update(epoch=epochs, epochs=config.training.epochs, test_accuracy=0.87, test_loss=0.4)
+        writer.end(state, "All epochs done." if state == "finished" else "The loss is no longer finite.")
+    return run
+
+
+def play(run: Run, seconds: float = 0.5) -> None:
+    """Play a live run until its epochs are over or it is stopped."""
+    config = run.config()
+    wishes = ControlReader(run)
+    paused = stopped = False
+    with RunWriter(run) as writer:
+        writer.update(state="compiling", epochs=config.training.epochs, message="compiling kernels (once)")
+        time.sleep(min(seconds, 1.0))
+        writer.meta(meta(config))
+        writer.update(state="training", samples_total=10_000, message="")
+        writer.snapshot(0, snapshot(0, config))
+        epoch = 0
+        while epoch < config.training.epochs and not stopped:
+            begun = time.monotonic()
+            while paused or time.monotonic() - begun < seconds:
+                for wish in wishes.poll():
+                    config, paused, stopped = _obey(wish, writer, config, epoch, paused)
+                if stopped:
+                    break
+                writer.update(samples=int(10_000 * min(1.0, (time.monotonic() - begun) / seconds)))
+                time.sleep(0.02)
+            if stopped:
+                break
+            epoch += 1
+            record = epoch_record(epoch, config)
+            writer.line("epoch", **record.to_dict())
+            writer.snapshot(epoch, snapshot(epoch, config))
+            writer.update(epoch=epoch, samples=0, test_accuracy=record.test_accuracy, test_loss=record.test_loss)
+        writer.end("stopped" if stopped else "finished", f"After {epoch} epochs.")
+
+
+def _obey(wish: Wish, writer: RunWriter, config: Config, epoch: int, paused: bool) -> tuple[Config, bool, bool]:
+    accepted, message, kind = True, wish.action, "setting"
+    try:
+        config = changed_config(config, wish.settings)
+        if wish.settings:
+            message = ", ".join(f"{name} = {value:g}" for name, value in wish.settings.items())
+    except ConfigError as error:
+        accepted, message = False, str(error)
+    if wish.action in ("pause", "resume"):
+        paused, kind = wish.action == "pause", f"{wish.action}d"
+        writer.update(state="paused" if paused else "training")
+    writer.line("ack", wish=wish.id, epoch=epoch, accepted=accepted, message=message)
+    if accepted and wish.action != "stop":
+        writer.line("event", epoch=epoch, kind=kind, message=message)
+    return config, paused, wish.action == "stop"
+
+
+if __name__ == "__main__":
+    play(Run(Path(sys.argv[1])), float(sys.argv[2]) if len(sys.argv) > 2 else 0.5)

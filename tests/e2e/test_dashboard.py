@@ -1,0 +1,148 @@
+"""The dashboard as a user meets it: in a browser, with the real engine and with a stand-in that obeys at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e import fake_engine
+from tests.e2e.conftest import Server, wait_until
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
+
+COLUMN = """name => {
+    for (const document of Bokeh.documents)
+        for (const model of document.all_models)
+            if (model.type == "ColumnDataSource" && model.data[name] !== undefined) return Array.from(model.data[name])
+    return []
+}"""
+
+
+def column(page: Any, name: str) -> list[Any]:
+    """Return a column that is drawn, from the Bokeh document in the page."""
+    return page.evaluate(COLUMN, name)
+
+
+def open_page(page: Any, server: Server, run: str = "") -> None:
+    page.goto(server.url + (f"?run={run}" if run else ""))
+    page.get_by_role("button", name="Start", exact=True).wait_for()
+
+
+def badge(page: Any, state: str) -> Any:
+    return page.locator(".head .badge", has_text=state)
+
+
+def fill(page: Any, label: str, text: str) -> None:
+    box = page.get_by_role("textbox", name=label, exact=False).first
+    box.fill(text)
+    box.press("Tab")
+
+
+def start_small_run(page: Any, server: Server, epochs: int) -> str:
+    """Start the demonstration with a small network; returns the id of the run."""
+    fill(page, "Hidden layers", "100-60")
+    page.get_by_text("100 → 60").wait_for()
+    fill(page, "Epochs", str(epochs))
+    page.get_by_role("button", name="Start", exact=True).click()
+    run = wait_until(lambda: server.store.list(), what="a run directory")[0]
+    wait_until(lambda: run.config().training.epochs == epochs, 1, "the number of epochs arrived")
+    page.locator(".head .id", has_text=run.id).wait_for()
+    return run.id
+
+
+def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
+    open_page(page, server)
+    page.get_by_text("Watch a sparse network learn").wait_for()
+    page.get_by_text("125,680 connections").wait_for()
+    run_id = start_small_run(page, server, epochs=6)
+    wait_until(lambda: len(column(page, "test_accuracy")) >= 2, 300, "two epochs are drawn")
+    badge(page, "finished").wait_for(timeout=300_000)
+    wait_until(lambda: len(column(page, "test_accuracy")) == 6, what="all epochs are drawn")
+    records = server.store.open(run_id).records()
+    assert column(page, "test_accuracy") == [r.test_accuracy for r in records]
+    assert column(page, "connections_1") == [r.layers[1].connections for r in records]
+    assert f"run={run_id}" in page.url
+
+    page.goto("about:blank")
+    server.stop()
+    server.start()
+    open_page(page, server)
+    page.get_by_role("tab", name="Runs").click()
+    page.get_by_role("gridcell", name=run_id).click()
+    badge(page, "finished").wait_for()
+    wait_until(lambda: len(column(page, "test_accuracy")) == 6, what="the curves are back")
+    page.get_by_role("tab", name="Topology").click()
+    wait_until(lambda: len(column(page, "share")) > 1, what="degrees are drawn")
+
+
+def test_live_changes_are_acknowledged_and_marked(page, server, engine):
+    run, _ = engine()
+    open_page(page, server, run.id)
+    wait_until(lambda: len(column(page, "test_accuracy")) >= 1, what="an epoch is drawn")
+    page.get_by_role("slider", name="Zeta").press("ArrowRight")
+    page.get_by_text("zeta 0.31: accepted after epoch").wait_for()
+    wait_until(lambda: len(column(page, "message")) == 1, what="the change is marked")
+    page.get_by_role("button", name="Pause").click()
+    badge(page, "paused").wait_for()
+    drawn = len(column(page, "test_accuracy"))
+    page.get_by_role("button", name="Resume").click()
+    badge(page, "training").wait_for()
+    wait_until(lambda: len(column(page, "test_accuracy")) > drawn, what="it goes on")
+    page.get_by_role("button", name="Stop").click()
+    badge(page, "stopped").wait_for()
+    page.get_by_role("button", name="Stop").wait_for(state="hidden")
+
+
+def test_only_one_run_at_a_time(page, server, engine):
+    run, _ = engine()
+    open_page(page, server)
+    page.locator(".head .id", has_text=run.id).wait_for()
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_text("only one run trains at a time").wait_for()
+    page.get_by_role("button", name="Open it").wait_for()
+    assert len(server.store.list()) == 1
+
+
+def test_a_killed_run_is_lost_in_words(page, server, engine):
+    run, process = engine()
+    (run.path / "log.txt").write_text("the last words <of> the engine")
+    open_page(page, server, run.id)
+    badge(page, "training").wait_for()
+    process.kill()
+    badge(page, "lost").wait_for()
+    page.get_by_text("gone without a word").wait_for()
+    page.get_by_text("the last words <of> the engine").wait_for()
+
+
+def test_what_is_wrong_is_said_in_words(page, server):
+    open_page(page, server, "no-such-run")
+    page.get_by_text("There is no run 'no-such-run'").wait_for()
+    fill(page, "Zeta", "1.5")
+    page.get_by_text("training.zeta must be at least 0 and less than 1; got 1.5.").first.wait_for()
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("alert").get_by_text("training.zeta must be").wait_for()
+    assert server.store.list() == []
+
+
+def test_replay_shows_an_earlier_snapshot(page, server):
+    run = fake_engine.finished_run(server.store, {"data.name": "fashion_mnist", "training.epochs": 12}, 12)
+    open_page(page, server, run.id)
+    wait_until(lambda: len(column(page, "test_accuracy")) == 12, what="the curves are drawn")
+    page.get_by_text("Snapshot: epoch 12").wait_for()
+    slider = page.get_by_role("slider", name="Snapshot")
+
+    def rewound() -> bool:
+        slider.press("End")
+        slider.press("Home")
+        return bool(page.get_by_text("Snapshot: epoch 0").count())
+
+    wait_until(rewound, what="the first snapshot is shown")
+
+
+def test_a_failed_run_says_why(page, server):
+    run = fake_engine.finished_run(server.store, {"data.name": "madelon", "training.epochs": 9}, 3, "failed")
+    open_page(page, server, run.id)
+    badge(page, "failed").wait_for()
+    page.get_by_text("The loss is no longer finite.").wait_for()
+    wait_until(lambda: len(column(page, "feature")) == 30, what="the top inputs are drawn")

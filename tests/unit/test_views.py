@@ -1,0 +1,382 @@
+"""The followers, the thinning of curves, and the figures: what goes in is what is drawn."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("panel")
+
+from tests.e2e import fake_engine
+from tsnn.config import Config
+from tsnn.records import Event
+from tsnn.runs import Run, RunStore, RunWriter
+from tsnn.views import palette, plots, topology_plots
+from tsnn.views.figures import EventMarks, decimate, log_padded, padded
+from tsnn.views.follow import History, RunFollower, follow
+from tsnn.views.summaries import live_run, summarise
+from tsnn.views.summary import progress, summary_html
+from tsnn.views.viewers import RunView
+from tsnn.views.watching import watch
+
+SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 12}
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def finished(store: RunStore) -> Run:
+    return fake_engine.finished_run(store, SETTINGS, 12)
+
+
+def write_epochs(run: Run, first: int, last: int) -> None:
+    config = run.config()
+    with open(run.path / "metrics.jsonl", "a") as file:
+        for epoch in range(first, last + 1):
+            file.write(json.dumps({"type": "epoch", **fake_engine.epoch_record(epoch, config).to_dict()}) + "\n")
+
+
+# --- following -------------------------------------------------------------------------------------------
+
+
+def test_follower_reads_only_what_is_new(store):
+    run = store.create(Config().replace(SETTINGS))
+    follower = RunFollower(run, min_interval=0)
+    assert len(follower.history) == 0
+    assert follower.state == "created"
+    assert follower.live
+    write_epochs(run, 1, 3)
+    version = follower.version
+    assert follower.poll() > version
+    assert follower.history["epoch"].tolist() == [1, 2, 3]
+    read: list[int] = []
+    run_lines = Run.lines
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "lines", lambda self, offset=0: read.append(offset) or run_lines(self, offset))
+        version = follower.poll()
+        assert follower.poll() == version
+        assert read == [], "nothing new, so nothing was opened"
+        size = (run.path / "metrics.jsonl").stat().st_size
+        write_epochs(run, 4, 4)
+        follower.poll()
+    assert read == [size]
+    assert len(follower.history) == 4
+
+
+def test_follower_waits_for_the_end_of_a_torn_line(store):
+    run = store.create(Config())
+    write_epochs(run, 1, 1)
+    follower = RunFollower(run, min_interval=0)
+    line = json.dumps({"type": "epoch", **fake_engine.epoch_record(2, run.config()).to_dict()})
+    with open(run.path / "metrics.jsonl", "a") as file:
+        file.write(line[:100])
+    follower.poll()
+    assert len(follower.history) == 1
+    with open(run.path / "metrics.jsonl", "a") as file:
+        file.write(line[100:] + "\nnot json\n[1]\n" + '{"type": "epoch"}\n{"type": "event", "epoch": "x"}\n')
+    follower.poll()
+    assert follower.history["epoch"].tolist() == [1, 2]
+
+
+def test_follower_starts_over_when_the_file_does(store):
+    run = store.create(Config())
+    write_epochs(run, 1, 5)
+    follower = RunFollower(run, min_interval=0)
+    (run.path / "metrics.jsonl").unlink()
+    write_epochs(run, 1, 2)
+    follower.poll()
+    assert follower.history["epoch"].tolist() == [1, 2]
+
+
+def test_an_epoch_that_comes_again_replaces_what_followed(store):
+    run = store.create(Config())
+    write_epochs(run, 1, 5)
+    follower = RunFollower(run, min_interval=0)
+    write_epochs(run, 4, 4)
+    follower.poll()
+    assert follower.history["epoch"].tolist() == [1, 2, 3, 4]
+    assert len(follower.history["density_0"]) == 4
+
+
+def test_polls_are_rate_limited_and_followers_shared(store):
+    run = store.create(Config())
+    follower = RunFollower(run, min_interval=60)
+    write_epochs(run, 1, 1)
+    follower.poll()
+    assert len(follower.history) == 0
+    assert follow(run) is follow(store.open(run.id))
+
+
+def test_follower_knows_events_acks_snapshots_and_the_end(store):
+    run = store.create(Config().replace(SETTINGS))
+    with RunWriter(run) as writer:
+        writer.meta(fake_engine.meta(run.config()))
+        writer.snapshot(0, fake_engine.snapshot(0, run.config()))
+        writer.line("event", epoch=0, kind="setting", message="zeta 0.2")
+        writer.line("event", epoch=0, kind="setting", message="zeta 0.2")
+        writer.line("ack", wish="abc", epoch=0, accepted=True, message="ok")
+        follower = RunFollower(run, min_interval=0)
+        assert follower.live
+        writer.end("failed", "The loss is no longer finite.")
+    follower.poll()
+    assert follower.state == "failed"
+    assert not follower.live
+    assert follower.events == [Event(0, "setting", "zeta 0.2")]
+    assert follower.acks["abc"]["accepted"] is True
+    assert follower.sizes == [784, 1000, 1000, 1000, 10]
+    assert follower.image_shape == (28, 28)
+    assert set(follower.snapshot(0)) >= {"sizes", "input_degree", "density_0", "importance_3"}
+    (run.path / "snapshots" / "0000000.npz").write_bytes(b"damaged")
+    assert follower.snapshot(0) is not None, "kept in memory"
+    follower._cache.clear()
+    assert follower.snapshot(0) is None
+    assert follower.snapshots == []
+
+
+def test_a_damaged_run_says_why(store, finished):
+    (finished.path / "config.toml").write_text("[data]\nname = 3\n")
+    follower = RunFollower(finished, min_interval=0)
+    assert "data.name must be text" in follower.problem
+    assert len(follower.history) == 12
+    assert follower.config == Config()
+
+
+def test_views_load_neither_numba_nor_scipy():
+    modules = "tsnn.views.viewers, tsnn.launch, tsnn.datasets, sys"
+    code = f"import {modules}; print({{'numba', 'scipy', 'mpi4py'}} & {{*sys.modules}})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
+
+
+# --- thinning --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 999, 1000, 1001, 5000, 100_003])
+def test_decimation_keeps_extremes_and_ends(n):
+    rng = np.random.default_rng(n)
+    curves = [rng.normal(size=n), rng.normal(size=n).cumsum()]
+    rows = decimate(curves, 1000)
+    assert len(rows) <= 1000
+    assert (np.diff(rows) > 0).all()
+    if n:
+        assert rows[0] == 0
+        assert rows[-1] == n - 1
+        for curve in curves:
+            assert curve.argmin() in rows
+            assert curve.argmax() in rows
+
+
+def test_decimation_passes_over_missing_values():
+    curve = np.full(10_000, np.nan)
+    curve[5000:] = np.arange(5000)
+    assert 9999 in decimate([curve], 100)
+    assert len(decimate([curve], 100)) <= 100
+
+
+def test_ranges_show_all_finite_values():
+    low, high = padded([np.array([1.0, np.nan, 3.0]), np.array([2.0])], floor=0)
+    assert 0 <= low < 1
+    assert high > 3
+    assert padded([np.array([])], floor=0, ceiling=1) == (0, 1)
+    low, high = log_padded([np.array([0.0, 0.01, 1.0])])
+    assert 0 < low < 0.01
+    assert high > 1
+
+
+# --- plots -----------------------------------------------------------------------------------------------
+
+CURVES = {
+    plots.accuracy: ["train_accuracy", "test_accuracy"],
+    plots.loss: ["train_loss", "test_loss"],
+    plots.connections: ["connections_0", "connections_3"],
+    plots.density: ["density_0", "density_3"],
+    plots.seconds: ["seconds_train", "seconds_evolve", "seconds_evaluate"],
+}
+
+
+def line_sources(figure):
+    return [r.data_source.data for r in figure.renderers if type(r.glyph).__name__ == "Line"]
+
+
+@pytest.mark.parametrize("draw", CURVES, ids=lambda f: f.__name__)
+def test_the_data_drawn_are_the_data_recorded(draw, finished):
+    history = History.of(finished)
+    for source in (finished, finished.records(), history):
+        figure = draw(source)
+        data = line_sources(figure)[0]
+        assert list(data["epoch"]) == list(range(1, 13))
+        for column in CURVES[draw]:
+            assert np.array_equal(data[column], history[column])
+            values = history[column]
+            assert figure.y_range.start <= values.min() <= values.max() <= figure.y_range.end
+        assert figure.xaxis[0].axis_label
+        assert figure.yaxis[0].axis_label
+        assert figure.title.text
+
+
+def test_records_and_history_agree(finished):
+    history = History.of(finished)
+    records = finished.records()
+    assert history["test_loss"].tolist() == [r.test_loss for r in records]
+    assert history["connections_1"].tolist() == [r.layers[1].connections for r in records]
+    assert history.layers == 4
+    assert history.last("zeta") == records[-1].zeta
+
+
+def test_a_regression_run_has_no_accuracy(store):
+    run = store.create(Config().replace(SETTINGS))
+    line = fake_engine.epoch_record(1, run.config()).to_dict() | {"train_accuracy": None, "test_accuracy": None}
+    history = History()
+    history.append(line)
+    assert history.last("test_accuracy") is None
+    plots.accuracy(history)  # draws nothing, fails not
+
+
+def test_events_share_a_mark_per_epoch():
+    marks = EventMarks()
+    marks.update([Event(3, "setting", "zeta 0.2"), Event(3, "paused", "paused"), Event(5, "resumed", "go")])
+    assert marks.source.data["x"] == [3, 5]
+    assert marks.source.data["message"][0] == "zeta 0.2 · paused"
+
+
+def test_input_picture_is_the_snapshot(finished):
+    snapshot = finished.snapshot(5)
+    plot = topology_plots.input_plot((28, 28))
+    topology_plots.draw(plot, snapshot)
+    assert np.array_equal(plot.source.data["image"][0], snapshot["input_degree"].reshape(28, 28))
+    plot.measure = "strength"
+    topology_plots.draw(plot, snapshot)
+    assert np.allclose(plot.source.data["image"][0], snapshot["input_strength"].reshape(28, 28))
+    assert (plot.figure.y_range.start, plot.figure.y_range.end) == (28, 0), "row 0 is on top"
+
+
+def test_colour_planes_are_summed():
+    values = np.arange(3 * 4 * 4)
+    first = topology_plots.as_picture(values, (3, 4, 4))
+    assert np.array_equal(first, values.reshape(3, 4, 4).sum(axis=0))
+    assert np.array_equal(topology_plots.as_picture(values, (4, 4, 3)), values.reshape(16, 3).sum(axis=1).reshape(4, 4))
+    assert topology_plots.as_picture(values, (5, 5)) is None
+
+
+def test_top_inputs_are_the_largest(store):
+    run = fake_engine.finished_run(store, {"data.name": "madelon", "training.epochs": 2}, 2)
+    snapshot = run.snapshot(2)
+    plot = topology_plots.input_plot(None)
+    topology_plots.draw(plot, snapshot)
+    values = plot.source.data["value"]
+    assert values == sorted(snapshot["input_degree"].tolist(), reverse=True)[: topology_plots.TOP_FEATURES]
+    named = [snapshot["input_degree"][int(name)] for name in plot.source.data["feature"]]
+    assert named == values
+
+
+def test_degrees_are_survival_shares():
+    degrees = np.array([[0, 5], [1, 3], [4, 2]])
+    k, share = topology_plots.survival(degrees)
+    assert k.tolist() == [1, 4]
+    assert share.tolist() == [0.5, 0.2]
+
+
+def test_matrix_and_importance_are_the_snapshot(store):
+    run = fake_engine.finished_run(store, {**SETTINGS, "importance.percentile": 20}, 1)
+    snapshot = run.snapshot(1)
+    matrix = topology_plots.MatrixMap(1)
+    topology_plots.draw(matrix, snapshot)
+    assert np.allclose(matrix.source.data["image"][0] * 255 / 6, snapshot["density_1"])
+    assert matrix.source.data["dw"] == [1000]
+    bars = topology_plots.ImportancePlot(2)
+    topology_plots.draw(bars, snapshot)
+    assert bars.source.data["top"] == snapshot["importance_2"].tolist()
+    assert bars.threshold.visible
+    assert bars.threshold.location == pytest.approx(2.0)
+
+
+# --- words and lists -------------------------------------------------------------------------------------
+
+
+def test_head_escapes_what_comes_from_files(store):
+    run = store.create(Config.preset("<script>alert(1)</script>.npz"))
+    with RunWriter(run) as writer:
+        writer.end("failed", "<img src=x onerror=alert(1)>")
+    text = summary_html(RunFollower(run))
+    assert "<script>" not in text
+    assert "<img" not in text
+    assert "&lt;img" in text
+
+
+def test_head_of_a_lost_run_shows_the_log(store, finished):
+    status = json.loads((finished.path / "status.json").read_text())
+    status |= {"state": "training", "pid": 2**22 + 1}
+    (finished.path / "status.json").write_text(json.dumps(status))
+    (finished.path / "log.txt").write_text("Killed <by> the kernel")
+    follower = RunFollower(finished)
+    assert follower.state == "lost"
+    text = summary_html(follower)
+    assert "gone without a word" in text
+    assert "Killed &lt;by&gt; the kernel" in text
+    assert progress(follower) == (12.0, 12)
+
+
+def test_numbers_are_readable():
+    assert palette.count(125680) == "125,680"
+    assert [palette.duration(s) for s in (0.08, 2.34, 75, 7260)] == ["80 ms", "2.3 s", "1 min 15 s", "2 h 01 min"]
+    assert palette.percent(None) == "–"
+    assert palette.small_percent(0.0036) == "0.36 %"
+
+
+def test_summaries(store, finished):
+    line = summarise(finished)
+    assert (line.state, line.epochs, line.planned, line.data) == ("finished", 12, 12, "fashion_mnist")
+    assert line.test_accuracy == finished.records()[-1].test_accuracy
+    assert summarise(finished) is line, "an ended run is read once"
+    assert live_run(store) is None
+    run = store.create(Config())
+    assert live_run(store) == run
+    (run.path / "config.toml").write_text("nonsense")
+    assert summarise(run).data == "unreadable"
+
+
+# --- live views ------------------------------------------------------------------------------------------
+
+
+def test_view_follows_and_replays(finished):
+    view = RunView(RunFollower(finished))
+    assert view.tick()
+    assert not view.tick(), "nothing changed, nothing done"
+    overview = view.overview_tab
+    assert overview.input is not None
+    assert view.replay.epoch == 12
+    assert view.replay.cursor is None
+    newest = overview.input.source.data["image"][0]
+    view.replay.slider.value = 3
+    view.tick()
+    assert not view.replay.following
+    assert view.replay.cursor == 3
+    assert overview.plots[0].cursor.visible
+    assert overview.plots[0].cursor.location == 3
+    assert not np.array_equal(overview.input.source.data["image"][0], newest)
+    view.replay.follow.value = True
+    view.tick()
+    assert view.replay.epoch == 12
+    assert np.array_equal(overview.input.source.data["image"][0], newest)
+    view.tick("topology")
+    view.topology_tab.layer.value = 3
+    view.tick("topology")
+    assert "Layer 4" in view.topology_tab._plots[0].figure.title.text
+
+
+def test_only_the_visible_tab_is_drawn(finished):
+    view = RunView(RunFollower(finished))
+    view.tick("overview")
+    assert view.topology_tab._plots == ()
+
+
+def test_watch_in_one_line(finished):
+    pane = watch(finished)
+    assert len(pane) == 3

@@ -1,0 +1,300 @@
+"""Following a run: one :class:`RunFollower` per run and process, shared by all who watch it.
+
+A follower reads only what is new. It has no thread: whoever watches calls :meth:`RunFollower.poll`, as often
+as they like, and looks at :attr:`RunFollower.version` to see whether anything has changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import time
+import weakref
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn.config import Config
+from tsnn.errors import RunError, TsnnError
+from tsnn.records import EpochRecord, Event
+from tsnn.runs import ENDED, Run
+
+#: States in which a run has a process, or is about to have one.
+LIVE = ("created", "starting", "compiling", "training", "paused", "stalled")
+
+_SCALARS = (
+    "epoch",
+    "train_loss",
+    "test_loss",
+    "train_accuracy",
+    "test_accuracy",
+    "seconds_train",
+    "seconds_evolve",
+    "seconds_evaluate",
+    "learning_rate",
+    "zeta",
+    "epsilon",
+    "dropout",
+    "connections",
+    "memory_bytes",
+)
+_PER_LAYER = ("connections", "density", "pruned", "grown", "living")
+_CACHED_SNAPSHOTS = 16
+_STATUS_SECONDS = 1.0
+
+
+class History:
+    """Finished epochs as columns: ``history["test_loss"]``, ``history["density_0"]`` for a layer.
+
+    Missing values are NaN. Columns are float64[epochs].
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, array[float]] = {name: array("d") for name in _SCALARS}
+        self.layers = 0
+
+    def __len__(self) -> int:
+        return len(self._columns["epoch"])
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        return np.array(self._columns[name], dtype=np.float64)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def last(self, name: str) -> float | None:
+        """Return the newest value of a column; None if there is none."""
+        values = self._columns.get(name)
+        return values[-1] if values and values[-1] == values[-1] else None
+
+    def append(self, epoch: Mapping[str, Any]) -> None:
+        """Add an epoch, as :meth:`EpochRecord.to_dict` gives it; one that comes again replaces what followed."""
+        self._forget_from(float(epoch["epoch"]))
+        for name in _SCALARS:
+            self._columns[name].append(_number(epoch.get(name)))
+        layers = epoch.get("layers", ())
+        if not self.layers:
+            self.layers = len(layers)
+            self._columns.update({f"{name}_{l}": array("d") for name in _PER_LAYER for l in range(self.layers)})
+        for l in range(self.layers):
+            layer = layers[l] if l < len(layers) else {}
+            for name in _PER_LAYER:
+                self._columns[f"{name}_{l}"].append(_number(layer.get(name)))
+
+    def _forget_from(self, epoch: float) -> None:
+        epochs = self._columns["epoch"]
+        while epochs and epochs[-1] >= epoch:
+            for values in self._columns.values():
+                values.pop()
+
+    @classmethod
+    def of(cls, source: History | Run | Iterable[EpochRecord]) -> History:
+        """Return the history of a run or of records; a history is returned as it is."""
+        if isinstance(source, History):
+            return source
+        history = cls()
+        for record in source.records() if isinstance(source, Run) else source:
+            history.append(record.to_dict())
+        return history
+
+
+class RunFollower:
+    """Keeps what is known of a run up to date, reading only new bytes.
+
+    Parameters
+    ----------
+    run : Run
+        The run; it may not have begun.
+    min_interval : float
+        Seconds in which at most one :meth:`poll` looks at the files.
+
+    Attributes
+    ----------
+    version : int
+        Grows whenever anything below has changed.
+    status : dict
+        As :meth:`Run.status` returns it.
+    history : History
+        Finished epochs.
+    events : list of Event
+        What happened, in order.
+    acks : dict
+        Answers to wishes, by the wish's id.
+    snapshots : list of int
+        Epochs with a snapshot.
+    """
+
+    def __init__(self, run: Run, min_interval: float = 0.2):
+        self.run = run
+        self.version = 0
+        self._min_interval = min_interval
+        self._lock = threading.RLock()
+        self._polled = self._status_read = -float("inf")
+        self._marks: dict[str, tuple[int, int] | None] = {}
+        self._cache: OrderedDict[int, dict[str, NDArray[Any]]] = OrderedDict()
+        self._meta: dict[str, Any] = {}
+        self._reset()
+        self.poll()
+
+    def _reset(self) -> None:
+        self._offset = 0
+        self.status: dict[str, Any] = getattr(self, "status", {"state": "created"})
+        self.history = History()
+        self.events: list[Event] = []
+        self.acks: dict[str, dict[str, Any]] = {}
+        self.snapshots: list[int] = []
+        self._cache.clear()
+
+    @property
+    def state(self) -> str:
+        """State of the run, as :meth:`Run.status` calls it."""
+        return str(self.status.get("state", "lost"))
+
+    @property
+    def live(self) -> bool:
+        """Whether the run is going on."""
+        return self.state in LIVE
+
+    @functools.cached_property
+    def config(self) -> Config:
+        """Settings the run was started with; the defaults if they cannot be read (see :attr:`problem`)."""
+        with contextlib.suppress(TsnnError):
+            return self.run.config()
+        return Config()
+
+    @property
+    def problem(self) -> str:
+        """Why the run cannot be shown completely, in words; empty if it can."""
+        try:
+            self.run.meta()
+            self.run.config()
+        except TsnnError as error:
+            return str(error)
+        return ""
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Contents of ``meta.json``; empty until the engine has written it."""
+        if not self._meta:
+            with contextlib.suppress(RunError):
+                self._meta = self.run.meta()
+        return self._meta
+
+    @property
+    def sizes(self) -> list[int]:
+        """Neurons of each layer; empty until the data have been read."""
+        return [int(n) for n in self.meta.get("network", {}).get("sizes", ())]
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """Shape of an input sample where it is a picture."""
+        shape = self.meta.get("data", {}).get("image_shape")
+        return tuple(int(n) for n in shape) if shape else None
+
+    def poll(self) -> int:
+        """Read what is new, unless that was done just now; returns :attr:`version`."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._polled >= self._min_interval:
+                self._polled = now
+                changed = self._poll_metrics()
+                self.version += int(self._poll_status(now) or changed)
+            return self.version
+
+    def _changed(self, name: str) -> bool:
+        try:
+            stat = (self.run.path / name).stat()
+            mark = (stat.st_mtime_ns, stat.st_size)
+        except OSError:
+            mark = None
+        if self._marks.get(name) == mark:
+            return False
+        self._marks[name] = mark
+        return True
+
+    def _poll_metrics(self) -> bool:
+        if not self._changed("metrics.jsonl"):
+            return False
+        mark = self._marks["metrics.jsonl"]
+        if mark is None or mark[1] < self._offset:
+            self._reset()
+        lines, self._offset = self.run.lines(self._offset)
+        for line in lines:
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                self._take(line)
+        return bool(lines) or mark is None
+
+    def _take(self, line: Mapping[str, Any]) -> None:
+        kind = line.get("type")
+        if kind == "epoch":
+            self.history.append(line)
+            for event in line.get("events", ()):
+                self._take_event(event)
+        elif kind == "event":
+            self._take_event(line)
+        elif kind == "snapshot":
+            epoch = int(line["epoch"])
+            self.snapshots = [*(e for e in self.snapshots if e < epoch), epoch]
+            self._cache.pop(epoch, None)
+        elif kind == "ack":
+            self.acks[str(line["wish"])] = dict(line)
+
+    def _take_event(self, line: Mapping[str, Any]) -> None:
+        event = Event(int(line["epoch"]), str(line["kind"]), str(line["message"]))
+        if event not in self.events:
+            self.events.append(event)
+
+    def _poll_status(self, now: float) -> bool:
+        ended = self.status.get("state") in ENDED
+        due = not ended and now - self._status_read >= _STATUS_SECONDS
+        if not self._changed("status.json") and not due:
+            return False
+        self._status_read = now
+        before, self.status = self.status, self.run.status()
+        return before != self.status
+
+    def snapshot(self, epoch: int) -> dict[str, NDArray[Any]] | None:
+        """Return the snapshot of an epoch; None (and it is forgotten) if it cannot be read."""
+        with self._lock:
+            if epoch in self._cache:
+                self._cache.move_to_end(epoch)
+                return self._cache[epoch]
+            try:
+                arrays = self.run.snapshot(epoch)
+            except RunError:
+                self.snapshots = [e for e in self.snapshots if e != epoch]
+                return None
+            self._cache[epoch] = arrays
+            while len(self._cache) > _CACHED_SNAPSHOTS:
+                self._cache.popitem(last=False)
+            return arrays
+
+    def seconds_left(self) -> float | None:
+        """Estimate the remaining training time from the last epochs; None while that is unknown."""
+        epochs = int(self.status.get("epochs") or self.config.training.epochs)
+        if not len(self.history) or self.state not in ("training", "stalled"):
+            return None
+        recent = sum(self.history[name][-5:].mean() for name in _SCALARS if name.startswith("seconds_"))
+        total = self.status.get("samples_total") or 0
+        part = min(1.0, self.status.get("samples", 0) / total) if total else 0.0
+        return float(recent * max(0.0, epochs - len(self.history) - part))
+
+
+_followers: weakref.WeakValueDictionary[str, RunFollower] = weakref.WeakValueDictionary()
+_followers_lock = threading.Lock()
+
+
+def follow(run: Run) -> RunFollower:
+    """Return this process's follower of a run; all who watch the same run share it."""
+    key = str(run.path.resolve())
+    with _followers_lock:
+        return _followers.get(key) or _followers.setdefault(key, RunFollower(run))
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

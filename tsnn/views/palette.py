@@ -1,0 +1,79 @@
+"""Colours and number formats of every view, in one place.
+
+The colours are those of Okabe and Ito (2008), distinguishable with every common colour vision; series
+also differ by dash. Neutral grey is readable on a light and on a dark page.
+"""
+
+from __future__ import annotations
+
+import math
+
+from bokeh.palettes import Cividis256
+
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+GREEN = "#009E73"
+VERMILION = "#D55E00"
+PURPLE = "#CC79A7"
+SKY = "#56B4E9"
+YELLOW = "#F0E442"
+GREY = "#8A8F98"
+
+TRAIN, TEST = SKY, ORANGE
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY, GREY, YELLOW)
+DASHES = ("solid", "dashed", "dotted", "dashdot", "dotdash")
+IMAGE = Cividis256
+
+STATE_COLORS = {
+    "created": GREY,
+    "starting": SKY,
+    "compiling": SKY,
+    "training": GREEN,
+    "paused": ORANGE,
+    "stalled": VERMILION,
+    "finished": BLUE,
+    "stopped": GREY,
+    "failed": VERMILION,
+    "lost": VERMILION,
+}
+
+
+def series_style(index: int) -> tuple[str, str]:
+    """Return colour and dash of the ``index``-th series; curves that coincide stay visible through the dashes."""
+    return SERIES[index % len(SERIES)], DASHES[index % len(DASHES)]
+
+
+def count(value: float) -> str:
+    """Format a number of things with thousands separators: ``125,680``."""
+    return f"{value:,.0f}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Format a share as per cent, or a dash where there is none."""
+    return "–" if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f} %"
+
+
+def small_percent(share: float) -> str:
+    """Format a share with as many digits as a small one needs: ``45.8 %``, ``0.36 %``."""
+    digits = 1 if share >= 0.1 else 2 if share >= 0.001 else 4
+    return percent(share, digits)
+
+
+def duration(seconds: float) -> str:
+    """Format a time span by its two largest units: ``45 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def setting(value: float) -> str:
+    """Format the value of a setting as people write it: ``0.05``, ``20``, ``1e-05``."""
+    return f"{value:.4g}"
