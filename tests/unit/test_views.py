@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import param
 import pytest
 
 pytest.importorskip("panel")
@@ -354,7 +355,11 @@ def test_view_follows_and_replays(finished):
     assert view.replay.epoch == 12
     assert view.replay.cursor is None
     newest = overview.input.source.data["image"][0]
-    view.replay.slider.value = 3
+    view.replay.slider.value = 5  # a late echo from the browser: nobody moved anything
+    view.tick()
+    assert view.replay.epoch == 12
+    with param.edit_constant(view.replay.slider):
+        view.replay.slider.value_throttled = 3  # as a person does
     view.tick()
     assert not view.replay.following
     assert view.replay.cursor == 3

@@ -16,8 +16,8 @@ import panel_material_ui as pmui
 class Replay:
     """The time slider over a run's epochs, for all its views; each place shows the latest snapshot before it.
 
-    Its end stays where it is while the run goes on: a browser whose slider is behind its end sends positions
-    of its own, which would look as if someone had moved it.
+    While the server moves the slider, the browser sends late positions back as its ``value``. What a person
+    did is told by ``value_throttled``, which the server never sets.
 
     Parameters
     ----------
@@ -29,7 +29,6 @@ class Replay:
 
     def __init__(self, epochs: int, released: Callable[[], None]):
         self._epochs: list[int] = []
-        self._moving = False
         self._released = released
         self.follow = pmui.Switch(
             label="Follow newest",
@@ -40,15 +39,16 @@ class Replay:
             description="On: plots show the newest epoch. Moving the slider or a plot turns it off.",
         )
         self.slider = pmui.IntSlider(
-            label="Snapshot", start=0, end=max(1, epochs), value=0, show_value=False, size="small", sizing_mode="stretch_width",
-            disabled=True, margin=(2, 16),
+            label="Snapshot", start=0, end=max(1, epochs), value=0, show_value=False, size="small", disabled=True,
+            sizing_mode="stretch_width", margin=(2, 16),
         )  # fmt: skip
         self.back = pmui.IconButton(icon="chevron_left", size="small", description="Previous snapshot", align="center")
         self.forward = pmui.IconButton(icon="chevron_right", size="small", description="Next snapshot", align="center")
         self.layout = pn.Row(
             self.back, self.slider, self.forward, self.follow, sizing_mode="stretch_width", visible=False, margin=0
         )
-        self.slider.param.watch(self._moved, "value")
+        self.slider.param.watch(self._moved, "value_throttled")
+        self.slider.param.watch(lambda _: self._show_label(), "value")
         self.follow.param.watch(self._switched, "value")
         self.back.on_click(lambda _: self._step(-1))
         self.forward.on_click(lambda _: self._step(1))
@@ -75,7 +75,10 @@ class Replay:
         if epochs == self._epochs:
             return
         self._epochs = list(epochs)
-        self._set(disabled=len(epochs) < 2, **({"value": epochs[-1]} if self.following and epochs else {}))
+        self.slider.param.update(
+            disabled=len(epochs) < 2, **({"value": epochs[-1]} if self.following and epochs else {})
+        )
+        self._show_label()
         self.layout.visible = len(epochs) > 1
 
     def release(self) -> None:
@@ -87,29 +90,26 @@ class Replay:
         """Follow the newest epoch again."""
         self.follow.value = True
 
-    def _set(self, **values: Any) -> None:
-        self._moving = True
-        try:
-            self.slider.param.update(**values)
-            self.slider.label = self._label()
-        finally:
-            self._moving = False
-
-    def _label(self) -> str:
+    def _show_label(self) -> None:
         newest = " (newest)" if self._epochs and self.epoch == self._epochs[-1] else ""
-        return f"Snapshot: epoch {self.epoch or 0:,}{newest}"
+        label = f"Snapshot: epoch {self.epoch or 0:,}{newest}"
+        if label != self.slider.label:
+            self.slider.label = label
 
-    def _moved(self, _event: Any) -> None:
-        if not self._moving:
-            self.release()
-            self.slider.label = self._label()
+    def _moved(self, event: Any) -> None:
+        self._go(int(event.new))
+
+    def _go(self, epoch: int) -> None:
+        """Show the snapshot of an epoch, and follow no more."""
+        self.release()
+        self.slider.value = epoch
+        self._show_label()
 
     def _switched(self, event: Any) -> None:
         if event.new and self._epochs:
-            self._set(value=self._epochs[-1])
+            self.slider.value = self._epochs[-1]
             self._released()
-        elif self._epochs:
-            self.slider.label = self._label()
+        self._show_label()
 
     def _place(self, epoch: int) -> int:
         """Return the index of the latest snapshot that is not after an epoch."""
@@ -117,4 +117,4 @@ class Replay:
 
     def _step(self, by: int) -> None:
         place = self._place(int(self.slider.value)) + by
-        self.slider.value = self._epochs[min(max(0, place), len(self._epochs) - 1)]
+        self._go(self._epochs[min(max(0, place), len(self._epochs) - 1)])
