@@ -104,15 +104,16 @@ def _config(options: argparse.Namespace) -> Config:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from tsnn.experiment import execute  # brings Numba; listing runs does without
+    from tsnn.experiment import execute, stopping_on_signals  # brings Numba; listing runs does without
 
     run = RunStore(options.runs).create(_config(options))
     print(f"Run directory: {run.path}", file=sys.stderr)
     config = run.config()
     last: EpochRecord | None = None
     started = time.monotonic()
+    code = 0
     try:
-        with _progress_bar(config.training.epochs) as bar:
+        with stopping_on_signals(run) as received, _progress_bar(config.training.epochs) as bar:
             for item in execute(run):
                 if isinstance(item, EpochRecord):
                     last = item
@@ -121,11 +122,11 @@ def _train(options: argparse.Namespace) -> int:
                 else:
                     bar.set_description(f"epoch {item.epoch}", refresh=False)
                     bar.update(item.epoch - 1 + item.samples / item.samples_total - bar.n)
+        code = 130 if received else 0
     except KeyboardInterrupt:
-        print("Stopped. What was recorded stays.", file=sys.stderr)
         code = 130
-    else:
-        code = 0
+    if code:
+        print("Stopped. What was recorded stays.", file=sys.stderr)
     if last is not None:
         print(_result_table(last, time.monotonic() - started))
     print(f"Run directory: {run.path}")
@@ -135,7 +136,7 @@ def _train(options: argparse.Namespace) -> int:
 def _progress_bar(epochs: int) -> tqdm[Any]:
     return tqdm(
         total=epochs,
-        desc="preparing",
+        desc="reading data, compiling (once)",
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         mininterval=0.1 if sys.stderr.isatty() else 10,
         dynamic_ncols=True,

@@ -6,6 +6,7 @@ engine's process as the dashboard and notebooks start it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
 import os
@@ -24,7 +25,7 @@ import psutil
 import tsnn
 from tsnn.checkpoint import save_network
 from tsnn.config import Config
-from tsnn.control import ControlReader, Wish, changed_config
+from tsnn.control import ControlReader, Wish, changed_config, request
 from tsnn.datasets import Dataset, load_dataset
 from tsnn.errors import TsnnError
 from tsnn.network import Network, init_network
@@ -35,7 +36,7 @@ from tsnn.training import steps
 
 POLL_SECONDS = 0.1
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("tsnn.experiment")  # also where this module is __main__
 
 
 def prepare(config: Config) -> tuple[Dataset, Network, np.random.Generator]:
@@ -66,17 +67,36 @@ def execute(run: Run) -> Iterator[Progress | EpochRecord]:
     TsnnError
         If the data cannot be had or training diverges; the run is then marked as failed, with the message.
     """
-    with RunWriter(run) as writer:
+    with RunWriter(run) as writer, _log_file(run):
+        log.info("tsnn %s, run %s", tsnn.__version__, run.id)
         engine = _Engine(run, writer)
         try:
             yield from engine.train()
         except (GeneratorExit, KeyboardInterrupt):
-            engine.end("stopped", "Interrupted before the last epoch")
+            engine.end("stopped", "Interrupted")
             raise
         except Exception as error:
-            text = str(error) if isinstance(error, TsnnError) else f"{type(error).__name__}: {error}"
-            writer.end("failed", text)
+            expected = isinstance(error, TsnnError)
+            log.error("%s", error, exc_info=not expected)
+            writer.end("failed", str(error) if expected else f"{type(error).__name__}: {error}")
             raise
+
+
+@contextlib.contextmanager
+def _log_file(run: Run) -> Iterator[None]:
+    """Let the run's log say what the engine logs."""
+    handler = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("tsnn")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
 
 
 class _Engine:
@@ -123,6 +143,7 @@ class _Engine:
         """Keep the weights as they are and mark the run as ended."""
         if self.network is not None:
             save_network(self.network, self.run.path / "weights.npz")
+        log.info("%s: %s", state, message)
         self.writer.end(state, message)
 
     def _drive(self, training: Any) -> Iterator[Progress | EpochRecord]:
@@ -169,6 +190,10 @@ class _Engine:
         values = record.to_dict()
         events = values.pop("events")
         self.writer.line("epoch", **values)
+        log.info(
+            "epoch %d: train loss %.4f, test loss %.4f, test accuracy %s",
+            record.epoch, record.train_loss, record.test_loss, record.test_accuracy,
+        )  # fmt: skip
         for event in events:
             self.writer.line("event", **event)
         for wish in self.open_wishes:  # settings come into force between epochs, so all that were sent are now
@@ -221,28 +246,41 @@ def _processor() -> str:
         return platform.processor()
 
 
+@contextlib.contextmanager
+def stopping_on_signals(run: Run) -> Iterator[list[int]]:
+    """Turn the first SIGINT or SIGTERM into a wish to stop, taken up after the batch; the second one interrupts.
+
+    Raising in the middle of compiled code is not safe, so this is what a process that carries out a run uses.
+    Yields the list of signals received. Before the run trains, the first signal interrupts.
+    """
+    received: list[int] = []
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        received.append(signum)
+        if len(received) > 1 or run.status()["state"] not in ("training", "paused"):
+            raise KeyboardInterrupt
+        request(run, "stop")
+
+    previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
 def main() -> int:
     """Carry out the run whose directory is the only argument; the engine process's entry."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
     run = Run(Path(sys.argv[1]))
-    log.info("tsnn %s, run %s", tsnn.__version__, run.id)
     try:
-        for item in execute(run):
-            if isinstance(item, EpochRecord):
-                log.info("epoch %d: train loss %.4f, test accuracy %s", item.epoch, item.train_loss, item.test_accuracy)
+        with stopping_on_signals(run) as received:
+            for _ in execute(run):
+                pass
     except KeyboardInterrupt:
-        log.info("interrupted")
         return 130
-    except TsnnError as error:
-        log.error("%s", error)
-        return 1
-    log.info("finished")
-    return 0
+    except TsnnError:
+        return 1  # the log and the status say why
+    return 130 if received else 0
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def test_a_run_directory_says_everything_about_the_run(store, config):
     assert [line["seq"] for line in lines] == list(range(len(lines)))
     assert {"test_accuracy", "train_loss"} <= lines_of(run, "epoch")[0].keys()
     assert lines[-1]["type"] == "end"
+    assert "epoch 3: train loss" in run.log()
     meta = run.meta()
     assert meta["seed"] == 0
     assert meta["data"]["n_features"] == 12
@@ -188,10 +189,12 @@ def test_an_engine_that_does_not_answer_is_ended(store, config, monkeypatch):
 def test_signals_end_a_run_in_order(store, config, signum):
     run = tsnn.start(config.replace({"training.epochs": 1_000_000}), store)
     wait_until(lambda: len(run.records()) > 0)
-    os.kill(run.status()["pid"], signum)
+    pid = run.status()["pid"]
+    os.kill(pid, signum)
     wait_until(lambda: run.status()["state"] in ENDED)
     assert run.status()["state"] == "stopped"
-    wait_until(lambda: "interrupted" in run.log())
+    wait_until(lambda: not psutil.pid_exists(pid))
+    assert tsnn.load_network(run.path / "weights.npz").connections > 0
 
 
 @pytest.mark.compiled
@@ -209,6 +212,15 @@ def test_an_engine_error_reaches_the_log_and_the_status(store, config):
     wait_until(lambda: run.status()["state"] == "failed")
     assert "nothing.npz" in run.status()["message"]
     wait_until(lambda: "nothing.npz" in run.log())
+
+
+def test_an_unexpected_error_leaves_its_traceback_in_the_log(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.experiment.take_snapshot", lambda *_: 1 / 0)
+    run = store.create(config)
+    with pytest.raises(ZeroDivisionError):
+        list(execute(run))
+    assert run.status()["message"] == "ZeroDivisionError: division by zero"
+    assert "Traceback" in run.log()
 
 
 def test_snapshots_of_long_runs_are_spaced_geometrically():
