@@ -116,7 +116,7 @@ def _fetch(name: str, identifier: int, folder: Path, elsewhere: str) -> tuple[Pa
         raise DataError(
             f"{name!r} is not on this machine and could not be downloaded from OpenML ({identifier}): "
             f"{error!r:.200}. Connect to the network once (the data are then kept in {cache_folder()}), "
-            f"{elsewhere}."
+            f"or {elsewhere}."
         ) from error
     except ValueError as error:
         raise DataError(

@@ -113,7 +113,7 @@ def _note(follower: RunFollower) -> str:
         words = f"{words} {message}"
     bad = state in ("failed", "lost", "stalled")
     log = ""
-    if state in ("failed", "lost"):
-        end = follower.run.log(2000).strip()
+    end = follower.run.log(2000).strip() if state in ("failed", "lost") else ""
+    if state == "lost" or "Traceback" in end:  # an error that was foreseen is told by its message
         log = f"<pre>{escape(end)}</pre>" if end else "<div class='what'>Its log is empty.</div>"
     return f"<div class='note{' bad' if bad else ''}'>{escape(words)}{log}</div>" if words else ""

@@ -253,8 +253,8 @@ class ImportancePlot:
         counts, edges = snapshot[f"importance_{self.layer}"], snapshot[f"importance_edges_{self.layer}"]
         threshold = float(snapshot[f"importance_threshold_{self.layer}"])
         known = math.isfinite(threshold)
-        note = f"; pruned at {threshold:.3g} or less" if known else ""
-        _set_title(self.figure, f"Layer {self.layer + 1}: importance of its {counts.sum():,} living neurons{note}")
+        note = f" (pruned at ≤ {threshold:.3g})" if known else ""
+        _set_title(self.figure, f"Layer {self.layer + 1}: importance of {counts.sum():,} living neurons{note}")
         self.source.data = {
             "left": edges[:-1].astype(float).tolist(),
             "right": edges[1:].astype(float).tolist(),
