@@ -25,6 +25,8 @@ DEMONSTRATION = {"data.name": "fashion_mnist", "data.size": "small"}
 _FILE = "a file"
 _TABLE = "width:100%;border-collapse:collapse;font-size:12px;font-variant-numeric:tabular-nums"
 _LAYERS_SHOWN = 6
+_CLEAR = {"backgroundColor": "transparent", "backgroundImage": "none"}
+_FOLD = {**_CLEAR, "& .MuiPaper-root": _CLEAR}  # the fold's own colour does not follow the theme
 
 
 def preset(data: str) -> Config:
@@ -108,7 +110,7 @@ class StartForm:
             folds += [pmui.Typography(title, variant="subtitle2", margin=(8, 4, 0, 4)), *fields]
         advanced = pmui.Accordion(
             ("Advanced", pn.Column(*folds, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
-            margin=(8, 4), disable_gutters=True, title_variant="subtitle2",
+            margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_FOLD,
         )  # fmt: skip
         return pn.Column(
             self.data,

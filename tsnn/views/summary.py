@@ -29,7 +29,7 @@ STYLE = """
 _WORDS = {
     "created": "The engine is being started.",
     "starting": "The engine is reading the data.",
-    "compiling": "Compiling kernels (once); this takes a minute on the first run and is kept for the next ones.",
+    "compiling": "Compiling kernels (once); this takes some seconds on the first run and is kept for the next ones.",
     "paused": "Paused: nothing is computed. Press Resume to go on.",
     "stalled": "The process lives but has said nothing for ten seconds: a long step, or a very busy machine.",
     "lost": "The process of this run is gone without a word: killed, out of memory, or the machine was restarted. "
