@@ -1,7 +1,8 @@
 """The benchmark command: ``tsnn bench [--quick]``, or ``python -m tests.benchmarks``.
 
 Measures tsnn beside its peers in alternating pairs and prints a report in Markdown. Times are medians
-± half the interquartile range. On one thread CPU time counts, on several the clock.
+± half the interquartile range. On one thread CPU time counts, on several the clock. OpenMP threads wait passively,
+else those of the peers collapse as soon as somebody else needs a core.
 """
 
 import argparse

@@ -16,6 +16,7 @@ import traceback
 from tests.benchmarks.contestants import CONTESTANTS
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}  # spinning threads collapse on a machine that others use, too
 
 
 class Missing(Exception):  # noqa: N818 (nothing is wrong)
@@ -33,7 +34,7 @@ class Contestant:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, name, work), daemon=True)
-        with environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
+        with environment(dict.fromkeys(THREAD_VARIABLES, str(threads)) | PASSIVE):
             self.process.start()
         theirs.close()
         try:

@@ -139,9 +139,9 @@ class CsrByHand:
             inputs.append(a)
             a = layer.forward(a)
             if slope is not None:
-                factor = torch.where(a > 0, 1.0, slope) * (torch.rand_like(a) >= DROPOUT) * (1 / (1 - DROPOUT))
-                factors.append(factor)
-                a = a * factor
+                kept = torch.empty_like(a).bernoulli_(1 - DROPOUT).div_(1 - DROPOUT)
+                factors.append((a > 0).float().mul_(1 - slope).add_(slope).mul_(kept))
+                a = a * factors[-1]
         delta = torch.softmax(a, 0)
         delta[self.y[rows], torch.arange(len(rows))] -= 1
         delta /= len(rows)
@@ -157,8 +157,8 @@ class CsrLayer:
     def __init__(self, n_in, n_out, keys):
         rows, columns = np.divmod(keys, n_out)
         self.shape = n_in, n_out
-        self.rows = torch.from_numpy(np.searchsorted(rows, np.arange(n_in + 1)))
-        self.columns = torch.from_numpy(columns)
+        self.rows = torch.from_numpy(np.searchsorted(rows, np.arange(n_in + 1)).astype(np.int32))
+        self.columns = torch.from_numpy(columns.astype(np.int32))
         self.transposed_shape, self.t_rows, self.t_columns, self.order = transposed(n_in, n_out, keys)
         self.weights, self.bias = 0.1 * torch.randn(len(keys)), torch.zeros(n_out, 1)
         self.velocity, self.bias_velocity = torch.zeros(len(keys)), torch.zeros(n_out, 1)
@@ -189,7 +189,8 @@ def transposed(n_in, n_out, keys):
     rows, columns = np.divmod(keys, n_out)
     order = np.argsort(columns, kind="stable")
     pointers = np.searchsorted(columns[order], np.arange(n_out + 1))
-    return (n_out, n_in), *(torch.from_numpy(array) for array in (pointers, rows[order], order))
+    arrays = pointers, rows[order], order  # 32 bits are what MKL takes without converting
+    return (n_out, n_in), *(torch.from_numpy(array.astype(np.int32)) for array in arrays)
 
 
 def unlock_mkl():

@@ -109,6 +109,8 @@ def table(comparison, limits):
         f"tsnn: {ours.gflops / limits['multiply-add']:.0%} of the multiply-adds that registers allow, "
         f"{l2_share(ours, limits):.0%} of the limit by L2 bandwidth."
     )
+    if ours.threads == 1 and ours.wall.median > 1.2 * ours.cpu.median:
+        yield f"The machine was busy: the clock ran {ours.wall.median / ours.cpu.median:.1f} times as long as the CPU."
     for name, lack in comparison.missing.items():
         yield f"Missing: {name} ({lack} is not there; `pip install 'tsnn[peers]'` brings the peers)."
     yield ""

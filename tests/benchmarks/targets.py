@@ -18,7 +18,7 @@ class Findings:
     gains: dict = field(default_factory=dict)  # work -> Spread
     shares: dict = field(default_factory=dict)  # work -> evolution.Shares
     rungs: list = field(default_factory=list)
-    starts: list = field(default_factory=list)
+    starts: tuple = ()
 
     def ratio(self, work, threads, peer):
         """Median ratio to a peer, or None if it was not measured."""
