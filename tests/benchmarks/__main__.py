@@ -54,14 +54,19 @@ def main(arguments=None):
     """Measure and print."""
     options = parse(arguments)
     found = targets.Findings()
-    with Contestant(OURS, options.work[0], 1):
-        pass  # compiles what is not compiled yet, which would count as memory
+    if not options.tiny:
+        with Contestant(OURS, options.work[0], 1):
+            pass  # compiles what is not compiled yet, which would count as memory
     say("# Benchmarks of tsnn", "", f"{datetime.date.today()}. {machine()}. Python {sys.version.split()[0]}.", "")
     limits = {threads: measure_limits(threads) for threads in sorted({1, *options.threads})}
-    say("| limits of this machine | multiply-add, GFLOP/s | sgemm, GFLOP/s | read from L2, GB/s | from memory, GB/s |")
+    say("| limits, best of 7 | multiply-add, GFLOP/s | sgemm, GFLOP/s | read from L2, GB/s | from memory, GB/s |")
     say("|---|---|---|---|---|")
     for threads, values in limits.items():
-        say(f"| {threads} threads | " + " | ".join(f"{value:.0f}" for value in values.values()) + " |")
+        say(
+            f"| {threads} thread{'s' if threads > 1 else ''} | "
+            + " | ".join(f"{value:.0f}" for value in values.values())
+            + " |"
+        )
     say("")
 
     if "step" in options.section:
@@ -93,7 +98,7 @@ def main(arguments=None):
     if "scaling" in options.section:
         say("## Growth: 40 connections to a neuron, CPU time, one thread, batch 128", "")
         say("| connections | a layer's activations fit | ns / connection / sample |", "|---|---|---|")
-        neurons = (50, 100) if options.tiny else scaling.NEURONS[: 3 if options.quick else None]
+        neurons = (50,) if options.tiny else scaling.NEURONS[: 3 if options.quick else None]
         found.rungs = scaling.climb(options.rounds, neurons)
         for work, level, spread in found.rungs:
             say(f"| {work.connections:,} | {level} | {spread.text(4, 1e9)} |")

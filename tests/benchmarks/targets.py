@@ -52,7 +52,7 @@ def judged(found):
     for work in (FASHION, CIFAR):
         gain = found.gains.get(work.name)
         yield f"{work.name}: two threads, times one", gain and gain.median, 1.7, True
-    if found.rungs:
+    if found.rungs and found.rungs[-1][0].connections >= 1e7:
         change = 100 * steadiness(found.rungs)
         yield "time per connection from 1e5 to 1e7, % change within a cache level", change, 25, False
     if found.starts:

@@ -11,7 +11,7 @@ from tsnn.cli import main
 def test_bench_prints_a_report(capfd):
     assert main(["bench", "--tiny", "--peer", "published step"]) == 0
     report = capfd.readouterr().out
-    for expected in ("372 connections", "| published step |", "## Evolution", "## Targets", "8,100", "GFLOP/s"):
+    for expected in ("372 connections", "| published step |", "## Evolution", "## Targets", "4,050", "GFLOP/s"):
         assert expected in report
 
 
