@@ -1,8 +1,9 @@
-"""The command line: ``tsnn train``, ``tsnn runs``, ``tsnn datasets``."""
+"""The command line: ``tsnn train``, ``tsnn runs``, ``tsnn datasets``, ``tsnn bench``."""
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import textwrap
 import time
@@ -71,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
 
     datasets = commands.add_parser("datasets", help="list the known data sets")
     datasets.set_defaults(command=_datasets)
+
+    bench = commands.add_parser(
+        "bench", help="measure tsnn beside its peers (from a checkout); bench --quick takes a minute",
+        add_help=False, prefix_chars="\0",
+    )  # fmt: skip
+    bench.add_argument("words", nargs="*")  # options, too, are the benchmark's to read
+    bench.set_defaults(command=_bench)
     return parser
 
 
@@ -207,3 +215,14 @@ def _datasets(options: argparse.Namespace) -> int:
             where = "" if size in info.local else " (download)"
             print(f"{name:<24}{samples:>18}{info.n_features:>10,}{info.n_classes or '':>9}  {info.title}{where}")
     return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    checkout = Path(tsnn.__file__).parents[1]
+    if not (checkout / "tests" / "benchmarks" / "__main__.py").exists():
+        raise TsnnError(
+            f"The benchmarks are not part of the installed package, and {checkout} is no checkout of tsnn. "
+            "Clone the repository, pip install -e '.[peers]' in it, and try again."
+        )
+    command = [sys.executable, "-m", "tests.benchmarks", *options.words]
+    return subprocess.run(command, cwd=checkout, check=False).returncode

@@ -24,7 +24,7 @@ TILE_VECTORS = REGISTERS or 8  # vectors of a full tile
 tiles: Any = vectors if REGISTERS else plain
 
 SEGMENT = 4096  # connections of one output neuron that are summed before a partial sum is stored
-FAR = 1 << 22  # float32 values: stripes of a larger array (16 MiB) are asked for AHEAD connections early
+FAR = 1 << 17  # float32 values: stripes of a larger array (half an L2) are asked for AHEAD connections early
 AHEAD = np.uint64(8)  # connections
 MASK32 = 0xFFFFFFFF
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -69,7 +69,12 @@ def add_inputs(
 ) -> Any:
     """Add the weighted stripes of connections first..last of one output neuron to its tile."""
     width = activation.shape[1]
+    far = activation.size > FAR
+    final = np.uint64(max(t_indices.shape[0] - 1, 0))
     for k in range(np.uint64(first), np.uint64(last)):
+        if far:
+            ahead = min(k + AHEAD, final)
+            tiles.prefetch(tile, activation, np.int64(t_indices[ahead]) * width + column)
         stripe = tiles.load(tile, activation, np.int64(t_indices[k]) * width + column)
         tile = tiles.multiply_add(weights[np.uint32(t_perm[k])], stripe, tile)
     return tile

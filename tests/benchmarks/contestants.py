@@ -1,0 +1,110 @@
+"""tsnn and its peers behind the same few methods; each lives in a process of its own (see arena.py).
+
+``__init__(work, x, y)`` builds the network, ``step(chosen)`` trains on some rows of x. Where there is something to
+compare: ``evolve()`` all layers but the output layer, ``evaluate()`` on as many samples as the work's test part,
+``predict(sample)``. Every side gathers its batch itself; all train with momentum, weight decay and, but for
+scikit-learn's, All-ReLU and dropout. Libraries are imported as late as possible: one that is missing is named.
+"""
+
+import numpy as np
+
+from tests.benchmarks.works import DECAY, DROPOUT, MOMENTUM, RATE
+
+
+class Tsnn:
+    """tsnn itself."""
+
+    def __init__(self, work, x, y):
+        from tsnn.config import NetworkConfig, TrainingConfig
+        from tsnn.network import Layer, Network, Workspace, draw_weights
+        from tsnn.topology import Topology
+
+        self.work, self.x, self.y = work, x, y
+        self.rng = np.random.default_rng(0)
+        layers = []
+        for (n_in, n_out), keys in zip(work.shapes, work.patterns(), strict=True):
+            weights = draw_weights("he_uniform", n_in, n_out, len(keys), rng=self.rng)
+            layers.append(Layer.new(Topology.from_keys(keys, n_in, n_out), weights))
+        self.network = Network(layers, (*work.slopes, 1.0), NetworkConfig().initializer)
+        self.workspace = Workspace(work.sizes, work.batch)
+        self.config = TrainingConfig(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+        self.single = Workspace(work.sizes, 1, training=False)
+        self.steps = 0
+
+    def step(self, chosen):
+        from tsnn.network import train_batch
+
+        self.steps += 1
+        train_batch(
+            self.network, self.workspace, self.x, self.y, chosen, task="classification", config=self.config,
+            dropout=DROPOUT, key=8 * self.steps,
+        )  # fmt: skip
+
+    def evolve(self):
+        from tsnn.evolution import evolve
+
+        for l, layer in enumerate(self.network.layers[:-1]):
+            same = layer.topology.connections
+            self.network.layers[l] = evolve(
+                layer, same, zeta=0.3, rule="signed", initializer="he_uniform", rng=self.rng
+            ).layer
+
+    def evaluate(self):
+        from tsnn.metrics import evaluate
+
+        left = self.work.test
+        while left > 0:
+            part = self.x[:left]
+            evaluate(self.network, part, self.y[:left], "classification", self.workspace)
+            left -= len(part)
+
+    def predict(self, sample):
+        from tsnn.metrics import decision_values
+
+        decision_values(self.network, sample, self.single)
+
+
+class Published:
+    """The step that the papers' authors published, rewritten: see published.py."""
+
+    def __init__(self, work, x, y):
+        from tests.benchmarks.published import PublishedNetwork
+
+        self.x, self.onehot = x, np.eye(work.sizes[-1], dtype=np.float32)[y]
+        self.network = PublishedNetwork(Tsnn(work, x, y).network)
+
+    def step(self, chosen):
+        self.network.step(self.x[chosen], self.onehot[chosen])
+
+
+class ScikitLearn:
+    """scikit-learn's MLPClassifier: dense, ReLU, no dropout."""
+
+    def __init__(self, work, x, y):
+        from sklearn.neural_network import MLPClassifier
+
+        self.model = MLPClassifier(
+            work.sizes[1:-1], solver="sgd", alpha=DECAY, learning_rate_init=RATE, momentum=MOMENTUM,
+            nesterovs_momentum=False, batch_size=work.batch,
+        )  # fmt: skip
+        self.x, self.y, self.classes = x, y, np.arange(work.sizes[-1])
+
+    def step(self, chosen):
+        self.model.partial_fit(self.x[chosen], self.y[chosen], classes=self.classes)
+
+    def predict(self, sample):
+        self.model.predict(sample)
+
+
+CONTESTANTS = {
+    "tsnn": "contestants:Tsnn",
+    "published step": "contestants:Published",
+    "PyTorch dense": "pytorch:Dense",
+    "PyTorch dense, AVX-512 unlocked": "pytorch:UnlockedDense",
+    "PyTorch masked": "pytorch:Masked",
+    "PyTorch CSR": "pytorch:Csr",
+    "PyTorch CSR, by hand": "pytorch:CsrByHand",
+    "sparselab": "pytorch:SparseLab",
+    "scikit-learn": "contestants:ScikitLearn",
+}
+OURS, *PEERS = CONTESTANTS

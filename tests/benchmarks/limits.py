@@ -1,0 +1,99 @@
+"""What this machine could do at best: multiply-adds from registers, reading from L2 and from memory, dense sgemm."""
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+from tests.benchmarks.arena import THREAD_VARIABLES, environment
+
+
+def measure_limits(threads):
+    """GFLOP/s of multiply-adds and of NumPy's sgemm; GB/s read from L2 and from memory. In a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    pipe, theirs = context.Pipe()
+    process = context.Process(target=child, args=(theirs, threads), daemon=True)
+    with environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
+        process.start()
+    limits = pipe.recv()
+    process.join()
+    return limits
+
+
+def child(pipe, threads):
+    import numpy as np
+    from numba import prange
+
+    from tsnn.kernels.rows import TILE_VECTORS, tiles
+    from tsnn.kernels.vectors import LANES, compiled
+
+    step = LANES * TILE_VECTORS
+
+    @compiled(parallel=True)
+    def multiply(chunks, times, out):
+        for chunk in prange(chunks):
+            a = tiles.filled(tiles.zeros(TILE_VECTORS), np.float32(1e-3))
+            b, c = tiles.zeros(TILE_VECTORS), tiles.zeros(TILE_VECTORS)
+            w = np.float32(0.5) + np.float32(chunk)
+            for _ in range(times):
+                b = tiles.multiply_add(w, b, a)
+                c = tiles.multiply_add(w, c, a)
+            tiles.store(b, out, step * chunk)
+            tiles.store(tiles.multiply_add(w, c, b), out, step * chunk)
+
+    @compiled(parallel=True)
+    def read(chunks, times, array, out):
+        for chunk in prange(chunks):
+            share = array.size // chunks
+            tile = tiles.zeros(TILE_VECTORS)
+            for _ in range(times):
+                for offset in range(chunk * share, (chunk + 1) * share, step):
+                    tile = tiles.multiply_add(np.float32(1), tiles.load(tile, array, offset), tile)
+            tiles.store(tile, out, step * chunk)
+
+    def best(do):
+        do()
+        seconds = []
+        for _ in range(7):
+            start = time.perf_counter()
+            do()
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
+
+    out = np.zeros(step * threads, np.float32)
+    times = 1_000_000
+    peak = 4 * step * times * threads / best(lambda: multiply(threads, times, out))
+    near = np.ones(threads * cache_sizes()[2] // 8 // step * step, np.float32)  # half of each L2
+    far = np.ones((1 << 26) // (step * threads) * step * threads, np.float32)
+    l2 = 200 * near.nbytes / best(lambda: read(threads, 200, near, out))
+    memory = far.nbytes / best(lambda: read(threads, 1, far, out))
+    a, b = np.random.default_rng(0).random((2, 1024, 1024), dtype=np.float32)
+    sgemm = 2 * 1024**3 / best(lambda: a @ b)
+    names = ("multiply-add", "sgemm", "L2", "memory")
+    pipe.send(dict(zip(names, (value / 1e9 for value in (peak, sgemm, l2, memory)), strict=True)))
+
+
+def cache_sizes():
+    """Bytes of the caches that one core sees, by level; a guess where the system does not tell."""
+    sizes = {1: 32 << 10, 2: 1 << 20, 3: 16 << 20}
+    for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        try:
+            kind, level, size = ((folder / name).read_text().strip() for name in ("type", "level", "size"))
+            if kind != "Instruction":
+                sizes[int(level)] = int(size.rstrip("K")) << 10
+        except (OSError, ValueError):
+            continue
+    return sizes
+
+
+def machine():
+    """One line: processor, cores, caches."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        import platform
+
+        model = platform.processor() or platform.machine()
+    caches = ", ".join(f"L{level} {size >> 10:,} KiB" for level, size in sorted(cache_sizes().items()))
+    return f"{model}, {os.cpu_count()} cores, {caches}"
