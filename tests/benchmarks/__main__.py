@@ -67,6 +67,14 @@ def main(arguments=None):
             + " | ".join(f"{value:.0f}" for value in values.values())
             + " |"
         )
+    free = {threads: limits[threads]["multiply-add"] / limits[1]["multiply-add"] for threads in limits}
+    for threads, cores in free.items():
+        if cores < 0.8 * threads:
+            found.crowded.add(threads)
+            say(
+                "",
+                f"Only {cores:.1f} of {threads} cores were free: what was measured on {threads} threads says nothing.",
+            )
     say("")
 
     if "step" in options.section:

@@ -19,10 +19,11 @@ class Findings:
     shares: dict = field(default_factory=dict)  # work -> evolution.Shares
     rungs: list = field(default_factory=list)
     starts: tuple = ()
+    crowded: set = field(default_factory=set)  # numbers of threads for which the machine had not enough cores free
 
     def ratio(self, work, threads, peer):
         """Median ratio to a peer, or None if it was not measured."""
-        comparison = self.steps.get((work.name, threads))
+        comparison = None if threads in self.crowded else self.steps.get((work.name, threads))
         result = comparison and comparison.results.get(peer)
         return result.ratio.median if result else None
 
@@ -50,7 +51,7 @@ def judged(found):
         yield f"{name}: evolution, % of an epoch", 100 * parts.evolve_share.median, 3, False
         yield f"{name}: evaluation, % of an epoch", 100 * parts.evaluate_share.median, 5, False
     for work in (FASHION, CIFAR):
-        gain = found.gains.get(work.name)
+        gain = None if found.crowded else found.gains.get(work.name)
         yield f"{work.name}: two threads, times one", gain and gain.median, 1.7, True
     if found.rungs and found.rungs[-1][0].connections >= 1e7:
         change = 100 * steadiness(found.rungs)
@@ -68,6 +69,8 @@ def report(found):
         yield "| network | connections | threads | tsnn, s / epoch | " + " | ".join(peers) + " |"
         yield "|---|---|---|---|" + "---|" * len(peers)
     for (name, threads), comparison in found.steps.items():
+        if threads in found.crowded:
+            continue
         ours = comparison.results[OURS]
         ratios = [comparison.results[peer].ratio.median if peer in comparison.results else None for peer in peers]
         cells = ["" if ratio is None else f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}" for ratio in ratios]
