@@ -114,11 +114,12 @@ def prune_smallest(weights, zeta, rule):
     return [k not in doomed for k in range(len(weights))]
 
 
-def merge_connections(indptr, indices, weights, velocity, survives, new_keys, new_weights, n_out):
+def merge_connections(indptr, indices, weights, velocity, survives, new_indptr, new_indices, new_weights, n_out):
     """Sort the triples (key, weight, velocity) of survivors and newcomers."""
-    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    rows, new_rows = (np.repeat(np.arange(len(ends) - 1), np.diff(ends)) for ends in (indptr, new_indptr))
     old = [(int(i) * n_out + int(j), w, v) for i, j, w, v in zip(rows, indices, weights, velocity, strict=True)]
     triples = [t for t, stays in zip(old, survives, strict=True) if stays]
-    triples = sorted(triples + [(int(k), w, 0) for k, w in zip(new_keys, new_weights, strict=True)])
+    new = zip(new_rows, new_indices, new_weights, strict=True)
+    triples = sorted(triples + [(int(i) * n_out + int(j), w, 0) for i, j, w in new])
     row_ends = [sum(key < i * n_out for key, _, _ in triples) for i in range(len(indptr))]
     return row_ends, [key % n_out for key, _, _ in triples], [w for _, w, _ in triples], [v for _, _, v in triples]

@@ -83,9 +83,11 @@ def test_merge_connections(seed):
     survives = rng.random(len(layer.weights)) < 0.6
     keys = layer.rows * 8 + layer.indices
     free = np.setdiff1d(np.arange(72), keys[survives])
-    new_keys = np.sort(rng.choice(free, rng.integers(len(free) + 1), replace=False))
-    new_weights = rng.normal(size=len(new_keys)).astype(np.float32)
-    arguments = layer.indptr, layer.indices, layer.weights, layer.velocity, survives, new_keys, new_weights, 8
+    new = np.sort(rng.choice(free, rng.integers(len(free) + 1), replace=False))
+    new_indptr, new_indices = np.searchsorted(new, np.arange(10) * 8), (new % 8).astype(np.int32)
+    new_weights = rng.normal(size=len(new)).astype(np.float32)
+    old = layer.indptr, layer.indices, layer.weights, layer.velocity, survives
+    arguments = *old, new_indptr, new_indices, new_weights, 8
     for ours, theirs in zip(kernels.merge_connections(*arguments), naive.merge_connections(*arguments), strict=True):
         assert_array_equal(ours, theirs)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from os import PathLike
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,27 @@ from tsnn.datasets.targets import Task, encode_targets
 from tsnn.errors import ConfigError, DataError
 
 
+class Batches(Protocol):
+    """Features that need not lie in memory: made, or read, one batch at a time."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples and features."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken between batches."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def gather(self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
+        """Write samples as columns: int64[b], b <= B -> float32[n_features, B]; padded columns become 0."""
+
+
+Features = npt.NDArray[np.float32] | Batches
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set in the form that training wants.
@@ -34,7 +56,7 @@ class Dataset:
     name : str
         Such as "fashion_mnist", or the file's stem.
     x_train, x_test : float32[n_train, n_features], float32[n_test, n_features]
-        Features, C-contiguous, preprocessed.
+        Features, C-contiguous, preprocessed; or :class:`Batches` of such.
     y_train, y_test : int64[n] or float32[n, n_outputs]
         For classification indices into ``class_names``, otherwise targets as given: those of regression are
         never scaled.
@@ -53,9 +75,9 @@ class Dataset:
     """
 
     name: str
-    x_train: npt.NDArray[np.float32]
+    x_train: Features
     y_train: Array
-    x_test: npt.NDArray[np.float32]
+    x_test: Features
     y_test: Array
     task: Task
     class_names: tuple[str, ...]
