@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tsnn.datasets.artificial import draw_artificial
 from tsnn.datasets.preparation import (
     Array,
     apply_scaling,
@@ -130,6 +131,12 @@ def load_dataset(
     ConfigError
         ``size``, ``task`` or ``preprocessing`` is none of the values above.
     """
+    if str(name) == "artificial":
+        if size == "small" or preprocessing == "minmax":
+            raise DataError(
+                "The artificial data come in one size and standardised: try size='full', preprocessing='standard'."
+            )
+        return make_artificial(rng)
     raw = obtain(name, size=size, target=target)
     return make_dataset(
         raw.x,
@@ -146,6 +153,16 @@ def load_dataset(
         source=raw.source,
         rng=rng,
     )
+
+
+def make_artificial(rng: np.random.Generator, **sizes: int) -> Dataset:
+    """Make the papers' artificial data, or the like: see :func:`tsnn.datasets.artificial.draw_artificial`."""
+    train, test, digest = draw_artificial(rng, **sizes)
+    y_train, y_test = ((part.centres > 0).astype(np.int64) for part in (train, test))
+    return Dataset(
+        "artificial", train, y_train, test, y_test, "classification", ("0", "1"), (), None,
+        "made on demand, standardised", digest,
+    )  # fmt: skip
 
 
 def make_dataset(

@@ -6,10 +6,12 @@ of a delta are 0, so they reach no gradient. Rows are shared among the threads i
 work, and each output element is written by exactly one of them, so the bits do not depend on the number
 of threads. Fast math never includes "no NaN": what diverges must be noticed.
 
-``layers`` (forward, backward, gather), ``losses``, ``patterns`` and ``drawing`` are called from outside; ``rows``
-holds the inner loops, made of ``vectors`` or, where the processor has none that would do, of ``plain``.
+``layers`` (forward, backward, gather), ``losses``, ``patterns``, ``drawing`` and ``artificial`` are called from
+outside; ``rows`` holds the inner loops, made of ``vectors`` or, where the processor has none that would do,
+of ``plain``.
 """
 
+from tsnn.kernels.artificial import artificial
 from tsnn.kernels.drawing import add_free, add_gradient, count, drop_smallest, keep_free, select_free, sort_rows
 from tsnn.kernels.layers import backward, dropout_threshold, forward, gather
 from tsnn.kernels.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
@@ -29,6 +31,7 @@ __all__ = [
     "SEGMENT",
     "add_free",
     "add_gradient",
+    "artificial",
     "backward",
     "binary_cross_entropy",
     "column_strength",
