@@ -278,6 +278,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.epochs": 500,
     },
     "higgs": {"network.epsilon": 10.0, "network.alpha": 0.05, "training.epochs": 500},
+    "artificial": {  # he_uniform's weights are too small for layers this wide
+        "network.hidden": (500_000, 500_000),
+        "network.epsilon": 10.0,
+        "network.alpha": 0.5,
+        "network.initializer": "normal",
+        "training.learning_rate": 4e-5,
+        "training.epochs": 10,
+    },
     "leukemia": {
         "network.hidden": (27500, 27500),
         "network.epsilon": 10.0,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from tsnn import kernels
 from tsnn.network import Float32, Layer, Network, draw_weights
-from tsnn.topology import Int32, Int64, Topology, draw_free, epsilon_to_connections
+from tsnn.shapes import epsilon_to_connections
+from tsnn.topology import Int32, Int64, Topology, draw_free
 
 Gradient = Callable[[Int64, Int32], Float32]
 

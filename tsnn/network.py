@@ -5,7 +5,6 @@ Arrays are changed in place here and in :mod:`tsnn.kernels` only.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,8 @@ from tsnn.activations import IDENTITY_SLOPE, hidden_slope
 from tsnn.config import NetworkConfig, TrainingConfig
 from tsnn.datasets import Features
 from tsnn.losses import output_loss
-from tsnn.topology import Int32, Int64, Topology, epsilon_to_connections, erdos_renyi
+from tsnn.shapes import layer_shapes
+from tsnn.topology import Int32, Int64, Topology, erdos_renyi
 
 Float32 = NDArray[np.float32]
 
@@ -109,11 +109,8 @@ def init_network(n_features: int, n_outputs: int, config: NetworkConfig, *, rng:
     network : Network
         Of O(connections) memory: no dense array is formed unless the layer itself is dense.
     """
-    sizes = (n_features, *config.hidden, n_outputs)
     layers = []
-    for n_in, n_out in itertools.pairwise(sizes):
-        epsilon = np.inf if config.topology == "dense" else config.epsilon
-        connections = n_in * n_out if np.isinf(epsilon) else epsilon_to_connections(epsilon, n_in, n_out)
+    for n_in, n_out, connections in layer_shapes(n_features, n_outputs, config):
         topology = erdos_renyi(n_in, n_out, connections, rng=rng)
         layers.append(Layer.new(topology, draw_weights(config.initializer, n_in, n_out, connections, rng=rng)))
     slopes = [hidden_slope(config.activation, config.alpha, l) for l in range(1, len(layers))]
@@ -127,7 +124,9 @@ def draw_weights(initializer: str, n_in: int, n_out: int, count: int, *, rng: np
     ``normal``: 0.1 N(0, 1).
     """
     if initializer == "normal":
-        return np.float32(0.1) * rng.standard_normal(count, dtype=np.float32)
+        weights = rng.standard_normal(count, dtype=np.float32)
+        weights *= np.float32(0.1)
+        return weights
     fan = n_in if initializer == "he_uniform" else n_in + n_out
     limit = np.float32(np.sqrt(6 / fan))
     weights = rng.random(count, dtype=np.float32)

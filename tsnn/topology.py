@@ -149,15 +149,6 @@ class Topology:
         return kernels.long_row_segments(self.t_indptr)
 
 
-def epsilon_to_connections(epsilon: float, n_in: int, n_out: int) -> int:
-    """Return the number of connections that epsilon stands for: ``epsilon (n_in + n_out)``, at most dense.
-
-    The Erdős–Rényi probability of SET is ``p = epsilon (n_in + n_out) / (n_in n_out)``
-    (Nature Communications 2018, Methods); the layer gets exactly ``round(p n_in n_out)`` connections, or all.
-    """
-    return min(round(epsilon * (n_in + n_out)), n_in * n_out)
-
-
 def erdos_renyi(n_in: int, n_out: int, connections: int, *, rng: np.random.Generator) -> Topology:
     """Draw a topology uniformly among all with this number of connections.
 

@@ -16,6 +16,7 @@ from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.datasets import Dataset
 from tsnn.errors import DataError, DivergenceError
 from tsnn.evolution import evolve, importance, prune_neurons, target_connections
+from tsnn.memory import fitting_estimate
 from tsnn.metrics import evaluate
 from tsnn.network import Network, Workspace, probe_gradient, train_batch
 from tsnn.records import EpochRecord, Event, LayerRecord, Progress
@@ -73,7 +74,9 @@ def steps(
     keys = _key_counter(dropout_rng, len(network.layers))
     n = len(data.x_train)
     batch = min(config.training.batch_size, n)
-    workspace = Workspace(network.sizes, min(config.run.micro_batch or batch, batch))
+    nbytes = data.x_train.nbytes + data.x_test.nbytes
+    estimate = fitting_estimate(config, data.n_features, data.n_outputs, n, data_bytes=nbytes)
+    workspace = Workspace(network.sizes, estimate.micro_batch)
     pending, epsilon_met = config, config.network.epsilon
     events = [_dense_event(l, network) for l in range(len(network.layers)) if network.layers[l].topology.density == 1]
 

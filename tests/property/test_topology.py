@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsnn.errors import TopologyError
-from tsnn.topology import PIECE, Topology, draw_free, epsilon_to_connections, erdos_renyi
+from tsnn.shapes import epsilon_to_connections
+from tsnn.topology import PIECE, Topology, draw_free, erdos_renyi
 
 sizes = st.integers(1, 40)
 
