@@ -6,9 +6,14 @@ os.environ.pop("TSNN_DATA", None)  # the tests need nothing but the package
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tsnn.config import Config
 from tsnn.datasets import make_dataset
+
+# The first call of a kernel may compile it.
+settings.register_profile("tsnn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tsnn")
 
 
 @pytest.fixture

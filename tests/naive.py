@@ -114,11 +114,42 @@ def prune_smallest(weights, zeta, rule):
     return [k not in doomed for k in range(len(weights))]
 
 
-def merge_connections(indptr, indices, weights, velocity, survives, new_keys, new_weights, n_out):
+def merge_connections(indptr, indices, weights, velocity, survives, new_indptr, new_indices, new_weights, n_out):
     """Sort the triples (key, weight, velocity) of survivors and newcomers."""
-    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    rows, new_rows = (np.repeat(np.arange(len(ends) - 1), np.diff(ends)) for ends in (indptr, new_indptr))
     old = [(int(i) * n_out + int(j), w, v) for i, j, w, v in zip(rows, indices, weights, velocity, strict=True)]
     triples = [t for t, stays in zip(old, survives, strict=True) if stays]
-    triples = sorted(triples + [(int(k), w, 0) for k, w in zip(new_keys, new_weights, strict=True)])
+    new = zip(new_rows, new_indices, new_weights, strict=True)
+    triples = sorted(triples + [(int(i) * n_out + int(j), w, 0) for i, j, w in new])
     row_ends = [sum(key < i * n_out for key, _, _ in triples) for i in range(len(indptr))]
     return row_ends, [key % n_out for key, _, _ in triples], [w for _, w, _ in triples], [v for _, _, v in triples]
+
+
+def keep_free(indptr, indices, taken_indptr, taken, counts):
+    """Distinct positions of each row that are not taken, as a list of rows."""
+    return [
+        sorted(
+            set(indices[indptr[i] : indptr[i + 1]].tolist())
+            - {taken[k] for k in range(taken_indptr[i], taken_indptr[i + 1]) if counts[k]}
+        )
+        for i in range(len(indptr) - 1)
+    ]
+
+
+def drop_smallest(bits, sign, number, survives):
+    """Survivors as a list of bools, by sorting."""
+    weights = bits.view(np.float32)
+    meant = [k for k in range(len(weights)) if survives[k] and (sign == 2 or (weights[k] < 0) == (sign == 1))]
+    doomed = set(sorted(meant, key=lambda k: abs(weights[k]))[:number])
+    return [bool(survives[k]) and k not in doomed for k in range(len(weights))]
+
+
+def artificial(keys, centres, shift):
+    """Features float64[n, b], value by value."""
+    out = np.zeros((len(shift), len(keys)))
+    for f in range(len(shift)):
+        for s in range(len(keys)):
+            x = mix(int(keys[s]) ^ mix(f))
+            total = sum(x.to_bytes(4)) + sum(mix(x ^ 0x9E3779B9).to_bytes(4))
+            out[f, s] = (total - 8 * 127.5) / np.sqrt(8 * (256**2 - 1) / 12) + shift[f] * centres[s]
+    return out

@@ -45,7 +45,7 @@ def test_import_directions():
     [
         ("tsnn", "numba scipy pandas panel"),
         ("tsnn.runs, tsnn.control, tsnn.launch", "numba mpi4py sklearn panel pandas"),
-        ("tsnn.cli", "numba panel"),
+        ("tsnn.cli, tsnn.memory", "numba panel"),
         ("tsnn.training", "panel bokeh mpi4py"),
         ("tsnn.views", "numba mpi4py"),
     ],

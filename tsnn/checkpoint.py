@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tsnn.errors import RunError, TopologyError
-from tsnn.files import npz_bytes, write_atomic
+from tsnn.files import replacing, write_npz
 from tsnn.network import Layer, Network
 from tsnn.topology import Topology
 
@@ -35,7 +35,8 @@ def save_network(network: Network, path: str | Path) -> None:
             f"bias_{l}": layer.bias,
             f"living_{l}": network.living[l],
         }
-    write_atomic(Path(path), npz_bytes(arrays))
+    with replacing(Path(path)) as file:
+        write_npz(file, arrays)
 
 
 def load_network(path: str | Path) -> Network:

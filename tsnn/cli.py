@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 import tsnn
 from tsnn.config import Config, describe, setting_names
@@ -121,7 +124,11 @@ def _train(options: argparse.Namespace) -> int:
     started = time.monotonic()
     code = 0
     try:
-        with stopping_on_signals(run) as received, _progress_bar(config.training.epochs) as bar:
+        with (
+            stopping_on_signals(run) as received,
+            _progress_bar(config.training.epochs) as bar,
+            _announcements(),
+        ):
             for item in execute(run):
                 if isinstance(item, EpochRecord):
                     last = item
@@ -139,6 +146,19 @@ def _train(options: argparse.Namespace) -> int:
         print(_result_table(last, time.monotonic() - started))
     print(f"Run directory: {run.path}")
     return code
+
+
+@contextlib.contextmanager
+def _announcements() -> Iterator[None]:
+    """Show what the engine says before it starts, above the progress bar."""
+    engine = logging.getLogger("tsnn.experiment")
+    level = engine.level
+    engine.setLevel(logging.INFO)
+    try:
+        with logging_redirect_tqdm([engine]):
+            yield
+    finally:
+        engine.setLevel(level)
 
 
 def _progress_bar(epochs: int) -> tqdm[Any]:

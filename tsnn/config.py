@@ -145,6 +145,13 @@ class RunConfig(Section):
 
     seed: int = setting(0, "Same seed, same bits: on one machine, whatever the number of threads.", at_least=0)
     threads: int = setting(0, "Threads of the kernels; 0 takes every core available.", at_least=0)
+    micro_batch: int = setting(
+        0,
+        "Samples of a batch that are processed at a time: fewer take less memory and change rounding only; "
+        "0 takes as many as fit.",
+        at_least=0,
+    )
+    ignore_memory: bool = setting(False, "Start even if the run is expected not to fit into the free memory.")
     snapshots: int = setting(
         200, "Snapshots of the topology kept for replay; longer runs space them geometrically.", at_least=2
     )
@@ -271,6 +278,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.epochs": 500,
     },
     "higgs": {"network.epsilon": 10.0, "network.alpha": 0.05, "training.epochs": 500},
+    "artificial": {  # he_uniform's weights are too small for layers this wide
+        "network.hidden": (500_000, 500_000),
+        "network.epsilon": 10.0,
+        "network.alpha": 0.5,
+        "network.initializer": "normal",
+        "training.learning_rate": 4e-5,
+        "training.epochs": 10,
+    },
     "leukemia": {
         "network.hidden": (27500, 27500),
         "network.epsilon": 10.0,

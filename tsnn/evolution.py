@@ -6,6 +6,7 @@ arXiv 2102.01732, section 3.3. Everything is O(connections).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,12 @@ from numpy.typing import NDArray
 
 from tsnn import kernels
 from tsnn.network import Float32, Layer, Network, draw_weights
-from tsnn.topology import Int64, Topology, draw_free_keys, epsilon_to_connections
+from tsnn.shapes import epsilon_to_connections
+from tsnn.topology import Int32, Int64, Topology, draw_free
 
+Gradient = Callable[[Int64, Int32], Float32]
+
+POSITIVE, NEGATIVE, ANY = 0, 1, 2  # which weights are meant; zero counts as positive
 CANDIDATES_PER_CONNECTION = 10  # of gradient regrowth: how many free positions are tried for each one that is filled
 
 
@@ -41,18 +46,19 @@ def prune_smallest(weights: Float32, zeta: float, rule: str) -> NDArray[np.bool_
         (SET; a weight of exactly zero counts as positive); ``magnitude`` the share zeta with the smallest ``|w|``.
     """
     survives = np.ones(len(weights), dtype=bool)
-    groups = [np.flatnonzero(weights >= 0), np.flatnonzero(weights < 0)]
     if rule == "magnitude":
-        groups = [np.arange(len(weights))]
-    for group in groups:
-        survives[_smallest(group, weights, int(zeta * len(group)))] = False
+        _drop_smallest(weights, ANY, int(zeta * len(weights)), survives)
+    else:
+        positive = int(np.count_nonzero(weights >= 0))
+        _drop_smallest(weights, POSITIVE, int(zeta * positive), survives)
+        _drop_smallest(weights, NEGATIVE, int(zeta * (len(weights) - positive)), survives)
     return survives
 
 
 def evolve(
     layer: Layer, connections: int, *, zeta: float, rule: str, initializer: str, rng: np.random.Generator,
     living_in: NDArray[np.bool_] | None = None, living_out: NDArray[np.bool_] | None = None,
-    batch: tuple[Float32, Float32] | None = None,
+    gradient: Gradient | None = None,
 ) -> Evolved:  # fmt: skip
     """Prune a layer's weakest connections and regrow others at random places (SET).
 
@@ -71,9 +77,10 @@ def evolve(
         Source of randomness.
     living_in, living_out : bool[n_in], bool[n_out], optional
         Neurons that may get new connections; all if left out.
-    batch : (float32[n_in, width], float32[n_out, width]), optional
-        Activations and deltas of one batch. If given, regrowth takes, of ten random candidates for each new
-        connection, those with the largest gradient magnitude (RigL, arXiv 1911.11134, on a sampled candidate set).
+    gradient : callable, optional
+        Returns the gradient at the positions of a CSR pattern: int64[n_in + 1], int32[k] -> float32[k]. If given,
+        regrowth takes, of ten random candidates for each new connection, those with the largest gradient
+        magnitude (RigL, arXiv 1911.11134, on a sampled candidate set).
 
     Returns
     -------
@@ -83,19 +90,14 @@ def evolve(
     """
     t = layer.topology
     survives = prune_smallest(layer.weights, zeta, rule)
-    surplus = int(survives.sum()) - connections
-    if surplus > 0:
-        survives[_smallest(np.flatnonzero(survives), layer.weights, surplus)] = False
-    kept = t.keys()[survives]
-    new = _regrow(kept, connections - len(kept), t, living_in, living_out, batch, rng)
-    new_weights = draw_weights(initializer, t.n_in, t.n_out, len(new), rng=rng)
-
-    indptr, indices, weights, velocity = kernels.merge_connections(
-        t.indptr, t.indices, layer.weights, layer.velocity, survives, new, new_weights, t.n_out
-    )
-    topology = Topology.from_sorted(indptr, indices, t.n_out)
-    evolved = Layer(topology, weights, velocity, layer.bias, layer.bias_velocity)
-    return Evolved(evolved, t.connections - len(kept), len(new))
+    kept = int(np.count_nonzero(survives))
+    if kept > connections:
+        _drop_smallest(layer.weights, ANY, kept - connections, survives)
+        kept = connections
+    indptr, indices = _regrow(t, survives, connections - kept, living_in, living_out, gradient, rng)
+    grown = len(indices)
+    weights = draw_weights(initializer, t.n_in, t.n_out, grown, rng=rng)
+    return Evolved(_merged(layer, survives, indptr, indices, weights), t.connections - kept, grown)
 
 
 def target_connections(network: Network, layer: int, epsilon: float) -> int:
@@ -109,8 +111,7 @@ def importance(layer: Layer) -> NDArray[np.float64]:
 
     The sum of ``|w|`` over its incoming connections (arXiv 2102.01732, section 3.3).
     """
-    t = layer.topology
-    return np.bincount(t.indices, weights=np.abs(layer.weights), minlength=t.n_out).astype(np.float64, copy=False)
+    return kernels.column_strength(layer.topology.indices, layer.weights, layer.topology.n_out)
 
 
 def prune_neurons(network: Network, percentile: float) -> list[int]:
@@ -144,61 +145,57 @@ def prune_neurons(network: Network, percentile: float) -> list[int]:
         if pruned[-1]:
             _fold_constants(network.layers[l], network.layers[l + 1], doomed, network.slopes[l])
             network.layers[l] = _without(network.layers[l], doomed[network.layers[l].topology.indices])
-            network.layers[l + 1] = _without(network.layers[l + 1], doomed[network.layers[l + 1].topology.rows()])
+            network.layers[l + 1] = _without(
+                network.layers[l + 1], np.repeat(doomed, network.layers[l + 1].topology.out_degree)
+            )
     return pruned
 
 
-def _smallest(group: Int64, weights: Float32, count: int) -> Int64:
-    """Return the positions of the group's ``count`` weights of smallest magnitude."""
-    if count == 0:
-        return group[:0]
-    return group[np.argpartition(np.abs(weights[group]), count - 1)[:count]]
+def _drop_smallest(weights: Float32, sign: int, count: int, survives: NDArray[np.bool_]) -> None:
+    """Mark the ``count`` survivors of smallest magnitude and of this sign as dropped."""
+    kernels.drop_smallest(weights.view(np.uint32), sign, count, survives)
 
 
 def _regrow(
-    kept: Int64, count: int, topology: Topology, living_in: NDArray[np.bool_] | None,
-    living_out: NDArray[np.bool_] | None, batch: tuple[Float32, Float32] | None, rng: np.random.Generator,
-) -> Int64:  # fmt: skip
-    """Draw ``count`` free positions between living neurons; sorted keys."""
-    rows = np.arange(topology.n_in) if living_in is None else np.flatnonzero(living_in)
-    columns = np.arange(topology.n_out) if living_out is None else np.flatnonzero(living_out)
-    everyone = len(rows) == topology.n_in and len(columns) == topology.n_out
-    if not everyone:  # draw among the living, numbered without gaps; the order of keys stays the same
-        row, column = np.divmod(kept, topology.n_out)
-        kept = np.searchsorted(rows, row) * len(columns) + np.searchsorted(columns, column)
-    space = len(rows) * len(columns)
-    count = min(count, space - len(kept))
-    wanted = count if batch is None else min(CANDIDATES_PER_CONNECTION * count, space - len(kept))
-    keys = draw_free_keys(kept, space, wanted, rng=rng)
-    if not everyone:
-        row, column = np.divmod(keys, len(columns))
-        keys = rows[row] * topology.n_out + columns[column]
-    if batch is not None and count < wanted:
-        gradient = _gradient_at(keys, topology.n_out, *batch)
-        keys = np.sort(keys[np.argpartition(gradient, wanted - count)[wanted - count :]])
-    return keys
+    t: Topology, survives: NDArray[np.bool_], count: int, living_in: NDArray[np.bool_] | None,
+    living_out: NDArray[np.bool_] | None, gradient: Gradient | None, rng: np.random.Generator,
+) -> tuple[Int64, Int32]:  # fmt: skip
+    """Draw ``count`` free positions between living neurons, or as many as there are; CSR."""
+    rows, columns = (
+        None if living is None or living.all() else np.flatnonzero(living) for living in (living_in, living_out)
+    )
+    space = (t.n_in if rows is None else len(rows)) * (t.n_out if columns is None else len(columns))
+    free = space - int(np.count_nonzero(survives))
+    count = min(count, free)
+    wanted = count if gradient is None else min(CANDIDATES_PER_CONNECTION * count, free)
+    indptr, indices = draw_free(
+        t.n_in, t.n_out, wanted, rng=rng, taken=(t.indptr, t.indices, survives), rows=rows, columns=columns
+    )
+    if gradient is None or count == wanted:
+        return indptr, indices
+    chosen = np.ones(wanted, dtype=bool)
+    _drop_smallest(gradient(indptr, indices), ANY, wanted - count, chosen)
+    indptr = np.append(0, np.cumsum(chosen))[indptr]
+    return indptr, indices[chosen]
 
 
-def _gradient_at(keys: Int64, n_out: int, activation: Float32, delta: Float32) -> Float32:
-    """Return the magnitude of the gradient at positions without a connection, float32[len(keys)]."""
-    result = np.empty(len(keys), np.float32)
-    for start in range(0, len(keys), 4096):
-        i, j = np.divmod(keys[start : start + 4096], n_out)
-        result[start : start + 4096] = np.abs(np.einsum("kb,kb->k", activation[i], delta[j]))
-    return result
+def _merged(layer: Layer, survives: NDArray[np.bool_], indptr: Int64, indices: Int32, weights: Float32) -> Layer:
+    """Return the layer with its surviving connections and new ones."""
+    t = layer.topology
+    indptr, indices, weights, velocity = kernels.merge_connections(
+        t.indptr, t.indices, layer.weights, layer.velocity, survives, indptr, indices, weights, t.n_out
+    )
+    return Layer(Topology.from_sorted(indptr, indices, t.n_out), weights, velocity, layer.bias, layer.bias_velocity)
 
 
 def _fold_constants(layer: Layer, following: Layer, doomed: NDArray[np.bool_], slope: float) -> None:
-    emitted = np.where(doomed, np.where(layer.bias > 0, layer.bias, np.float32(slope) * layer.bias), 0)
+    emitted = np.where(doomed, np.where(layer.bias > 0, layer.bias, np.float32(slope) * layer.bias), np.float32(0))
     t = following.topology
-    following.bias += np.bincount(t.indices, weights=following.weights * emitted[t.rows()], minlength=t.n_out).astype(
-        np.float32
-    )
+    following.bias += kernels.column_sums(t.indptr, t.indices, following.weights, emitted, t.n_out).astype(np.float32)
     layer.bias[doomed] = 0
     layer.bias_velocity[doomed] = 0
 
 
 def _without(layer: Layer, dropped: NDArray[np.bool_]) -> Layer:
-    kept, t = ~dropped, layer.topology
-    topology = Topology.from_keys(t.keys()[kept], t.n_in, t.n_out)
-    return Layer(topology, layer.weights[kept], layer.velocity[kept], layer.bias, layer.bias_velocity)
+    nothing = np.zeros_like(layer.topology.indptr), np.empty(0, np.int32), np.empty(0, np.float32)
+    return _merged(layer, ~dropped, *nothing)

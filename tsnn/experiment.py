@@ -28,9 +28,11 @@ from tsnn.config import Config
 from tsnn.control import ControlReader, Wish, changed_config, request
 from tsnn.datasets import Dataset, load_dataset
 from tsnn.errors import TsnnError
+from tsnn.memory import MemoryEstimate, check_memory, fitting_estimate
 from tsnn.network import Network, init_network
 from tsnn.records import EpochRecord, Progress
 from tsnn.runs import Run, RunWriter
+from tsnn.shapes import layer_shapes
 from tsnn.snapshots import snapshot_epochs, take_snapshot
 from tsnn.training import steps
 
@@ -47,13 +49,21 @@ def prepare(config: Config) -> tuple[Dataset, Network, np.random.Generator]:
     data, network, rng
         What :func:`tsnn.train` takes; the generator's state follows from ``config.run.seed``.
     """
-    data_rng, init_rng, train_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.run.seed).spawn(3))
-    d = config.data
-    data = load_dataset(
-        d.name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
-        preprocessing=d.preprocessing, rng=data_rng,
-    )  # fmt: skip
+    data_rng, init_rng, train_rng = _generators(config)
+    data = _load(config, data_rng)
     return data, init_network(data.n_features, data.n_outputs, config.network, rng=init_rng), train_rng
+
+
+def _generators(config: Config) -> list[np.random.Generator]:
+    return [np.random.default_rng(s) for s in np.random.SeedSequence(config.run.seed).spawn(3)]
+
+
+def _load(config: Config, rng: np.random.Generator) -> Dataset:
+    d = config.data
+    return load_dataset(
+        d.name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
+        preprocessing=d.preprocessing, rng=rng,
+    )  # fmt: skip
 
 
 def execute(run: Run) -> Iterator[Progress | EpochRecord]:
@@ -114,9 +124,13 @@ class _Engine:
     def train(self) -> Iterator[Progress | EpochRecord]:
         writer = self.writer
         config = self.config = self.run.config()
-        data, network, rng = prepare(config)
-        self.network = network
-        writer.meta(_describe(config, data, network))
+        data_rng, init_rng, rng = _generators(config)
+        data = _load(config, data_rng)
+        estimate = _memory(config, data)
+        log.info("Memory: %s", estimate)
+        writer.meta(_describe(config, data, estimate))
+        check_memory(estimate, config)
+        network = self.network = init_network(data.n_features, data.n_outputs, config.network, rng=init_rng)
         writer.line("event", epoch=0, kind="data", message=f"{data.name}: {data.source}")
         writer.snapshot(0, take_snapshot(network, config.importance.percentile))
         writer.update(
@@ -124,7 +138,8 @@ class _Engine:
             message="Compiling the kernels (once)",
         )  # fmt: skip
         keep = snapshot_epochs(config.training.epochs, config.run.snapshots)
-        training = steps(network, data, config, rng=rng)
+        planned = config.replace({"run.micro_batch": estimate.micro_batch})
+        training = steps(network, data, planned, rng=rng)
         for item in self._drive(training):
             if isinstance(item, EpochRecord):
                 self._record(item)
@@ -205,7 +220,13 @@ class _Engine:
         )  # fmt: skip
 
 
-def _describe(config: Config, data: Dataset, network: Network) -> dict[str, Any]:
+def _memory(config: Config, data: Dataset) -> MemoryEstimate:
+    samples, nbytes = len(data.x_train) + len(data.x_test), data.x_train.nbytes + data.x_test.nbytes
+    return fitting_estimate(config, data.n_features, data.n_outputs, samples, data_bytes=nbytes)
+
+
+def _describe(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[str, Any]:
+    shapes = layer_shapes(data.n_features, data.n_outputs, config.network)
     packages = ("numpy", "scipy", "numba", "llvmlite")
     versions = {"tsnn": tsnn.__version__, "python": platform.python_version()}
     return {
@@ -232,9 +253,10 @@ def _describe(config: Config, data: Dataset, network: Network) -> dict[str, Any]
             "class_names": data.class_names,
         },
         "network": {
-            "sizes": network.sizes,
-            "connections": [layer.topology.connections for layer in network.layers],
+            "sizes": (data.n_features, *(shape.n_out for shape in shapes)),
+            "connections": [shape.connections for shape in shapes],
         },
+        "memory": {"expected": estimate.total, "items": dict(estimate.items), "micro_batch": estimate.micro_batch},
     }
 
 

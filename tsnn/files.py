@@ -8,9 +8,9 @@ import json
 import os
 import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -29,10 +29,17 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
     durable : bool
         Also force it to the disk, so that it survives a power cut.
     """
+    with replacing(path, durable=durable) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file whose content takes the place of another's when it is complete; see :func:`write_atomic`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(content)
+            yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -51,12 +58,17 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
 def npz_bytes(arrays: Mapping[str, Any], *, compress: bool = False) -> bytes:
     """Return arrays as the content of an .npz file; compression favours speed over size."""
     buffer = io.BytesIO()
-    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    with zipfile.ZipFile(buffer, "w", method, compresslevel=1) as archive:
-        for name, values in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asanyarray(values), allow_pickle=False)
+    write_npz(buffer, arrays, compress=compress)
     return buffer.getvalue()
+
+
+def write_npz(file: IO[bytes], arrays: Mapping[str, Any], *, compress: bool = False) -> None:
+    """Write arrays as an .npz file piece by piece, without a copy of them."""
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with zipfile.ZipFile(file, "w", method, compresslevel=1) as archive:
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(values), allow_pickle=False)
 
 
 def append_line(path: Path, values: Mapping[str, Any]) -> None:

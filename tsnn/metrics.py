@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn import kernels
+from tsnn.datasets import Features
 from tsnn.losses import output_loss
-from tsnn.network import Network, Workspace, forward
+from tsnn.network import Network, Workspace, forward, take
 
 
 def evaluate(
-    network: Network, x: NDArray[np.float32], y: NDArray[Any], task: str, workspace: Workspace
+    network: Network, x: Features, y: NDArray[Any], task: str, workspace: Workspace
 ) -> tuple[float, float | None]:
     """Return mean loss and accuracy of a network; every sample counts, also those of a last, smaller batch.
 
@@ -44,15 +44,15 @@ def evaluate(
     return total / len(x), None if task == "regression" else right / len(x)
 
 
-def decision_values(network: Network, x: NDArray[np.float32], workspace: Workspace) -> NDArray[np.float32]:
+def decision_values(network: Network, x: Features, workspace: Workspace) -> NDArray[np.float32]:
     """Return the output neurons' sums for each sample, float32[n_samples, n_outputs]."""
     return np.concatenate([z[:, : len(rows)].T.copy() for rows, z in _answers(network, x, workspace)])
 
 
 def _answers(
-    network: Network, x: NDArray[np.float32], workspace: Workspace
+    network: Network, x: Features, workspace: Workspace
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     for start in range(0, len(x), workspace.width):
         rows = np.arange(start, min(start + workspace.width, len(x)))
-        kernels.gather(x, rows, workspace.activations[0])
+        take(x, rows, workspace.activations[0])
         yield rows, forward(network, workspace)

@@ -5,7 +5,6 @@ Arrays are changed in place here and in :mod:`tsnn.kernels` only.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +15,10 @@ from numpy.typing import NDArray
 from tsnn import kernels
 from tsnn.activations import IDENTITY_SLOPE, hidden_slope
 from tsnn.config import NetworkConfig, TrainingConfig
+from tsnn.datasets import Features
 from tsnn.losses import output_loss
-from tsnn.topology import Topology, epsilon_to_connections, erdos_renyi
+from tsnn.shapes import layer_shapes
+from tsnn.topology import Int32, Int64, Topology, erdos_renyi
 
 Float32 = NDArray[np.float32]
 
@@ -108,11 +109,8 @@ def init_network(n_features: int, n_outputs: int, config: NetworkConfig, *, rng:
     network : Network
         Of O(connections) memory: no dense array is formed unless the layer itself is dense.
     """
-    sizes = (n_features, *config.hidden, n_outputs)
     layers = []
-    for n_in, n_out in itertools.pairwise(sizes):
-        epsilon = np.inf if config.topology == "dense" else config.epsilon
-        connections = n_in * n_out if np.isinf(epsilon) else epsilon_to_connections(epsilon, n_in, n_out)
+    for n_in, n_out, connections in layer_shapes(n_features, n_outputs, config):
         topology = erdos_renyi(n_in, n_out, connections, rng=rng)
         layers.append(Layer.new(topology, draw_weights(config.initializer, n_in, n_out, connections, rng=rng)))
     slopes = [hidden_slope(config.activation, config.alpha, l) for l in range(1, len(layers))]
@@ -126,7 +124,9 @@ def draw_weights(initializer: str, n_in: int, n_out: int, count: int, *, rng: np
     ``normal``: 0.1 N(0, 1).
     """
     if initializer == "normal":
-        return np.float32(0.1) * rng.standard_normal(count, dtype=np.float32)
+        weights = rng.standard_normal(count, dtype=np.float32)
+        weights *= np.float32(0.1)
+        return weights
     fan = n_in if initializer == "he_uniform" else n_in + n_out
     limit = np.float32(np.sqrt(6 / fan))
     weights = rng.random(count, dtype=np.float32)
@@ -143,7 +143,7 @@ class Workspace:
     sizes : sequence of int
         Neurons of each layer.
     batch : int
-        Largest number of samples at a time; rounded up to the SIMD width.
+        Largest number of samples at a time; rounded up to the SIMD width. A larger batch is processed in parts.
     training : bool
         Also make room for deltas and dropout masks.
 
@@ -152,7 +152,8 @@ class Workspace:
     activations : list of float32[n, width]
         Of each layer of neurons, the inputs first; neuron-major, 64-byte aligned.
     deltas : list of float32[n, width]
-        ``dLoss/dz`` of each layer of neurons but the inputs.
+        ``dLoss/dz`` of each layer of neurons but the inputs. Hidden layers take turns with two buffers, because a
+        layer's deltas are of no more use once those of the layer below it are known.
     masks : list of uint16[n, 2, width / 16]
         Signs and dropout's choice, as bits, of each layer of neurons but the inputs.
     """
@@ -161,7 +162,9 @@ class Workspace:
         self.width = -(-batch // LANES) * LANES
         self.activations = [_aligned(n, self.width) for n in sizes]
         self.masks = [np.zeros((n, 2, self.width // LANES), np.uint16) for n in sizes[1:]]
-        self.deltas = [_aligned(n if training else 0, self.width) for n in sizes[1:-1]]
+        hidden = sizes[1:-1] if training else ()
+        pair = [_aligned(max(hidden[turn::2], default=0), self.width) for turn in (0, 1)]
+        self.deltas = [pair[l % 2][: n if training else 0] for l, n in enumerate(sizes[1:-1])]
         self.deltas.append(_aligned(sizes[-1], self.width))
         self._partials: list[Float32] = [_aligned(0, self.width) for _ in sizes[1:]]
         self.no_delta = _aligned(0, self.width)
@@ -210,15 +213,16 @@ def forward(
 
 def backward(
     network: Network, workspace: Workspace, *, dropout: float, learning_rate: float, momentum: float,
-    weight_decay: float, update: bool = True,
+    weight_decay: float, update: bool = True, down_to: int = 0,
 ) -> None:  # fmt: skip
     """Propagate ``workspace.deltas[-1]`` back and train every connection on the way.
 
     ``v <- momentum v - learning_rate g``, then, if ``update``, ``w <- w + v - weight_decay w``; for weights
     and biases, in place. The gradient ``g`` exists for stored connections only and is used as it is formed.
+    Layers below ``down_to`` are left alone.
     """
     threshold = kernels.dropout_threshold(dropout)
-    for l in reversed(range(len(network.layers))):
+    for l in reversed(range(down_to, len(network.layers))):
         layer, t = network.layers[l], network.layers[l].topology
         below = max(l - 1, 0)
         kernels.backward(
@@ -230,16 +234,18 @@ def backward(
 
 
 def train_batch(
-    network: Network, workspace: Workspace, x: Float32, y: NDArray[Any], chosen: NDArray[np.int64], *,
+    network: Network, workspace: Workspace, x: Features, y: NDArray[Any], chosen: Int64, *,
     task: str, config: TrainingConfig, dropout: float, key: int,
 ) -> tuple[float, float]:  # fmt: skip
     """Carry out one step of momentum SGD on the chosen samples.
+
+    A batch wider than the workspace is processed in parts, with the result of the whole up to rounding.
 
     Parameters
     ----------
     network, workspace
         Changed in place.
-    x : float32[n_samples, n_features], y : int64[n_samples] or float32[n_samples, n_outputs]
+    x : float32[n_samples, n_features] or the like, y : int64[n_samples] or float32[n_samples, n_outputs]
         The training part.
     chosen : int64[b]
         Rows of the batch.
@@ -255,24 +261,60 @@ def train_batch(
     loss, right : float
         Sums over the batch, before the step.
     """
-    kernels.gather(x, chosen, workspace.activations[0])
-    z = forward(network, workspace, dropout=dropout, key=key)
-    loss, right = output_loss(task, z, y[chosen], 1.0 / len(chosen), workspace.deltas[-1])
-    backward(
-        network, workspace, dropout=dropout, learning_rate=config.learning_rate, momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )  # fmt: skip
+    loss = right = 0.0
+    for start in range(0, len(chosen), workspace.width):
+        part = chosen[start : start + workspace.width]
+        take(x, part, workspace.activations[0])
+        z = forward(network, workspace, dropout=dropout, key=key, sample_offset=start)
+        part_loss, part_right = output_loss(task, z, y[part], 1.0 / len(chosen), workspace.deltas[-1])
+        backward(
+            network, workspace, dropout=dropout, learning_rate=config.learning_rate,
+            momentum=config.momentum if start == 0 else 1.0, weight_decay=config.weight_decay,
+            update=start + len(part) == len(chosen),
+        )  # fmt: skip
+        loss += part_loss
+        right += part_right
     return loss, right
 
 
-def probe_batch(
-    network: Network, workspace: Workspace, x: Float32, y: NDArray[Any], chosen: NDArray[np.int64], task: str
-) -> None:
-    """Fill the workspace with the activations and deltas of a batch, without training on it."""
-    kernels.gather(x, chosen, workspace.activations[0])
-    z = forward(network, workspace)
-    output_loss(task, z, y[chosen], 1.0 / len(chosen), workspace.deltas[-1])
-    backward(network, workspace, dropout=0, learning_rate=0, momentum=1, weight_decay=0, update=False)
+def probe_gradient(
+    network: Network, workspace: Workspace, x: Features, y: NDArray[Any], chosen: Int64, task: str, layer: int,
+    indptr: Int64, indices: Int32,
+) -> Float32:  # fmt: skip
+    """Return a batch's gradient at positions of a layer that need no connection; nothing is trained.
+
+    Parameters
+    ----------
+    network, workspace, x, y, chosen, task
+        See :func:`train_batch`; dropout is off.
+    layer : int
+        The layer, from 0.
+    indptr, indices : int64[n_in + 1], int32[k]
+        The positions as a CSR pattern.
+
+    Returns
+    -------
+    gradient : float32[k]
+    """
+    gradient = np.zeros(len(indices), np.float32)
+    for start in range(0, len(chosen), workspace.width):
+        part = chosen[start : start + workspace.width]
+        take(x, part, workspace.activations[0])
+        z = forward(network, workspace)
+        output_loss(task, z, y[part], 1.0 / len(chosen), workspace.deltas[-1])
+        backward(
+            network, workspace, dropout=0, learning_rate=0, momentum=1, weight_decay=0, update=False, down_to=layer + 1
+        )
+        kernels.add_gradient(indptr, indices, workspace.activations[layer], workspace.deltas[layer], gradient)
+    return gradient
+
+
+def take(x: Features, rows: Int64, out: Float32) -> None:
+    """Write samples as columns, ``out[:, s] = x[rows[s]]``; padded columns become 0."""
+    if isinstance(x, np.ndarray):
+        kernels.gather(x, rows, out)
+    else:
+        x.gather(rows, out)
 
 
 def _aligned(rows: int, columns: int) -> Float32:

@@ -68,13 +68,15 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
         if all(_is_int(v) for v in values):
             return tuple(int(v) for v in values)
         raise ConfigError(f"{name} must be whole numbers such as [1000, 1000] or 1000-1000, got {original!r}.")
+    if hint is bool and isinstance(value, bool):
+        return bool(value)
     if hint is int and (_is_int(value) or (isinstance(value, float) and value.is_integer())):
         return int(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint is str and isinstance(value, str):
         return value
-    kind = {int: "a whole number", float: "a number", str: "text"}[hint]
+    kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
     raise ConfigError(f"{name} must be {kind}, got {original!r}.")
 
 

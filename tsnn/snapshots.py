@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsnn import kernels
 from tsnn.evolution import importance
 from tsnn.network import Network
 from tsnn.topology import Topology
@@ -54,11 +55,10 @@ def take_snapshot(network: Network, percentile: float = 0.0) -> dict[str, NDArra
         (NaN if importance pruning is off).
     """
     first = network.layers[0]
-    strength = np.bincount(first.topology.rows(), weights=np.abs(first.weights), minlength=network.sizes[0])
     arrays: dict[str, Any] = {
         "sizes": np.array(network.sizes),
         "input_degree": _block_means(first.topology.out_degree),
-        "input_strength": _block_means(strength),
+        "input_strength": _block_means(kernels.row_strength(first.topology.indptr, first.weights)),
     }
     for l, layer in enumerate(network.layers):
         t = layer.topology
@@ -74,10 +74,8 @@ def take_snapshot(network: Network, percentile: float = 0.0) -> dict[str, NDArra
 
 def density_map(topology: Topology) -> tuple[NDArray[np.uint8], np.float32]:
     """Count connections in at most 200 x 200 cells of the matrix; returns the map and what 255 stands for."""
-    rows, columns = min(topology.n_in, MAP_CELLS), min(topology.n_out, MAP_CELLS)
-    cell = topology.rows() * rows // topology.n_in * columns
-    cell += topology.indices.astype(np.int64) * columns // topology.n_out
-    counts = np.bincount(cell, minlength=rows * columns).reshape(rows, columns)
+    counts = np.zeros((min(topology.n_in, MAP_CELLS), min(topology.n_out, MAP_CELLS)), np.int64)
+    kernels.count_cells(topology.indptr, topology.indices, topology.n_out, counts)
     largest = max(int(counts.max()), 1)
     return np.round(counts * (255 / largest)).astype(np.uint8), np.float32(largest)
 

@@ -1,12 +1,13 @@
 """Topologies: which connections exist, and how they are drawn at random.
 
-A set of connections is written in two ways. As a :class:`Topology`, CSR with its transposed view,
-for computing; as sorted *keys* ``i * n_out + j`` (int64), for changing it. No array of size
-``n_in * n_out`` ever exists, unless the layer itself is that dense.
+A set of connections is a :class:`Topology`, CSR with its transposed view; sorted *keys* ``i * n_out + j`` (int64)
+say the same in one array, where that is handy. No array of size ``n_in * n_out`` ever exists, unless the
+layer itself is that dense, and drawing one takes no temporary of 8 bytes per connection.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,11 +19,16 @@ from tsnn.errors import TopologyError
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
+Bools = NDArray[np.bool_]
+
+PIECE = 1 << 20  # random numbers that are drawn at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Topology:
     """The connections of one layer, without their weights. Immutable.
+
+    The transposed view, 8 bytes per connection, is made when it is first asked for.
 
     Attributes
     ----------
@@ -40,9 +46,6 @@ class Topology:
     n_out: int
     indptr: Int64
     indices: Int32
-    t_indptr: Int64
-    t_indices: Int32
-    t_perm: Int32
 
     @classmethod
     def from_csr(cls, indptr: Int64, indices: Int32, n_out: int) -> Topology:
@@ -79,7 +82,31 @@ class Topology:
     @classmethod
     def from_sorted(cls, indptr: Int64, indices: Int32, n_out: int) -> Topology:
         """Build a topology from CSR arrays that are known to be sorted and distinct; O(connections)."""
-        return cls(len(indptr) - 1, n_out, indptr, indices, *kernels.transpose_pattern(indptr, indices, n_out))
+        return cls(len(indptr) - 1, n_out, indptr, indices)
+
+    @cached_property
+    def transposed(self) -> tuple[Int64, Int32, Int32]:
+        """The transposed view: ``t_indptr``, ``t_indices``, ``t_perm``."""
+        return kernels.transpose_pattern(self.indptr, self.indices, self.n_out)
+
+    @property
+    def t_indptr(self) -> Int64:
+        """Row pointers of the transposed view, int64[n_out + 1]."""
+        return self.transposed[0]
+
+    @property
+    def t_indices(self) -> Int32:
+        """Input neurons of the transposed view, int32[connections]."""
+        return self.transposed[1]
+
+    @property
+    def t_perm(self) -> Int32:
+        """Positions of the transposed view's connections in CSR order, int32[connections]."""
+        return self.transposed[2]
+
+    def release(self) -> None:
+        """Give the memory of the transposed view back; it is made again when it is asked for."""
+        self.__dict__.pop("transposed", None)
 
     @property
     def connections(self) -> int:
@@ -99,7 +126,11 @@ class Topology:
     @property
     def in_degree(self) -> Int64:
         """Incoming connections of each output neuron, int64[n_out]."""
-        return np.diff(self.t_indptr)
+        if "transposed" in self.__dict__:
+            return np.diff(self.t_indptr)
+        degrees = np.zeros(self.n_out, np.int64)
+        kernels.count(self.indices, degrees)
+        return degrees
 
     def rows(self) -> Int64:
         """Return the input neuron of each connection, int64[connections]."""
@@ -116,15 +147,6 @@ class Topology:
     def segments(self) -> Int64:
         """The pieces in which the forward pass sums neurons with very many inputs, int64[k, 2]."""
         return kernels.long_row_segments(self.t_indptr)
-
-
-def epsilon_to_connections(epsilon: float, n_in: int, n_out: int) -> int:
-    """Return the number of connections that epsilon stands for: ``epsilon (n_in + n_out)``, at most dense.
-
-    The Erdős–Rényi probability of SET is ``p = epsilon (n_in + n_out) / (n_in n_out)``
-    (Nature Communications 2018, Methods); the layer gets exactly ``round(p n_in n_out)`` connections, or all.
-    """
-    return min(round(epsilon * (n_in + n_out)), n_in * n_out)
 
 
 def erdos_renyi(n_in: int, n_out: int, connections: int, *, rng: np.random.Generator) -> Topology:
@@ -146,71 +168,100 @@ def erdos_renyi(n_in: int, n_out: int, connections: int, *, rng: np.random.Gener
 
     Notes
     -----
-    Time and memory are O(connections): algorithms of SET on wide layers must never form the dense mask.
+    Time is O(connections), and no memory is used beyond the result: algorithms of SET on wide layers must
+    never form the dense mask.
     """
     _check_size(n_in, n_out, connections)
-    return Topology.from_keys(draw_free_keys(_NO_KEYS, n_in * n_out, connections, rng=rng), n_in, n_out)
+    return Topology.from_sorted(*draw_free(n_in, n_out, connections, rng=rng), n_out)
 
 
-def draw_free_keys(occupied: Int64, space: int, count: int, *, rng: np.random.Generator) -> Int64:
-    """Draw distinct keys uniformly among the free ones.
+def draw_free(
+    n_in: int, n_out: int, count: int, *, rng: np.random.Generator,
+    taken: tuple[Int64, Int32, Bools] | None = None, rows: Int64 | None = None, columns: Int64 | None = None,
+) -> tuple[Int64, Int32]:  # fmt: skip
+    """Draw distinct positions uniformly among the free ones.
 
     Parameters
     ----------
-    occupied : int64[n]
-        Sorted, distinct keys that may not be drawn.
-    space : int
-        Keys run from 0 to ``space - 1``.
+    n_in, n_out : int
+        Neurons on both sides.
     count : int
         How many to draw.
     rng : numpy.random.Generator
         Source of randomness.
+    taken : (int64[n_in + 1], int32[m], bool[m]), optional
+        CSR pattern, and which of its connections may not be drawn; all within ``rows`` and ``columns``.
+    rows, columns : int64[r], int64[c], optional
+        The neurons among which to draw, ascending; all if left out.
 
     Returns
     -------
-    keys : int64[count]
-        Sorted.
+    indptr, indices : int64[n_in + 1], int32[count]
+        CSR pattern, sorted.
 
     Raises
     ------
     TopologyError
-        If fewer than ``count`` keys are free.
+        If fewer than ``count`` positions are free.
 
     Notes
     -----
-    Keys are drawn with replacement and those already taken are drawn again, which leaves every set of free
-    keys equally likely. Once more than half of the space would be taken, the free keys are listed instead
-    and chosen from, so the work is O(len(occupied) + count) in either case.
+    Positions are drawn with replacement and those already taken are drawn again, which leaves every set of free
+    positions equally likely. Most are drawn at once, as the number in each row and then their columns, so that
+    only rows need to be sorted. Once more than half of the space would be taken, the free positions are passed
+    through and selected from instead; the work is O(len(taken) + count) in either case.
     """
-    free = space - len(occupied)
-    if not 0 <= count <= free:
-        raise TopologyError(f"{count} new connections do not fit: {free} of {space} positions are free.")
-    if 2 * (len(occupied) + count) > space:
-        is_free = np.ones(space, dtype=bool)
-        is_free[occupied] = False
-        candidates = np.flatnonzero(is_free)
-        if count < free:
-            candidates = np.sort(rng.choice(candidates, size=count, replace=False, shuffle=False))
-        return candidates
-    drawn = _NO_KEYS
-    while len(drawn) < count:
-        more = np.sort(rng.integers(space, size=count - len(drawn)))
-        more = more[~_found_in(occupied, more)]
-        merged = np.sort(np.concatenate([drawn, more]), kind="stable")
-        drawn = merged[np.append(True, merged[1:] != merged[:-1])] if len(merged) else merged
+    if taken is None:
+        taken = np.zeros(n_in + 1, np.int64), np.empty(0, np.int32), np.empty(0, bool)
+    space = (n_in if rows is None else len(rows)) * (n_out if columns is None else len(columns))
+    occupied = int(np.count_nonzero(taken[2]))
+    if not 0 <= count <= space - occupied:
+        raise TopologyError(f"{count} new connections do not fit: {space - occupied} of {space} positions are free.")
+    indptr, indices = np.zeros(n_in + 1, np.int64), np.empty(count, np.int32)
+    if 2 * (occupied + count) > space:
+        _select(indptr, indices, space - occupied, n_out, taken, rows, columns, rng)
+        return indptr, indices
+    for draw in _pieces(count):
+        kernels.count(_draw(n_in, rows, len(draw), rng), indptr[1:])
+    np.cumsum(indptr, out=indptr)
+    for draw in _pieces(count):
+        indices[draw.start : draw.stop] = _draw(n_out, columns, len(draw), rng)
+    kernels.sort_rows(indptr, indices)
+    drawn = kernels.keep_free(indptr, indices, *taken)
+    while drawn < count:
+        keys = _draw(n_in, rows, count - drawn, rng).astype(np.int64) * n_out
+        keys += _draw(n_out, columns, count - drawn, rng)
+        keys.sort()
+        drawn = kernels.add_free(indptr, indices, keys[np.append(True, keys[1:] != keys[:-1])], n_out, *taken)
+    return indptr, indices
+
+
+def _select(
+    indptr: Int64, indices: Int32, free: int, n_out: int, taken: tuple[Int64, Int32, Bools], rows: Int64 | None,
+    columns: Int64 | None, rng: np.random.Generator,
+) -> None:  # fmt: skip
+    """Pass through the free positions in blocks of rows and select ``len(indices)`` of them."""
+    rows = np.arange(len(indptr) - 1) if rows is None else rows
+    columns = np.arange(n_out) if columns is None else columns
+    step, need, left = max(1, PIECE // max(1, len(columns))), len(indices), free
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        uniform = rng.random(len(block) * len(columns))
+        need, left = kernels.select_free(block, columns, need, left, uniform, *taken, indptr, indices)
+    np.cumsum(indptr, out=indptr)
+
+
+def _pieces(count: int) -> Iterator[range]:
+    for start in range(0, count, PIECE):
+        yield range(start, min(start + PIECE, count))
+
+
+def _draw(n: int, chosen: Int64 | None, count: int, rng: np.random.Generator) -> Int32:
+    """Draw neurons with replacement, int32[count]."""
+    if chosen is None:
+        return rng.integers(n, size=count, dtype=np.int32)
+    drawn: Int32 = chosen[rng.integers(len(chosen), size=count, dtype=np.int32)].astype(np.int32)
     return drawn
-
-
-_NO_KEYS: Int64 = np.empty(0, dtype=np.int64)
-
-
-def _found_in(sorted_keys: Int64, wanted: Int64) -> NDArray[np.bool_]:
-    """Tell which of the wanted keys are among the sorted ones, bool[len(wanted)]."""
-    if not len(sorted_keys):
-        return np.zeros(len(wanted), dtype=bool)
-    position = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)
-    found: NDArray[np.bool_] = sorted_keys[position] == wanted
-    return found
 
 
 def _check_size(n_in: int, n_out: int, connections: int) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.datasets import Dataset
 from tsnn.errors import DataError, DivergenceError
 from tsnn.evolution import evolve, importance, prune_neurons, target_connections
+from tsnn.memory import fitting_estimate
 from tsnn.metrics import evaluate
-from tsnn.network import Network, Workspace, probe_batch, train_batch
+from tsnn.network import Network, Workspace, probe_gradient, train_batch
 from tsnn.records import EpochRecord, Event, LayerRecord, Progress
 
 
@@ -72,7 +74,9 @@ def steps(
     keys = _key_counter(dropout_rng, len(network.layers))
     n = len(data.x_train)
     batch = min(config.training.batch_size, n)
-    workspace = Workspace(network.sizes, batch)
+    nbytes = data.x_train.nbytes + data.x_test.nbytes
+    estimate = fitting_estimate(config, data.n_features, data.n_outputs, n, data_bytes=nbytes)
+    workspace = Workspace(network.sizes, estimate.micro_batch)
     pending, epsilon_met = config, config.network.epsilon
     events = [_dense_event(l, network) for l in range(len(network.layers)) if network.layers[l].topology.density == 1]
 
@@ -110,10 +114,13 @@ def steps(
         events += changes
         new_epsilon = config.network.epsilon != epsilon_met
         if not last and config.network.topology == "set" and (config.training.zeta > 0 or new_epsilon):
+            probe = None
             if config.training.regrow == "gradient":
                 chosen = evolution_rng.permutation(n)[:batch]
-                probe_batch(network, workspace, data.x_train, data.y_train, chosen, data.task)
-            grown = _evolve_all(network, workspace, config, new_epsilon, evolution_rng)
+                probe = functools.partial(
+                    probe_gradient, network, workspace, data.x_train, data.y_train, chosen, data.task
+                )
+            grown = _evolve_all(network, config, new_epsilon, probe, evolution_rng)
             epsilon_met = config.network.epsilon
         evolved = time.perf_counter()
 
@@ -166,25 +173,32 @@ def _prune_neurons(network: Network, config: Config, epoch: int) -> list[Event]:
 
 
 def _evolve_all(
-    network: Network, workspace: Workspace, config: Config, new_epsilon: bool, rng: np.random.Generator
+    network: Network, config: Config, new_epsilon: bool, probe: Callable[..., Any] | None, rng: np.random.Generator
 ) -> list[int]:
-    """Evolve every layer but the output layer; returns the connections grown in each."""
+    """Evolve every layer but the output layer, one after the other; returns the connections grown in each.
+
+    Only one layer exists twice at a time, and then without transposed view. ``probe`` tells the gradient, for
+    gradient regrowth: that of the network as it is by then, its lower layers evolved.
+    """
     grown = [0] * len(network.layers)
-    for l, layer in enumerate(network.layers[:-1]):
-        t = layer.topology
+    for l in range(len(network.layers) - 1):
+        connections = network.layers[l].topology.connections
+        if probe is None:
+            network.layers[l].topology.release()
         evolved = evolve(
-            layer,
-            target_connections(network, l, config.network.epsilon) if new_epsilon else t.connections,
+            network.layers[l],
+            target_connections(network, l, config.network.epsilon) if new_epsilon else connections,
             zeta=config.training.zeta,
             rule=config.training.prune,
             initializer=network.initializer,
             rng=rng,
             living_in=network.living_inputs(l),
             living_out=network.living[l],
-            batch=(workspace.activations[l], workspace.deltas[l]) if config.training.regrow == "gradient" else None,
+            gradient=None if probe is None else functools.partial(probe, l),
         )
         network.layers[l] = evolved.layer
         grown[l] = evolved.grown
+        del evolved
     return grown
 
 

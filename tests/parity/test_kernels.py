@@ -1,5 +1,6 @@
 """Every kernel against its naive twin, for full tiles, partial tiles, several tiles and odd ones."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -83,9 +84,11 @@ def test_merge_connections(seed):
     survives = rng.random(len(layer.weights)) < 0.6
     keys = layer.rows * 8 + layer.indices
     free = np.setdiff1d(np.arange(72), keys[survives])
-    new_keys = np.sort(rng.choice(free, rng.integers(len(free) + 1), replace=False))
-    new_weights = rng.normal(size=len(new_keys)).astype(np.float32)
-    arguments = layer.indptr, layer.indices, layer.weights, layer.velocity, survives, new_keys, new_weights, 8
+    new = np.sort(rng.choice(free, rng.integers(len(free) + 1), replace=False))
+    new_indptr, new_indices = np.searchsorted(new, np.arange(10) * 8), (new % 8).astype(np.int32)
+    new_weights = rng.normal(size=len(new)).astype(np.float32)
+    old = layer.indptr, layer.indices, layer.weights, layer.velocity, survives
+    arguments = *old, new_indptr, new_indices, new_weights, 8
     for ours, theirs in zip(kernels.merge_connections(*arguments), naive.merge_connections(*arguments), strict=True):
         assert_array_equal(ours, theirs)
 
@@ -280,3 +283,63 @@ def test_losses_of_extreme_logits_are_finite():
     loss, correct = kernels.softmax_cross_entropy(z, np.ones(16, np.int64), 1.0, delta)
     assert (loss, correct) == (16 * 2e4, 0)
     assert kernels.binary_cross_entropy(z, np.ones((16, 2), np.float32), 1.0, delta) == 16 * 0.5e4
+
+
+def test_sums_and_counts_over_a_pattern():
+    layer = Sample(23, 17, 16)
+    emitted = np.random.default_rng(1).normal(size=23).astype(np.float32)
+    emitted[3] = 0
+    assert_allclose(kernels.row_strength(layer.indptr, layer.weights), abs(layer.matrix).sum(axis=1), rtol=1e-6)
+    assert_allclose(kernels.column_strength(layer.indices, layer.weights, 17), abs(layer.matrix).sum(axis=0), rtol=1e-6)
+    assert_allclose(
+        kernels.column_sums(layer.indptr, layer.indices, layer.weights, emitted, 17), emitted @ layer.matrix, rtol=1e-5
+    )
+    counts, cells = np.zeros(17, np.int64), np.zeros((5, 4), np.int64)
+    kernels.count(layer.indices, counts)
+    assert_array_equal(counts, (layer.matrix != 0).sum(axis=0))
+    kernels.count_cells(layer.indptr, layer.indices, 17, cells)
+    expected = np.zeros((5, 4))
+    np.add.at(expected, (layer.rows * 5 // 23, layer.indices * 4 // 17), 1)
+    assert_array_equal(cells, expected)
+    gradient = np.ones(len(layer.weights), np.float32)
+    kernels.add_gradient(layer.indptr, layer.indices, layer.activation, layer.delta, gradient)
+    dense = naive.gradient(layer.matrix, layer.activation, layer.delta)[0]
+    assert_allclose(gradient, 1 + dense[layer.rows, layer.indices], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [3, 200])
+def test_sort_rows_and_keep_free(length):
+    rng = np.random.default_rng(length)
+    layer = Sample(9, 150, 16)
+    counts = rng.random(len(layer.indices)) < 0.7
+    indptr = np.append(0, np.cumsum(rng.integers(0, length, 9)))
+    indices = rng.integers(0, 150, indptr[-1]).astype(np.int32)
+    expected = naive.keep_free(indptr, indices, layer.indptr, layer.indices, counts)
+    kernels.sort_rows(indptr, indices)
+    for i in range(9):
+        assert (np.diff(indices[indptr[i] : indptr[i + 1]]) >= 0).all()
+    left = kernels.keep_free(indptr, indices, layer.indptr, layer.indices, counts)
+    assert [indices[a:b].tolist() for a, b in itertools.pairwise(indptr)] == expected
+    assert left == indptr[-1]
+
+
+@pytest.mark.parametrize("sign", [0, 1, 2])
+@pytest.mark.parametrize("number", [0, 1, 5, 13])
+def test_drop_smallest(sign, number):
+    rng = np.random.default_rng(number)
+    weights = rng.normal(size=90).astype(np.float32)
+    weights[::7] = np.round(weights[::7])  # ties, and zeros of both signs
+    weights[5], weights[6] = 0.0, -0.0
+    survives = rng.random(90) < 0.8
+    expected = naive.drop_smallest(weights.view(np.uint32), sign, number, survives)
+    kernels.drop_smallest(weights.view(np.uint32), sign, number, survives)
+    assert survives.tolist() == expected
+
+
+def test_artificial():
+    rng = np.random.default_rng(0)
+    keys, centres = rng.integers(2**32, size=5), rng.choice([-1, 1], 5).astype(np.float32)
+    shift, out = rng.normal(size=7).astype(np.float32), np.full((7, 16), np.nan, np.float32)
+    kernels.artificial(keys, centres, shift, out)
+    assert_allclose(out[:, :5], naive.artificial(keys, centres, shift), rtol=1e-5, atol=1e-5)
+    assert (out[:, 5:] == 0).all()

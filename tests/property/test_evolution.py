@@ -98,11 +98,16 @@ def test_regrowth_is_uniform_over_the_free_positions():
     assert abs(np.array(free) - 300).max() < 5 * np.sqrt(300)
 
 
+def gradient_of(activation, delta):
+    size = activation @ delta.T
+    return lambda indptr, indices: size[np.repeat(np.arange(len(size)), np.diff(indptr)), indices]
+
+
 def test_gradient_regrowth_takes_the_largest_gradients(rng):
     layer = Layer.new(erdos_renyi(6, 6, 16, rng=rng), rng.normal(size=16).astype(np.float32))
     activation, delta = rng.normal(size=(2, 6, 16)).astype(np.float32)
     survivors = layer.topology.keys()[prune_smallest(layer.weights, 0.25, "magnitude")]
-    result = evolved(layer, 0.25, "magnitude", batch=(activation, delta)).layer.topology.keys()
+    result = evolved(layer, 0.25, "magnitude", gradient=gradient_of(activation, delta)).layer.topology.keys()
     size = abs(activation @ delta.T).ravel()
     free = sorted(set(range(36)) - set(survivors.tolist()), key=lambda key: -size[key])
     assert len(free) == 24  # at most ten candidates for each of four: every free position is tried
@@ -114,7 +119,9 @@ def test_gradient_regrowth_prefers_large_gradients_among_its_candidates(rng):
     activation, delta = rng.normal(size=(2, 60, 16)).astype(np.float32)
     size = abs(activation @ delta.T).ravel()
     survivors = layer.topology.keys()[prune_smallest(layer.weights, 0.3, "magnitude")]
-    grown = np.setdiff1d(evolved(layer, 0.3, "magnitude", batch=(activation, delta)).layer.topology.keys(), survivors)
+    grown = np.setdiff1d(
+        evolved(layer, 0.3, "magnitude", gradient=gradient_of(activation, delta)).layer.topology.keys(), survivors
+    )
     assert len(grown) == 30
     assert np.median(size[grown]) > np.quantile(size, 0.9)
 

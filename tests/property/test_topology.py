@@ -1,12 +1,16 @@
 """Erdős–Rényi topologies: exact count, no repeats, sorted, uniform, both views of the same connections."""
 
+import math
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsnn.errors import TopologyError
-from tsnn.topology import Topology, draw_free_keys, epsilon_to_connections, erdos_renyi
+from tsnn.shapes import epsilon_to_connections
+from tsnn.topology import PIECE, Topology, draw_free, erdos_renyi
 
 sizes = st.integers(1, 40)
 
@@ -44,27 +48,65 @@ def test_keys_and_csr_hold_the_same(t):
         assert (twin.indices == t.indices).all()
 
 
-@given(st.sets(st.integers(0, 99)), st.integers(0, 100), st.integers(0, 2**32))
-def test_free_keys_are_free_distinct_and_as_many_as_asked(occupied, count, seed):
-    occupied = np.array(sorted(occupied), dtype=np.int64)
+def free_keys(n_in, n_out, occupied, count, rng, **chosen):
+    """Draw free positions beside a pattern in which every other connection does not count; sorted keys."""
+    gone = np.setdiff1d(np.arange(0, n_in * n_out, 7), occupied)
+    t = Topology.from_keys(np.union1d(occupied, gone).astype(np.int64), n_in, n_out)
+    taken = t.indptr, t.indices, np.isin(t.keys(), occupied)
+    return Topology.from_csr(*draw_free(n_in, n_out, count, rng=rng, taken=taken, **chosen), n_out).keys()
+
+
+@given(st.sets(st.integers(0, 99)), st.integers(0, 100), st.sampled_from([1, 4, 10, 50, 100]), st.integers(0, 2**32))
+def test_free_positions_are_free_distinct_and_as_many_as_asked(occupied, count, n_in, seed):
+    occupied, rng = np.array(sorted(occupied), dtype=np.int64), np.random.default_rng(seed)
     if count > 100 - len(occupied):
         with pytest.raises(TopologyError, match="positions are free"):
-            draw_free_keys(occupied, 100, count, rng=np.random.default_rng(seed))
+            free_keys(n_in, 100 // n_in, occupied, count, rng)
         return
-    keys = draw_free_keys(occupied, 100, count, rng=np.random.default_rng(seed))
+    keys = free_keys(n_in, 100 // n_in, occupied, count, rng)
     assert len(keys) == count
     assert (np.diff(keys) > 0).all()
     assert not set(keys.tolist()) & set(occupied.tolist())
 
 
-@pytest.mark.parametrize("count", [10, 45])  # below half of the space by redrawing, above by listing
-def test_every_free_position_is_equally_likely(count):
+@pytest.mark.parametrize("n_in", [1, 8, 40])
+@pytest.mark.parametrize("count", [10, 30, 45])  # below half of the space by redrawing, above by selecting
+def test_every_free_position_is_equally_likely(n_in, count):
     occupied = np.array([3, 4, 50], dtype=np.int64)
     rng = np.random.default_rng(1)
-    drawn = np.concatenate([draw_free_keys(occupied, 80, count, rng=rng) for _ in range(4000)])
+    drawn = np.concatenate([free_keys(n_in, 80 // n_in, occupied, count, rng) for _ in range(4000)])
     hits = np.delete(np.bincount(drawn, minlength=80), occupied)
     expected = 4000 * count / 77
     assert abs(hits - expected).max() < 5 * np.sqrt(expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 6])
+def test_every_set_of_positions_is_equally_likely(count):
+    rng, sets = np.random.default_rng(2), {}
+    for _ in range(3000):
+        keys = tuple(free_keys(3, 3, np.array([2, 7]), count, rng).tolist())
+        sets[keys] = sets.get(keys, 0) + 1
+    expected = 3000 / math.comb(7, count)
+    assert len(sets) == math.comb(7, count)
+    assert abs(np.array(list(sets.values())) - expected).max() < 5 * np.sqrt(expected)
+
+
+@pytest.mark.parametrize("count", [3, 11])
+def test_positions_are_drawn_among_the_chosen_neurons(count, rng):
+    rows, columns = np.array([1, 3, 4]), np.array([0, 2, 5, 6])
+    keys = free_keys(6, 7, np.array([7]), count, rng, rows=rows, columns=columns)
+    assert len(keys) == count
+    assert set(keys.tolist()) <= {i * 7 + j for i in rows for j in columns} - {7}
+
+
+@pytest.mark.compiled
+def test_drawing_takes_no_memory_beside_its_result(rng):
+    erdos_renyi(100, 100, 2000, rng=rng)
+    tracemalloc.start()
+    t = erdos_renyi(100_000, 100_000, 8_000_000, rng=rng)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.2 * (t.indices.nbytes + t.indptr.nbytes) + 40 * PIECE
 
 
 @settings(max_examples=20)

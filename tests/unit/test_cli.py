@@ -23,8 +23,11 @@ def folder(tmp_path, monkeypatch):
 
 def test_train_records_a_run_and_says_where(capsys):
     assert main(["train", "madelon", *QUICK, "--seed", "3"]) == 0
-    output = capsys.readouterr().out
+    output, shown = capsys.readouterr()
+    assert "Memory: " in shown
+    assert "MiB expected (connections " in shown
     run = RunStore().list()[0]
+    assert run.meta()["memory"]["micro_batch"] == 32
     assert str(run.path) in output
     assert "test accuracy" in output
     assert "500 to 20" in output
@@ -66,6 +69,14 @@ def test_mistakes_are_explained_in_one_line(capsys, words, message):
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("tsnn: ")
     assert message in last
+
+
+def test_what_cannot_fit_is_refused(capsys):
+    assert main(["train", "madelon", *QUICK, "--set", "network.hidden=1000000000-1000000000"]) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "GiB of memory, but" in last
+    assert "run.ignore_memory=true" in last
+    assert RunStore().list()[0].status()["state"] == "failed"
 
 
 def test_divergence_is_explained_and_recorded(capsys):

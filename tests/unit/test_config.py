@@ -52,6 +52,8 @@ def test_hidden_layers_are_read_in_every_usual_notation(text, value):
         ({"training.epochs": 0}, "at least 1"),
         ({"training.epochs": "1.5"}, "a whole number, got '1.5'"),
         ({"training.epochs": True}, "a whole number, got True"),
+        ({"run.ignore_memory": 1}, "run.ignore_memory must be true or false, got 1"),
+        ({"run.ignore_memory": "yes"}, "true or false, got 'yes'"),
         ({"training.momentum": "high"}, "a number, got 'high'"),
         ({"network.activation": "tanh"}, "one of 'all_relu', 'relu', 'leaky_relu'; got 'tanh'"),
         ({"training.zetta": 0.3}, "Unknown setting 'training.zetta'. Did you mean 'training.zeta'?"),
@@ -63,6 +65,11 @@ def test_bad_settings_are_named(settings, words):
     with pytest.raises(ConfigError, match=None) as error:
         Config().replace(settings)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(("given", "value"), [("true", True), ("false", False), (True, True)])
+def test_switches(given, value):
+    assert Config().replace({"run.ignore_memory": given}).run.ignore_memory is value
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsnn.datasets import load_dataset, make_dataset
+from tsnn.datasets import load_dataset, make_artificial, make_dataset
 from tsnn.errors import ConfigError, DataError
+from tsnn.network import init_network
+from tsnn.training import train
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -335,3 +337,49 @@ def test_bad_arrays_are_refused(arguments: dict[str, Any], fragments: list[str])
 def test_unknown_options_are_named(option: str) -> None:
     with pytest.raises(ConfigError, match=rf"{option} is 'best'; expected.*'"):
         load_dataset("madelon", rng=rng(), **{option: "best"})
+
+
+def whole(features):
+    out = np.full((features.shape[1], -(-len(features) // 16) * 16), np.nan, np.float32)
+    features.gather(np.arange(len(features)), out)
+    assert (out[:, len(features) :] == 0).all()
+    return out[:, : len(features)].T
+
+
+def test_artificial_data_are_made_on_demand_and_the_same_every_time():
+    data = make_artificial(np.random.default_rng(3), n_train=500, n_test=100, n_features=96)
+    x, x_test = whole(data.x_train), whole(data.x_test)
+    assert x.shape == data.x_train.shape == (500, 96)
+    assert data.x_train.nbytes < 500 * 96
+    some = np.empty((96, 16), np.float32)
+    data.x_train.gather(np.array([7, 3, 7]), some)
+    np.testing.assert_array_equal(some[:, :3].T, x[[7, 3, 7]])
+    assert np.unique(x).size > 1000
+    assert data.y_train.sum() == 250
+    side = np.where(data.y_train, 1, -1) @ x / 500
+    informative = np.flatnonzero(abs(side) > 0.5)
+    assert len(informative) == 12
+    noise = np.delete(x, informative, axis=1)
+    assert abs(noise.mean()) < 0.02
+    assert noise.std() == pytest.approx(1, abs=0.02)
+    assert abs(np.delete(side, informative)).max() < 0.25
+    correlations = np.corrcoef(noise.T)[np.triu_indices(84, 1)]
+    assert abs(correlations).max() < 0.35
+    again = make_artificial(np.random.default_rng(3), n_train=500, n_test=100, n_features=96)
+    np.testing.assert_array_equal(whole(again.x_test), x_test)
+    assert again.digest == data.digest != make_artificial(np.random.default_rng(4)).digest
+
+
+def test_the_papers_artificial_data_have_their_size():
+    data = load_dataset("artificial", rng=np.random.default_rng(0))
+    assert (data.x_train.shape, data.x_test.shape, data.n_outputs) == ((7000, 65_536), (3000, 65_536), 2)
+    with pytest.raises(DataError, match="one size and standardised"):
+        load_dataset("artificial", preprocessing="minmax", rng=np.random.default_rng(0))
+
+
+def test_a_network_learns_artificial_data(tiny):
+    data = make_artificial(np.random.default_rng(3), n_train=200, n_test=100, n_features=640)
+    rng = np.random.default_rng(0)
+    config = tiny.replace({"network.epsilon": 5, "training.learning_rate": 0.01, "training.epochs": 40})
+    records = list(train(init_network(640, 2, config.network, rng=rng), data, config, rng=rng))
+    assert records[-1].train_accuracy > 0.75 > records[0].train_accuracy

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tsnn.config import Config
+from tsnn.config import Config, TrainingConfig
 from tsnn.datasets import load_dataset, make_dataset
 from tsnn.errors import DataError, DivergenceError
 from tsnn.metrics import decision_values, evaluate
-from tsnn.network import Workspace, init_network
+from tsnn.network import Workspace, init_network, probe_gradient, train_batch
 from tsnn.records import EpochRecord, Progress
 from tsnn.training import steps, train
 
@@ -41,7 +41,7 @@ def test_learns_to_tell_blobs_apart(blobs, tiny):
 def test_learns_a_regression_and_several_labels(rng, tiny):
     x = rng.normal(size=(200, 6))
     config = tiny.replace({"training.epochs": 40, "network.dropout": 0, "network.activation": "relu"})
-    _, records = run(make_dataset(x, x[:, :2] @ [[1, 0.5], [0, 1]], rng=rng), config)
+    _, records = run(make_dataset(x, x[:, :2] @ [[1, 0.5], [0, 1]], rng=rng), config, seed=6)
     assert records[-1].test_loss < 0.6 * records[0].test_loss
     assert records[-1].test_accuracy is None
     labels = (x[:, :2] > 0).astype(int)
@@ -114,6 +114,48 @@ def test_every_test_sample_counts(blobs, tiny):
     loss, accuracy = evaluate(network, blobs.x_test, blobs.y_test, "classification", small)
     assert loss == pytest.approx(np.mean([one[0] for one in one_by_one]), rel=1e-5)
     assert accuracy == pytest.approx(np.mean([one[1] for one in one_by_one]))
+
+
+@pytest.mark.parametrize("width", [16, 32, 48])
+def test_a_batch_in_parts_gives_what_it_gives_whole(blobs, tiny, width):
+    config = tiny.replace({"network.dropout": 0.4})
+    whole, parts = (fresh(blobs, config)[0] for _ in range(2))
+    order = np.random.default_rng(1).permutation(90)
+    for key in range(4):
+        results = [
+            train_batch(
+                network, Workspace(network.sizes, w), blobs.x_train, blobs.y_train, order[:70], task=blobs.task,
+                config=config.training, dropout=0.4, key=100 * key,
+            )
+            for network, w in ((whole, 70), (parts, width))
+        ]  # fmt: skip
+        np.testing.assert_allclose(results[1], results[0], rtol=1e-4)
+    for one, other in zip(whole.layers, parts.layers, strict=True):
+        for name in ("weights", "velocity", "bias", "bias_velocity"):
+            np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("regrow", ["random", "gradient"])
+def test_training_in_micro_batches_changes_rounding_only(blobs, tiny, regrow):
+    config = tiny.replace({"training.regrow": regrow, "training.zeta": 0.1})
+    whole, records = run(blobs, config)
+    parts, records_of_parts = run(blobs, config.replace({"run.micro_batch": 16}))
+    for one, other in zip(whole.layers, parts.layers, strict=True):
+        assert (one.topology.indices == other.topology.indices).all()
+        np.testing.assert_allclose(one.weights, other.weights, rtol=1e-2, atol=1e-4)
+    assert [r.train_loss for r in records] == pytest.approx([r.train_loss for r in records_of_parts], rel=1e-4)
+
+
+def test_the_gradient_at_free_positions_is_that_of_a_dense_layer(blobs, tiny):
+    network, rng = fresh(blobs, tiny.replace({"network.topology": "dense"}))
+    layer, chosen = 1, rng.permutation(90)[:40]
+    t, workspace = network.layers[layer].topology, Workspace(network.sizes, 16)
+    batch = network, workspace, blobs.x_train, blobs.y_train, chosen, blobs.task
+    probed = probe_gradient(*batch, layer, t.indptr, t.indices)
+    before = network.layers[layer].weights.copy()
+    config = TrainingConfig(learning_rate=1e-3, momentum=0, weight_decay=0)
+    train_batch(*batch[:5], task=blobs.task, config=config, dropout=0, key=0)
+    np.testing.assert_allclose((before - network.layers[layer].weights) / 1e-3, probed, rtol=0.01, atol=1e-3)
 
 
 def test_a_batch_larger_than_the_data_works(blobs, tiny):

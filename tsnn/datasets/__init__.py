@@ -4,7 +4,16 @@
 ``targets`` and ``preparation`` (what is done to it).
 """
 
-from tsnn.datasets.dataset import Dataset, load_dataset, make_dataset
+from tsnn.datasets.dataset import Batches, Dataset, Features, load_dataset, make_artificial, make_dataset
 from tsnn.datasets.sources import DatasetInfo, known_datasets
 
-__all__ = ["Dataset", "DatasetInfo", "known_datasets", "load_dataset", "make_dataset"]
+__all__ = [
+    "Batches",
+    "Dataset",
+    "DatasetInfo",
+    "Features",
+    "known_datasets",
+    "load_dataset",
+    "make_artificial",
+    "make_dataset",
+]

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from os import PathLike
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from tsnn.datasets.artificial import draw_artificial
 from tsnn.datasets.preparation import (
     Array,
     apply_scaling,
@@ -25,6 +27,27 @@ from tsnn.datasets.targets import Task, encode_targets
 from tsnn.errors import ConfigError, DataError
 
 
+class Batches(Protocol):
+    """Features that need not lie in memory: made, or read, one batch at a time."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples and features."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken between batches."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def gather(self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
+        """Write samples as columns: int64[b], b <= B -> float32[n_features, B]; padded columns become 0."""
+
+
+Features = npt.NDArray[np.float32] | Batches
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set in the form that training wants.
@@ -34,7 +57,7 @@ class Dataset:
     name : str
         Such as "fashion_mnist", or the file's stem.
     x_train, x_test : float32[n_train, n_features], float32[n_test, n_features]
-        Features, C-contiguous, preprocessed.
+        Features, C-contiguous, preprocessed; or :class:`Batches` of such.
     y_train, y_test : int64[n] or float32[n, n_outputs]
         For classification indices into ``class_names``, otherwise targets as given: those of regression are
         never scaled.
@@ -53,9 +76,9 @@ class Dataset:
     """
 
     name: str
-    x_train: npt.NDArray[np.float32]
+    x_train: Features
     y_train: Array
-    x_test: npt.NDArray[np.float32]
+    x_test: Features
     y_test: Array
     task: Task
     class_names: tuple[str, ...]
@@ -108,6 +131,12 @@ def load_dataset(
     ConfigError
         ``size``, ``task`` or ``preprocessing`` is none of the values above.
     """
+    if str(name) == "artificial":
+        if size == "small" or preprocessing == "minmax":
+            raise DataError(
+                "The artificial data come in one size and standardised: try size='full', preprocessing='standard'."
+            )
+        return make_artificial(rng)
     raw = obtain(name, size=size, target=target)
     return make_dataset(
         raw.x,
@@ -124,6 +153,16 @@ def load_dataset(
         source=raw.source,
         rng=rng,
     )
+
+
+def make_artificial(rng: np.random.Generator, **sizes: int) -> Dataset:
+    """Make the papers' artificial data, or the like: see :func:`tsnn.datasets.artificial.draw_artificial`."""
+    train, test, digest = draw_artificial(rng, **sizes)
+    y_train, y_test = ((part.centres > 0).astype(np.int64) for part in (train, test))
+    return Dataset(
+        "artificial", train, y_train, test, y_test, "classification", ("0", "1"), (), None,
+        "made on demand, standardised", digest,
+    )  # fmt: skip
 
 
 def make_dataset(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 
-from tsnn.datasets import openml
+from tsnn.datasets import artificial, openml
 from tsnn.datasets.archives import npz_shapes, read_npz
 from tsnn.datasets.tables import TABLE_SUFFIXES, RawData, read_table
 from tsnn.errors import ConfigError, DataError
@@ -160,7 +160,10 @@ def known_datasets() -> tuple[DatasetInfo, ...]:
     """List the data sets that can be loaded by name, from headers alone: no array is read."""
     files = _data_files(strict=False)
     infos = [_describe(name, known, files) for name, known in KNOWN.items()]
-    covered = {*KNOWN, *(alias for known in KNOWN.values() for alias in known.aliases)}
+    made = {"full": (artificial.N_TRAIN, artificial.N_TEST)}
+    title = f"Artificial: {artificial.N_INFORMATIVE} useful features among many of noise"
+    infos.append(DatasetInfo("artificial", title, artificial.N_FEATURES, 2, None, made, ("full",)))
+    covered = {"artificial", *KNOWN, *(alias for known in KNOWN.values() for alias in known.aliases)}
     for stem, path in sorted(files.items()):
         if stem not in covered and (counts := _header_counts(path)):
             n_train, n_test, n_features, image_shape = counts
@@ -208,7 +211,7 @@ def _by_name(name: str, size: str) -> RawData:
     files = _data_files(strict=size != "small")
     key = name if name in files else name.lower().replace("-", "_")
     if key not in KNOWN and key not in files:
-        raise _unknown(name, [*KNOWN, *(stem for stem in files if stem not in KNOWN)])
+        raise _unknown(name, [*KNOWN, "artificial", *(stem for stem in files if stem not in KNOWN)])
     path, source = _locate(key, size, files)
     return _annotated(read_npz(path), key, source)
 

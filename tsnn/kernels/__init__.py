@@ -6,27 +6,50 @@ of a delta are 0, so they reach no gradient. Rows are shared among the threads i
 work, and each output element is written by exactly one of them, so the bits do not depend on the number
 of threads. Fast math never includes "no NaN": what diverges must be noticed.
 
-``layers`` (forward, backward, gather), ``losses`` and ``patterns`` are called from outside; ``rows`` holds the
-inner loops, made of ``vectors`` or, where the processor has none that would do, of ``plain``.
+``layers`` (forward, backward, gather), ``losses``, ``patterns``, ``drawing`` and ``artificial`` are called from
+outside; ``rows`` holds the inner loops, made of ``vectors`` or, where the processor has none that would do,
+of ``plain``.
 """
 
+from tsnn.kernels.artificial import artificial
+from tsnn.kernels.drawing import add_free, add_gradient, count, drop_smallest, keep_free, select_free, sort_rows
 from tsnn.kernels.layers import backward, dropout_threshold, forward, gather
 from tsnn.kernels.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
-from tsnn.kernels.patterns import long_row_segments, merge_connections, transpose_pattern
+from tsnn.kernels.patterns import (
+    column_strength,
+    column_sums,
+    count_cells,
+    long_row_segments,
+    merge_connections,
+    row_strength,
+    transpose_pattern,
+)
 from tsnn.kernels.rows import SEGMENT
 from tsnn.kernels.threads import set_threads
 
 __all__ = [
     "SEGMENT",
+    "add_free",
+    "add_gradient",
+    "artificial",
     "backward",
     "binary_cross_entropy",
+    "column_strength",
+    "column_sums",
+    "count",
+    "count_cells",
+    "drop_smallest",
     "dropout_threshold",
     "forward",
     "gather",
+    "keep_free",
     "long_row_segments",
     "mean_squared_error",
     "merge_connections",
+    "row_strength",
+    "select_free",
     "set_threads",
     "softmax_cross_entropy",
+    "sort_rows",
     "transpose_pattern",
 ]

@@ -1,4 +1,4 @@
-"""Compiled loops over connectivity patterns: the transposed view, and the merging of old and new connections."""
+"""Compiled loops over connectivity patterns: the transposed view, sums and counts, merging old and new connections."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def merge_connections(
     weights: NDArray[np.float32],
     velocity: NDArray[np.float32],
     survives: NDArray[np.bool_],
-    new_keys: NDArray[np.int64],
+    new_indptr: NDArray[np.int64],
+    new_indices: NDArray[np.int32],
     new_weights: NDArray[np.float32],
     n_out: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
@@ -67,8 +68,8 @@ def merge_connections(
         The layer as it was.
     survives : bool[m]
         Which of its connections stay.
-    new_keys, new_weights : int64[g], float32[g]
-        Sorted keys ``i * n_out + j`` of the new connections, none of them among the survivors.
+    new_indptr, new_indices, new_weights : int64[n_in + 1], int32[g], float32[g]
+        The new connections, none of them among the survivors.
     n_out : int
         Output neurons.
 
@@ -77,7 +78,7 @@ def merge_connections(
     indptr, indices, weights, velocity
         The layer as it is now, sorted; the velocity of new connections is 0.
     """
-    n_in, total = indptr.shape[0] - 1, new_keys.shape[0]
+    n_in, total = indptr.shape[0] - 1, new_indices.shape[0]
     for k in range(survives.shape[0]):
         total += survives[k]
     merged_indptr = np.zeros(n_in + 1, np.int64)
@@ -86,12 +87,12 @@ def merge_connections(
     merged_velocity = np.empty(total, np.float32)
     at, new = 0, 0
     for i in range(n_in):
-        first_key, k = i * n_out, indptr[i]
+        k = indptr[i]
         while True:
             while k < indptr[i + 1] and not survives[k]:
                 k += 1
             old_column = np.int64(indices[k]) if k < indptr[i + 1] else n_out
-            new_column = min(new_keys[new] - first_key, n_out) if new < new_keys.shape[0] else n_out
+            new_column = np.int64(new_indices[new]) if new < new_indptr[i + 1] else n_out
             if old_column == n_out and new_column == n_out:
                 break
             if old_column < new_column:
@@ -107,3 +108,46 @@ def merge_connections(
             at += 1
         merged_indptr[i + 1] = at
     return merged_indptr, merged_indices, merged_weights, merged_velocity
+
+
+@compiled()
+def row_strength(indptr: NDArray[np.int64], weights: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sum the magnitudes of each input neuron's weights, float64[n_in]."""
+    sums = np.zeros(indptr.shape[0] - 1)
+    for i in range(indptr.shape[0] - 1):
+        for k in range(indptr[i], indptr[i + 1]):
+            sums[i] += abs(weights[k])
+    return sums
+
+
+@compiled()
+def column_strength(indices: NDArray[np.int32], weights: NDArray[np.float32], n_out: int) -> NDArray[np.float64]:
+    """Sum the magnitudes of each output neuron's weights, float64[n_out]."""
+    sums = np.zeros(n_out)
+    for k in range(indices.shape[0]):
+        sums[indices[k]] += abs(weights[k])
+    return sums
+
+
+@compiled()
+def column_sums(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], weights: NDArray[np.float32],
+    emitted: NDArray[np.float32], n_out: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Sum what each output neuron gets if the input neurons emit float32[n_in]; float64[n_out]."""
+    sums = np.zeros(n_out)
+    for i in range(indptr.shape[0] - 1):
+        if emitted[i] != 0:
+            for k in range(indptr[i], indptr[i + 1]):
+                sums[indices[k]] += np.float64(emitted[i]) * weights[k]
+    return sums
+
+
+@compiled()
+def count_cells(indptr: NDArray[np.int64], indices: NDArray[np.int32], n_out: int, cells: NDArray[np.int64]) -> None:
+    """Add the number of connections in each cell of a coarse matrix, int64[rows, columns]."""
+    n_in, rows, columns = indptr.shape[0] - 1, cells.shape[0], cells.shape[1]
+    for i in range(n_in):
+        row = i * rows // n_in
+        for k in range(indptr[i], indptr[i + 1]):
+            cells[row, np.int64(indices[k]) * columns // n_out] += 1

@@ -1,0 +1,169 @@
+"""The ladder of sizes: networks of 1 to 200 million neurons on the papers' artificial data, trained for real.
+
+Each rung is a process of its own, so that its peak memory is its own. A few steps are timed; an epoch of 7000
+samples is extrapolated from their median. Rungs that are not expected to fit into the free memory are passed over.
+
+Run ``python -m tests.benchmarks.ladder [--top MILLIONS] [--from MILLIONS] [--steps N]``.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+
+from tsnn import kernels
+from tsnn.config import Config
+from tsnn.datasets import load_dataset
+from tsnn.evolution import evolve
+from tsnn.memory import memory_estimate
+from tsnn.metrics import evaluate
+from tsnn.network import Workspace, init_network, train_batch
+
+FEATURES, CLASSES, SAMPLES = 65_536, 2, 7000
+RUNGS = {  # millions of neurons: hidden layers, epsilon, batch, learning rate
+    1: ((500_000,) * 2, 10, 128, 4e-5),
+    5: ((2_500_000,) * 2, 10, 128, 2.5e-5),
+    10: ((5_000_000,) * 2, 5, 128, 2.5e-5),
+    20: ((5_000_000,) * 4, 2, 64, 1e-5),
+    50: ((5_000_000,) * 10, 1, 32, 1e-3),
+    71: ((7_100_000,) * 10, 1, 16, 1e-3),
+    200: ((20_000_000,) * 10, 1, 16, 1e-3),
+}
+
+
+def configuration(millions):
+    """Settings of a rung."""
+    hidden, epsilon, batch, rate = RUNGS[millions]
+    config = Config.preset("artificial").replace({"network.hidden": hidden, "network.epsilon": epsilon})
+    config = config.replace({"training.batch_size": batch, "training.learning_rate": rate, "network.dropout": 0})
+    return config.replace({"training.weight_decay": 0})
+
+
+def climb(millions, steps, budget):
+    """Carry out one rung in this process and print its figures as JSON."""
+    config, rng = configuration(millions), np.random.default_rng(0)
+    kernels.set_threads(config.run.threads)
+    warm_up(config)
+    batch = config.training.batch_size
+    estimate = memory_estimate(config, FEATURES, CLASSES, SAMPLES, data_bytes=0, budget=budget)
+    figures = {"millions": millions, "connections": estimate.count, "expected": estimate.total}
+    figures |= {"micro_batch": estimate.micro_batch, "batch": batch, "epsilon": config.network.epsilon}
+    data = load_dataset("artificial", rng=rng)
+
+    started = time.perf_counter()
+    network = init_network(FEATURES, CLASSES, config.network, rng=rng)
+    for layer in network.layers:
+        layer.topology.transposed  # noqa: B018 (made when first asked for)
+    figures["initialisation"] = time.perf_counter() - started
+    figures["at_rest"] = sum(
+        array.nbytes
+        for layer in network.layers
+        for array in (
+            layer.weights, layer.velocity, layer.bias, layer.bias_velocity, layer.topology.indptr,
+            layer.topology.indices, *layer.topology.transposed,
+        )
+    )  # fmt: skip
+
+    workspace = Workspace(network.sizes, estimate.micro_batch)
+    order = rng.permutation(SAMPLES)
+    losses, seconds = [], []
+    for step in range(steps):
+        chosen = np.roll(order, -step * batch)[:batch]
+        started = time.perf_counter()
+        loss, _ = train_batch(
+            network, workspace, data.x_train, data.y_train, chosen, task=data.task, config=config.training,
+            dropout=config.network.dropout, key=16 * step,
+        )  # fmt: skip
+        seconds.append(time.perf_counter() - started)
+        losses.append(loss / batch)
+    half = max(1, steps // 3)
+    figures["step"] = statistics.median(seconds)
+    figures["losses"] = statistics.fmean(losses[:half]), statistics.fmean(losses[-half:])
+
+    started = time.perf_counter()
+    width = workspace.width
+    evaluate(network, subset(data.x_test, width), data.y_test[:width], data.task, workspace)
+    figures["inference"] = (time.perf_counter() - started) / width
+
+    started = time.perf_counter()
+    for l in range(len(network.layers) - 1):
+        network.layers[l].topology.release()
+        m = network.layers[l].topology.connections
+        network.layers[l] = evolve(
+            network.layers[l], m, zeta=0.3, rule="signed", initializer=network.initializer, rng=rng
+        ).layer
+    figures["evolution"] = time.perf_counter() - started
+    figures["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps(figures))
+
+
+def subset(features, count):
+    """The first samples of artificial data."""
+    return type(features)(features.keys[:count], features.centres[:count], features.shift)
+
+
+def warm_up(config):
+    """Compile what the rung needs, on a network of a hundred neurons."""
+    rng = np.random.default_rng(1)
+    network = init_network(40, 2, config.replace({"network.hidden": [30, 30]}).network, rng=rng)
+    for width in {16, 64, 128}:
+        workspace = Workspace(network.sizes, width)
+        x, y = rng.random((width, 40), dtype=np.float32), np.arange(width) % 2
+        train_batch(
+            network, workspace, x, y, np.arange(width), task="classification", config=config.training, dropout=0, key=0
+        )
+    evolve(network.layers[0], 40, zeta=0.3, rule="signed", initializer="normal", rng=rng)
+
+
+def main():
+    """Print one line per rung."""
+    parser = argparse.ArgumentParser(description="Train networks of growing size.")
+    parser.add_argument("--top", type=int, default=200, metavar="MILLIONS", help="the last rung (default: %(default)s)")
+    parser.add_argument("--from", type=int, default=1, metavar="MILLIONS", help="the first rung", dest="first")
+    parser.add_argument("--steps", type=int, default=15, help="training steps of each rung (default: %(default)s)")
+    parser.add_argument("--memory", type=float, default=0, metavar="GIB", help="memory to use (default: 80 %% of free)")
+    parser.add_argument("--rung", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    budget = int(options.memory * 2**30 or 0.8 * psutil.virtual_memory().available)
+    if options.rung:
+        climb(options.rung, options.steps, budget)
+        return
+    print("seconds on this machine; an epoch (7000 samples) is extrapolated from the median step")
+    print(
+        f"{'neurons':>8}{'connections':>13}{'eps':>5}{'batch':>9}{'init':>7}{'step':>8}{'epoch':>8}{'evolution':>10}"
+        f"{'inference':>13}{'peak GiB':>10}{'expected':>9}{'bytes/conn.':>12}  loss"
+    )
+    for millions in RUNGS:
+        if not options.first <= millions <= options.top:
+            continue
+        estimate = memory_estimate(configuration(millions), FEATURES, CLASSES, SAMPLES, data_bytes=0, budget=budget)
+        if estimate.total > budget:
+            print(f"{millions:>6} M  not run: {estimate}")
+            continue
+        words = ["--rung", str(millions), "--steps", str(options.steps), "--memory", str(budget / 2**30)]
+        result = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.ladder", *words], stdout=subprocess.PIPE, text=True, check=True
+        )
+        print(line(json.loads(result.stdout.splitlines()[-1])), flush=True)
+
+
+def line(f):
+    """One rung as text."""
+    steps = -(-SAMPLES // f["batch"])
+    parts = f"{f['batch']}" + (f"/{f['micro_batch']}" if f["micro_batch"] < f["batch"] else "")
+    return (
+        f"{f['millions']:>6} M{f['connections']:>13,}{f['epsilon']:>5g}{parts:>9}{f['initialisation']:>7.1f}"
+        f"{f['step']:>8.2f}{steps * f['step']:>8.0f}{f['evolution']:>10.1f}{1e3 * f['inference']:>8.1f} ms/s."
+        f"{f['peak'] / 2**30:>10.2f}{f['expected'] / 2**30:>9.2f}{f['at_rest'] / f['connections']:>12.1f}"
+        f"  {f['losses'][0]:.3f} to {f['losses'][1]:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The foretold memory is what runs take; what does not fit is cut into parts or refused."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import psutil
+import pytest
+
+from tsnn.config import Config
+from tsnn.errors import ConfigError
+from tsnn.memory import check_memory, fitting_estimate, memory_estimate
+
+MEASURE = """
+import json, resource, sys
+from pathlib import Path
+from tsnn.config import Config
+from tsnn.experiment import execute
+from tsnn.runs import RunStore
+run = RunStore(Path(sys.argv[2])).create(Config.from_dict(json.loads(sys.argv[1])))
+list(execute(run))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"peak": peak, **run.meta()["memory"]}))
+"""
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"network.hidden": [10]},
+        {"network.hidden": [300_000, 300_000], "network.epsilon": 20},
+        {"network.hidden": [400_000] * 3, "network.epsilon": 2, "training.batch_size": 64},
+        {"network.hidden": [3000, 3000], "network.topology": "dense"},
+        {"network.hidden": [200_000] * 2, "training.regrow": "gradient"},
+        {"network.hidden": [5000], "data.name": "artificial"},
+    ],
+    ids=["small", "connections", "activations", "dense", "gradient", "artificial"],
+)
+def test_the_estimate_is_within_15_percent_of_the_peak(settings, tmp_path):
+    np.savez(tmp_path / "data.npz", X=np.random.default_rng(0).normal(size=(150, 500)), y=np.arange(150) % 3)
+    config = Config().replace({"data.name": str(tmp_path / "data.npz"), "training.epochs": 2, "run.snapshots": 2})
+    config = config.replace({"training.learning_rate": 1e-6, "training.batch_size": 32, **settings})
+    words = [sys.executable, "-c", MEASURE, json.dumps(config.to_dict()), str(tmp_path)]
+    for _ in range(2):  # the first may compile, which takes memory of its own
+        result = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+        if result["peak"] == pytest.approx(result["expected"], rel=0.15):
+            break
+    assert result["expected"] == pytest.approx(result["peak"], rel=0.15)
+
+
+def test_items_follow_from_the_settings():
+    config = Config().replace({"network.hidden": [1000, 1000], "network.epsilon": 10, "training.batch_size": 100})
+    estimate = memory_estimate(config, 784, 10, 70_000)
+    assert estimate.count == 17_840 + 20_000 + 10_000  # the last layer is dense
+    assert estimate.items["connections"] == 20 * estimate.count
+    assert estimate.items["data"] == 4 * 784 * 70_000
+    assert estimate.largest == "data"
+    assert estimate.micro_batch == 100
+    fixed = memory_estimate(config.replace({"network.topology": "fixed"}), 784, 10, 70_000)
+    assert fixed.items["evolution"] == 0 < estimate.items["evolution"]
+    dense = memory_estimate(config.replace({"network.topology": "dense"}), 784, 10, 70_000)
+    assert dense.count == 784_000 + 1_000_000 + 10_000
+
+
+def test_a_batch_is_cut_into_as_few_parts_as_fit():
+    config = Config().replace({"network.hidden": [10**6], "training.batch_size": 100})
+    whole = memory_estimate(config, 10, 2, 1000)
+    sample = whole.items["activations"] // 112
+    for budget, width in [(whole.total, 100), (whole.total - 1, 64), (whole.total - 70 * sample, 32), (0, 16)]:
+        estimate = memory_estimate(config, 10, 2, 1000, budget=budget)
+        assert estimate.micro_batch == width
+        assert estimate.total <= budget or width == 16
+    chosen = memory_estimate(config.replace({"run.micro_batch": 48}), 10, 2, 1000, budget=0)
+    assert chosen.micro_batch == 48
+
+
+def test_what_cannot_fit_is_refused_with_the_way_out(monkeypatch):
+    config = Config().replace({"network.hidden": [20_000_000] * 3})
+    estimate = fitting_estimate(config, 784, 10, 70_000)
+    memory = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=2**30))
+    with pytest.raises(ConfigError, match=r"needs about [\d.]+ GiB .* 1\.\d GiB are.*connections.*network.epsilon"):
+        check_memory(estimate, config)
+    check_memory(estimate, config.replace({"run.ignore_memory": True}))
+    assert fitting_estimate(config, 784, 10, 70_000).micro_batch == 16

@@ -1,0 +1,250 @@
+"""Compiled loops of topology drawing and pruning: O(connections) time, no temporary of 8 bytes per connection.
+
+Patterns are CSR: ``indptr`` int64[n_in + 1], ``indices`` int32[m], ascending in each row. What is ``taken`` may not be
+drawn: a pattern and bool[m], which of its connections count. Random numbers come in as arguments.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from tsnn.kernels.rows import chunk_start
+from tsnn.kernels.vectors import compiled
+
+SHORT = 48  # rows up to this length are sorted by insertion
+
+Int64 = NDArray[np.int64]
+Int32 = NDArray[np.int32]
+Bools = NDArray[np.bool_]
+
+
+@compiled()
+def count(values: Int32, counts: Int64) -> None:
+    """Add to counts[v] how often v occurs: int32[k] -> int64[n]."""
+    for k in range(values.shape[0]):
+        counts[values[k]] += 1
+
+
+@compiled()
+def sort_chunk(chunk: int, chunks: int, indptr: Int64, indices: Int32) -> None:
+    """Sort a share of the rows."""
+    for i in range(chunk_start(indptr, chunk, chunks), chunk_start(indptr, chunk + 1, chunks)):
+        first, last = indptr[i], indptr[i + 1]
+        if last - first > SHORT:
+            indices[first:last].sort()
+            continue
+        for k in range(first + 1, last):
+            value, at = indices[k], k
+            while at > first and indices[at - 1] > value:
+                indices[at] = indices[at - 1]
+                at -= 1
+            indices[at] = value
+
+
+@compiled(parallel=True)
+def sort_loop(chunks: int, indptr: Int64, indices: Int32) -> None:
+    """Run `sort_chunk` on all threads."""
+    for chunk in prange(chunks):
+        sort_chunk(chunk, chunks, indptr, indices)
+
+
+def sort_rows(indptr: Int64, indices: Int32) -> None:
+    """Sort each row of int32[m] in place."""
+    sort_loop(numba.get_num_threads(), indptr, indices)
+
+
+@compiled()
+def keep_free(indptr: Int64, indices: Int32, taken_indptr: Int64, taken: Int32, counts: Bools) -> int:
+    """Drop repeated and taken positions from sorted rows, in place; returns how many are left."""
+    at, start = 0, indptr[0]
+    for i in range(indptr.shape[0] - 1):
+        stop, o, previous = indptr[i + 1], taken_indptr[i], -1
+        for k in range(start, stop):
+            j = indices[k]
+            if j == previous:
+                continue
+            previous = j
+            while o < taken_indptr[i + 1] and taken[o] < j:
+                o += 1
+            if o < taken_indptr[i + 1] and taken[o] == j and counts[o]:
+                continue
+            indices[at] = j
+            at += 1
+        start = stop
+        indptr[i + 1] = at
+    return at
+
+
+@compiled(inline=True)
+def find(values: Int32, first: int, last: int, wanted: int) -> int:
+    """Return where the wanted value lies in values[first:last], ascending; -1 if nowhere."""
+    end = last
+    while first < last:
+        middle = (first + last) // 2
+        if values[middle] < wanted:
+            first = middle + 1
+        else:
+            last = middle
+    return first if first < end and values[first] == wanted else -1
+
+
+@compiled()
+def add_free(
+    indptr: Int64, indices: Int32, keys: Int64, n_out: int, taken_indptr: Int64, taken: Int32, counts: Bools
+) -> int:
+    """Insert those of the keys that are free into a pattern, in place; returns how many there are now.
+
+    `indices` has room behind its indptr[-1] connections; keys ``i * n_out + j`` rise and are overwritten.
+    """
+    accepted, n_in = 0, indptr.shape[0] - 1
+    for key in keys:
+        i = key // n_out
+        j = key - i * n_out
+        o = find(taken, taken_indptr[i], taken_indptr[i + 1], j)
+        if find(indices, indptr[i], indptr[i + 1], j) < 0 and (o < 0 or not counts[o]):
+            keys[accepted] = key
+            accepted += 1
+    old, new = indptr[n_in] - 1, accepted - 1
+    for i in range(n_in - 1, -1, -1):
+        indptr[i + 1] = old + new + 2
+        while new >= 0 and keys[new] >= i * n_out:
+            j = keys[new] - i * n_out
+            if old >= indptr[i] and indices[old] > j:
+                indices[old + new + 1] = indices[old]
+                old -= 1
+            else:
+                indices[old + new + 1] = j
+                new -= 1
+        while new >= 0 and old >= indptr[i]:
+            indices[old + new + 1] = indices[old]
+            old -= 1
+        if new < 0:
+            break
+    return int(indptr[n_in])
+
+
+@compiled()
+def select_free(
+    rows: Int64, columns: Int64, need: int, left: int, uniform: NDArray[np.float64], taken_indptr: Int64,
+    taken: Int32, counts: Bools, indptr: Int64, indices: Int32,
+) -> tuple[int, int]:  # fmt: skip
+    """Select free positions in some rows, each set equally likely (selection sampling, Knuth's algorithm S).
+
+    Parameters
+    ----------
+    rows, columns : int64[r], int64[c]
+        Where to select, ascending.
+    need, left : int
+        How many are to be selected, of how many free ones, in these and the following rows.
+    uniform : float64[r * c]
+        Uniform on [0, 1).
+    taken_indptr, taken, counts
+        The positions that are not free.
+    indptr, indices : int64[n_in + 1], int32[m]
+        Written: the number of connections of row i at indptr[i + 1], their columns from the end of what was
+        selected before, which is at ``indices.shape[0] - need``.
+
+    Returns
+    -------
+    need, left : int
+        What remains for the following rows.
+    """
+    draw, at = 0, indices.shape[0] - need
+    for i in rows:
+        o = taken_indptr[i]
+        for j in columns:
+            while o < taken_indptr[i + 1] and taken[o] < j:
+                o += 1
+            if o < taken_indptr[i + 1] and taken[o] == j and counts[o]:
+                continue
+            if uniform[draw] * left < need:
+                indices[at] = j
+                at += 1
+                need -= 1
+                indptr[i + 1] += 1
+            left -= 1
+            draw += 1
+    return need, left
+
+
+@compiled()
+def drop_smallest(bits: NDArray[np.uint32], sign: int, number: int, survives: Bools) -> None:
+    """Mark the `number` weights of smallest magnitude as dropped: survives[k] = False.
+
+    Selection by three histograms over the bits of the magnitude; of equal ones the first go.
+
+    Parameters
+    ----------
+    bits : uint32[m]
+        The bits of float32 weights.
+    sign : int
+        Which of them are meant: 0 those >= 0, 1 those < 0, 2 all.
+    number : int
+        How many of those that are meant and survive.
+    survives : bool[m]
+        Changed in place.
+    """
+    if number == 0:
+        return
+    prefix, wanted = 0, number
+    for level in range(3):
+        shift = 20 - 10 * level
+        above = 31 if level == 0 else shift + 10
+        histogram = np.zeros(2048, np.int64)
+        for k in range(bits.shape[0]):
+            size = np.int64(bits[k]) & 0x7FFFFFFF
+            if (
+                survives[k]
+                and (size >> above) == prefix
+                and (sign == 2 or (np.int64(bits[k]) > 0x80000000) == (sign == 1))
+            ):
+                histogram[(size >> shift) - (prefix << (above - shift))] += 1
+        place = 0
+        while histogram[place] < wanted:
+            wanted -= histogram[place]
+            place += 1
+        prefix = (prefix << (above - shift)) + place
+    for k in range(bits.shape[0]):
+        size = np.int64(bits[k]) & 0x7FFFFFFF
+        if survives[k] and size <= prefix and (sign == 2 or (np.int64(bits[k]) > 0x80000000) == (sign == 1)):
+            if size < prefix:
+                survives[k] = False
+            elif wanted:
+                survives[k] = False
+                wanted -= 1
+
+
+@compiled()
+def gradient_chunk(
+    chunk: int, chunks: int, indptr: Int64, indices: Int32, activation: Any, delta: Any, out: Any
+) -> None:
+    """Compute a share of the gradients."""
+    for i in range(chunk_start(indptr, chunk, chunks), chunk_start(indptr, chunk + 1, chunks)):
+        for k in range(indptr[i], indptr[i + 1]):
+            total = np.float32(0)
+            for s in range(delta.shape[1]):
+                total += activation[i, s] * delta[indices[k], s]
+            out[k] += total
+
+
+@compiled(parallel=True)
+def gradient_loop(chunks: int, indptr: Int64, indices: Int32, activation: Any, delta: Any, out: Any) -> None:
+    """Run `gradient_chunk` on all threads."""
+    for chunk in prange(chunks):
+        gradient_chunk(chunk, chunks, indptr, indices, activation, delta, out)
+
+
+def add_gradient(
+    indptr: Int64,
+    indices: Int32,
+    activation: NDArray[np.float32],
+    delta: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Add the gradient at the positions of a pattern: float32[n_in, B], float32[n_out, B] -> float32[m]."""
+    gradient_loop(numba.get_num_threads(), indptr, indices, activation, delta, out)

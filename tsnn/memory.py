@@ -1,0 +1,178 @@
+"""How much memory a run takes, foretold from its settings and the shape of its data. Arithmetic only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import psutil
+
+from tsnn.config import Config
+from tsnn.errors import ConfigError
+from tsnn.shapes import LayerShape, layer_shapes
+
+LANES = 16  # samples are processed in multiples of these
+LONG = 4096  # connections of an output neuron that are summed apart
+INTERPRETER = 180 << 20  # Python, the libraries, compiled code
+SHARE = 0.9  # of the free memory that micro-batches are cut for
+
+#: What to lower if an item is too big.
+REMEDIES = {
+    "connections": "network.epsilon or network.hidden",
+    "neurons": "network.hidden",
+    "activations": "run.micro_batch or network.hidden",
+    "data": "the number of samples or features",
+    "evolution": "network.epsilon, training.zeta or the widest of network.hidden",
+    "interpreter": "what else runs on this machine",
+}
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """The expected peak of a run's resident memory.
+
+    Attributes
+    ----------
+    items : mapping of str to int
+        Bytes by purpose: ``connections`` (weights, velocity, both index views: 20 each), ``neurons`` (biases, row
+        pointers), ``activations`` (with deltas and masks, of a micro-batch), ``data``, ``evolution`` (what the
+        layer that needs most takes beyond that while it evolves), ``interpreter`` (with libraries and compiled
+        code).
+    micro_batch : int
+        Samples that are processed at a time.
+    count : int
+        Number of connections.
+    """
+
+    items: Mapping[str, int]
+    micro_batch: int
+    count: int
+
+    @property
+    def total(self) -> int:
+        """The peak, in bytes."""
+        return sum(self.items.values())
+
+    @property
+    def largest(self) -> str:
+        """The item that takes most."""
+        return max(self.items, key=lambda name: self.items[name])
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {_size(size)}" for name, size in self.items.items())
+        return f"{_size(self.total)} expected ({parts}); {self.micro_batch} samples at a time"
+
+
+def memory_estimate(
+    config: Config, n_features: int, n_outputs: int, n_samples: int, *, data_bytes: int | None = None,
+    budget: int | None = None,
+) -> MemoryEstimate:  # fmt: skip
+    """Foretell the peak resident memory of a run.
+
+    Parameters
+    ----------
+    config : Config
+        The run's settings.
+    n_features, n_outputs, n_samples : int
+        Shape of the data, training and test part together.
+    data_bytes : int, optional
+        What the features take; default is that of float32.
+    budget : int, optional
+        Bytes that the run should stay below. If ``run.micro_batch`` is 0, a batch is cut into as few parts as
+        that takes; without budget it is left whole.
+
+    Returns
+    -------
+    estimate : MemoryEstimate
+        For a process that does nothing else; right within 15 % where that is more than the interpreter.
+    """
+    shapes = layer_shapes(n_features, n_outputs, config.network)
+    count = sum(shape.connections for shape in shapes)
+    neurons = sum(9 * shape.n_out + 8 * (shape.n_in + shape.n_out) for shape in shapes)
+    items = {
+        "connections": 20 * count,
+        "neurons": neurons,
+        "activations": 0,
+        "data": 4 * n_samples * n_features if data_bytes is None else data_bytes,
+        "evolution": _evolution(config, shapes),
+        "interpreter": INTERPRETER,
+    }
+    batch = min(config.training.batch_size, n_samples)
+    chosen = min(config.run.micro_batch, batch)
+    estimate = None
+    for width in [chosen] if chosen else _parts(batch):
+        estimate = MemoryEstimate({**items, "activations": _workspace(shapes, width)}, width, count)
+        if budget is None or estimate.total <= budget:
+            return estimate
+    assert estimate is not None
+    return estimate
+
+
+def fitting_estimate(
+    config: Config, n_features: int, n_outputs: int, n_samples: int, *, data_bytes: int | None = None
+) -> MemoryEstimate:
+    """Return the estimate for a micro-batch that fits into the memory that is free now.
+
+    What this process already holds is taken to be part of the run.
+    """
+    shape = n_features, n_outputs, n_samples
+    most = memory_estimate(config, *shape, data_bytes=data_bytes)
+    free = psutil.virtual_memory().available + min(psutil.Process().memory_info().rss, most.total)
+    return memory_estimate(config, *shape, data_bytes=data_bytes, budget=int(SHARE * free))
+
+
+def check_memory(estimate: MemoryEstimate, config: Config) -> None:
+    """Refuse a run that does not fit into the free memory, unless ``run.ignore_memory`` is set.
+
+    Raises
+    ------
+    ConfigError
+        Names the figure, the largest item and what to lower.
+    """
+    free = psutil.virtual_memory().available + psutil.Process().memory_info().rss
+    if estimate.total > free and not config.run.ignore_memory:
+        name = estimate.largest
+        raise ConfigError(
+            f"This run needs about {_size(estimate.total)} of memory, but {_size(free)} are free. Most is for "
+            f"{name}: {_size(estimate.items[name])}. Lower {REMEDIES[name]}, or set run.ignore_memory=true to try."
+        )
+
+
+def _evolution(config: Config, shapes: list[LayerShape]) -> int:
+    """Return what the evolution of the hungriest layer takes beyond the layer at rest."""
+    training = config.training
+    if config.network.topology != "set" or training.zeta == 0 or training.epochs == 1:
+        return 0
+    needs = [0]
+    for n_in, n_out, m in shapes[:-1]:
+        grown = int(training.zeta * m)
+        need = 13 * m + 8 * grown + 16 * n_in  # survivors' marks, new connections, the merged layer
+        if training.regrow == "gradient":
+            need += 17 * 10 * grown  # candidates: column, gradient, choice and its sum
+        else:
+            need -= 8 * (m + n_out)  # the transposed view is given back meanwhile
+        needs.append(need)
+    return max(needs)
+
+
+def _workspace(shapes: list[LayerShape], samples: int) -> int:
+    """Return the bytes of :class:`tsnn.network.Workspace` for so many samples."""
+    width = -(-samples // LANES) * LANES
+    hidden = [shape.n_out for shape in shapes[:-1]]
+    activations = shapes[0].n_in + sum(shape.n_out for shape in shapes)
+    deltas = max(hidden[::2], default=0) + max(hidden[1::2], default=0) + shapes[-1].n_out
+    partial = sum(s.connections // LONG for s in shapes if s.connections > LONG * s.n_out)
+    masks = sum(shape.n_out for shape in shapes) * width // 4
+    return 4 * width * (activations + deltas + partial) + masks
+
+
+def _parts(batch: int) -> Iterator[int]:
+    """Yield the widths of the parts of a batch that is cut into 1, 2, 3, ..., down to one SIMD width."""
+    yield batch
+    stripes = -(-batch // LANES)
+    for part in sorted({-(-stripes // parts) for parts in range(2, stripes + 1)}, reverse=True):
+        yield part * LANES
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
