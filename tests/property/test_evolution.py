@@ -87,6 +87,7 @@ def test_dead_neurons_get_no_connection(layer, seed):
     assert living_out[result.indices].all()
 
 
+@pytest.mark.compiled
 def test_regrowth_is_uniform_over_the_free_positions():
     layer = Layer.new(erdos_renyi(6, 6, 9, rng=np.random.default_rng(0)), np.arange(1, 10, dtype=np.float32))
     survivors = set(layer.topology.keys()[3:].tolist())

@@ -346,6 +346,7 @@ def whole(features):
     return out[:, : len(features)].T
 
 
+@pytest.mark.compiled
 def test_artificial_data_are_made_on_demand_and_the_same_every_time():
     data = make_artificial(np.random.default_rng(3), n_train=500, n_test=100, n_features=96)
     x, x_test = whole(data.x_train), whole(data.x_test)
@@ -377,6 +378,7 @@ def test_the_papers_artificial_data_have_their_size():
         load_dataset("artificial", preprocessing="minmax", rng=np.random.default_rng(0))
 
 
+@pytest.mark.compiled
 def test_a_network_learns_artificial_data(tiny):
     data = make_artificial(np.random.default_rng(3), n_train=200, n_test=100, n_features=640)
     rng = np.random.default_rng(0)
