@@ -10,7 +10,7 @@ import pytest
 
 from tsnn.config import Config
 from tsnn.errors import ConfigError
-from tsnn.memory import check_memory, fitting_estimate, memory_estimate
+from tsnn.memory import INTERPRETER, check_memory, fitting_estimate, memory_estimate
 
 MEASURE = """
 import json, resource, sys
@@ -25,29 +25,42 @@ print(json.dumps({"peak": peak, **run.meta()["memory"]}))
 """
 
 
+def measure(settings, folder):
+    """Peak and estimate of a run in a process of its own; the second of two, as the first may compile."""
+    np.savez(folder / "data.npz", X=np.random.default_rng(0).normal(size=(150, 500)), y=np.arange(150) % 3)
+    config = Config().replace({"data.name": str(folder / "data.npz"), "training.epochs": 2, "run.snapshots": 2})
+    config = config.replace({"training.learning_rate": 1e-6, "training.batch_size": 32, **settings})
+    words = [sys.executable, "-c", MEASURE, json.dumps(config.to_dict()), str(folder)]
+    for _ in range(2):
+        output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    result = json.loads(output)
+    return result["peak"], result["expected"]
+
+
+@pytest.fixture(scope="module")
+def interpreter(tmp_path_factory):
+    """What a run of almost nothing takes; differs between versions of the libraries."""
+    peak, _ = measure({"network.hidden": [10]}, tmp_path_factory.mktemp("small"))
+    assert peak == pytest.approx(INTERPRETER, rel=0.5)
+    return peak
+
+
 @pytest.mark.compiled
+@pytest.mark.xdist_group("memory")
 @pytest.mark.parametrize(
     "settings",
     [
-        {"network.hidden": [10]},
         {"network.hidden": [300_000, 300_000], "network.epsilon": 20},
         {"network.hidden": [400_000] * 3, "network.epsilon": 2, "training.batch_size": 64},
         {"network.hidden": [3000, 3000], "network.topology": "dense"},
         {"network.hidden": [200_000] * 2, "training.regrow": "gradient"},
         {"network.hidden": [5000], "data.name": "artificial"},
     ],
-    ids=["small", "connections", "activations", "dense", "gradient", "artificial"],
+    ids=["connections", "activations", "dense", "gradient", "artificial"],
 )
-def test_the_estimate_is_within_15_percent_of_the_peak(settings, tmp_path):
-    np.savez(tmp_path / "data.npz", X=np.random.default_rng(0).normal(size=(150, 500)), y=np.arange(150) % 3)
-    config = Config().replace({"data.name": str(tmp_path / "data.npz"), "training.epochs": 2, "run.snapshots": 2})
-    config = config.replace({"training.learning_rate": 1e-6, "training.batch_size": 32, **settings})
-    words = [sys.executable, "-c", MEASURE, json.dumps(config.to_dict()), str(tmp_path)]
-    for _ in range(2):  # the first may compile, which takes memory of its own
-        result = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
-        if result["peak"] == pytest.approx(result["expected"], rel=0.15):
-            break
-    assert result["expected"] == pytest.approx(result["peak"], rel=0.15)
+def test_the_estimate_is_within_15_percent_of_the_peak(settings, tmp_path, interpreter):
+    peak, expected = measure(settings, tmp_path)
+    assert expected - INTERPRETER + interpreter == pytest.approx(peak, rel=0.15)
 
 
 def test_items_follow_from_the_settings():
