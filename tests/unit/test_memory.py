@@ -20,7 +20,11 @@ from tsnn.experiment import execute
 from tsnn.runs import RunStore
 run = RunStore(Path(sys.argv[2])).create(Config.from_dict(json.loads(sys.argv[1])))
 list(execute(run))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+status = Path("/proc/self/status")
+if status.exists():  # ru_maxrss would contain that of the process which started this one
+    peak = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) * 1024
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"peak": peak, **run.meta()["memory"]}))
 """
 
