@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from itertools import pairwise
 from typing import Any
 
 import panel as pn
@@ -14,9 +13,11 @@ from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, SECTION_TITLES, setting
 from pages.theme import html
 from tsnn import launch
 from tsnn.config import Config
-from tsnn.datasets import known_datasets
+from tsnn.datasets import DatasetInfo, known_datasets
 from tsnn.errors import ConfigError, TsnnError
+from tsnn.memory import fitting_estimate
 from tsnn.runs import RunStore
+from tsnn.shapes import layer_shapes
 from tsnn.views import palette
 from tsnn.views.summaries import live_run
 
@@ -163,21 +164,21 @@ class StartForm:
         info = self._known.get(config.data.name)
         if info is None or info.n_classes is None:
             return html("The layers are known when the data have been read.", "font-size:13px;opacity:.75")
-        sizes = [info.n_features, *config.network.hidden, info.n_classes]
-        counts = [connections(a, b, config) for a, b in pairwise(sizes)]
-        dense = sum(a * b for a, b in pairwise(sizes))
+        shapes = layer_shapes(info.n_features, info.n_classes, config.network)
+        total, dense = sum(n for _, _, n in shapes), sum(a * b for a, b, _ in shapes)
         rows = "".join(
             f"<tr><td>{a:,} → {b:,}</td><td style='text-align:right'>{n:,}</td>"
             f"<td style='text-align:right'>{palette.small_percent(n / a / b)}</td></tr>"
-            for (a, b), n in list(zip(pairwise(sizes), counts, strict=True))[:_LAYERS_SHOWN]
+            for a, b, n in shapes[:_LAYERS_SHOWN]
         )
-        more = "" if len(counts) <= _LAYERS_SHOWN else f"<tr><td>… {len(counts)} layers</td></tr>"
+        more = "" if len(shapes) <= _LAYERS_SHOWN else f"<tr><td>… {len(shapes)} layers</td></tr>"
         muted = "opacity:.7;font-weight:400"
         return html(
             f"<table style='{_TABLE}'><tr><th style='text-align:left;{muted}'>layer</th>"
             f"<th style='text-align:right;{muted}'>connections</th><th style='text-align:right;{muted}'>density</th>"
-            f"</tr>{rows}{more}</table><div style='font-size:13px;margin-top:4px'><b>{sum(counts):,} connections</b>, "
-            f"{palette.small_percent(sum(counts) / dense)} of a dense network's {dense:,}.</div>"
+            f"</tr>{rows}{more}</table><div style='font-size:13px;margin-top:4px'><b>{total:,} connections</b>, "
+            f"{palette.small_percent(total / dense)} of a dense network's {dense:,}. "
+            f"Takes about {_memory(config, info)} of memory.</div>"
         )
 
     def _complain(self, words: str, other: str = "") -> None:
@@ -201,8 +202,13 @@ class StartForm:
         self._open(run.id)
 
 
-def connections(n_in: int, n_out: int, config: Config) -> int:
-    """Return the connections that a layer starts with: epsilon (n_in + n_out), at most all."""
-    if config.network.topology == "dense":
-        return n_in * n_out
-    return min(n_in * n_out, round(config.network.epsilon * (n_in + n_out)))
+def _memory(config: Config, info: DatasetInfo) -> str:
+    """Foretell the memory of a run in words."""
+    size = config.data.size
+    if size not in info.sizes:
+        size = "full" if "full" in info.local or "small" not in info.sizes else "small"
+    made_on_demand = 0 if info.name == "artificial" else None
+    estimate = fitting_estimate(
+        config, info.n_features, info.n_classes or 1, sum(info.sizes[size]), data_bytes=made_on_demand
+    )
+    return f"{estimate.total / 2**30:.1f} GiB" if estimate.total >= 2**30 else f"{estimate.total / 2**20:.0f} MiB"

@@ -93,6 +93,8 @@ def setting_widget(name: str, config: Config, *, help_below: bool = False, **opt
     options = {"label": label(name), "value": value, "size": "small", "sizing_mode": "stretch_width", **options}
     options.setdefault("margin", (6, 4))
     options.setdefault("sx", EVEN_HEIGHT)
+    if isinstance(value, bool):
+        return pmui.Switch(description=about["help"], **options)
     options["helper_text" if help_below else "description"] = about["help"]
     if "choices" in about:
         return pmui.Select(options=list(about["choices"]), **options)
