@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from tsnn.evolution import evolve, importance, prune_neurons
     from tsnn.launch import start, stop
     from tsnn.metrics import evaluate
-    from tsnn.network import Layer, Network, Workspace, init_network
+    from tsnn.network import Layer, Network, init_network
     from tsnn.runs import Run, RunStore
     from tsnn.topology import Topology, erdos_renyi
     from tsnn.training import train
+    from tsnn.workspace import Workspace
 
 _HOMES = {
     "checkpoint": ("load_network", "save_network"),
@@ -38,10 +39,11 @@ _HOMES = {
     "evolution": ("evolve", "importance", "prune_neurons"),
     "launch": ("start", "stop"),
     "metrics": ("evaluate",),
-    "network": ("Layer", "Network", "Workspace", "init_network"),
+    "network": ("Layer", "Network", "init_network"),
     "runs": ("Run", "RunStore"),
     "topology": ("Topology", "erdos_renyi"),
     "training": ("train",),
+    "workspace": ("Workspace",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

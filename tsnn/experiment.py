@@ -41,19 +41,6 @@ POLL_SECONDS = 0.1
 log = logging.getLogger("tsnn.experiment")  # also where this module is __main__
 
 
-def prepare(config: Config) -> tuple[Dataset, Network, np.random.Generator]:
-    """Load the data and create the network that a configuration describes.
-
-    Returns
-    -------
-    data, network, rng
-        What :func:`tsnn.train` takes; the generator's state follows from ``config.run.seed``.
-    """
-    data_rng, init_rng, train_rng = _generators(config)
-    data = _load(config, data_rng)
-    return data, init_network(data.n_features, data.n_outputs, config.network, rng=init_rng), train_rng
-
-
 def _generators(config: Config) -> list[np.random.Generator]:
     return [np.random.default_rng(s) for s in np.random.SeedSequence(config.run.seed).spawn(3)]
 

@@ -9,10 +9,8 @@ import psutil
 
 from tsnn.config import Config
 from tsnn.errors import ConfigError
-from tsnn.shapes import LayerShape, layer_shapes
+from tsnn.shapes import LANES, SEGMENT, LayerShape, layer_shapes
 
-LANES = 16  # samples are processed in multiples of these
-LONG = 4096  # connections of an output neuron that are summed apart
 INTERPRETER = 180 << 20  # Python, the libraries, compiled code
 SHARE = 0.9  # of the free memory that micro-batches are cut for
 
@@ -156,12 +154,12 @@ def _evolution(config: Config, shapes: list[LayerShape]) -> int:
 
 
 def _workspace(shapes: list[LayerShape], samples: int) -> int:
-    """Return the bytes of :class:`tsnn.network.Workspace` for so many samples."""
+    """Return the bytes of :class:`tsnn.workspace.Workspace` for so many samples."""
     width = -(-samples // LANES) * LANES
     hidden = [shape.n_out for shape in shapes[:-1]]
     activations = shapes[0].n_in + sum(shape.n_out for shape in shapes)
     deltas = max(hidden[::2], default=0) + max(hidden[1::2], default=0) + shapes[-1].n_out
-    partial = sum(s.connections // LONG for s in shapes if s.connections > LONG * s.n_out)
+    partial = sum(s.connections // SEGMENT for s in shapes if s.connections > SEGMENT * s.n_out)
     masks = sum(shape.n_out for shape in shapes) * width // 4
     return 4 * width * (activations + deltas + partial) + masks
 

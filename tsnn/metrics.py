@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tsnn.datasets import Features
 from tsnn.losses import output_loss
-from tsnn.network import Network, Workspace, forward, take
+from tsnn.network import Network, forward, take
+from tsnn.workspace import Workspace
 
 
 def evaluate(

@@ -5,7 +5,6 @@ Arrays are changed in place here and in :mod:`tsnn.kernels` only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +18,9 @@ from tsnn.datasets import Features
 from tsnn.losses import output_loss
 from tsnn.shapes import layer_shapes
 from tsnn.topology import Int32, Int64, Topology, erdos_renyi
+from tsnn.workspace import Workspace
 
 Float32 = NDArray[np.float32]
-
-LANES = 16
 
 
 @dataclass(eq=False)
@@ -133,47 +131,6 @@ def draw_weights(initializer: str, n_in: int, n_out: int, count: int, *, rng: np
     weights *= 2 * limit
     weights -= limit
     return weights
-
-
-class Workspace:
-    """Buffers for one batch, allocated once and used for every batch of a run.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Neurons of each layer.
-    batch : int
-        Largest number of samples at a time; rounded up to the SIMD width. A larger batch is processed in parts.
-    training : bool
-        Also make room for deltas and dropout masks.
-
-    Attributes
-    ----------
-    activations : list of float32[n, width]
-        Of each layer of neurons, the inputs first; neuron-major, 64-byte aligned.
-    deltas : list of float32[n, width]
-        ``dLoss/dz`` of each layer of neurons but the inputs. Hidden layers take turns with two buffers, because a
-        layer's deltas are of no more use once those of the layer below it are known.
-    masks : list of uint16[n, 2, width / 16]
-        Signs and dropout's choice, as bits, of each layer of neurons but the inputs.
-    """
-
-    def __init__(self, sizes: Sequence[int], batch: int, *, training: bool = True):
-        self.width = -(-batch // LANES) * LANES
-        self.activations = [_aligned(n, self.width) for n in sizes]
-        self.masks = [np.zeros((n, 2, self.width // LANES), np.uint16) for n in sizes[1:]]
-        hidden = sizes[1:-1] if training else ()
-        pair = [_aligned(max(hidden[turn::2], default=0), self.width) for turn in (0, 1)]
-        self.deltas = [pair[l % 2][: n if training else 0] for l, n in enumerate(sizes[1:-1])]
-        self.deltas.append(_aligned(sizes[-1], self.width))
-        self._partials: list[Float32] = [_aligned(0, self.width) for _ in sizes[1:]]
-        self.no_delta = _aligned(0, self.width)
-
-    def partial(self, layer: int, rows: int) -> Float32:
-        """Return scratch for the partial sums of a layer's neurons with very many inputs."""
-        if len(self._partials[layer]) != rows:
-            self._partials[layer] = _aligned(rows, self.width)
-        return self._partials[layer]
 
 
 def forward(
@@ -315,10 +272,3 @@ def take(x: Features, rows: Int64, out: Float32) -> None:
         kernels.gather(x, rows, out)
     else:
         x.gather(rows, out)
-
-
-def _aligned(rows: int, columns: int) -> Float32:
-    """Return zeros float32[rows, columns] whose first byte lies on a 64-byte boundary."""
-    raw = np.zeros(rows * columns * 4 + 64, dtype=np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + rows * columns * 4].view(np.float32).reshape(rows, columns)

@@ -1,4 +1,4 @@
-"""Shapes: how many connections each layer gets. Arithmetic only, known before any array exists."""
+"""Shapes: how many connections each layer gets, in which units work is done. Known before any array exists."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import math
 from typing import NamedTuple
 
 from tsnn.config import NetworkConfig
+
+LANES = 16  # samples are processed in multiples of these: the floats of a vector register
+SEGMENT = 4096  # connections of one output neuron that are summed before a partial sum is stored
 
 
 class LayerShape(NamedTuple):

@@ -18,8 +18,9 @@ from tsnn.errors import DataError, DivergenceError
 from tsnn.evolution import evolve, importance, prune_neurons, target_connections
 from tsnn.memory import fitting_estimate
 from tsnn.metrics import evaluate
-from tsnn.network import Network, Workspace, probe_gradient, train_batch
+from tsnn.network import Network, probe_gradient, train_batch
 from tsnn.records import EpochRecord, Event, LayerRecord, Progress
+from tsnn.workspace import Workspace
 
 
 def train(network: Network, data: Dataset, config: Config, *, rng: np.random.Generator) -> Iterator[EpochRecord]:

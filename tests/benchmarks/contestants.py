@@ -16,8 +16,9 @@ class Tsnn:
 
     def __init__(self, work, x, y):
         from tsnn.config import NetworkConfig, TrainingConfig
-        from tsnn.network import Layer, Network, Workspace, draw_weights
+        from tsnn.network import Layer, Network, draw_weights
         from tsnn.topology import Topology
+        from tsnn.workspace import Workspace
 
         self.work, self.x, self.y = work, x, y
         self.rng = np.random.default_rng(0)

@@ -23,7 +23,8 @@ from tsnn.datasets import load_dataset
 from tsnn.evolution import evolve
 from tsnn.memory import memory_estimate
 from tsnn.metrics import evaluate
-from tsnn.network import Workspace, init_network, train_batch
+from tsnn.network import init_network, train_batch
+from tsnn.workspace import Workspace
 
 FEATURES, CLASSES, SAMPLES = 65_536, 2, 7000
 RUNGS = {  # millions of neurons: hidden layers, epsilon, batch, learning rate

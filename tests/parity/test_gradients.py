@@ -5,7 +5,8 @@ import pytest
 
 from tsnn.config import NetworkConfig
 from tsnn.losses import output_loss
-from tsnn.network import Workspace, backward, forward, init_network
+from tsnn.network import backward, forward, init_network
+from tsnn.workspace import Workspace
 
 SAMPLES = 11
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from tests import naive
 from tsnn.config import NetworkConfig
 from tsnn.evolution import evolve, importance, prune_neurons, prune_smallest
-from tsnn.network import Layer, Workspace, forward, init_network
+from tsnn.network import Layer, forward, init_network
 from tsnn.topology import erdos_renyi
+from tsnn.workspace import Workspace
 
 
 @st.composite

@@ -7,7 +7,8 @@ from tsnn.checkpoint import load_network, save_network
 from tsnn.errors import RunError
 from tsnn.evolution import prune_neurons
 from tsnn.metrics import decision_values
-from tsnn.network import Workspace, init_network
+from tsnn.network import init_network
+from tsnn.workspace import Workspace
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from tsnn.config import Config, TrainingConfig
 from tsnn.datasets import load_dataset, make_dataset
 from tsnn.errors import DataError, DivergenceError
 from tsnn.metrics import decision_values, evaluate
-from tsnn.network import Workspace, init_network, probe_gradient, train_batch
+from tsnn.network import init_network, probe_gradient, train_batch
 from tsnn.records import EpochRecord, Progress
 from tsnn.training import steps, train
+from tsnn.workspace import Workspace
 
 
 def fresh(data, config, seed=3):

@@ -24,8 +24,8 @@ from tsnn.kernels.patterns import (
     row_strength,
     transpose_pattern,
 )
-from tsnn.kernels.rows import SEGMENT
 from tsnn.kernels.threads import set_threads
+from tsnn.shapes import SEGMENT
 
 __all__ = [
     "SEGMENT",

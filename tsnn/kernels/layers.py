@@ -18,7 +18,8 @@ from numba import prange
 from numpy.typing import NDArray
 
 from tsnn.kernels.rows import TILE_VECTORS, backward_rows, forward_rows, gather_rows, segment_rows, tiles
-from tsnn.kernels.vectors import LANES, compiled
+from tsnn.kernels.vectors import compiled
+from tsnn.shapes import LANES
 
 
 def dropout_threshold(p: float) -> int:

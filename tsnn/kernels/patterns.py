@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.kernels.rows import SEGMENT
 from tsnn.kernels.vectors import compiled
+from tsnn.shapes import SEGMENT
 
 
 @compiled()

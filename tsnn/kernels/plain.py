@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.kernels.vectors import LANES, compiled
+from tsnn.kernels.vectors import compiled
+from tsnn.shapes import LANES
 
 Floats = NDArray[np.float32]
 Words = NDArray[np.uint16]

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.kernels import plain, vectors
-from tsnn.kernels.vectors import LANES, compiled
+from tsnn.kernels.vectors import compiled
+from tsnn.shapes import LANES, SEGMENT
 
 REGISTERS = vectors.registers()
 TILE_VECTORS = REGISTERS or 8  # vectors of a full tile
 tiles: Any = vectors if REGISTERS else plain
 
-SEGMENT = 4096  # connections of one output neuron that are summed before a partial sum is stored
 FAR = 1 << 17  # float32 values: stripes of a larger array (half an L2) are asked for AHEAD connections early
 AHEAD = np.uint64(8)  # connections
 MASK32 = 0xFFFFFFFF

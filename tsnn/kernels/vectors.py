@@ -20,10 +20,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
+from tsnn.shapes import LANES
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}  # not nnan, not ninf: NaN must survive
-LANES = 16
 FLOAT, INT, INDEX, WORD = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(16)
 FLOATS, INTS, BITS = (ir.VectorType(kind, LANES) for kind in (FLOAT, INT, ir.IntType(1)))
 
