@@ -1,30 +1,214 @@
-"""Networks in files: one .npz without pickle, checked when it is read."""
+"""Networks and states of training in files: .npz of plain arrays, nothing pickled, checked when they are read.
+
+``weights.npz`` holds a network to predict with. A *checkpoint* holds all that a run needs to go on bit for bit,
+at the batch where it was written. It lies in the run's folder ``checkpoints`` and is named after its position,
+``EPOCHS-SAMPLES.npz``: finished epochs, and samples done of the one under way. The member ``header`` is JSON:
+``format``, ``tsnn``, ``kind`` (who can read it), ``values``, and in ``arrays`` the names of the others. Members are
+stored as they are, each with a CRC-32. A new checkpoint is complete on the disk before the oldest of the two that are
+kept is removed.
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
+import logging
 import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tsnn.errors import RunError, TopologyError
+import tsnn
+from tsnn.config import Config
+from tsnn.errors import RunError, TsnnError
 from tsnn.files import replacing, write_npz
 from tsnn.network import Layer, Network
+from tsnn.records import Event
+from tsnn.runs import Run
+from tsnn.state import TrainingState
 from tsnn.topology import Topology
 
 FORMAT = 1
+KEPT = 2  # checkpoints
+
+_MISFITS = (KeyError, ValueError, TypeError, IndexError, AttributeError, TsnnError)
+
+log = logging.getLogger(__name__)
 
 
-def save_network(network: Network, path: str | Path) -> None:
-    """Write a network to a file, replacing it atomically.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as it was read.
 
-    The file is an .npz of plain arrays: ``format``, ``slopes`` float64[L], ``initializer``, and for each layer
-    ``l``: ``indptr_l`` int64, ``indices_l`` int32, ``weights_l``, ``bias_l`` float32, ``living_l`` bool,
-    ``n_out_l``. SciPy reads a layer as ``csr_array((weights, indices, indptr), shape=(n_in, n_out))``.
+    Attributes
+    ----------
+    values : dict
+        What is neither array nor large.
+    arrays : dict of str to array
+        The rest.
+    damaged : tuple of str
+        About newer ones that could not be read, in words.
     """
-    arrays: dict[str, Any] = {"format": FORMAT, "slopes": network.slopes, "initializer": network.initializer}
+
+    values: dict[str, Any]
+    arrays: dict[str, Any]
+    damaged: tuple[str, ...]
+
+
+def write_checkpoint(
+    run: Run, epochs: int, samples: int, kind: str, values: Mapping[str, Any], arrays: Mapping[str, Any]
+) -> None:
+    """Keep a state of a run; all but the newest two are removed afterwards.
+
+    Memory beyond the arrays: 16 MiB.
+
+    Parameters
+    ----------
+    run : Run
+        The run; only its one writer may do this.
+    epochs, samples : int
+        Finished epochs, and samples done of the epoch under way.
+    kind : str
+        What only the same kind can read: ``"sequential"`` (:func:`pack`) or another.
+    values : mapping
+        For JSON; floats come back with every bit.
+    arrays : mapping of str to array
+        Of any dtype but object.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, for instance; the earlier checkpoints are untouched.
+    """
+    run.checkpoint_folder.mkdir(exist_ok=True)
+    write_archive(run.checkpoint_folder / f"{epochs:07d}-{samples:012d}.npz", kind, values, arrays)
+    for old in run.checkpoints()[KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def read_checkpoint(run: Run, kind: str) -> Checkpoint | None:
+    """Read a run's newest checkpoint; if it is damaged, the one before, with a warning. None if there is none.
+
+    Raises
+    ------
+    RunError
+        If no checkpoint is whole, or the newest one that is was written by another version or kind of engine.
+    """
+    damaged: list[str] = []
+    for path in run.checkpoints():
+        try:
+            header, arrays = read_archive(path)
+        except Exception as error:  # zipfile and numpy have many words for a damaged file
+            damaged.append(f"Checkpoint {path.name} is damaged ({type(error).__name__}: {error})")
+            log.warning("%s", damaged[-1])
+            continue
+        if header["format"] != FORMAT:
+            raise RunError(
+                f"Checkpoint {path.name} of run {run.id} was written by tsnn {header['tsnn']} in format "
+                f"{header['format']}; this is tsnn {tsnn.__version__}, which reads format {FORMAT}. Resume it there."
+            )
+        if header["kind"] != kind:
+            raise RunError(
+                f"Checkpoint {path.name} of run {run.id} is that of a {header['kind']} run, not of a {kind} one. "
+                "Resume the run with the mode it was started with."
+            )
+        return Checkpoint(header["values"], arrays, tuple(damaged))
+    if damaged:
+        raise RunError(f"Run {run.id} cannot be resumed. {'. '.join(damaged)}. Start it anew from its config.toml.")
+    return None
+
+
+def write_archive(path: Path, kind: str, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Replace a file atomically by one of a header and arrays, see the module; nothing of it is copied."""
+    about = {"format": FORMAT, "tsnn": tsnn.__version__, "kind": kind, "arrays": list(arrays)}
+    header = json.dumps({**about, "values": values})
+    with replacing(path) as file:
+        write_npz(file, {"header": header, **arrays})
+
+
+def read_archive(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the header and the arrays of such a file; of one in another format, the header only.
+
+    Raises whatever there is, where the file is damaged: checksums are compared before anything is believed.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("its members are compressed")
+        if (broken := archive.testzip()) is not None:  # before anything in it is believed
+            raise ValueError(f"{broken} has a wrong checksum")
+    with np.load(path, allow_pickle=False) as members:
+        header = json.loads(str(members["header"]))
+        names = header["arrays"] if header["format"] == FORMAT else []
+        return header, {name: members[name] for name in names}
+
+
+def pack(state: TrainingState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a state of training as values and arrays; nothing is copied."""
+    arrays = {**network_arrays(state.network, training=True), "order": state.order}
+    plain = ("key", "epsilon_met", "epoch", "done", "loss", "right", "seconds", "evolution_due")
+    for k, network in enumerate(state.copies):
+        arrays |= {f"copy_{k}_{name}": array for name, array in network_arrays(network, training=True).items()}
+    values = {
+        "copies": len(state.copies),
+        **{name: getattr(state, name) for name in plain},
+        "config": state.config.to_dict(),
+        "pending": state.pending.to_dict(),
+        "shuffle": state.shuffle.bit_generator.state,
+        "evolution": state.evolution.bit_generator.state,
+        "events": [asdict(event) for event in state.events],
+    }
+    return values, arrays
+
+
+def unpack(values: Mapping[str, Any], arrays: Mapping[str, Any]) -> TrainingState:
+    """Return the state that :func:`pack` was given; its network takes over the arrays.
+
+    Raises
+    ------
+    RunError
+        If something is missing or does not fit together.
+    """
+    values = dict(values)
+    try:
+        special = {
+            "network": network_of(arrays),
+            "order": arrays["order"],
+            "config": Config.from_dict(values.pop("config")),
+            "pending": Config.from_dict(values.pop("pending")),
+            "shuffle": _generator(values.pop("shuffle")),
+            "evolution": _generator(values.pop("evolution")),
+            "events": [Event(**event) for event in values.pop("events")],
+            "copies": [network_of(_of_copy(arrays, k)) for k in range(values.pop("copies"))],
+        }
+        return TrainingState(**values, **special)
+    except _MISFITS as error:
+        raise RunError(f"The checkpoint holds no state of training: {error!r}.") from error
+
+
+def _of_copy(arrays: Mapping[str, Any], k: int) -> dict[str, Any]:
+    prefix = f"copy_{k}_"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _generator(state: Any) -> np.random.Generator:
+    source = np.random.PCG64()
+    source.state = state
+    return np.random.Generator(source)
+
+
+def network_arrays(network: Network, *, training: bool = False) -> dict[str, Any]:
+    """Return a network as plain arrays, not copied.
+
+    ``slopes`` float64[L], ``initializer``, and for each layer ``l``: ``indptr_l`` int64, ``indices_l`` int32,
+    ``weights_l``, ``bias_l`` float32, ``living_l`` bool, ``n_out_l``; with ``training`` also ``velocity_l`` and
+    ``bias_velocity_l`` float32. Where features are scaled first, also ``offset`` and ``scale`` float64.
+    """
+    arrays: dict[str, Any] = {"slopes": network.slopes, "initializer": network.initializer}
+    if network.scaling is not None:
+        arrays |= {"offset": network.scaling[0], "scale": network.scaling[1]}
     for l, layer in enumerate(network.layers):
         t = layer.topology
         arrays |= {
@@ -35,8 +219,55 @@ def save_network(network: Network, path: str | Path) -> None:
             f"bias_{l}": layer.bias,
             f"living_{l}": network.living[l],
         }
+        if training:
+            arrays |= {f"velocity_{l}": layer.velocity, f"bias_velocity_{l}": layer.bias_velocity}
+    return arrays
+
+
+def network_of(arrays: Mapping[str, Any]) -> Network:
+    """Return the network of :func:`network_arrays`, which it takes over; velocities that are missing are 0.
+
+    Raises
+    ------
+    ValueError or KeyError
+        If arrays are missing or no patterns, or do not fit together: kernels check no bounds.
+    """
+    slopes = tuple(arrays["slopes"].tolist())
+    layers, living = [], []
+    for l in range(len(slopes)):
+        t = Topology.from_csr(arrays[f"indptr_{l}"], arrays[f"indices_{l}"], int(arrays[f"n_out_{l}"]))
+        layer = Layer.new(t, _expect(arrays, f"weights_{l}", np.float32, t.connections))
+        layer.bias = _expect(arrays, f"bias_{l}", np.float32, t.n_out)
+        if f"velocity_{l}" in arrays:
+            layer.velocity = _expect(arrays, f"velocity_{l}", np.float32, t.connections)
+            layer.bias_velocity = _expect(arrays, f"bias_velocity_{l}", np.float32, t.n_out)
+        layers.append(layer)
+        living.append(_expect(arrays, f"living_{l}", np.bool_, t.n_out))
+    for below, above in itertools.pairwise(layers):
+        if above.topology.n_in != below.topology.n_out:
+            raise ValueError(f"{below.topology.n_out} neurons meet {above.topology.n_in}")
+    scaling = None
+    if "offset" in arrays:
+        n_in = layers[0].topology.n_in
+        scaling = _expect(arrays, "offset", np.float64, n_in), _expect(arrays, "scale", np.float64, n_in)
+    return Network(layers, slopes, str(arrays["initializer"]), living, scaling)
+
+
+def _expect(arrays: Mapping[str, Any], name: str, dtype: type, length: int) -> Any:
+    values = arrays[name]
+    if values.shape != (length,) or values.dtype != dtype:
+        raise ValueError(f"{name} is {values.dtype}{list(values.shape)}; expected {np.dtype(dtype)}[{length}]")
+    return values
+
+
+def save_network(network: Network, path: str | Path) -> None:
+    """Write a network to a file, replacing it atomically.
+
+    The file is an .npz of ``format`` and :func:`network_arrays`. SciPy reads a layer as
+    ``csr_array((weights, indices, indptr), shape=(n_in, n_out))``.
+    """
     with replacing(Path(path)) as file:
-        write_npz(file, arrays)
+        write_npz(file, {"format": FORMAT, **network_arrays(network)})
 
 
 def load_network(path: str | Path) -> Network:
@@ -49,25 +280,10 @@ def load_network(path: str | Path) -> Network:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            if int(arrays["format"]) != FORMAT:
-                raise RunError(f"{path} has format {arrays['format']}; this tsnn reads {FORMAT}.")
-            slopes = tuple(arrays["slopes"].tolist())
-            layers = [_read_layer(arrays, l) for l in range(len(slopes))]
-            network = Network(
-                layers, slopes, str(arrays["initializer"]), [arrays[f"living_{l}"] for l in range(len(slopes))]
-            )
-    except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
+            found = int(arrays["format"])
+            network = network_of({name: arrays[name] for name in arrays.files}) if found == FORMAT else None
+    except Exception as error:  # zipfile and numpy have many words for a damaged file
         raise RunError(f"{path} is not a readable tsnn network: {error}.") from error
-    for below, above in itertools.pairwise(network.layers):
-        if above.topology.n_in != below.topology.n_out:
-            raise RunError(f"{path} is damaged: {below.topology.n_out} neurons meet {above.topology.n_in}.")
+    if network is None:
+        raise RunError(f"{path} has format {found}; this tsnn reads {FORMAT}.")
     return network
-
-
-def _read_layer(arrays: Any, l: int) -> Layer:
-    topology = Topology.from_csr(arrays[f"indptr_{l}"], arrays[f"indices_{l}"], int(arrays[f"n_out_{l}"]))
-    layer = Layer.new(topology, arrays[f"weights_{l}"].astype(np.float32))
-    layer.bias[:] = arrays[f"bias_{l}"]
-    if len(layer.weights) != topology.connections or len(arrays[f"living_{l}"]) != topology.n_out:
-        raise TopologyError(f"layer {l} has {topology.connections} connections but {len(layer.weights)} weights")
-    return layer

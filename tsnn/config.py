@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import tomli_w
 
 from tsnn.errors import ConfigError
+from tsnn.presets import PRESETS
 from tsnn.settings import Section, nearest, setting
 
 
@@ -59,8 +60,10 @@ class NetworkConfig(Section):
 
     topology: str = setting(
         "set",
-        "'set' evolves a sparse topology, 'fixed' keeps the Erdős–Rényi start, 'dense' has every connection.",
-        choices=("set", "fixed", "dense"),
+        "'set' evolves a sparse topology, 'fixed' keeps the Erdős–Rényi start, 'dense' has every connection; "
+        "'two_phase' is dense for half of the epochs, then pruned by magnitude to as many connections as epsilon "
+        "grants, and retrained (arXiv 1901.09181).",
+        choices=("set", "fixed", "dense", "two_phase"),
     )
     hidden: tuple[int, ...] = setting((1000, 1000, 1000), "Neurons of each hidden layer.", at_least=1)
     epsilon: float = setting(
@@ -138,6 +141,33 @@ class ImportanceConfig(Section):
 
 
 @dataclass(frozen=True)
+class ParallelConfig(Section):
+    """Training by several processes: one server and its workers, over MPI (section 3.4)."""
+
+    section: ClassVar[str] = "parallel"
+
+    workers: int = setting(0, "Worker processes, beside one that serves them; 0 trains in one process.", at_least=0)
+    mode: str = setting(
+        "wasap",
+        "What happens to the workers' gradients: 'wasap' applies each at once, 'wassp' waits for all and applies "
+        "their mean with a learning rate scaled by the number of workers; 'local' lets every worker train by itself "
+        "and averages the models now and then (local SGD, arXiv 1805.09767).",
+        choices=("wasap", "wassp", "local"),
+    )
+    phase1_fraction: float = setting(
+        0.7,
+        "Share of the epochs in which the workers train one model (phase 1); in the others each trains its own copy "
+        "on its share of the data, and at the end the copies are averaged (phase 2).",
+        at_least=0,
+        at_most=1,
+    )
+    warmup: int = setting(
+        5, "Epochs in which the learning rate of 'wassp' rises to its scaled value (arXiv 1706.02677).", at_least=0
+    )
+    period: int = setting(16, "Batches between two averagings of 'local'.", at_least=1)
+
+
+@dataclass(frozen=True)
 class RunConfig(Section):
     """How the run is carried out; none of these but the seed changes a result."""
 
@@ -151,7 +181,21 @@ class RunConfig(Section):
         "0 takes as many as fit.",
         at_least=0,
     )
+    compact: bool = setting(
+        False,
+        "Do without the index that the forward pass walks: 12 instead of 20 bytes per connection, more time. "
+        "Chosen by itself where memory is short.",
+    )
     ignore_memory: bool = setting(False, "Start even if the run is expected not to fit into the free memory.")
+    checkpoint_minutes: float = setting(
+        1.0,
+        "Minutes between two checkpoints, from which 'tsnn resume' goes on; more if writing them would take over 5 % "
+        "of the time. Parallel runs write one after every epoch, but for that. 0 leaves only that of the run's end.",
+        at_least=0,
+    )
+    checkpoint_epochs: int = setting(
+        0, "Epochs after which a checkpoint is written in any case; 0 leaves it to the minutes.", at_least=0
+    )
     snapshots: int = setting(
         200, "Snapshots of the topology kept for replay; longer runs space them geometrically.", at_least=2
     )
@@ -159,7 +203,7 @@ class RunConfig(Section):
 
 @dataclass(frozen=True)
 class Config:
-    """All settings of a run, in five sections.
+    """All settings of a run, in six sections.
 
     Examples
     --------
@@ -172,6 +216,7 @@ class Config:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     importance: ImportanceConfig = field(default_factory=ImportanceConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     @classmethod
@@ -253,7 +298,7 @@ class Config:
 
 
 SECTIONS: dict[str, type[Section]] = {
-    cls.section: cls for cls in (DataConfig, NetworkConfig, TrainingConfig, ImportanceConfig, RunConfig)
+    cls.section: cls for cls in (DataConfig, NetworkConfig, TrainingConfig, ImportanceConfig, ParallelConfig, RunConfig)
 }
 
 #: Settings that may be changed while a run trains, by the short name that a wish uses.
@@ -263,37 +308,6 @@ LIVE_SETTINGS = {
     "learning_rate": "training.learning_rate",
     "dropout": "network.dropout",
     "percentile": "importance.percentile",
-}
-
-#: The papers' settings by data set (arXiv 2102.01732, tables 1 and 2), beside the common defaults.
-PRESETS: dict[str, dict[str, Any]] = {
-    "fashion_mnist": {"training.epochs": 500},
-    "mnist": {"training.epochs": 500},
-    "cifar10": {"network.hidden": (4000, 1000, 4000), "network.alpha": 0.75, "training.epochs": 500},
-    "madelon": {
-        "network.hidden": (400, 100, 400),
-        "network.epsilon": 10.0,
-        "network.alpha": 0.5,
-        "training.batch_size": 32,
-        "training.epochs": 500,
-    },
-    "higgs": {"network.epsilon": 10.0, "network.alpha": 0.05, "training.epochs": 500},
-    "artificial": {  # he_uniform's weights are too small for layers this wide
-        "network.hidden": (500_000, 500_000),
-        "network.epsilon": 10.0,
-        "network.alpha": 0.5,
-        "network.initializer": "normal",
-        "training.learning_rate": 4e-5,
-        "training.epochs": 10,
-    },
-    "leukemia": {
-        "network.hidden": (27500, 27500),
-        "network.epsilon": 10.0,
-        "network.alpha": 0.75,
-        "training.learning_rate": 0.005,
-        "training.batch_size": 5,
-        "training.epochs": 500,
-    },
 }
 
 

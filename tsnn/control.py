@@ -7,11 +7,14 @@ stop) or the next epoch (settings), checks it again, and answers with an ``ack``
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tsnn.config import LIVE_SETTINGS, Config
@@ -83,15 +86,20 @@ class ControlReader:
     ----------
     run : Run
         The run that the engine carries out.
+
+    Attributes
+    ----------
+    offset : int
+        How many bytes of the wishes have been read.
     """
 
     def __init__(self, run: Run):
         self._path: Path = run.path / "control.jsonl"
-        self._offset = 0
+        self.offset = 0
 
     def poll(self) -> list[Wish]:
         """Return the wishes written since the last call."""
-        lines, self._offset = read_lines(self._path, self._offset)
+        lines, self.offset = read_lines(self._path, self.offset)
         return [wish for line in lines if (wish := _parse(line)) is not None]
 
 
@@ -100,3 +108,26 @@ def _parse(line: Mapping[str, Any]) -> Wish | None:
         return Wish(**line) if isinstance(line.get("settings", {}), dict) else None
     except (TypeError, TsnnError):
         return None
+
+
+@contextlib.contextmanager
+def stopping_on_signals(run: Run) -> Iterator[list[int]]:
+    """Turn the first SIGINT or SIGTERM into a wish to stop, taken up after the batch; the second one interrupts.
+
+    Raising in the middle of compiled code is not safe, so this is what a process that carries out a run uses.
+    Yields the list of signals received. Before the run trains, the first signal interrupts.
+    """
+    received: list[int] = []
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        received.append(signum)
+        if len(received) > 1 or run.status()["state"] not in ("training", "paused"):
+            raise KeyboardInterrupt
+        request(run, "stop")
+
+    previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)

@@ -28,3 +28,11 @@ class DivergenceError(TsnnError, ArithmeticError):
 
 class RunError(TsnnError, RuntimeError):
     """A run directory is missing, unreadable, or held by another process."""
+
+
+class WorkerError(TsnnError, RuntimeError):
+    """A worker of a parallel run failed."""
+
+
+class LaunchError(TsnnError, RuntimeError):
+    """MPI is missing, or the processes of a parallel run cannot talk to each other."""

@@ -6,13 +6,16 @@ arXiv 2102.01732, section 3.3. Everything is O(connections).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsnn import kernels
+from tsnn.config import Config
 from tsnn.network import Float32, Layer, Network, draw_weights
 from tsnn.shapes import epsilon_to_connections
 from tsnn.topology import Int32, Int64, Topology, draw_free
@@ -47,11 +50,11 @@ def prune_smallest(weights: Float32, zeta: float, rule: str) -> NDArray[np.bool_
     """
     survives = np.ones(len(weights), dtype=bool)
     if rule == "magnitude":
-        _drop_smallest(weights, ANY, int(zeta * len(weights)), survives)
+        drop_smallest(weights, ANY, int(zeta * len(weights)), survives)
     else:
         positive = int(np.count_nonzero(weights >= 0))
-        _drop_smallest(weights, POSITIVE, int(zeta * positive), survives)
-        _drop_smallest(weights, NEGATIVE, int(zeta * (len(weights) - positive)), survives)
+        drop_smallest(weights, POSITIVE, int(zeta * positive), survives)
+        drop_smallest(weights, NEGATIVE, int(zeta * (len(weights) - positive)), survives)
     return survives
 
 
@@ -92,7 +95,7 @@ def evolve(
     survives = prune_smallest(layer.weights, zeta, rule)
     kept = int(np.count_nonzero(survives))
     if kept > connections:
-        _drop_smallest(layer.weights, ANY, kept - connections, survives)
+        drop_smallest(layer.weights, ANY, kept - connections, survives)
         kept = connections
     indptr, indices = _regrow(t, survives, connections - kept, living_in, living_out, gradient, rng)
     grown = len(indices)
@@ -104,6 +107,54 @@ def target_connections(network: Network, layer: int, epsilon: float) -> int:
     """Return how many connections epsilon grants a layer, counted over its living neurons."""
     n_in, n_out = int(network.living_inputs(layer).sum()), int(network.living[layer].sum())
     return epsilon_to_connections(epsilon, n_in, n_out)
+
+
+def evolve_all(
+    network: Network, config: Config, new_epsilon: bool, probe: Callable[..., Any] | None, rng: np.random.Generator
+) -> list[int]:
+    """Evolve every layer but the output layer, one after the other (:func:`evolve`).
+
+    Only one layer exists twice at a time, and then without transposed view.
+
+    Parameters
+    ----------
+    network : Network
+        Its layers are replaced.
+    config : Config
+        zeta, which connections are pruned, epsilon.
+    new_epsilon : bool
+        Whether the layers shall get the connections that epsilon grants, or keep their number.
+    probe : callable or None
+        For gradient regrowth: the gradient, with the number of the layer as its first argument; that of the network
+        as it is by then, its lower layers evolved.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    grown : list of int
+        New connections of each layer.
+    """
+    grown = [0] * len(network.layers)
+    for l in range(len(network.layers) - 1):
+        connections = network.layers[l].topology.connections
+        if probe is None:
+            network.layers[l].topology.release()
+        evolved = evolve(
+            network.layers[l],
+            target_connections(network, l, config.network.epsilon) if new_epsilon else connections,
+            zeta=config.training.zeta,
+            rule=config.training.prune,
+            initializer=network.initializer,
+            rng=rng,
+            living_in=network.living_inputs(l),
+            living_out=network.living[l],
+            gradient=None if probe is None else functools.partial(probe, l),
+        )
+        network.layers[l] = evolved.layer
+        grown[l] = evolved.grown
+        del evolved
+    return grown
 
 
 def importance(layer: Layer) -> NDArray[np.float64]:
@@ -151,7 +202,7 @@ def prune_neurons(network: Network, percentile: float) -> list[int]:
     return pruned
 
 
-def _drop_smallest(weights: Float32, sign: int, count: int, survives: NDArray[np.bool_]) -> None:
+def drop_smallest(weights: Float32, sign: int, count: int, survives: NDArray[np.bool_]) -> None:
     """Mark the ``count`` survivors of smallest magnitude and of this sign as dropped."""
     kernels.drop_smallest(weights.view(np.uint32), sign, count, survives)
 
@@ -174,7 +225,7 @@ def _regrow(
     if gradient is None or count == wanted:
         return indptr, indices
     chosen = np.ones(wanted, dtype=bool)
-    _drop_smallest(gradient(indptr, indices), ANY, wanted - count, chosen)
+    drop_smallest(gradient(indptr, indices), ANY, wanted - count, chosen)
     indptr = np.append(0, np.cumsum(chosen))[indptr]
     return indptr, indices[chosen]
 

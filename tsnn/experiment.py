@@ -7,69 +7,71 @@ engine's process as the dashboard and notebooks start it.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
+import dataclasses
 import logging
-import os
-import platform
-import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import numpy as np
-import psutil
-
 import tsnn
-from tsnn.checkpoint import save_network
+from tsnn.checkpoint import Checkpoint, pack, read_checkpoint, save_network, unpack, write_checkpoint
 from tsnn.config import Config
-from tsnn.control import ControlReader, Wish, changed_config, request
-from tsnn.datasets import Dataset, load_dataset
-from tsnn.errors import TsnnError
-from tsnn.memory import MemoryEstimate, check_memory, fitting_estimate
-from tsnn.network import Network, init_network
+from tsnn.control import ControlReader, Wish, changed_config, stopping_on_signals
+from tsnn.datasets import Dataset
+from tsnn.errors import DataError, TsnnError
+from tsnn.memory import check_memory, disk_warning, fitting_estimate
+from tsnn.network import init_network
+from tsnn.parallel.channel import Channel
+from tsnn.parallel.server import serve
+from tsnn.processes import enter_service, supervision
+from tsnn.provenance import generators, load_data, provenance
 from tsnn.records import EpochRecord, Progress
-from tsnn.runs import Run, RunWriter
-from tsnn.shapes import layer_shapes
-from tsnn.snapshots import snapshot_epochs, take_snapshot
+from tsnn.runs import Run
+from tsnn.snapshots import Ages, snapshot_epochs, take_snapshot
+from tsnn.state import TrainingState
 from tsnn.training import steps
+from tsnn.writer import RunWriter
 
 POLL_SECONDS = 0.1
+SHARE_OF_SAVING = 0.05  # of the time that checkpoints may take, at most
 
 log = logging.getLogger("tsnn.experiment")  # also where this module is __main__
 
 
-def _generators(config: Config) -> list[np.random.Generator]:
-    return [np.random.default_rng(s) for s in np.random.SeedSequence(config.run.seed).spawn(3)]
+def execute(run: Run, channel: Channel | None = None) -> Iterator[Progress | EpochRecord]:
+    """Train what a run directory's configuration asks for, from where it stands, and record it there.
 
-
-def _load(config: Config, rng: np.random.Generator) -> Dataset:
-    d = config.data
-    return load_dataset(
-        d.name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
-        preprocessing=d.preprocessing, rng=rng,
-    )  # fmt: skip
-
-
-def execute(run: Run) -> Iterator[Progress | EpochRecord]:
-    """Train what a run directory's configuration asks for, and record it there.
+    A run that was interrupted goes on from its newest checkpoint as if nothing had happened: same weights, same
+    records, every epoch recorded once. What was recorded after the checkpoint is dropped and comes again.
 
     Yields what :func:`tsnn.training.steps` yields, for a progress display. While the run is paused the last
     progress is yielded about ten times per second. Close the generator to stop the run.
 
+    Parameters
+    ----------
+    run : Run
+        Directory of the run.
+    channel : Channel, optional
+        The server's end of the channel to the workers of a parallel run; without it one process trains.
+
     Raises
     ------
     TsnnError
-        If the data cannot be had or training diverges; the run is then marked as failed, with the message.
+        If the data cannot be had or are not those that the run began with, or training diverges; the run is then
+        marked as failed, with the message. If all its epochs are done; nothing is touched then.
     """
     with RunWriter(run) as writer, _log_file(run):
         log.info("tsnn %s, run %s", tsnn.__version__, run.id)
-        engine = _Engine(run, writer)
+        engine = _Engine(run, writer, channel)
         try:
             yield from engine.train()
-        except (GeneratorExit, KeyboardInterrupt):
+        except GeneratorExit:
+            engine.end("stopped", "Interrupted")
+            raise
+        except KeyboardInterrupt:
+            engine.whole = False  # perhaps in the middle of a batch
             engine.end("stopped", "Interrupted")
             raise
         except Exception as error:
@@ -99,59 +101,154 @@ def _log_file(run: Run) -> Iterator[None]:
 class _Engine:
     """One run under way: what is in force, what was asked for and not yet answered."""
 
-    def __init__(self, run: Run, writer: RunWriter):
-        self.run, self.writer = run, writer
-        self.config = Config()
+    def __init__(self, run: Run, writer: RunWriter, channel: Channel | None):
+        self.run, self.writer, self.channel = run, writer, channel
+        self.kind = "parallel" if channel else "sequential"
         self.control = ControlReader(run)
-        self.open_wishes: list[Wish] = []
-        self.network: Network | None = None
+        self.open_wishes: list[str] = []
+        self.state: TrainingState
+        self.whole = False  # whether there is a state, and no batch half done
         self.paused = self.stopping = self.stepping = False
         self.polled = 0.0
+        self.saved_at, self.saving_took, self.disk_full = time.monotonic(), 0.0, False
 
     def train(self) -> Iterator[Progress | EpochRecord]:
-        writer = self.writer
-        config = self.config = self.run.config()
-        data_rng, init_rng, rng = _generators(config)
-        data = _load(config, data_rng)
-        estimate = _memory(config, data)
+        writer, config = self.writer, self.run.config()
+        data_rng, init_rng, rng = generators(config)
+        data = load_data(config, data_rng)
+        begun = self.run.meta()
+        self._check_digest(begun, data)
+        saved = read_checkpoint(self.run, self.kind)
+        if saved is not None:
+            state = unpack(saved.values["state"], saved.arrays)
+            config = _continued(state.config, config)
+            state.pending = _continued(state.pending, config)
+            state.config = config
+        samples, nbytes = len(data.x_train) + len(data.x_test), data.x_train.nbytes + data.x_test.nbytes
+        estimate = fitting_estimate(config, data.n_features, data.n_outputs, samples, data_bytes=nbytes)
         log.info("Memory: %s", estimate)
-        writer.meta(_describe(config, data, estimate))
+        if not begun:
+            writer.meta(provenance(config, data, estimate))
         check_memory(estimate, config)
-        network = self.network = init_network(data.n_features, data.n_outputs, config.network, rng=init_rng)
-        writer.line("event", epoch=0, kind="data", message=f"{data.name}: {data.source}")
-        writer.snapshot(0, take_snapshot(network, config.importance.percentile))
+        if saved is None:
+            config = config.replace({"run.micro_batch": estimate.micro_batch})
+            network = init_network(data.n_features, data.n_outputs, config.network, rng=init_rng)
+            state = TrainingState.begin(network, config, rng=rng)
+        self.ages = Ages(state.shown, state.epoch, saved.arrays if saved else {})
+        self._begin(state, saved, data, bool(begun))
+        if warning := disk_warning(estimate, self.run.path):
+            self._event("disk", warning)
         writer.update(
-            state="compiling", epochs=config.training.epochs, samples=0, samples_total=len(data.x_train),
-            message="Compiling the kernels (once)",
+            state="compiling", epoch=state.epoch, epochs=config.training.epochs, samples=state.done,
+            samples_total=len(data.x_train), message="Compiling the kernels (once)",
         )  # fmt: skip
         keep = snapshot_epochs(config.training.epochs, config.run.snapshots)
-        planned = config.replace({"run.micro_batch": estimate.micro_batch})
-        training = steps(network, data, planned, rng=rng)
+        training = serve(self.channel, state, data) if self.channel else steps(state, data)
         for item in self._drive(training):
             if isinstance(item, EpochRecord):
                 self._record(item)
-                if item.epoch in keep:
-                    writer.snapshot(item.epoch, take_snapshot(network, self.config.importance.percentile))
+                if state.whole:
+                    self.ages.update(state.shown, item.epoch)
+                if item.epoch in keep and state.whole:
+                    percentile = state.config.importance.percentile
+                    writer.snapshot(item.epoch, take_snapshot(state.shown, percentile, self.ages))
             else:
-                state = "paused" if self.paused else "training"
-                writer.update(state=state, message="", samples=item.samples, train_loss=item.loss)
+                now = "paused" if self.paused else "training"
+                writer.update(state=now, message="", samples=item.samples, train_loss=item.loss)
+            if not self.paused and self._checkpoint_is_due(item):
+                self.save()
             yield item
         if self.stopping:
             self.end("stopped", "Stopped on request")
         else:
             self.end("finished", "All epochs done")
 
+    def _check_digest(self, begun: Mapping[str, Any], data: Dataset) -> None:
+        before = begun.get("data", {}).get("digest", data.digest)
+        if before != data.digest:
+            raise DataError(
+                f"The data of run {self.run.id} have changed since it began: {data.name} from {data.source} now has "
+                f"the content hash {data.digest}, not {before}. Put the old data back, or start a new run."
+            )
+
+    def _begin(self, state: TrainingState, saved: Checkpoint | None, data: Dataset, again: bool) -> None:
+        """Bring the records to where the state is, and tell how it came about."""
+        writer, self.state, self.whole, self.scaling = self.writer, state, True, data.scaling
+        if saved is not None:
+            again = True
+            dropped = writer.rewind(saved.values["metrics"], state.epoch)
+            self.control.offset, self.open_wishes = saved.values["wishes_read"], list(saved.values["open_wishes"])
+        else:
+            dropped = writer.rewind({"lines": 0, "bytes": 0}, -1)
+            writer.line("event", epoch=0, kind="data", message=f"{data.name}: {data.source}")
+            writer.snapshot(0, take_snapshot(state.network, state.config.importance.percentile, self.ages))
+        if not again:
+            return
+        for wish in self.control.poll():  # settings are still wished for; what was to happen at once, has
+            if wish.action == "set":
+                self._set(wish, state.epoch)
+        for damage in saved.damaged if saved else ():
+            self._event("checkpoint", f"{damage}; the one before is used")
+        where = f"epoch {state.epoch}" if saved else "the start, there being no checkpoint"
+        where += f" and {state.done} samples" if state.done else ""
+        repeated = f"; epochs {dropped[0]} to {dropped[-1]} are trained again" if dropped else ""
+        why = (supervision(self.run.path) or {}).get("note", "")
+        self._event("resumed", f"Resumed from {where}{repeated}{f' ({why})' if why else ''}")
+
+    def _event(self, kind: str, message: str) -> None:
+        log.info("%s", message)
+        self.writer.line("event", epoch=self.state.epoch, kind=kind, message=message)
+
+    def _checkpoint_is_due(self, item: Progress | EpochRecord) -> bool:
+        settings = self.state.config.run
+        if self.channel:  # a parallel run goes on from the end of an epoch
+            return (
+                isinstance(item, EpochRecord)
+                and self.state.whole
+                and settings.checkpoint_minutes > 0
+                and time.monotonic() - self.saved_at > self.saving_took / SHARE_OF_SAVING
+            )
+        every = settings.checkpoint_epochs
+        if every and isinstance(item, EpochRecord) and item.epoch % every == 0:
+            return True
+        wait = max(60 * settings.checkpoint_minutes, self.saving_took / SHARE_OF_SAVING)
+        return settings.checkpoint_minutes > 0 and time.monotonic() - self.saved_at > wait
+
+    def save(self) -> None:
+        """Write a checkpoint; if that fails, say so and keep those there are."""
+        state = self.state
+        started = time.monotonic()
+        values, arrays = pack(state)
+        own = {
+            "state": values, "metrics": self.writer.position(), "wishes_read": self.control.offset,
+            "open_wishes": self.open_wishes,
+        }  # fmt: skip
+        try:
+            write_checkpoint(self.run, state.epoch, state.done, self.kind, own, arrays | self.ages.arrays())
+            self.disk_full = False
+        except OSError as error:
+            log.warning("No checkpoint could be written: %s", error)
+            if not self.disk_full:
+                self.disk_full = True
+                with contextlib.suppress(OSError):
+                    at = self.run.resumes_from()
+                    self._event("checkpoint", f"No checkpoint could be written ({error}); that of epoch {at} stays")
+        self.saved_at = time.monotonic()
+        self.saving_took = self.saved_at - started
+
     def end(self, state: str, message: str) -> None:
         """Keep the weights as they are and mark the run as ended."""
-        if self.network is not None:
-            save_network(self.network, self.run.path / "weights.npz")
+        if self.whole:
+            if self.state.whole:
+                self.save()
+            network = dataclasses.replace(self.state.network, scaling=self.scaling)
+            save_network(network, self.run.path / "weights.npz")
         log.info("%s: %s", state, message)
         self.writer.end(state, message)
 
-    def _drive(self, training: Any) -> Iterator[Progress | EpochRecord]:
+    def _drive(self, training: Iterator[Progress | EpochRecord]) -> Iterator[Progress | EpochRecord]:
         """Advance the training; between two batches, take up wishes and wait while paused."""
-        item = next(training)
-        while True:
+        for item in training:
             yield item
             self._take_wishes(item)
             if self.stepping and isinstance(item, EpochRecord):
@@ -162,10 +259,6 @@ class _Engine:
                 self._take_wishes(item)
             if self.stopping:
                 return
-            try:
-                item = training.send(self.config)
-            except StopIteration:
-                return
 
     def _take_wishes(self, item: Progress | EpochRecord) -> None:
         if time.monotonic() - self.polled < POLL_SECONDS:
@@ -173,20 +266,23 @@ class _Engine:
         self.polled = time.monotonic()
         for wish in self.control.poll():
             if wish.action == "set":
-                try:
-                    self.config = changed_config(self.config, wish.settings)
-                except TsnnError as error:
-                    self._ack(wish, item.epoch, False, str(error))
-                else:
-                    self.open_wishes.append(wish)
+                self._set(wish, item.epoch)
                 continue
             self.paused = wish.action == "pause"
             self.stepping = wish.action == "step"
             self.stopping |= wish.action == "stop"
-            self._ack(wish, item.epoch, True, "")
+            self._ack(wish.id, item.epoch, True, "")
 
-    def _ack(self, wish: Wish, epoch: int, accepted: bool, message: str) -> None:
-        self.writer.line("ack", wish=wish.id, epoch=epoch, accepted=accepted, message=message)
+    def _set(self, wish: Wish, epoch: int) -> None:
+        try:
+            self.state.pending = changed_config(self.state.pending, wish.settings)
+        except TsnnError as error:
+            self._ack(wish.id, epoch, False, str(error))
+        else:
+            self.open_wishes.append(wish.id)
+
+    def _ack(self, wish: str, epoch: int, accepted: bool, message: str) -> None:
+        self.writer.line("ack", wish=wish, epoch=epoch, accepted=accepted, message=message)
 
     def _record(self, record: EpochRecord) -> None:
         values = record.to_dict()
@@ -207,80 +303,16 @@ class _Engine:
         )  # fmt: skip
 
 
-def _memory(config: Config, data: Dataset) -> MemoryEstimate:
-    samples, nbytes = len(data.x_train) + len(data.x_test), data.x_train.nbytes + data.x_test.nbytes
-    return fitting_estimate(config, data.n_features, data.n_outputs, samples, data_bytes=nbytes)
-
-
-def _describe(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[str, Any]:
-    shapes = layer_shapes(data.n_features, data.n_outputs, config.network)
-    packages = ("numpy", "scipy", "numba", "llvmlite")
-    versions = {"tsnn": tsnn.__version__, "python": platform.python_version()}
-    return {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "seed": config.run.seed,
-        "config": config.to_dict(),
-        "versions": {**versions, **{p: importlib.metadata.version(p) for p in packages}},
-        "machine": {
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            "memory_bytes": psutil.virtual_memory().total,
-        },
-        "data": {
-            "name": data.name,
-            "source": data.source,
-            "digest": data.digest,
-            "task": data.task,
-            "n_train": len(data.x_train),
-            "n_test": len(data.x_test),
-            "n_features": data.n_features,
-            "n_outputs": data.n_outputs,
-            "image_shape": data.image_shape,
-            "class_names": data.class_names,
-        },
-        "network": {
-            "sizes": (data.n_features, *(shape.n_out for shape in shapes)),
-            "connections": [shape.connections for shape in shapes],
-        },
-        "memory": {"expected": estimate.total, "items": dict(estimate.items), "micro_batch": estimate.micro_batch},
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
-@contextlib.contextmanager
-def stopping_on_signals(run: Run) -> Iterator[list[int]]:
-    """Turn the first SIGINT or SIGTERM into a wish to stop, taken up after the batch; the second one interrupts.
-
-    Raising in the middle of compiled code is not safe, so this is what a process that carries out a run uses.
-    Yields the list of signals received. Before the run trains, the first signal interrupts.
-    """
-    received: list[int] = []
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        received.append(signum)
-        if len(received) > 1 or run.status()["state"] not in ("training", "paused"):
-            raise KeyboardInterrupt
-        request(run, "stop")
-
-    previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
+def _continued(saved: Config, now: Config) -> Config:
+    """Return the settings of a checkpoint, with what may differ when the run goes on: its length, its conduct."""
+    run = dataclasses.replace(now.run, micro_batch=saved.run.micro_batch)
+    return dataclasses.replace(saved.replace({"training.epochs": now.training.epochs}), run=run)
 
 
 def main() -> int:
     """Carry out the run whose directory is the only argument; the engine process's entry."""
     run = Run(Path(sys.argv[1]))
+    enter_service(run.path)
     try:
         with stopping_on_signals(run) as received:
             for _ in execute(run):

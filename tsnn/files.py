@@ -117,9 +117,3 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def cut_torn_line(path: Path) -> None:
-    """Drop what a killed writer left behind the last newline."""
-    with contextlib.suppress(FileNotFoundError), open(path, "r+b") as file:
-        file.truncate(file.read().rfind(b"\n") + 1)

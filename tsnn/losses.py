@@ -12,7 +12,7 @@ from tsnn.errors import ConfigError
 
 
 def output_loss(
-    task: str, z: NDArray[np.float32], y: NDArray[Any], scale: float, delta: NDArray[np.float32]
+    task: str, z: NDArray[np.float32], y: NDArray[Any], scale: float, weights: NDArray[np.float32] | None = None
 ) -> tuple[float, float]:
     """Compute loss, number of right answers and the output layer's delta for one batch.
 
@@ -22,27 +22,29 @@ def output_loss(
         Softmax with cross-entropy, identity with mean squared error, or sigmoid with binary
         cross-entropy (the latter two are means over the outputs).
     z : float32[n_outputs, B]
-        Sums of the output neurons, neuron-major; B is the padded batch.
+        Sums of the output neurons, neuron-major; B is the padded batch. Replaced by ``scale * weight * dLoss/dz``,
+        which is 0 in padded columns.
     y : int64[b] or float32[b, n_outputs]
         Class indices, or targets.
     scale : float
-        Weight of each sample in the gradient, usually ``1 / batch``.
-    delta : float32[n_outputs, B]
-        Written: ``scale * dLoss/dz``; 0 in padded columns.
+        Weight of all samples in the gradient, usually ``1 / batch``.
+    weights : float32[b], optional
+        How much each sample counts beside the others; 1 if left out.
 
     Returns
     -------
     loss : float
-        Sum over the batch's samples; not finite if any sample's is not.
+        Weighted sum over the batch's samples; not finite if any sample's is not.
     right : float
-        Samples classified correctly; for ``multilabel`` each sample counts its share of right labels;
-        NaN for ``regression``.
+        Samples classified correctly, whatever their weights; for ``multilabel`` each sample counts its share of
+        right labels; NaN for ``regression``.
     """
+    weights = np.ones(len(y), np.float32) if weights is None else weights
     if task == "classification":
-        return kernels.softmax_cross_entropy(z, y, scale, delta)
+        return kernels.softmax_cross_entropy(z, y, weights, scale)
     if task == "regression":
-        return kernels.mean_squared_error(z, y, scale, delta), np.nan
+        return kernels.mean_squared_error(z, y, weights, scale), np.nan
     if task == "multilabel":
         right = float(((z[:, : len(y)] > 0) == (y.T > 0.5)).mean(axis=0).sum())
-        return kernels.binary_cross_entropy(z, y, scale, delta), right
+        return kernels.binary_cross_entropy(z, y, weights, scale), right
     raise ConfigError(f"Unknown task {task!r}; known are classification, regression, multilabel.")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 from tsnn.config import Config
 from tsnn.errors import ConfigError
-from tsnn.shapes import LANES, SEGMENT, LayerShape, layer_shapes
+from tsnn.shapes import LANES, SEGMENT, LayerShape, can_scatter, epsilon_to_connections, layer_shapes
 
 INTERPRETER = 180 << 20  # Python, the libraries, compiled code
 SHARE = 0.9  # of the free memory that micro-batches are cut for
@@ -32,18 +35,21 @@ class MemoryEstimate:
     Attributes
     ----------
     items : mapping of str to int
-        Bytes by purpose: ``connections`` (weights, velocity, both index views: 20 each), ``neurons`` (biases, row
-        pointers), ``activations`` (with deltas and masks, of a micro-batch), ``data``, ``evolution`` (what the
-        layer that needs most takes beyond that while it evolves), ``interpreter`` (with libraries and compiled
-        code).
+        Bytes by purpose: ``connections`` (weights, velocity and both index views, 20 each; 12 if compact),
+        ``neurons`` (biases, row pointers), ``activations`` (with masks, of a micro-batch), ``data``,
+        ``evolution`` (what the layer that needs most takes beyond that while it evolves), ``interpreter`` (with
+        libraries and compiled code).
     micro_batch : int
         Samples that are processed at a time.
+    compact : bool
+        Whether layers do without the transposed view.
     count : int
         Number of connections.
     """
 
     items: Mapping[str, int]
     micro_batch: int
+    compact: bool
     count: int
 
     @property
@@ -52,13 +58,20 @@ class MemoryEstimate:
         return sum(self.items.values())
 
     @property
+    def checkpoint(self) -> int:
+        """What a checkpoint takes on the disk, in bytes: 12 for each connection, and the neurons."""
+        return 12 * self.count + self.items["neurons"]
+
+    @property
     def largest(self) -> str:
         """The item that takes most."""
         return max(self.items, key=lambda name: self.items[name])
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {_size(size)}" for name, size in self.items.items())
-        return f"{_size(self.total)} expected ({parts}); {self.micro_batch} samples at a time"
+        compact = ", compact" if self.compact else ""
+        disk = f"{_size(self.checkpoint)} per checkpoint"
+        return f"{_size(self.total)} expected ({parts}); {self.micro_batch} samples at a time{compact}; {disk}"
 
 
 def memory_estimate(
@@ -77,32 +90,32 @@ def memory_estimate(
         What the features take; default is that of float32.
     budget : int, optional
         Bytes that the run should stay below. If ``run.micro_batch`` is 0, a batch is cut into as few parts as
-        that takes; without budget it is left whole.
+        that takes; if that is not enough, the network becomes compact. Without budget it is left whole.
 
     Returns
     -------
     estimate : MemoryEstimate
-        For a process that does nothing else; right within 15 % where that is more than the interpreter.
+        For a process that does nothing else; right within 15 % where that is more than the interpreter. In a
+        parallel run each rank is such a process.
     """
     shapes = layer_shapes(n_features, n_outputs, config.network)
     count = sum(shape.connections for shape in shapes)
-    neurons = sum(9 * shape.n_out + 8 * (shape.n_in + shape.n_out) for shape in shapes)
-    items = {
-        "connections": 20 * count,
-        "neurons": neurons,
-        "activations": 0,
-        "data": 4 * n_samples * n_features if data_bytes is None else data_bytes,
-        "evolution": _evolution(config, shapes),
-        "interpreter": INTERPRETER,
-    }
     batch = min(config.training.batch_size, n_samples)
     chosen = min(config.run.micro_batch, batch)
-    estimate = None
-    for width in [chosen] if chosen else _parts(batch):
-        estimate = MemoryEstimate({**items, "activations": _workspace(shapes, width)}, width, count)
+    widths = [chosen] if chosen else list(_parts(batch))
+    for compact, width in itertools.product([True] if config.run.compact else [False, True], widths):
+        views = [s for s in shapes if not (compact and can_scatter(s.n_out, s.connections))]
+        items = {
+            "connections": 12 * count + 8 * sum(s.connections for s in views),
+            "neurons": sum(9 * s.n_out + 8 * s.n_in for s in shapes) + 8 * sum(s.n_out for s in views),
+            "activations": _workspace(shapes, width),
+            "data": 4 * n_samples * n_features if data_bytes is None else data_bytes,
+            "evolution": _evolution(config, shapes, views),
+            "interpreter": INTERPRETER,
+        }
+        estimate = MemoryEstimate(items, width, compact, count)
         if budget is None or estimate.total <= budget:
-            return estimate
-    assert estimate is not None
+            break
     return estimate
 
 
@@ -136,18 +149,35 @@ def check_memory(estimate: MemoryEstimate, config: Config) -> None:
         )
 
 
-def _evolution(config: Config, shapes: list[LayerShape]) -> int:
+def disk_warning(estimate: MemoryEstimate, folder: Path) -> str:
+    """Return a warning if fewer than three checkpoints fit on a folder's disk, two to keep and one to write; or ''."""
+    free = shutil.disk_usage(folder).free
+    if free >= 3 * estimate.checkpoint:
+        return ""
+    return (
+        f"{_size(free)} are free on the disk of {folder}, fewer than three checkpoints of {_size(estimate.checkpoint)} "
+        "each take. Make room, or the run may not be resumable if it is interrupted."
+    )
+
+
+def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]) -> int:
     """Return what the evolution of the hungriest layer takes beyond the layer at rest."""
     training = config.training
-    if config.network.topology != "set" or training.zeta == 0 or training.epochs == 1:
-        return 0
     needs = [0]
-    for n_in, n_out, m in shapes[:-1]:
+    if config.network.topology == "two_phase":
+        for shape in shapes:
+            n_in, n_out, m = shape
+            left = epsilon_to_connections(config.network.epsilon, n_in, n_out)
+            needs.append(m + 12 * left - (8 * (m + n_out) if shape in views else 0))  # marks, the pruned layer
+    if config.network.topology != "set" or training.zeta == 0 or training.epochs == 1:
+        return max(needs)
+    for shape in shapes[:-1]:
+        n_in, n_out, m = shape
         grown = int(training.zeta * m)
         need = 13 * m + 8 * grown + 16 * n_in  # survivors' marks, new connections, the merged layer
         if training.regrow == "gradient":
             need += 17 * 10 * grown  # candidates: column, gradient, choice and its sum
-        else:
+        elif shape in views:
             need -= 8 * (m + n_out)  # the transposed view is given back meanwhile
         needs.append(need)
     return max(needs)
@@ -156,12 +186,10 @@ def _evolution(config: Config, shapes: list[LayerShape]) -> int:
 def _workspace(shapes: list[LayerShape], samples: int) -> int:
     """Return the bytes of :class:`tsnn.workspace.Workspace` for so many samples."""
     width = -(-samples // LANES) * LANES
-    hidden = [shape.n_out for shape in shapes[:-1]]
     activations = shapes[0].n_in + sum(shape.n_out for shape in shapes)
-    deltas = max(hidden[::2], default=0) + max(hidden[1::2], default=0) + shapes[-1].n_out
     partial = sum(s.connections // SEGMENT for s in shapes if s.connections > SEGMENT * s.n_out)
     masks = sum(shape.n_out for shape in shapes) * width // 4
-    return 4 * width * (activations + deltas + partial) + masks
+    return 4 * width * (activations + partial) + masks
 
 
 def _parts(batch: int) -> Iterator[int]:

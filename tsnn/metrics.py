@@ -1,7 +1,9 @@
-"""Evaluation: loss and accuracy over a whole data set, and raw answers, in batches."""
+"""Evaluation: loss and accuracy over a whole data set, raw answers and gradients, in batches."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,13 +12,14 @@ from numpy.typing import NDArray
 
 from tsnn.datasets import Features
 from tsnn.losses import output_loss
-from tsnn.network import Network, forward, take
+from tsnn.network import Network, batch_gradient, forward, take
 from tsnn.workspace import Workspace
 
 
 def evaluate(
-    network: Network, x: Features, y: NDArray[Any], task: str, workspace: Workspace
-) -> tuple[float, float | None]:
+    network: Network, x: Features, y: NDArray[Any], task: str, workspace: Workspace,
+    weights: NDArray[np.float32] | None = None,
+) -> tuple[float, float | None]:  # fmt: skip
     """Return mean loss and accuracy of a network; every sample counts, also those of a last, smaller batch.
 
     Parameters
@@ -29,17 +32,21 @@ def evaluate(
         ``classification``, ``regression`` or ``multilabel``.
     workspace : Workspace
         Buffers; overwritten.
+    weights : float32[n_samples], optional
+        How much each sample counts in the loss, 1 on average.
 
     Returns
     -------
     loss : float
-        Mean over the samples.
+        Mean over the samples; NaN if there are none.
     accuracy : float or None
-        Share of right answers; None for ``regression``.
+        Share of right answers; None for ``regression``, or without samples.
     """
+    if len(x) == 0:
+        return math.nan, None
     total = right = 0.0
     for rows, z in _answers(network, x, workspace):
-        loss, hits = output_loss(task, z, y[rows], 0.0, workspace.deltas[-1])
+        loss, hits = output_loss(task, z, y[rows], 0.0, None if weights is None else weights[rows])
         total += loss
         right += hits
     return total / len(x), None if task == "regression" else right / len(x)
@@ -57,3 +64,27 @@ def _answers(
         rows = np.arange(start, min(start + workspace.width, len(x)))
         take(x, rows, workspace.activations[0])
         yield rows, forward(network, workspace)
+
+
+def gradients(
+    network: Network, x: Features, y: NDArray[Any], task: str, workspace: Workspace
+) -> list[NDArray[np.float32]]:
+    """Return the gradient of the mean loss at every connection; nothing is trained.
+
+    Parameters
+    ----------
+    network, x, y, task, workspace
+        See :func:`evaluate`.
+
+    Returns
+    -------
+    gradients : list of float32[connections]
+        For each layer, aligned to its weights.
+    """
+    layers = [
+        dataclasses.replace(layer, velocity=np.zeros_like(layer.velocity), bias_velocity=np.zeros_like(layer.bias))
+        for layer in network.layers
+    ]
+    probe = dataclasses.replace(network, layers=layers)
+    batch_gradient(probe, workspace, x, y, np.arange(len(x)), task=task, dropout=0, key=0)
+    return [layer.velocity for layer in layers]

@@ -16,7 +16,7 @@ from tsnn.activations import IDENTITY_SLOPE, hidden_slope
 from tsnn.config import NetworkConfig, TrainingConfig
 from tsnn.datasets import Features
 from tsnn.losses import output_loss
-from tsnn.shapes import layer_shapes
+from tsnn.shapes import can_scatter, layer_shapes
 from tsnn.topology import Int32, Int64, Topology, erdos_renyi
 from tsnn.workspace import Workspace
 
@@ -49,6 +49,11 @@ class Layer:
         zeros = [np.zeros(n, np.float32) for n in (topology.connections, topology.n_out, topology.n_out)]
         return cls(topology, weights, *zeros)
 
+    def copy(self) -> Layer:
+        """Return a layer that can be trained apart; the topology, which nobody changes, is shared."""
+        arrays = self.weights, self.velocity, self.bias, self.bias_velocity
+        return Layer(self.topology, *(array.copy() for array in arrays))
+
 
 @dataclass(eq=False)
 class Network:
@@ -64,16 +69,24 @@ class Network:
         For each layer, the neurons at its end that importance pruning has left.
     initializer : str
         Distribution of new weights.
+    scaling : (float64[n_features], float64[n_features]), optional
+        Offset and scale: features are to be given to the network as ``(x - offset) * scale``. None: as they are.
     """
 
     layers: list[Layer]
     slopes: tuple[float, ...]
     initializer: str
     living: list[NDArray[np.bool_]] = field(default_factory=list)
+    scaling: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def __post_init__(self) -> None:
         if not self.living:
             self.living = [np.ones(layer.topology.n_out, dtype=bool) for layer in self.layers]
+
+    def copy(self) -> Network:
+        """Return a network that can be trained apart."""
+        layers, living = [layer.copy() for layer in self.layers], [alive.copy() for alive in self.living]
+        return Network(layers, self.slopes, self.initializer, living, self.scaling)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -98,7 +111,7 @@ def init_network(n_features: int, n_outputs: int, config: NetworkConfig, *, rng:
     n_features, n_outputs : int
         Width of the data and of the answer.
     config : NetworkConfig
-        Hidden layers, epsilon, activation, initializer; ``topology="dense"`` connects everything.
+        Hidden layers, epsilon, activation, initializer; ``dense`` and ``two_phase`` connect everything.
     rng : numpy.random.Generator
         Source of randomness.
 
@@ -111,8 +124,13 @@ def init_network(n_features: int, n_outputs: int, config: NetworkConfig, *, rng:
     for n_in, n_out, connections in layer_shapes(n_features, n_outputs, config):
         topology = erdos_renyi(n_in, n_out, connections, rng=rng)
         layers.append(Layer.new(topology, draw_weights(config.initializer, n_in, n_out, connections, rng=rng)))
-    slopes = [hidden_slope(config.activation, config.alpha, l) for l in range(1, len(layers))]
-    return Network(layers, (*slopes, IDENTITY_SLOPE), config.initializer)
+    return Network(layers, layer_slopes(config), config.initializer)
+
+
+def layer_slopes(config: NetworkConfig) -> tuple[float, ...]:
+    """Return the negative slope of each layer's activation, the identity of the output layer last."""
+    slopes = [hidden_slope(config.activation, config.alpha, l) for l in range(1, len(config.hidden) + 1)]
+    return (*slopes, IDENTITY_SLOPE)
 
 
 def draw_weights(initializer: str, n_in: int, n_out: int, count: int, *, rng: np.random.Generator) -> Float32:
@@ -159,12 +177,15 @@ def forward(
     threshold = kernels.dropout_threshold(dropout)
     last = len(network.layers) - 1
     for l, layer in enumerate(network.layers):
-        t = layer.topology
-        kernels.forward(
-            t.t_indptr, t.t_indices, t.t_perm, layer.weights, layer.bias, workspace.activations[l],
-            network.slopes[l], threshold if l < last else 0, key + l, sample_offset,
-            t.segments, workspace.partial(l, len(t.segments)), workspace.activations[l + 1], workspace.masks[l],
-        )  # fmt: skip
+        t, x, out, masks = layer.topology, workspace.activations[l], workspace.activations[l + 1], workspace.masks[l]
+        rule = network.slopes[l], threshold if l < last else 0, key + l, sample_offset
+        if workspace.compact and can_scatter(t.n_out, t.connections):
+            kernels.scatter(t.indptr, t.indices, layer.weights, layer.bias, x, *rule, out, masks)
+        else:
+            kernels.forward(
+                t.t_indptr, t.t_indices, t.t_perm, layer.weights, layer.bias, x, *rule,
+                t.segments, workspace.partial(l, len(t.segments)), out, masks,
+            )  # fmt: skip
     return workspace.activations[-1]
 
 
@@ -172,11 +193,11 @@ def backward(
     network: Network, workspace: Workspace, *, dropout: float, learning_rate: float, momentum: float,
     weight_decay: float, update: bool = True, down_to: int = 0,
 ) -> None:  # fmt: skip
-    """Propagate ``workspace.deltas[-1]`` back and train every connection on the way.
+    """Propagate ``dLoss/dz`` in ``workspace.activations[-1]`` back and train every connection on the way.
 
     ``v <- momentum v - learning_rate g``, then, if ``update``, ``w <- w + v - weight_decay w``; for weights
     and biases, in place. The gradient ``g`` exists for stored connections only and is used as it is formed.
-    Layers below ``down_to`` are left alone.
+    Layers below ``down_to`` are left alone. The activations of the layers passed are replaced by ``dLoss/dz``.
     """
     threshold = kernels.dropout_threshold(dropout)
     for l in reversed(range(down_to, len(network.layers))):
@@ -184,15 +205,14 @@ def backward(
         below = max(l - 1, 0)
         kernels.backward(
             t.indptr, t.indices, layer.weights, layer.velocity, layer.bias, layer.bias_velocity,
-            workspace.activations[l], workspace.deltas[l], momentum, learning_rate, weight_decay, update,
-            workspace.masks[below], network.slopes[below], threshold,
-            workspace.deltas[below] if l else workspace.no_delta,
+            workspace.activations[l], workspace.activations[l + 1], momentum, learning_rate, weight_decay, update,
+            workspace.masks[below], network.slopes[below], threshold, l > 0,
         )  # fmt: skip
 
 
 def train_batch(
     network: Network, workspace: Workspace, x: Features, y: NDArray[Any], chosen: Int64, *,
-    task: str, config: TrainingConfig, dropout: float, key: int,
+    task: str, config: TrainingConfig, dropout: float, key: int, weights: Float32 | None = None,
 ) -> tuple[float, float]:  # fmt: skip
     """Carry out one step of momentum SGD on the chosen samples.
 
@@ -212,22 +232,46 @@ def train_batch(
         Learning rate, momentum, weight decay.
     dropout, key
         See :func:`forward`.
+    weights : float32[n_samples], optional
+        How much each sample counts in the loss.
 
     Returns
     -------
     loss, right : float
         Sums over the batch, before the step.
     """
+    rates = config.momentum, config.learning_rate, config.weight_decay
+    return _pass(network, workspace, x, y, chosen, task, dropout, key, *rates, update=True, weights=weights)
+
+
+def batch_gradient(
+    network: Network, workspace: Workspace, x: Features, y: NDArray[Any], chosen: Int64, *,
+    task: str, dropout: float, key: int,
+) -> tuple[float, float]:  # fmt: skip
+    """Compute the gradient of the chosen samples; nothing is trained. Like :func:`train_batch`, but for that.
+
+    The gradient replaces what was in the layers' velocities and bias velocities.
+    """
+    return _pass(network, workspace, x, y, chosen, task, dropout, key, 0.0, -1.0, 0.0, update=False)
+
+
+def _pass(
+    network: Network, workspace: Workspace, x: Features, y: NDArray[Any], chosen: Int64, task: str, dropout: float,
+    key: int, momentum: float, learning_rate: float, weight_decay: float, *, update: bool,
+    weights: Float32 | None = None,
+) -> tuple[float, float]:  # fmt: skip
+    """Pass a batch forward and back, in as many parts as the workspace needs."""
     loss = right = 0.0
     for start in range(0, len(chosen), workspace.width):
         part = chosen[start : start + workspace.width]
         take(x, part, workspace.activations[0])
         z = forward(network, workspace, dropout=dropout, key=key, sample_offset=start)
-        part_loss, part_right = output_loss(task, z, y[part], 1.0 / len(chosen), workspace.deltas[-1])
+        part_loss, part_right = output_loss(
+            task, z, y[part], 1.0 / len(chosen), None if weights is None else weights[part]
+        )
         backward(
-            network, workspace, dropout=dropout, learning_rate=config.learning_rate,
-            momentum=config.momentum if start == 0 else 1.0, weight_decay=config.weight_decay,
-            update=start + len(part) == len(chosen),
+            network, workspace, dropout=dropout, learning_rate=learning_rate, momentum=momentum if start == 0 else 1.0,
+            weight_decay=weight_decay, update=update and start + len(part) == len(chosen),
         )  # fmt: skip
         loss += part_loss
         right += part_right
@@ -236,13 +280,13 @@ def train_batch(
 
 def probe_gradient(
     network: Network, workspace: Workspace, x: Features, y: NDArray[Any], chosen: Int64, task: str, layer: int,
-    indptr: Int64, indices: Int32,
+    indptr: Int64, indices: Int32, weights: Float32 | None = None,
 ) -> Float32:  # fmt: skip
     """Return a batch's gradient at positions of a layer that need no connection; nothing is trained.
 
     Parameters
     ----------
-    network, workspace, x, y, chosen, task
+    network, workspace, x, y, chosen, task, weights
         See :func:`train_batch`; dropout is off.
     layer : int
         The layer, from 0.
@@ -258,11 +302,12 @@ def probe_gradient(
         part = chosen[start : start + workspace.width]
         take(x, part, workspace.activations[0])
         z = forward(network, workspace)
-        output_loss(task, z, y[part], 1.0 / len(chosen), workspace.deltas[-1])
+        output_loss(task, z, y[part], 1.0 / len(chosen), None if weights is None else weights[part])
         backward(
             network, workspace, dropout=0, learning_rate=0, momentum=1, weight_decay=0, update=False, down_to=layer + 1
         )
-        kernels.add_gradient(indptr, indices, workspace.activations[layer], workspace.deltas[layer], gradient)
+        below, delta = workspace.activations[layer : layer + 2]
+        kernels.add_gradient(indptr, indices, below, delta, gradient)
     return gradient
 
 

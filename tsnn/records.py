@@ -46,6 +46,41 @@ class LayerRecord:
 
 
 @dataclass(frozen=True)
+class WorkerRecord:
+    """What one worker of a parallel run did in an epoch.
+
+    Attributes
+    ----------
+    worker : int
+        Its number, counted from 1.
+    phase : int
+        1: all train one model; 2: each its own.
+    batches, samples : int
+        What it trained on.
+    seconds_compute, seconds_communicate, seconds_idle : float
+        Where its time went. Idle is waiting for other workers, and for the server while that evaluates, evolves
+        and writes; communicating is all other waiting: the exchange itself.
+    staleness : tuple of int
+        How many of its gradients met weights that had been updated 0, 1, 2, ... times since it got them.
+    retained : float
+        Share of its gradients' entries that were applied; the others belonged to pruned connections.
+    memory_bytes : int
+        Resident memory of its process.
+    """
+
+    worker: int
+    phase: int
+    batches: int
+    samples: int
+    seconds_compute: float
+    seconds_communicate: float
+    seconds_idle: float
+    staleness: tuple[int, ...]
+    retained: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
 class Event:
     """Something that a reader of the curves should know, tied to an epoch.
 
@@ -54,7 +89,7 @@ class Event:
     epoch : int
         Last finished epoch when it happened.
     kind : str
-        ``"setting"``, ``"neurons_pruned"``, ``"dense_layer"``, ``"data"``.
+        ``"setting"``, ``"neurons_pruned"``, ``"two_phase"``, ``"dense_layer"``, ``"data"``.
     message : str
         One sentence.
     """
@@ -70,7 +105,8 @@ class EpochRecord:
 
     The training figures are gathered while the weights still change and dropout is on; the test
     figures are taken once at the end of the epoch, before evolution.
-    Accuracies are None where nothing is classified.
+    Accuracies are None where nothing is classified. In phase 2 of a parallel run they are means over the workers'
+    models, of which each is tested on its share of the test part, and layers are those of the first worker.
     """
 
     epoch: int
@@ -90,6 +126,7 @@ class EpochRecord:
     memory_bytes: int
     layers: tuple[LayerRecord, ...]
     events: tuple[Event, ...] = field(default=())
+    workers: tuple[WorkerRecord, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries and lists that JSON can hold."""
@@ -101,6 +138,7 @@ class EpochRecord:
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         known["layers"] = tuple(LayerRecord(**_tuples(layer, LayerRecord)) for layer in values["layers"])
         known["events"] = tuple(Event(**event) for event in values.get("events", ()))
+        known["workers"] = tuple(WorkerRecord(**_tuples(w, WorkerRecord)) for w in values.get("workers", ()))
         return cls(**known)
 
 
@@ -117,12 +155,18 @@ class Progress(NamedTuple):
         Training samples in an epoch.
     loss : float
         Mean training loss of this epoch so far.
+    worker : int
+        Whose gradient was applied; 0 for a step that no single worker made.
+    staleness : int
+        Updates since that worker got the weights that the gradient was computed on.
     """
 
     epoch: int
     samples: int
     samples_total: int
     loss: float
+    worker: int = 0
+    staleness: int = 0
 
 
 def _tuples(values: Mapping[str, Any], cls: type) -> dict[str, Any]:

@@ -29,9 +29,14 @@ def epsilon_to_connections(epsilon: float, n_in: int, n_out: int) -> int:
     return n_in * n_out if math.isinf(epsilon) else min(round(epsilon * (n_in + n_out)), n_in * n_out)
 
 
+def can_scatter(n_out: int, connections: int) -> bool:
+    """Tell whether a layer may do without its transposed view: not if its sums are so long that they are split."""
+    return connections <= SEGMENT * n_out
+
+
 def layer_shapes(n_features: int, n_outputs: int, config: NetworkConfig) -> list[LayerShape]:
     """Return the layers of the network that a configuration describes, from the input to the output."""
-    epsilon = math.inf if config.topology == "dense" else config.epsilon
+    epsilon = math.inf if config.topology in ("dense", "two_phase") else config.epsilon
     return [
         LayerShape(n_in, n_out, epsilon_to_connections(epsilon, n_in, n_out))
         for n_in, n_out in itertools.pairwise((n_features, *config.hidden, n_outputs))

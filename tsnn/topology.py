@@ -65,7 +65,7 @@ class Topology:
             raise TopologyError(f"Column indices must lie in 0 to {n_out - 1}, got up to {indices.max()}.")
         starts_row = np.zeros(len(indices) + 1, dtype=bool)
         starts_row[indptr] = True
-        if (~starts_row[1:-1] & (np.diff(indices.astype(np.int64)) <= 0)).any():
+        if (~starts_row[1:-1] & (indices[1:] <= indices[:-1])).any():
             raise TopologyError("Column indices must rise within each row, without repeats.")
         return cls.from_sorted(indptr, np.ascontiguousarray(indices, dtype=np.int32), n_out)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,13 @@ from tsnn import kernels
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.datasets import Dataset
 from tsnn.errors import DataError, DivergenceError
-from tsnn.evolution import evolve, importance, prune_neurons, target_connections
+from tsnn.evolution import evolve, evolve_all, importance, prune_neurons, target_connections
 from tsnn.memory import fitting_estimate
 from tsnn.metrics import evaluate
-from tsnn.network import Network, probe_gradient, train_batch
+from tsnn.network import Network, batch_gradient, init_network, probe_gradient, train_batch
 from tsnn.records import EpochRecord, Event, LayerRecord, Progress
+from tsnn.shapes import LANES
+from tsnn.state import KEYS, TrainingState
 from tsnn.workspace import Workspace
 
 
@@ -56,107 +58,181 @@ def train(network: Network, data: Dataset, config: Config, *, rng: np.random.Gen
     >>> [record.epoch for record in train(network, data, config, rng=rng)]
     [1, 2, 3]
     """
-    return (record for record in steps(network, data, config, rng=rng) if isinstance(record, EpochRecord))
+    state = TrainingState.begin(network, config, rng=rng)
+    return (record for record in steps(state, data) if isinstance(record, EpochRecord))
 
 
-def steps(
-    network: Network, data: Dataset, config: Config, *, rng: np.random.Generator
-) -> Generator[Progress | EpochRecord, Config | None, None]:
-    """Train like :func:`train`, but yield after every batch, and accept changed settings.
+def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecord]:
+    """Train like :func:`train`, but from any state on, and yield after every batch.
 
     Yields a :class:`~tsnn.records.Progress` after each batch and an
-    :class:`~tsnn.records.EpochRecord` after each epoch. A configuration that is sent in comes into force
+    :class:`~tsnn.records.EpochRecord` after each epoch. Settings put into ``state.pending`` come into force
     between epochs: learning rate, dropout and percentile for the next epoch, zeta and epsilon for the
     evolution that precedes it. The record of the epoch where that happens carries an event per change.
     """
-    _check_fit(network, data)
-    kernels.set_threads(config.run.threads)
-    shuffle_rng, dropout_rng, evolution_rng = rng.spawn(3)
-    keys = _key_counter(dropout_rng, len(network.layers))
-    n = len(data.x_train)
-    batch = min(config.training.batch_size, n)
-    nbytes = data.x_train.nbytes + data.x_test.nbytes
-    estimate = fitting_estimate(config, data.n_features, data.n_outputs, n, data_bytes=nbytes)
-    workspace = Workspace(network.sizes, estimate.micro_batch)
-    pending, epsilon_met = config, config.network.epsilon
-    events = [_dense_event(l, network) for l in range(len(network.layers)) if network.layers[l].topology.density == 1]
+    network = state.network
+    _check_fit(state, data)
+    kernels.set_threads(state.config.run.threads)
+    n, workspace = len(data.x_train), make_workspace(state, data)
+    batch = min(state.config.training.batch_size, n)
+    warm_up(state, data, workspace)
 
-    for epoch in range(1, config.training.epochs + 1):
+    while state.epoch < state.config.training.epochs:
         started = time.perf_counter()
-        config, changes = _take_up(config, pending, epoch - 1)
-        events += changes
-        loss = right = 0.0
-        order = shuffle_rng.permutation(n)
-        for start in range(0, n, batch):
-            batch_loss, batch_right = train_batch(
-                network, workspace, data.x_train, data.y_train, order[start : start + batch], task=data.task,
-                config=config.training, dropout=config.network.dropout, key=next(keys),
+        if not len(state.order):
+            begin_epoch(state, data, workspace)
+            state.order, state.done = state.shuffle.permutation(n), 0
+        epoch, config = state.epoch + 1, state.config
+        while state.done < n:
+            loss, right = train_batch(
+                network, workspace, data.x_train, data.y_train, state.order[state.done : state.done + batch],
+                task=data.task, config=config.training, dropout=config.network.dropout, key=state.key,
+                weights=data.weights_train,
             )  # fmt: skip
-            loss += batch_loss
-            right += batch_right
-            if not math.isfinite(batch_loss):
-                raise DivergenceError(_divergence_text(epoch, start // batch + 1, config))
-            done = min(start + batch, n)
-            pending = (yield Progress(epoch, done, n, loss / done)) or pending
-        trained = time.perf_counter()
+            check_finite(loss, f"epoch {epoch}, batch {state.done // batch + 1}", config)
+            state.key = (state.key + len(network.layers)) % KEYS
+            state.loss += float(loss)
+            state.right += float(right)
+            state.done = min(state.done + batch, n)
+            state.seconds += time.perf_counter() - started
+            yield Progress(epoch, state.done, n, state.loss / state.done)
+            started = time.perf_counter()
 
-        test_loss, test_accuracy = evaluate(network, data.x_test, data.y_test, data.task, workspace)
-        if not math.isfinite(test_loss):
-            raise DivergenceError(_divergence_text(epoch, None, config))
-        evaluated = time.perf_counter()
-
-        in_force = config.training.learning_rate, config.network.dropout
-        before = [layer.topology.connections for layer in network.layers]
-        grown = [0] * len(network.layers)
-        last = epoch == config.training.epochs
-        if _importance_due(config, epoch) and not last:
-            events += _prune_neurons(network, config, epoch)
-        config, changes = _take_up(config, pending, epoch)
-        events += changes
-        new_epsilon = config.network.epsilon != epsilon_met
-        if not last and config.network.topology == "set" and (config.training.zeta > 0 or new_epsilon):
-            probe = None
-            if config.training.regrow == "gradient":
-                chosen = evolution_rng.permutation(n)[:batch]
-                probe = functools.partial(
-                    probe_gradient, network, workspace, data.x_train, data.y_train, chosen, data.task
-                )
-            grown = _evolve_all(network, config, new_epsilon, probe, evolution_rng)
-            epsilon_met = config.network.epsilon
-        evolved = time.perf_counter()
-
-        record = EpochRecord(
-            epoch=epoch,
-            samples=epoch * n,
-            train_loss=loss / n,
-            test_loss=test_loss,
-            train_accuracy=None if data.task == "regression" else right / n,
-            test_accuracy=test_accuracy,
-            seconds_train=trained - started,
-            seconds_evolve=evolved - evaluated,
-            seconds_evaluate=evaluated - trained,
-            learning_rate=in_force[0],
-            zeta=config.training.zeta,
-            epsilon=config.network.epsilon,
-            dropout=in_force[1],
-            connections=network.connections,
-            memory_bytes=psutil.Process().memory_info().rss,
-            layers=tuple(_layer_record(network, l, before[l], grown[l]) for l in range(len(network.layers))),
-            events=tuple(events),
-        )
-        events = []
-        pending = (yield record) or pending
+        yield end_epoch(state, data, workspace)
 
 
-def _take_up(config: Config, pending: Config, epoch: int) -> tuple[Config, list[Event]]:
+def make_workspace(state: TrainingState, data: Dataset) -> Workspace:
+    """Return buffers for a batch, or for as much of it as fits into the memory."""
+    nbytes = data.x_train.nbytes + data.x_test.nbytes
+    shape = data.n_features, data.n_outputs, len(data.x_train)
+    estimate = fitting_estimate(state.config, *shape, data_bytes=nbytes)
+    return Workspace(state.network.sizes, estimate.micro_batch, compact=estimate.compact)
+
+
+def warm_up(state: TrainingState, data: Dataset, workspace: Workspace) -> None:
+    """Compile what training needs: pass through and evolve a network of a few neurons. The state is not touched.
+
+    So compiling, which happens once on a machine, counts as nobody's time; and of several processes that start
+    together one can compile while the others wait, and then find it on the disk.
+    """
+    few = state.config.replace({"network.hidden": [LANES, LANES], "network.epsilon": 1, "network.topology": "set"})
+    rng = np.random.default_rng(0)
+    network = init_network(data.n_features, data.n_outputs, few.network, rng=rng)
+    small = Workspace(network.sizes, workspace.width, compact=workspace.compact)
+    x, y = data.x_train, data.y_train
+    chosen = np.arange(min(len(x), workspace.width))
+    batch_gradient(network, small, x, y, chosen, task=data.task, dropout=few.network.dropout, key=0)
+    probe = functools.partial(probe_gradient, network, small, x, y, chosen, data.task)
+    evolve_all(network, few, True, probe if few.training.regrow == "gradient" else None, rng)
+
+
+def begin_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> None:
+    """Take up changed settings, and make up for the evolution that a run left out because it was to end."""
+    if state.evolution_due:
+        _evolve(state, data, workspace)
+        text = f"The run goes on: evolution after epoch {state.epoch} made up for"
+        state.events.append(Event(state.epoch, "evolution", text))
+    _take_up(state)
+    state.loss = state.right = state.seconds = 0.0
+
+
+def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> EpochRecord:
+    """Evaluate the network, evolve it unless the run is over, and return the record of the epoch.
+
+    Whoever has trained: one process here, or the workers of :mod:`tsnn.parallel`.
+
+    Parameters
+    ----------
+    state : TrainingState
+        At the end of an epoch's training; ``loss``, ``right`` and ``seconds`` tell of it. Advanced to the next.
+    data : Dataset
+        The test part is evaluated; of the training part, gradient regrowth looks at one batch.
+    workspace : Workspace
+        Buffers; overwritten.
+
+    Raises
+    ------
+    DivergenceError
+        If the test loss is no longer finite.
+    """
+    network, config, epoch, n = state.network, state.config, state.epoch + 1, len(data.x_train)
+    started = time.perf_counter()
+    test_loss, test_accuracy = evaluate(network, data.x_test, data.y_test, data.task, workspace, data.weights_test)
+    if len(data.x_test):
+        check_finite(test_loss, f"epoch {epoch}, evaluation", config)
+    evaluated = time.perf_counter()
+
+    before = [layer.topology.connections for layer in network.layers]
+    grown = [0] * len(network.layers)
+    state.epoch, state.order, state.done = epoch, state.order[:0], 0
+    state.evolution_due = epoch == config.training.epochs
+    if state.evolution_due:
+        _take_up(state)
+    else:
+        grown = _evolve(state, data, workspace)
+    evolved = time.perf_counter()
+
+    record = EpochRecord(
+        epoch=epoch,
+        samples=epoch * n,
+        train_loss=state.loss / n,
+        test_loss=test_loss,
+        train_accuracy=None if data.task == "regression" else state.right / n,
+        test_accuracy=test_accuracy,
+        seconds_train=state.seconds,
+        seconds_evolve=evolved - evaluated,
+        seconds_evaluate=evaluated - started,
+        learning_rate=config.training.learning_rate,
+        zeta=state.config.training.zeta,
+        epsilon=state.config.network.epsilon,
+        dropout=config.network.dropout,
+        connections=network.connections,
+        memory_bytes=psutil.Process().memory_info().rss,
+        layers=tuple(layer_record(network, l, before[l], grown[l]) for l in range(len(network.layers))),
+        events=tuple(state.events),
+    )
+    state.events = []
+    return record
+
+
+def _take_up(state: TrainingState) -> None:
     """Put changed settings into force; one event for each that differs."""
-    old, new = config.flat(), pending.flat()
-    changes = [
-        Event(epoch, "setting", f"{short} changed from {old[name]:g} to {new[name]:g}")
+    old, new = state.config.flat(), state.pending.flat()
+    state.events += [
+        Event(state.epoch, "setting", f"{short} changed from {old[name]:g} to {new[name]:g}")
         for short, name in LIVE_SETTINGS.items()
         if old[name] != new[name]
     ]
-    return pending, changes
+    state.config = state.pending
+
+
+def _evolve(state: TrainingState, data: Dataset, workspace: Workspace) -> list[int]:
+    """Prune neurons, take up changed settings, evolve: what comes after an epoch, as far as it is due.
+
+    Returns the connections grown in each layer.
+    """
+    network = state.network
+    if _importance_due(state.config, state.epoch):
+        state.events += _prune_neurons(network, state.config, state.epoch)
+    _take_up(state)
+    state.evolution_due = False
+    config = state.config
+    if config.network.topology == "two_phase":
+        if state.epoch == config.training.epochs // 2:
+            _end_dense_phase(state)
+        return [0] * len(network.layers)
+    new_epsilon = config.network.epsilon != state.epsilon_met
+    if config.network.topology != "set" or not (config.training.zeta > 0 or new_epsilon):
+        return [0] * len(network.layers)
+    state.epsilon_met = config.network.epsilon
+    probe = None
+    if config.training.regrow == "gradient":
+        chosen = state.evolution.permutation(len(data.x_train))[: config.training.batch_size]
+        probe = functools.partial(
+            probe_gradient, network, workspace, data.x_train, data.y_train, chosen, data.task,
+            weights=data.weights_train,
+        )  # fmt: skip
+    return evolve_all(network, config, new_epsilon, probe, state.evolution)
 
 
 def _importance_due(config: Config, epoch: int) -> bool:
@@ -173,37 +249,25 @@ def _prune_neurons(network: Network, config: Config, epoch: int) -> list[Event]:
     ]
 
 
-def _evolve_all(
-    network: Network, config: Config, new_epsilon: bool, probe: Callable[..., Any] | None, rng: np.random.Generator
-) -> list[int]:
-    """Evolve every layer but the output layer, one after the other; returns the connections grown in each.
-
-    Only one layer exists twice at a time, and then without transposed view. ``probe`` tells the gradient, for
-    gradient regrowth: that of the network as it is by then, its lower layers evolved.
-    """
-    grown = [0] * len(network.layers)
-    for l in range(len(network.layers) - 1):
-        connections = network.layers[l].topology.connections
-        if probe is None:
-            network.layers[l].topology.release()
-        evolved = evolve(
-            network.layers[l],
-            target_connections(network, l, config.network.epsilon) if new_epsilon else connections,
-            zeta=config.training.zeta,
-            rule=config.training.prune,
-            initializer=network.initializer,
-            rng=rng,
-            living_in=network.living_inputs(l),
-            living_out=network.living[l],
-            gradient=None if probe is None else functools.partial(probe, l),
+def _end_dense_phase(state: TrainingState) -> None:
+    """Prune every layer by magnitude to the number of connections that epsilon stands for."""
+    network, before = state.network, state.network.connections
+    for l, layer in enumerate(network.layers):
+        connections = target_connections(network, l, state.config.network.epsilon)
+        if connections < layer.topology.connections:
+            layer.topology.release()
+            network.layers[l] = evolve(
+                layer, connections, zeta=0, rule="magnitude", initializer=network.initializer, rng=state.evolution
+            ).layer
+    if network.connections < before:
+        text = (
+            f"The dense phase is over: pruned from {before:,} to {network.connections:,} connections, to be retrained"
         )
-        network.layers[l] = evolved.layer
-        grown[l] = evolved.grown
-        del evolved
-    return grown
+        state.events.append(Event(state.epoch, "two_phase", text))
 
 
-def _layer_record(network: Network, l: int, before: int, grown: int) -> LayerRecord:
+def layer_record(network: Network, l: int, before: int, grown: int) -> LayerRecord:
+    """Return what there is to know of a layer that had ``before`` connections and then got ``grown`` new ones."""
     layer, t, living = network.layers[l], network.layers[l].topology, network.living[l]
     return LayerRecord(
         n_in=t.n_in,
@@ -223,30 +287,21 @@ def _spread(degrees: Any) -> tuple[int, ...]:
     return int(degrees.min()), int(np.median(degrees)), int(degrees.max())
 
 
-def _key_counter(rng: np.random.Generator, n_layers: int) -> Iterator[int]:
-    """Yield a number for each step; it and the ``n_layers - 1`` that follow select that step's dropout masks."""
-    key = int(rng.integers(2**62))
-    while True:
-        yield key
-        key = (key + n_layers) % 2**62
+def check_finite(loss: float, where: str, config: Config) -> None:
+    """Raise a :class:`~tsnn.errors.DivergenceError` if a loss is not finite."""
+    if not math.isfinite(loss):
+        raise DivergenceError(
+            f"Training diverged in {where}: the loss is no longer finite at learning rate "
+            f"{config.training.learning_rate:g}. Everything recorded before stays. Try a smaller learning rate."
+        )
 
 
-def _dense_event(l: int, network: Network) -> Event:
-    t = network.layers[l].topology
-    return Event(0, "dense_layer", f"Layer {l + 1} ({t.n_in} to {t.n_out}) is dense: epsilon grants every connection")
-
-
-def _divergence_text(epoch: int, batch: int | None, config: Config) -> str:
-    where = f"epoch {epoch}" + (f", batch {batch}" if batch else ", evaluation")
-    return (
-        f"Training diverged in {where}: the loss is no longer finite at learning rate "
-        f"{config.training.learning_rate:g}. Everything recorded before stays. Try a smaller learning rate."
-    )
-
-
-def _check_fit(network: Network, data: Dataset) -> None:
-    if network.sizes[0] != data.n_features or network.sizes[-1] != data.n_outputs:
+def _check_fit(state: TrainingState, data: Dataset) -> None:
+    sizes, n = state.network.sizes, len(data.x_train)
+    if sizes[0] != data.n_features or sizes[-1] != data.n_outputs:
         raise DataError(
-            f"The network takes {network.sizes[0]} features and gives {network.sizes[-1]} outputs, but {data.name} "
+            f"The network takes {sizes[0]} features and gives {sizes[-1]} outputs, but {data.name} "
             f"has {data.n_features} features and {data.n_outputs} outputs. Create it with those numbers."
         )
+    if len(state.order) and not np.array_equal(np.sort(state.order), np.arange(n)):
+        raise DataError(f"The state is that of an epoch of {len(state.order)} samples, but {data.name} has {n}.")

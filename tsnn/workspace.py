@@ -21,30 +21,25 @@ class Workspace:
         Neurons of each layer.
     batch : int
         Largest number of samples at a time; rounded up to the SIMD width. A larger batch is processed in parts.
-    training : bool
-        Also make room for deltas and dropout masks.
+    compact : bool
+        Compute layers without transposed view where few connections share an output neuron: 12 instead of 20
+        bytes per connection.
 
     Attributes
     ----------
     activations : list of float32[n, width]
-        Of each layer of neurons, the inputs first; neuron-major, 64-byte aligned.
-    deltas : list of float32[n, width]
-        ``dLoss/dz`` of each layer of neurons but the inputs. Hidden layers take turns with two buffers, because a
-        layer's deltas are of no more use once those of the layer below it are known.
+        Of each layer of neurons, the inputs first; neuron-major, 64-byte aligned. On the way back ``dLoss/dz``
+        takes their place.
     masks : list of uint16[n, 2, width / 16]
         Signs and dropout's choice, as bits, of each layer of neurons but the inputs.
     """
 
-    def __init__(self, sizes: Sequence[int], batch: int, *, training: bool = True):
+    def __init__(self, sizes: Sequence[int], batch: int, *, compact: bool = False):
+        self.compact = compact
         self.width = -(-batch // LANES) * LANES
         self.activations = [_aligned(n, self.width) for n in sizes]
         self.masks = [np.zeros((n, 2, self.width // LANES), np.uint16) for n in sizes[1:]]
-        hidden = sizes[1:-1] if training else ()
-        pair = [_aligned(max(hidden[turn::2], default=0), self.width) for turn in (0, 1)]
-        self.deltas = [pair[l % 2][: n if training else 0] for l, n in enumerate(sizes[1:-1])]
-        self.deltas.append(_aligned(sizes[-1], self.width))
         self._partials: list[Float32] = [_aligned(0, self.width) for _ in sizes[1:]]
-        self.no_delta = _aligned(0, self.width)
 
     def partial(self, layer: int, rows: int) -> Float32:
         """Return scratch for the partial sums of a layer's neurons with very many inputs."""

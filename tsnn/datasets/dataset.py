@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from os import PathLike
 from typing import Protocol
@@ -73,6 +73,10 @@ class Dataset:
         Where the data came from, in words.
     digest : str
         Hash of the values as they were given, before split and preprocessing: tells whether data changed.
+    weights_train, weights_test : float32[n_train], float32[n_test], or None
+        How much each sample counts in the loss, 1 on average; None if all count the same.
+    scaling : (float64[n_features], float64[n_features]), or None
+        Offset and scale of the preprocessing: the features are ``(x - offset) * scale``. None if there was none.
     """
 
     name: str
@@ -86,6 +90,9 @@ class Dataset:
     image_shape: tuple[int, ...] | None
     source: str
     digest: str
+    weights_train: npt.NDArray[np.float32] | None = None
+    weights_test: npt.NDArray[np.float32] | None = None
+    scaling: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
 
     @property
     def n_features(self) -> int:
@@ -96,6 +103,47 @@ class Dataset:
     def n_outputs(self) -> int:
         """Number of classes, labels or targets: the width of the output layer."""
         return len(self.class_names) if self.task == "classification" else int(self.y_train.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class SelectedRows:
+    """Some rows of features that need not lie in memory; see :class:`Batches`."""
+
+    features: Batches
+    rows: npt.NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples and features."""
+        return len(self.rows), self.features.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken between batches."""
+        return self.features.nbytes
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def gather(self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
+        """Write samples as columns, see :meth:`Batches.gather`."""
+        self.features.gather(self.rows[rows], out)
+
+
+def share(data: Dataset, index: int, count: int) -> Dataset:
+    """Return one of ``count`` equal shares of a data set's samples: every ``count``-th, from sample ``index`` on.
+
+    Of a test part with fewer samples than shares, a share holds one sample.
+    """
+    if count == 1:
+        return data
+    parts: dict[str, Features | Array] = {}
+    for name in ("train", "test"):
+        x, y = getattr(data, f"x_{name}"), getattr(data, f"y_{name}")
+        rows = np.arange(index % len(x), len(x), count)
+        parts[f"x_{name}"] = x[rows] if isinstance(x, np.ndarray) else SelectedRows(x, rows)
+        parts[f"y_{name}"] = y[rows]
+    return replace(data, **parts)  # type: ignore[arg-type]
 
 
 def load_dataset(
@@ -263,6 +311,7 @@ def make_dataset(
         image_shape=image_shape,
         source=source,
         digest=digest,
+        scaling=None if preprocessing == "none" else (offset, scale),
     )
 
 

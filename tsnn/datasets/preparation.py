@@ -5,6 +5,7 @@ there is never a whole copy of them in float64.
 """
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Iterator
 from math import prod
@@ -162,7 +163,9 @@ def _take(x: Array, rows: Rows | None, part: slice) -> npt.NDArray[np.float64]:
     return (x[part] if rows is None else x[rows[part]]).astype(np.float64)
 
 
-def fit_scaling(x: Array, rows: Rows | None, preprocessing: str) -> tuple[Array, Array]:
+def fit_scaling(
+    x: Array, rows: Rows | None, preprocessing: str, weights: npt.NDArray[np.float64] | None = None
+) -> tuple[Array, Array]:
     """Return (offset, scale), float64[n_features] each, fitted on these rows (None: all).
 
     Parameters
@@ -173,6 +176,8 @@ def fit_scaling(x: Array, rows: Rows | None, preprocessing: str) -> tuple[Array,
         The training part.
     preprocessing : str
         As in :func:`tsnn.datasets.make_dataset`.
+    weights : float64[n_train] or None
+        How much each of these rows counts for mean and variance; None: all the same.
 
     Notes
     -----
@@ -181,16 +186,17 @@ def fit_scaling(x: Array, rows: Rows | None, preprocessing: str) -> tuple[Array,
     """
     width = x.shape[1]
     low, high = np.full(width, np.inf), np.full(width, -np.inf)
-    mean, squares, seen = np.zeros(width), np.zeros(width), 0
+    mean, squares, seen = np.zeros(width), np.zeros(width), 0.0
     for part in _blocks(len(x) if rows is None else len(rows), width):
         block = _take(x, rows, part)
         np.minimum(low, block.min(axis=0), out=low)
         np.maximum(high, block.max(axis=0), out=high)
         if preprocessing == "standard":
-            n, center = len(block), block.mean(axis=0)
+            w = np.ones(len(block)) if weights is None else weights[part]
+            n, center = w.sum(), np.average(block, axis=0, weights=w)
             delta = center - mean
             block -= center
-            squares += np.einsum("ij,ij->j", block, block) + delta**2 * (seen * n / (seen + n))
+            squares += np.einsum("i,ij,ij->j", w, block, block) + delta**2 * (seen * n / (seen + n))
             mean += delta * (n / (seen + n))
             seen += n
     if preprocessing == "none":
@@ -213,6 +219,31 @@ def apply_scaling(x: Array, rows: Rows | None, offset: Array, scale: Array) -> n
         block *= scale
         np.clip(block, -largest, largest, out=result[part], casting="same_kind")
     return result
+
+
+# --- identical samples -------------------------------------------------------------------------------
+
+
+def merge_identical(x: Any, y: Array, weights: npt.NDArray[np.float64]) -> tuple[Rows, npt.NDArray[np.float64]]:
+    """Return one row of each kind of sample, in an order that depends on the values alone, and their weights added.
+
+    Parameters
+    ----------
+    x : [n, n_features]
+        Array, or CSR array without stored zeros.
+    y : [n] or [n, outputs]
+        Targets.
+    weights : float64[n]
+        How much each sample counts.
+    """
+    keys = []
+    for i in range(len(y)):
+        row = x[[i]]
+        parts = (row.indices, row.data) if hasattr(row, "indptr") else (row + 0,)  # -0 and 0 are the same
+        keys.append(b"".join(part.tobytes() for part in (*parts, y[i])))
+    order = np.array(sorted(range(len(y)), key=keys.__getitem__))
+    first = np.array([True, *(keys[a] != keys[b] for a, b in itertools.pairwise(order))])
+    return order[first], np.add.reduceat(weights[order], np.flatnonzero(first))
 
 
 # --- in blocks of rows -------------------------------------------------------------------------------

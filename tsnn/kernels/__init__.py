@@ -6,16 +6,18 @@ of a delta are 0, so they reach no gradient. Rows are shared among the threads i
 work, and each output element is written by exactly one of them, so the bits do not depend on the number
 of threads. Fast math never includes "no NaN": what diverges must be noticed.
 
-``layers`` (forward, backward, gather), ``losses``, ``patterns``, ``drawing`` and ``artificial`` are called from
-outside; ``rows`` holds the inner loops, made of ``vectors`` or, where the processor has none that would do,
-of ``plain``.
+``layers`` (forward, scatter, backward, gather), ``losses``, ``patterns``, ``drawing``, ``exchange`` and
+``artificial`` are called from outside; ``rows`` holds the inner loops, made of ``vectors`` or, where the processor
+has none that would do, of ``plain``.
 """
 
 from tsnn.kernels.artificial import artificial
 from tsnn.kernels.drawing import add_free, add_gradient, count, drop_smallest, keep_free, select_free, sort_rows
-from tsnn.kernels.layers import backward, dropout_threshold, forward, gather
+from tsnn.kernels.exchange import add_layers, find_connections, momentum_step, retain
+from tsnn.kernels.layers import backward, dropout_threshold, forward, gather, gather_sparse, scatter
 from tsnn.kernels.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
 from tsnn.kernels.patterns import (
+    carry_births,
     column_strength,
     column_sums,
     count_cells,
@@ -31,22 +33,29 @@ __all__ = [
     "SEGMENT",
     "add_free",
     "add_gradient",
+    "add_layers",
     "artificial",
     "backward",
     "binary_cross_entropy",
+    "carry_births",
     "column_strength",
     "column_sums",
     "count",
     "count_cells",
     "drop_smallest",
     "dropout_threshold",
+    "find_connections",
     "forward",
     "gather",
+    "gather_sparse",
     "keep_free",
     "long_row_segments",
     "mean_squared_error",
     "merge_connections",
+    "momentum_step",
+    "retain",
     "row_strength",
+    "scatter",
     "select_free",
     "set_threads",
     "softmax_cross_entropy",

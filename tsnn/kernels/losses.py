@@ -1,7 +1,9 @@
 """Compiled losses: from the sums of the output neurons to the loss and the first delta.
 
-Sums z are neuron-major, float32[C, B]; labels or targets are given for the b <= B real samples. Loss sums
-are float64, added in the order of the samples; a loss that is not finite comes out as one that is not.
+Sums z are neuron-major, float32[C, B]; labels or targets, and weights float32[b], are given for the b <= B
+real samples. A sample counts with its weight, in the loss as in the delta. The delta replaces z: nobody needs
+both. Loss sums are float64, added in the order of the samples; a loss that is not finite comes out as one that
+is not.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ from tsnn.kernels.vectors import compiled
 
 @compiled()
 def softmax_cross_entropy(
-    z: NDArray[np.float32], labels: NDArray[np.int64], scale: float, delta: NDArray[np.float32]
+    z: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float32], scale: float
 ) -> tuple[float, int]:
     """Cross-entropy of softmax(z) for float32[C, B] logits and int64[b] labels.
 
-    Writes delta = scale (softmax(z) - onehot), 0 in padded columns; scale is usually 1 / batch.
-    Returns the sum of the b losses and the number of samples whose largest logit is the label's.
+    Replaces z by scale weight (softmax(z) - onehot), 0 in padded columns; scale is usually 1 / batch.
+    Returns the weighted sum of the b losses and the number of samples whose largest logit is the label's.
     """
     classes, width = z.shape
     b = labels.shape[0]
@@ -30,59 +32,62 @@ def softmax_cross_entropy(
         for c in range(1, classes):
             if z[c, s] > z[best, s]:
                 best = c
-        total = 0.0
+        total, label = 0.0, labels[s]
+        top, own = z[best, s], np.float64(z[label, s])
         for c in range(classes):
-            e = np.exp(z[c, s] - z[best, s])
-            delta[c, s] = e
+            e = np.exp(z[c, s] - top)
+            z[c, s] = e
             total += e
-        label = labels[s]
-        loss += np.log(total) - (np.float64(z[label, s]) - z[best, s])
+        loss += weights[s] * (np.log(total) - (own - top))
         correct += best == label
-        factor = scale / total
+        share = scale * weights[s]
+        factor = share / total
         for c in range(classes):
-            delta[c, s] *= np.float32(factor)
-        delta[label, s] -= np.float32(scale)
-    delta[:, b:width] = 0
+            z[c, s] *= np.float32(factor)
+        z[label, s] -= np.float32(share)
+    z[:, b:width] = 0
     return loss, correct
 
 
 @compiled()
 def mean_squared_error(
-    z: NDArray[np.float32], targets: NDArray[np.float32], scale: float, delta: NDArray[np.float32]
+    z: NDArray[np.float32], targets: NDArray[np.float32], weights: NDArray[np.float32], scale: float
 ) -> float:
-    """Mean over outputs of (z - target)^2; float32[C, B], float32[b, C]; returns the sum over samples.
+    """Mean over outputs of (z - target)^2; float32[C, B], float32[b, C]; weighted sum over samples.
 
-    Writes delta = scale * 2 (z - target) / C, 0 in padded columns.
+    Replaces z by scale weight 2 (z - target) / C, 0 in padded columns.
     """
     outputs, width = z.shape
     b = targets.shape[0]
     loss = 0.0
     for s in range(b):
+        weight = np.float64(weights[s]) / outputs
         for c in range(outputs):
             error = z[c, s] - targets[s, c]
-            loss += np.float64(error) * error / outputs
-            delta[c, s] = np.float32(2.0 * scale / outputs) * error
-    delta[:, b:width] = 0
+            loss += weight * error * error
+            z[c, s] = np.float32(2.0 * scale * weight) * error
+    z[:, b:width] = 0
     return loss
 
 
 @compiled()
 def binary_cross_entropy(
-    z: NDArray[np.float32], targets: NDArray[np.float32], scale: float, delta: NDArray[np.float32]
+    z: NDArray[np.float32], targets: NDArray[np.float32], weights: NDArray[np.float32], scale: float
 ) -> float:
-    """Mean over outputs of BCE(sigmoid(z), target); float32[C, B], float32[b, C]; sum over samples.
+    """Mean over outputs of BCE(sigmoid(z), target); float32[C, B], float32[b, C]; weighted sum.
 
-    Writes delta = scale (sigmoid(z) - target) / C, 0 in padded columns.
+    Replaces z by scale weight (sigmoid(z) - target) / C, 0 in padded columns.
     """
     outputs, width = z.shape
     b = targets.shape[0]
     loss = 0.0
     for s in range(b):
+        weight = np.float64(weights[s]) / outputs
         for c in range(outputs):
             value = np.float64(z[c, s])
             e = np.exp(-abs(value))
-            loss += (max(value, 0.0) - value * targets[s, c] + np.log1p(e)) / outputs
+            loss += weight * (max(value, 0.0) - value * targets[s, c] + np.log1p(e))
             sigmoid = 1.0 / (1.0 + e) if value >= 0 else e / (1.0 + e)
-            delta[c, s] = scale / outputs * (sigmoid - targets[s, c])
-    delta[:, b:width] = 0
+            z[c, s] = scale * weight * (sigmoid - targets[s, c])
+    z[:, b:width] = 0
     return loss

@@ -151,3 +151,44 @@ def count_cells(indptr: NDArray[np.int64], indices: NDArray[np.int32], n_out: in
         row = i * rows // n_in
         for k in range(indptr[i], indptr[i + 1]):
             cells[row, np.int64(indices[k]) * columns // n_out] += 1
+
+
+@compiled()
+def carry_births(
+    rows: NDArray[np.int64],
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    old_indptr: NDArray[np.int64],
+    old_indices: NDArray[np.int32],
+    old_births: NDArray[np.int32],
+    epoch: int,
+    new_indptr: NDArray[np.int64],
+    new_indices: NDArray[np.int32],
+    new_births: NDArray[np.int32],
+) -> None:
+    """Note since when the connections of some rows exist: as before where they did, else since ``epoch``.
+
+    Parameters
+    ----------
+    rows : int64[r]
+        The rows that are followed.
+    indptr, indices : int64[n_in + 1], int32[m]
+        The layer as it is now.
+    old_indptr, old_indices, old_births : int64[r + 1], int32[k], int32[k]
+        The followed rows as they were, and since which epoch each connection existed.
+    epoch : int
+        When the new connections came.
+    new_indptr : int64[r + 1]
+        Where each row begins in what is written.
+    new_indices, new_births : int32[new_indptr[r]]
+        Written: the followed rows as they are.
+    """
+    for r in range(rows.shape[0]):
+        old, at = old_indptr[r], new_indptr[r]
+        for k in range(indptr[rows[r]], indptr[rows[r] + 1]):
+            while old < old_indptr[r + 1] and old_indices[old] < indices[k]:
+                old += 1
+            found = old < old_indptr[r + 1] and old_indices[old] == indices[k]
+            new_indices[at] = indices[k]
+            new_births[at] = old_births[old] if found else epoch
+            at += 1

@@ -64,6 +64,23 @@ def drop(tile: Any, masks: Any, offset: int, threshold: int) -> Any:
 
 
 @compiled(inline=True)
+def activate(
+    tile: Any, j: int, column: int, slope: Any, threshold: int, key: int, sample_offset: int, out: Any, masks: Any
+) -> None:
+    """Turn the sums of output neuron j into its activation, and write that with its masks."""
+    words = masks.shape[2]
+    bits = 2 * j * words + column // LANES
+    tiles.store_positive(tile, masks, bits)
+    tile = tiles.choose(masks, bits, tile, tiles.multiply_add(slope, tile, tiles.filled(tile, ZERO)))
+    if threshold:
+        low = mix((mix(key & MASK32) + j) & MASK32)
+        high = mix(low ^ mix(key >> 32))
+        tiles.store_keeps(tile, masks, bits + words, low, high, sample_offset + column, threshold)
+        tile = drop(tile, masks, bits + words, threshold)
+    tiles.store(tile, out, j * out.shape[1] + column)
+
+
+@compiled(inline=True)
 def add_inputs(
     tile: Any, column: int, first: int, last: int, t_indices: Any, t_perm: Any, weights: Any, activation: Any
 ) -> Any:
@@ -105,7 +122,7 @@ def forward_rows(
     """Compute a share of the output neurons."""
     first_row = chunk_start(t_indptr, chunk, chunks)
     last_row = chunk_start(t_indptr, chunk + 1, chunks)
-    width, words = out.shape[1], masks.shape[2]
+    width = out.shape[1]
     for column in range(start, stop, step):
         piece = np.searchsorted(segments[:, 0], first_row)
         for j in range(first_row, last_row):
@@ -117,22 +134,44 @@ def forward_rows(
                 for _ in range(first, last, SEGMENT):
                     tile = tiles.multiply_add(ONE, tiles.load(zero, partial, piece * width + column), tile)
                     piece += 1
-            bits = 2 * j * words + column // LANES
-            tiles.store_positive(tile, masks, bits)
-            tile = tiles.choose(masks, bits, tile, tiles.multiply_add(slope, tile, tiles.filled(zero, ZERO)))
-            if threshold:
-                low = mix((mix(key & MASK32) + j) & MASK32)
-                high = mix(low ^ mix(key >> 32))
-                tiles.store_keeps(zero, masks, bits + words, low, high, sample_offset + column, threshold)
-                tile = drop(tile, masks, bits + words, threshold)
-            tiles.store(tile, out, j * width + column)
+            activate(tile, j, column, slope, threshold, key, sample_offset, out, masks)
+
+
+@compiled()
+def scatter_rows(
+    zero: Any, step: int, chunk: int, chunks: int, start: int, stop: int, indptr: Any, indices: Any, weights: Any,
+    activation: Any, bias: Any, slope: Any, threshold: int, key: int, sample_offset: int, out: Any, masks: Any,
+) -> None:  # fmt: skip
+    """Compute a share of the output neurons without a transposed view: all inputs, those connections that end here.
+
+    Every sum adds the same terms in the same order as in `forward_rows`.
+    """
+    n_out, width = out.shape
+    low, high = n_out * chunk // chunks, n_out * (chunk + 1) // chunks
+    final = np.uint64(max(indices.shape[0] - 1, 0))
+    for column in range(start, stop, step):
+        for j in range(low, high):
+            tiles.store(tiles.filled(zero, bias[j]), out, j * width + column)
+        for i in range(indptr.shape[0] - 1):
+            a = tiles.load(zero, activation, i * width + column)
+            for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+                ahead = np.int64(indices[min(k + AHEAD, final)])
+                if low <= ahead < high:
+                    tiles.prefetch(zero, out, ahead * width + column)
+                end = np.int64(indices[k])
+                if low <= end < high:
+                    place = end * width + column
+                    tiles.store(tiles.multiply_add(weights[k], a, tiles.load(zero, out, place)), out, place)
+        for j in range(low, high):
+            tile = tiles.load(zero, out, j * width + column)
+            activate(tile, j, column, slope, threshold, key, sample_offset, out, masks)
 
 
 @compiled()
 def backward_rows(
     zero: Any, step: int, chunk: int, chunks: int, start: int, stop: int, indptr: Any, indices: Any,
     weights: Any, velocity: Any, bias: Any, bias_velocity: Any, activation: Any, delta: Any, momentum: Any,
-    learning_rate: Any, weight_decay: Any, update: bool, masks: Any, slope: Any, threshold: int, delta_in: Any,
+    learning_rate: Any, weight_decay: Any, update: bool, masks: Any, slope: Any, threshold: int, pass_down: bool,
 ) -> None:  # fmt: skip
     """Train the connections of a share of the input neurons, and a share of the biases."""
     first_row = chunk_start(indptr, chunk, chunks)
@@ -156,13 +195,13 @@ def backward_rows(
                 velocity[k] = v
                 if write:
                     weights[k] = w + v - weight_decay * w
-            if delta_in.shape[0]:
+            if pass_down:
                 bits = 2 * i * words + column // LANES
                 sloped = tiles.multiply_add(slope, below, tiles.filled(zero, ZERO))
                 below = tiles.choose(masks, bits, below, sloped)
                 if threshold:
                     below = drop(below, masks, bits + words, threshold)
-                tiles.store(below, delta_in, i * width + column)
+                tiles.store(below, activation, i * width + column)
         for j in range(n_out * chunk // chunks, n_out * (chunk + 1) // chunks):
             g = tiles.dot(tiles.filled(zero, ONE), tiles.load(zero, delta, j * width + column))
             v = momentum * bias_velocity[j] - learning_rate * g
