@@ -1,0 +1,175 @@
+"""Models as vectors and as messages; late gradients; the average of models with different topologies.
+
+Arrays and networks only: nothing here knows of channels. Sections refer to arXiv 2102.01732.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn import kernels
+from tsnn.config import Config
+from tsnn.evolution import ANY, NEGATIVE, POSITIVE, drop_smallest
+from tsnn.network import Float32, Layer, Network, layer_slopes
+from tsnn.topology import Int32, Topology
+
+PARTS = 3  # arrays per layer that :func:`describe_topology` gives
+
+
+def parameter_count(network: Network) -> int:
+    """Return the number of weights and biases: the length of the vectors below."""
+    return network.connections + sum(network.sizes[1:])
+
+
+def bind(network: Network, weights: Float32, velocity: Float32) -> None:
+    """Let a network's weights, biases and their velocities be parts of two vectors, float32[n].
+
+    Layer after layer: weights, then biases. What the vectors hold is what the network now holds.
+    """
+    start = 0
+    for layer in network.layers:
+        middle, stop = start + layer.topology.connections, start + layer.topology.connections + layer.topology.n_out
+        layer.weights, layer.bias = weights[start:middle], weights[middle:stop]
+        layer.velocity, layer.bias_velocity = velocity[start:middle], velocity[middle:stop]
+        start = stop
+
+
+def flatten(network: Network) -> tuple[Float32, Float32]:
+    """Move a network's weights and biases into one vector, their velocities into another; returns both."""
+    layers = network.layers
+    weights = np.concatenate([part for layer in layers for part in (layer.weights, layer.bias)])
+    velocity = np.concatenate([part for layer in layers for part in (layer.velocity, layer.bias_velocity)])
+    bind(network, weights, velocity)
+    return weights, velocity
+
+
+def describe_topology(network: Network) -> list[NDArray[Any]]:
+    """Return the arrays that say which connections and neurons there are, three per layer, ready to be sent."""
+    return [
+        part
+        for layer, living in zip(network.layers, network.living, strict=True)
+        for part in (layer.topology.indptr, layer.topology.indices, living.view(np.uint8))
+    ]
+
+
+def rebuild(arrays: Sequence[NDArray[Any]], config: Config, weights: Float32, velocity: Float32) -> Network:
+    """Build a network from :func:`describe_topology`'s arrays, its values parts of two vectors (:func:`bind`)."""
+    layers, living = [], []
+    for l in range(0, len(arrays), PARTS):
+        indptr, indices, lives = arrays[l : l + PARTS]
+        topology = Topology.from_sorted(indptr, indices, len(lives))
+        nothing = np.empty(0, np.float32)
+        layers.append(Layer(topology, nothing, nothing, nothing, nothing))
+        living.append(lives.view(np.bool_))
+    network = Network(layers, layer_slopes(config.network), config.network.initializer, living)
+    bind(network, weights, velocity)
+    return network
+
+
+def trace_connections(old: Sequence[Topology], new: Sequence[Topology]) -> Int32:
+    """Return where each value of a new vector was in the vector before an evolution, int32[n]; -1: nowhere.
+
+    Biases stay, connections are found by their place in the network. O(connections), once per evolution.
+    """
+    sizes = [t.connections + t.n_out for t in new]
+    sources = np.empty(sum(sizes), np.int32)
+    start = offset = 0
+    for before, after, size in zip(old, new, sizes, strict=True):
+        middle = start + after.connections
+        kernels.find_connections(
+            after.indptr, after.indices, before.indptr, before.indices, offset, sources[start:middle]
+        )
+        sources[middle : start + size] = offset + before.connections + np.arange(before.n_out)
+        start, offset = start + size, offset + before.connections + before.n_out
+    return sources
+
+
+def compose(older: Int32, newer: Int32) -> Int32:
+    """Join the traces of two evolutions, one after the other, into that of both."""
+    return np.where(newer >= 0, older[newer], np.int32(-1))
+
+
+def retain_valid(gradient: Float32, sources: Int32) -> Float32:
+    """Fit a late gradient to the topology of today: RetainValidUpdates (section 3.4).
+
+    Parameters
+    ----------
+    gradient : float32[m]
+        Computed on an older topology.
+    sources : int32[n]
+        Where each of today's values was then (:func:`trace_connections`).
+
+    Returns
+    -------
+    gradient : float32[n]
+        What belonged to pruned connections is dropped; connections that are new get 0.
+    """
+    fitted = np.empty(len(sources), np.float32)
+    kernels.retain(gradient, sources, fitted)
+    return fitted
+
+
+def average(networks: Iterator[Network], count: int, connections: Sequence[int]) -> Network:
+    """Average models with different topologies, and prune the average (section 3.4, end of phase 2).
+
+    Weights are averaged over the union of the connections, where a missing one counts as 0; so are biases. Then the
+    smallest are pruned, by sign as SET does, until each layer is back at its number of connections. Velocities
+    are 0.
+
+    Parameters
+    ----------
+    networks : iterator of Network
+        The models, one at a time; they have the same layers and living neurons.
+    count : int
+        How many there are.
+    connections : sequence of int
+        How many connections each layer shall keep.
+    """
+    share = 1 / count
+    total: Network | None = None
+    for network in networks:
+        if total is None:
+            layers = [_empty(layer) for layer in network.layers]
+            total = Network(layers, network.slopes, network.initializer, list(network.living))
+        for l, layer in enumerate(network.layers):
+            sums, t, other = total.layers[l], total.layers[l].topology, layer.topology
+            indptr, indices, weights = kernels.add_layers(
+                t.indptr, t.indices, sums.weights, other.indptr, other.indices, layer.weights, share
+            )
+            total.layers[l] = Layer.new(Topology.from_sorted(indptr, indices, t.n_out), weights)
+            total.layers[l].bias[:] = sums.bias + np.float32(share) * layer.bias
+    assert total is not None
+    for l, wanted in enumerate(connections):
+        total.layers[l] = resparsify(total.layers[l], wanted)
+    return total
+
+
+def resparsify(layer: Layer, connections: int) -> Layer:
+    """Return a layer with its smallest weights pruned until so many connections are left.
+
+    The same share of the positive and of the negative weights goes, as with SET. A layer that has no more than that
+    is returned as it is.
+    """
+    t, weights = layer.topology, layer.weights
+    surplus = t.connections - connections
+    if surplus <= 0:
+        return layer
+    survives = np.ones(len(weights), dtype=bool)
+    positive = round(surplus * int(np.count_nonzero(weights >= 0)) / len(weights))
+    drop_smallest(weights, POSITIVE, positive, survives)
+    drop_smallest(weights, NEGATIVE, surplus - positive, survives)
+    drop_smallest(weights, ANY, int(np.count_nonzero(survives)) - connections, survives)
+    indptr = np.append(0, np.cumsum(survives))[t.indptr]
+    pruned = Layer.new(Topology.from_sorted(indptr, t.indices[survives], t.n_out), weights[survives])
+    pruned.bias[:] = layer.bias
+    return pruned
+
+
+def _empty(layer: Layer) -> Layer:
+    t = layer.topology
+    pattern = Topology.from_sorted(np.zeros_like(t.indptr), np.empty(0, np.int32), t.n_out)
+    return Layer.new(pattern, np.empty(0, np.float32))

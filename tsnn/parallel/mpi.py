@@ -1,0 +1,265 @@
+"""The channel over MPI: the only module that imports mpi4py. Importing it initialises MPI.
+
+Messages and values travel as buffers, never pickled. Values between ranks of one machine do not travel at all: sender
+and receiver look at the same memory, an MPI-3 shared window with two boxes per worker. Waiting ranks sleep: MPI itself
+can only spin, so ranks of one machine also ring a bell, and others are looked for now and then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from tsnn.errors import LaunchError
+from tsnn.parallel.channel import KINDS, Arrays, Float32, Message
+
+HEAD, VALUES, ARRAY = 1, 2, 3  # tags
+DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "int32", "int64", "uint8"))
+SHORTEST_SLEEP, LONGEST_SLEEP = 2e-5, 5e-4  # seconds between two looks for a message without bell
+LOOKS = 4  # for a message, before a rank sleeps: MPICH's Iprobe may first only make progress
+LONGEST_REST = 0.05  # seconds between two looks for a message that rings
+CLOSE_SECONDS = 2.5
+MEETING_SLEEP = 2e-3
+
+
+class MpiChannel:
+    """One rank's end; see :class:`tsnn.parallel.channel.Channel`. Every process makes one.
+
+    Raises
+    ------
+    LaunchError
+        If this process is alone.
+    """
+
+    def __init__(self) -> None:
+        self._comm = MPI.COMM_WORLD
+        self.rank, self.workers = self._comm.rank, self._comm.size - 1
+        self._meet()
+        _unlink_segments()
+        if self.workers == 0:
+            raise LaunchError(_alone())
+        self._shared: dict[tuple[int, int], Float32] = {}
+        self._private: dict[tuple[int, int], Float32] = {}
+        self.neighbours = 0
+        self._prepared = False
+        self._bell: _Bell | None = None
+        self._window: MPI.Win | None = None
+        self._sending: list[tuple[list[MPI.Request], Any]] = []
+        self._coming: list[tuple[list[MPI.Request], Message]] = []
+        self._status = MPI.Status()
+
+    def share_memory(self, capacity: int = 0) -> None:
+        """See :meth:`tsnn.parallel.channel.Channel.share_memory`.
+
+        Ranks on the server's machine get a place that both sides see. If that machine has too little room for it,
+        or the vectors have grown beyond it, values travel as they do between machines.
+        """
+        self._meet()
+        node: Any = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
+        ranks = np.empty(node.size, np.int64)
+        node.Allgather(np.array([self.rank]), ranks)
+        self.neighbours = int(np.count_nonzero(ranks)) if 0 in ranks else 0
+        wanted = np.array([capacity])
+        if self.rank == 0 and 2 * (node.size - 1) * 4 * capacity > _shared_room():
+            wanted[0] = 0
+        self._comm.Bcast(wanted)
+        capacity = int(wanted[0])
+        name = np.frombuffer(secrets.token_bytes(8), np.uint8).copy()
+        self._comm.Bcast(name)
+        self._bell = _Bell.hang(bytes(name).hex(), self.rank, ranks.tolist())
+        if 0 in ranks and node.size > 1 and capacity:
+            slot = -(-capacity // 16) * 16
+            nbytes = 2 * (node.size - 1) * slot * 4
+            self._window = MPI.Win.Allocate_shared(nbytes if self.rank == 0 else 0, 4, comm=node)
+            self._window.Lock_all()
+            raw: Any = self._window.Shared_query(int(np.flatnonzero(ranks == 0)[0]))[0]
+            memory: Float32 = np.frombuffer(raw, np.float32)
+            boxes = [pair for rank in ranks.tolist() if rank for pair in ((0, rank), (rank, 0))]
+            self._shared = {pair: memory[i * slot : i * slot + capacity] for i, pair in enumerate(boxes)}
+        self._comm.Barrier()
+        _unlink_segments()
+        self._prepared = True
+
+    def _meet(self, seconds: float = float("inf")) -> bool:
+        """Sleep until all ranks are at this point; tells whether they were within so many seconds."""
+        barrier, deadline = self._comm.Ibarrier(), time.monotonic() + seconds
+        while not barrier.Test():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(MEETING_SLEEP)
+        return True
+
+    def _box(self, sender: int, receiver: int, n: int) -> tuple[Float32, bool]:
+        """Return the memory for values under way, and whether both sides see it."""
+        shared = self._shared.get((sender, receiver))
+        if shared is not None and n <= len(shared):
+            return shared[:n], True
+        box = self._private.get((sender, receiver))
+        if box is None or len(box) < n:
+            box = self._private[sender, receiver] = np.zeros(n, np.float32)
+        return box[:n], False
+
+    def outbox(self, to: int, n: int) -> Float32:
+        """See :meth:`tsnn.parallel.channel.Channel.outbox`."""
+        return self._box(self.rank, to, n)[0]
+
+    def send(self, to: int, kind: str, numbers: Sequence[float] = (), *, arrays: Arrays = (), values: int = 0) -> None:
+        """See :meth:`tsnn.parallel.channel.Channel.send`."""
+        arrays = [np.ascontiguousarray(array) for array in arrays]
+        about = [number for array in arrays for number in (DTYPES.index(array.dtype), len(array))]
+        head = np.array([KINDS.index(kind), values, len(numbers), *numbers, *about], np.float64)
+        box, shared = self._box(self.rank, to, values)
+        if self._window is not None:
+            self._window.Sync()
+        requests = [self._comm.Isend(head, to, HEAD)]
+        if values and not shared:
+            requests.append(self._comm.Isend(box, to, VALUES))
+        requests += [self._comm.Isend(array, to, ARRAY) for array in arrays]
+        if self._bell is not None:
+            self._bell.ring(to)
+        self._sending = [entry for entry in self._sending if not MPI.Request.Testall(entry[0])]
+        self._sending.append((requests, (head, box, arrays)))
+
+    def receive(self, seconds: float | None = None) -> Message | None:
+        """See :meth:`tsnn.parallel.channel.Channel.receive`."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        pause = SHORTEST_SLEEP
+        while True:
+            message = next((found for _ in range(LOOKS) if (found := self._arrived())), None)
+            if message is not None or (deadline is not None and time.monotonic() > deadline):
+                return message
+            if self._bell is None or self._coming or not self._bell.reaches_all(self._comm.size):
+                time.sleep(pause)
+                pause = min(1.2 * pause, LONGEST_SLEEP)
+            else:
+                self._bell.wait(LONGEST_REST if seconds is None else min(seconds, LONGEST_REST))
+
+    def _arrived(self) -> Message | None:
+        """Return a message that is there completely; nothing here waits for a sender that has stalled halfway."""
+        if self._comm.Iprobe(MPI.ANY_SOURCE, HEAD, self._status):
+            source = self._status.source
+            head = np.empty(self._status.Get_count(MPI.DOUBLE))
+            self._comm.Recv(head, source, HEAD)
+            kind, n_values, n_numbers = (int(x) for x in head[:3])
+            about = head[3 + n_numbers :].astype(int).tolist()
+            arrays: list[NDArray[Any]] = [
+                np.empty(n, DTYPES[code]) for code, n in zip(about[::2], about[1::2], strict=True)
+            ]
+            values, shared = self._box(source, self.rank, n_values)
+            requests = [self._comm.Irecv(values, source, VALUES)] if n_values and not shared else []
+            requests += [self._comm.Irecv(array, source, ARRAY) for array in arrays]
+            message = Message(source, KINDS[kind], tuple(head[3 : 3 + n_numbers].tolist()), arrays, values)
+            self._coming.append((requests, message))
+        for i, (requests, message) in enumerate(self._coming):
+            if not requests or MPI.Request.Testall(requests):
+                del self._coming[i]
+                if self._window is not None:
+                    self._window.Sync()
+                return message
+        return None
+
+    def close(self, *, abort: bool = False) -> None:
+        """End the connection, and what was in the outboxes with it.
+
+        Workers wait for the server here. It ends by force those that do not come within a few seconds.
+        """
+        abort |= not self._prepared  # the others wait for that
+        if not abort:
+            abort = not self._meet(CLOSE_SECONDS if self.rank == 0 else float("inf"))
+        if abort:
+            self._comm.Abort(1)
+        for requests, _ in self._sending:
+            MPI.Request.Waitall(requests)
+        self._shared = {}
+        if self._window is not None:
+            self._window.Unlock_all()
+            self._window.Free()
+
+
+class _Bell:
+    """A datagram socket per rank of a machine: whoever sends a message rings, and the receiver wakes at once."""
+
+    def __init__(self, own: socket.socket, names: dict[int, str]):
+        self._socket, self._names = own, names
+
+    @classmethod
+    def hang(cls, job: str, rank: int, ranks: list[int]) -> _Bell | None:
+        """Return this rank's bell, which reaches the ranks of this machine; None where there can be none."""
+        if not sys.platform.startswith("linux"):
+            return None
+        names = {peer: f"\0tsnn-{job}-{peer}" for peer in ranks}  # abstract: nothing is left in any folder
+        own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        own.setblocking(False)
+        own.bind(names[rank])
+        return cls(own, names)
+
+    def reaches_all(self, size: int) -> bool:
+        """Tell whether all ranks are on this machine."""
+        return len(self._names) == size
+
+    def ring(self, to: int) -> None:
+        """Wake a rank, if it is on this machine; one that has many rings waiting needs no more."""
+        if to in self._names:
+            with contextlib.suppress(OSError):
+                self._socket.sendto(b"", self._names[to])
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until it rings, or for so long."""
+        if select.select([self._socket], [], [], seconds)[0]:
+            with contextlib.suppress(OSError):
+                while True:
+                    self._socket.recv(1)
+
+
+def _alone() -> str:
+    """Say why there is only one process, as far as that can be known."""
+    started = next((os.environ[name] for name in _LAUNCHERS if os.environ.get(name, "1") != "1"), None)
+    library = MPI.Get_library_version().splitlines()[0]
+    if started is not None:
+        return (
+            f"This is one of {started} processes, but they do not see each other: the launcher belongs to another MPI "
+            f"than mpi4py does ({library}). Start with the mpiexec of that MPI ({_mpiexec_beside()}), or build mpi4py "
+            "against the launcher's MPI: pip install --force-reinstall --no-binary mpi4py mpi4py"
+        )
+    return (
+        "A parallel run needs one server and at least one worker, but this process is alone. Start it with "
+        "tsnn train ... --workers K, or with mpiexec -n 1+K python -m mpi4py -m tsnn.parallel RUN_DIR"
+    )
+
+
+#: Where launchers say how many processes they started.
+_LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_NTASKS")
+
+
+def _mpiexec_beside() -> str:
+    return str(Path(sys.executable).with_name("mpiexec"))
+
+
+def _shared_room() -> int:
+    """Return the bytes that may be taken from shared memory: half of what is free, where that is a file system."""
+    with contextlib.suppress(OSError, AttributeError):
+        disk = os.statvfs("/dev/shm")
+        return disk.f_bavail * disk.f_frsize // 2
+    return 2**62
+
+
+def _unlink_segments() -> None:
+    """Remove the names of MPI's shared memory, so that nothing is left should the ranks be killed."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        names = {line.split(maxsplit=5)[5] for line in lines if "/dev/shm/mpich" in line}
+        for name in names:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()

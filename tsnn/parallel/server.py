@@ -1,0 +1,321 @@
+"""The server: owns the model, applies what the workers send, evolves the topology, yields records.
+
+Sections refer to arXiv 2102.01732 (section 3.4: WASAP-SGD and WASSP-SGD).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from tsnn import kernels
+from tsnn.datasets import Dataset
+from tsnn.errors import ConfigError, WorkerError
+from tsnn.parallel.apart import train_apart
+from tsnn.parallel.averaging import (
+    average,
+    compose,
+    describe_topology,
+    flatten,
+    retain_valid,
+    trace_connections,
+)  # fmt: skip
+from tsnn.parallel.channel import Arrays, Channel, Message
+from tsnn.parallel.ledger import Late, Tally, crowding, live_numbers
+from tsnn.records import EpochRecord, Progress
+from tsnn.state import TrainingState
+from tsnn.training import begin_epoch, check_finite, end_epoch, make_workspace, warm_up
+
+POLL_SECONDS = 0.2  # how often a consumer gets a say while no worker does
+GOODBYE_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+def serve(channel: Channel, state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecord]:
+    """Let the workers at the other end of a channel train a network; the parallel :func:`tsnn.training.steps`.
+
+    While the generator is not advanced, the workers wait. When it ends or is closed, they are told to stop.
+
+    Parameters
+    ----------
+    channel : Channel
+        The server's end.
+    state : TrainingState
+        Where to start. In phase 2 it is whole only now and then, with copies of the workers' models in it.
+    data : Dataset
+        The whole data set: the test part is evaluated here in phase 1.
+
+    Yields
+    ------
+    item : Progress or EpochRecord
+        A progress per update, with the worker and the staleness of its gradient: these say, in order, how the
+        weights came about. A record per epoch, with a :class:`~tsnn.records.WorkerRecord` per worker.
+
+    Raises
+    ------
+    WorkerError
+        If a worker failed; the message is the worker's.
+    DivergenceError
+        If the loss is no longer finite.
+    """
+    server = _Server(channel, state, data)  # compiles what is not yet; the workers wait for that in the next line
+    channel.share_memory((2 if server.mode == "local" else 1) * len(server.weights))
+    state.events += crowding(channel.neighbours, state.epoch, state.config)
+    try:
+        yield from server.train_together()
+        if state.epoch < state.config.training.epochs:
+            yield from train_apart(
+                state, data, server.workspace, server.shares, server.receive_apart, server.answer_apart
+            )
+    finally:
+        server.dismiss()
+
+
+class _Server:
+    """The model and what is known of the workers; methods in the order in which they come to work."""
+
+    def __init__(self, channel: Channel, state: TrainingState, data: Dataset):
+        config = state.config
+        self.channel, self.state, self.data = channel, state, data
+        self.mode, self.n = config.parallel.mode, len(data.x_train)
+        self.ranks = range(1, channel.workers + 1)
+        self.shares = {rank: len(range(rank - 1, self.n, channel.workers)) for rank in self.ranks}
+        if min(self.shares.values()) == 0:
+            raise ConfigError(f"{channel.workers} workers cannot share {self.n} samples. Try fewer parallel.workers.")
+        if config.network.topology == "two_phase" and config.parallel.phase1_fraction < 0.5:
+            raise ConfigError(
+                "With network.topology=two_phase the workers must train one model until it is pruned, after half of "
+                f"the epochs, but parallel.phase1_fraction is {config.parallel.phase1_fraction}. Try 0.5 or more."
+            )
+        batches = [-(-samples // config.training.batch_size) for samples in self.shares.values()]
+        self.per_epoch = sum(batches) if self.mode == "wasap" else max(batches)
+        if self.mode == "local":
+            self.per_epoch = -(-self.per_epoch // config.parallel.period)
+        self.last_shared = round(config.parallel.phase1_fraction * config.training.epochs)
+        kernels.set_threads(config.run.threads)
+        self.workspace = make_workspace(state, data)
+        warm_up(state, data, self.workspace)
+        if state.copies and state.epoch < self.last_shared:  # the run is to have more epochs than it once was
+            connections = [layer.topology.connections for layer in state.network.layers]
+            state.network = average(iter(state.copies), len(state.copies), connections)
+            state.copies = []
+        self.told = config, live_numbers(config)  # settings as they are sent
+        self.wanted = max(state.epoch, self.last_shared) + 1  # after this epoch of phase 2 a worker hands in its model
+        self.weights, self.velocity = flatten(state.network)
+        self.factor = 1.0  # of the learning rate, in wassp
+        self.begun, self.count, self.samples = False, 0, 0  # the epoch, its updates and samples
+        self.update = self.version = 0
+        self.held = dict.fromkeys(self.ranks, -1)  # version of the topology that each worker has
+        self.late: dict[int, Late] = {}  # by version
+        self.round: dict[int, Message] = {}  # what waits for the other workers'
+        self.arrived: dict[int, float] = {}
+        self.waited: dict[int, float] = {}
+        self.blocked = 0.0  # seconds in which workers had to wait for something else than their exchange
+        self.blocked_before = dict.fromkeys(self.ranks, 0.0)
+        self.tallies = {rank: Tally(rank) for rank in self.ranks}
+        self.waiting: set[int] = set()  # for an answer
+        self.stopped: set[int] = set()
+
+    def train_together(self) -> Iterator[Progress | EpochRecord]:
+        """Phase 1: one model, the workers' gradients."""
+        state, resumed = self.state, time.perf_counter()
+        while state.epoch < self.last_shared:
+            if not self.begun:
+                self.begun, state.whole = True, False
+                begin_epoch(state, self.data, self.workspace)
+            message = self.receive()
+            answered = self.take(message) if message else []
+            staleness = self.update - int(message.numbers[1]) if message and answered else 0
+            if answered:
+                self.update += 1
+                self.count += 1
+            now = time.perf_counter()
+            state.seconds += now - resumed
+            done, last = min(self.samples, self.n), self.count == self.per_epoch
+            self.answer(() if last else answered)
+            loss = state.loss / max(self.samples, 1)
+            worker = answered[0] if len(answered) == 1 else 0
+            yield Progress(state.epoch + 1, done, self.n, loss, worker, staleness)
+            if last:
+                record = self.end_epoch()
+                self.blocked += time.perf_counter() - now
+                now = time.perf_counter()
+                self.answer(answered)
+                yield record
+            resumed = time.perf_counter()
+            if last or resumed - now > POLL_SECONDS:
+                self.blocked += resumed - now
+
+    def receive(self) -> Message | None:
+        """Return the next message that is not answered as a matter of course."""
+        message = self.channel.receive(POLL_SECONDS)
+        if message is None:
+            return None
+        self.waiting.add(message.source)
+        if message.kind == "error":
+            text, details = (bytes(array).decode() for array in message.arrays)
+            if details:
+                log.error("Worker %d failed.\n%s", message.source, details)
+            raise WorkerError(f"Worker {message.source}: {text}")
+        if message.kind == "ready":
+            self.answer([message.source])
+            return None
+        return message
+
+    def take(self, message: Message) -> list[int]:
+        """Take what a worker sent, update the model with it, now or with the others'; returns who gets an answer."""
+        rank = message.source
+        version, base, samples, loss, right, *seconds, memory = message.numbers
+        left = self.late[int(version)].left if version != self.version else 1.0
+        check_finite(loss, f"epoch {self.state.epoch + 1}, worker {rank}", self.state.config)
+        self.tallies[rank].add(int(samples), self.update - int(base), left, seconds, int(memory))
+        self.samples += int(samples)
+        self.state.loss += loss
+        self.state.right += right
+        self.round[rank], self.arrived[rank] = message, time.perf_counter()
+        if self.mode != "wasap" and len(self.round) < len(self.ranks):
+            return []
+        now = time.perf_counter()
+        self.waited = {rank: now - self.arrived[rank] for rank in self.round}
+        together = [self.round[rank] for rank in sorted(self.round)]
+        self.round = {}
+        if self.mode == "local":
+            self.average(together)
+        else:
+            self.step(together)
+        return [message.source for message in together]
+
+    def step(self, messages: Sequence[Message]) -> None:
+        """Apply the mean of gradients, each weighted by its samples: momentum SGD."""
+        training = self.state.config.training
+        factor, momentum = self.rate_factor(), training.momentum
+        if factor != self.factor:
+            momentum, self.factor = momentum * factor / self.factor, factor
+        total = sum(message.numbers[2] for message in messages)
+        for message in messages:
+            gradient, version = message.values, int(message.numbers[0])
+            if version != self.version:
+                gradient = retain_valid(gradient, self.late[version].sources)
+            kernels.momentum_step(
+                gradient, momentum, training.learning_rate * factor * message.numbers[2] / total,
+                training.weight_decay, message is messages[-1], self.weights, self.velocity,
+            )  # fmt: skip
+            momentum = 1.0
+
+    def rate_factor(self) -> float:
+        """Return what the learning rate is multiplied by: in wassp the number of workers, after a warm-up."""
+        warmup = self.state.config.parallel.warmup
+        if self.mode != "wassp":
+            return 1.0
+        epochs = self.state.epoch + self.count / self.per_epoch
+        return 1 + (len(self.ranks) - 1) * (min(1.0, epochs / warmup) if warmup else 1.0)
+
+    def average(self, messages: Sequence[Message]) -> None:
+        """Replace weights and velocities by the mean of the workers', weighted by their samples."""
+        total = sum(message.numbers[2] for message in messages)
+        mean = np.zeros(2 * len(self.weights), np.float32)
+        for message in messages:
+            kernels.momentum_step(message.values, 1.0, -message.numbers[2] / total, 0.0, False, mean, mean)
+        self.weights[:], self.velocity[:] = np.split(mean, 2)
+
+    def end_epoch(self) -> EpochRecord:
+        """Evaluate and evolve, and let late gradients find their places in the new topology."""
+        state, network = self.state, self.state.network
+        state.loss *= self.n / self.samples
+        state.right *= self.n / self.samples
+        before = [layer.topology for layer in network.layers]
+        record = end_epoch(state, self.data, self.workspace)
+        state.whole = True
+        after = [layer.topology for layer in network.layers]
+        if any(old is not new for old, new in zip(before, after, strict=True)):
+            trace, size = trace_connections(before, after), len(self.weights)
+            known = {self.version: Late(trace, size)}
+            known |= {version: Late(compose(late.sources, trace), late.size) for version, late in self.late.items()}
+            self.late = {version: known[version] for version in set(self.held.values()) & known.keys()}
+            self.version += 1
+            self.weights, self.velocity = flatten(network)
+        self.begun, self.count, self.samples = False, 0, 0
+        workers = tuple(tally.record() for tally in self.tallies.values())
+        self.tallies = {rank: Tally(rank) for rank in self.ranks}
+        return dataclasses.replace(record, workers=workers)
+
+    def answer(self, ranks: Iterable[int]) -> None:
+        """Give workers what they need to go on: weights, a model, their own copy, or leave."""
+        for rank in ranks:
+            if self.state.epoch < self.state.config.training.epochs:
+                self.provide(rank)
+            else:
+                self.stop(rank)
+
+    def provide(self, rank: int) -> None:
+        """Send a worker the weights, a model with a new topology, or in phase 2 its own copy."""
+        state = self.state
+        alone, fresh = state.epoch >= self.last_shared, self.held[rank] != self.version
+        network, weights, velocity = state.network, self.weights, self.velocity
+        if alone and state.copies:
+            network = state.copies[(rank - 1) % len(state.copies)]
+            weights, velocity = flatten(network)
+        n = len(weights)
+        size = 2 * n if alone or self.mode == "local" else n
+        box = self.channel.outbox(rank, size)
+        box[:n] = weights
+        box[n:] = velocity[: size - n]
+        arrays = describe_topology(network) if alone or fresh else []
+        self.send(rank, "alone" if alone else "model" if fresh else "values", arrays=arrays, values=size)
+        self.held[rank] = self.version
+
+    def send(self, rank: int, kind: str, *, arrays: Arrays = (), values: int = 0) -> None:
+        """Answer a worker, with the settings in force; in phase 2 with those to come, as it has epochs of its own."""
+        together = kind in ("model", "values")
+        config = self.state.config if together else self.state.pending
+        if config is not self.told[0]:
+            self.told = config, live_numbers(config)
+        idle = self.waited.pop(rank, 0.0) + self.blocked - self.blocked_before[rank]
+        self.blocked_before[rank] = self.blocked
+        numbers = [
+            self.version,
+            self.update if together else self.wanted,
+            idle,
+            self.state.epoch,
+            *self.told[1],
+        ]
+        self.channel.send(rank, kind, numbers, arrays=arrays, values=values)
+        self.waiting.discard(rank)
+
+    def receive_apart(self) -> Message | None:
+        """Return the next message of phase 2; gradients that came too late for phase 1 are not used."""
+        message = self.receive()
+        if message is not None and message.kind == "gradient":
+            self.answer([message.source])
+            return None
+        return message
+
+    def answer_apart(self, message: Message, wanted: int) -> None:
+        """Let a worker go on, or go; ``wanted`` is the epoch after which it shall hand in its model."""
+        self.wanted = wanted
+        if message.kind == "final":
+            self.stop(message.source)
+        else:
+            self.send(message.source, "go")
+
+    def stop(self, rank: int) -> None:
+        """Send a worker home."""
+        self.channel.send(rank, "stop")
+        self.waiting.discard(rank)
+        self.stopped.add(rank)
+
+    def dismiss(self) -> None:
+        """Tell every worker to stop when it reports; one that has gone silent is not waited for any longer."""
+        deadline = time.monotonic() + GOODBYE_SECONDS
+        while True:
+            for rank in list(self.waiting):
+                self.stop(rank)
+            if len(self.stopped) == len(self.ranks) or time.monotonic() > deadline:
+                return
+            message = self.channel.receive(POLL_SECONDS)
+            self.waiting |= {message.source} if message else set()
