@@ -1,0 +1,319 @@
+"""What the classifier and the regressor share: parameters, checks, preparation, training, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from tsnn import kernels
+from tsnn.config import Config
+from tsnn.datasets import Dataset
+from tsnn.datasets.preparation import apply_scaling, check_finite, draw_split, fit_scaling, merge_identical
+from tsnn.datasets.sparse import SparseFeatures, fit_sparse_scaling
+from tsnn.errors import ConfigError, DataError
+from tsnn.estimator.files import load_estimator, save_estimator
+from tsnn.estimator.fitting import Patience, fit_network
+from tsnn.formats import to_onnx, to_scipy, to_torch
+from tsnn.memory import check_memory, fitting_estimate
+from tsnn.metrics import decision_values
+from tsnn.network import Network, init_network
+from tsnn.records import EpochRecord
+from tsnn.state import TrainingState
+from tsnn.workspace import Workspace
+
+PARAMETERS = """Parameters
+    ----------
+    hidden : sequence of int
+        Neurons of each hidden layer.
+    topology : {"set", "fixed", "dense", "two_phase"}
+        ``set`` evolves a sparse topology (SET), ``fixed`` keeps the random start, ``dense`` has every connection;
+        ``two_phase`` is dense for half of the epochs, then pruned to what epsilon grants, and retrained.
+    epsilon : float
+        Sparsity, SET's epsilon: a layer between n_in and n_out neurons gets epsilon (n_in + n_out) connections.
+    activation : {"all_relu", "relu", "leaky_relu"}
+        Of the hidden neurons. All-ReLU alternates the sign of its negative slope from layer to layer.
+    alpha : float
+        The negative slope, of All-ReLU and leaky ReLU.
+    initializer : {"he_uniform", "xavier_uniform", "normal"}
+        Distribution of the weights at the start and of regrown connections.
+    dropout : float
+        Share of the hidden neurons silenced at random in each training step.
+    epochs : int
+        Passes over the training samples, at most.
+    batch_size : int
+        Samples per training step. Fewer mean more steps, and suit few samples.
+    learning_rate, momentum : float
+        Step size eta and momentum mu of SGD.
+    weight_decay : float
+        Decay lambda of every weight at every step, not multiplied by the learning rate.
+    zeta : float
+        Share of each layer's connections that SET prunes and regrows after every epoch.
+    prune : {"signed", "magnitude"}
+        Prune the positive and the negative weights closest to zero, zeta of each; or the smallest of all.
+    regrow : {"random", "gradient"}
+        Regrow at random (SET), or where a batch's gradient is largest, of ten random places for each new one.
+    importance_percentile : float
+        Hidden neurons whose importance is at or below this percentile are pruned; 0 turns it off.
+    importance_start, importance_every : int
+        First epoch of importance pruning, and epochs between two prunings.
+    preprocessing : {"standard", "minmax", "none"}
+        Scaling of the features, fitted on the training samples. Sparse features are scaled without being moved.
+    early_stopping : bool
+        Stop when the loss on samples held back for validation improves no more, and keep the best network.
+    validation_fraction : float
+        Share of the samples held back for early stopping, of each class.
+    n_iter_no_change : int
+        Epochs without improvement that end the training.
+    tol : float
+        An improvement by less than this is none.
+    warm_start : bool
+        Let ``fit`` go on from the network that was fitted before.
+    random_state : int, RandomState or None
+        Same number, same bits: on one machine, whatever the number of threads.
+    threads : int
+        Threads of the kernels; 0 takes every core available.
+    progress : bool
+        Show a progress bar."""
+
+ATTRIBUTES = """network_ : Network
+        The connections, layer by layer.
+    history_ : list of EpochRecord
+        What happened in each epoch; ``pandas.DataFrame(model.history_)`` makes a table. Its test figures are those
+        of the validation samples, NaN and None without.
+    best_epoch_ : int
+        The epoch whose network was kept, counted from 1.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array of str
+        Their names, if the features came as a table."""
+
+_CONFIGURED = {  # parameters that are settings of the engine
+    **{name: f"network.{name}" for name in ("hidden", "topology", "epsilon", "activation", "alpha", "initializer")},
+    "dropout": "network.dropout",
+    **{name: f"training.{name}" for name in ("epochs", "batch_size", "learning_rate", "momentum", "weight_decay")},
+    **{name: f"training.{name}" for name in ("zeta", "prune", "regrow")},
+    **{f"importance_{name}": f"importance.{name}" for name in ("percentile", "start", "every")},
+    "preprocessing": "data.preprocessing",
+    "validation_fraction": "data.test_fraction",
+    "threads": "run.threads",
+}
+
+
+@dataclass(eq=False, repr=False)
+class SparseMLP(BaseEstimator):
+    """Everything but the meaning of targets."""
+
+    hidden: Sequence[int] = (500, 500)
+    _: KW_ONLY
+    topology: str = "set"
+    epsilon: float = 20.0
+    activation: str = "relu"
+    alpha: float = 0.6
+    initializer: str = "xavier_uniform"
+    dropout: float = 0.3
+    epochs: int = 100
+    batch_size: int = 32
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 2e-4
+    zeta: float = 0.3
+    prune: str = "signed"
+    regrow: str = "random"
+    importance_percentile: float = 0.0
+    importance_start: int = 200
+    importance_every: int = 10
+    preprocessing: str = "standard"
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 20
+    tol: float = 1e-4
+    warm_start: bool = False
+    random_state: int | np.random.RandomState | None = None
+    threads: int = 0
+    progress: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__doc__:
+            cls.__doc__ = cls.__doc__.replace("{parameters}", PARAMETERS).replace("{attributes}", ATTRIBUTES)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    @property
+    def feature_importances_(self) -> NDArray[np.float64]:
+        """Strength of each feature's connections, float64[n_features], sum 1.
+
+        The strength of an input neuron is the sum of ``|w|`` over its outgoing connections. SET prunes weak
+        connections, so useful features end with more and stronger ones. Features must be on one scale for this to
+        mean anything: see ``preprocessing``.
+        """
+        check_is_fitted(self)
+        layer = self.network_.layers[0]
+        strength = kernels.row_strength(layer.topology.indptr, layer.weights)
+        return np.asarray(strength / max(strength.sum(), np.finfo(float).tiny))
+
+    def _config(self) -> Config:
+        """Return the engine's settings; a bad parameter raises a ConfigError."""
+        if self.n_iter_no_change < 1 or not self.tol >= 0:
+            raise ConfigError(
+                f"n_iter_no_change must be at least 1 and tol at least 0; got {self.n_iter_no_change} and {self.tol}."
+            )
+        given = {setting: getattr(self, name) for name, setting in _CONFIGURED.items()}
+        return Config().replace({name: v.item() if isinstance(v, np.generic) else v for name, v in given.items()})
+
+    def _checked(self, X: Any, *y: Any, **check: Any) -> Any:
+        """Return features, and targets if given, as scikit-learn checks them; CSR without stored zeros if sparse."""
+        checked = validate_data(self, X, *y, accept_sparse="csr", ensure_all_finite=False, **check)
+        x = checked[0] if y else checked
+        if _is_sparse(x):
+            x = csr_array(x, copy=True)
+            x.sum_duplicates()
+            x.eliminate_zeros()
+            check_finite(x.data.reshape(-1, 1), "X, of which the stored values are counted,")
+        else:
+            check_finite(x, "X", tuple(getattr(self, "feature_names_in_", ())))
+        return (x, checked[1]) if y else x
+
+    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, **check: Any) -> tuple[Any, Any, Any]:
+        """Return checked features, targets [n] or [n, outputs], and weights; samples of weight 0 are left out."""
+        X, y = self._checked(X, y, reset=reset, multi_output=True, **check)
+        y = y.toarray() if _is_sparse(y) else y
+        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        counts = weights > 0
+        if not counts.any():
+            raise DataError("All sample weights are zero. Leave sample_weight out, or give some sample more.")
+        return (X, y, weights) if counts.all() else (X[counts], y[counts], weights[counts])
+
+    def _fit(self, X: Any, y: Any, weights: Any, *, resume: bool, epochs: int | None = None) -> Self:
+        """Train on checked samples; ``resume`` goes on with the network there is, ``epochs`` are fixed if given."""
+        config = self._config()
+        if not resume:
+            self._rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+            self.history_: list[EpochRecord] = []
+        if max(len(y), weights.sum()) <= config.training.batch_size:
+            kept, weights = merge_identical(X, y, weights)
+            X, y = X[kept], y[kept]
+        rows, held_back = np.arange(len(y)), np.empty(0, np.int64)
+        stopping = self.early_stopping and epochs is None
+        if stopping:
+            stratified = self._task == "classification"
+            rows, held_back = draw_split(y, config.data.test_fraction, self._rng, stratified=stratified)
+            if not len(held_back):
+                raise DataError(f"Nothing of {len(y)} samples is left for early stopping. Raise validation_fraction.")
+        if not resume:
+            self._fit_scaling(X, y, rows, weights[rows], config.data.preprocessing)
+        data = Dataset(
+            name="samples", x_train=self._scaled(X, rows), y_train=self._targets(y[rows]),
+            x_test=self._scaled(X, held_back), y_test=self._targets(y[held_back]), task=self._task,
+            class_names=self._class_names(), feature_names=(), image_shape=None, source="arrays in memory", digest="",
+            weights_train=_mean_one(weights[rows]), weights_test=_mean_one(weights[held_back]),
+        )  # fmt: skip
+        if not resume:
+            self._state = self._begin(data, config)
+        state = self._state
+        if state.network.sizes[1:-1] != config.network.hidden:
+            raise ConfigError(
+                f"hidden is {config.network.hidden}, but the network to go on with has {state.network.sizes[1:-1]}. "
+                "Set it back, or set warm_start=False to begin anew."
+            )
+        last = state.epoch + (epochs or config.training.epochs)
+        state.config = state.pending = config.replace({"training.epochs": last})
+        records, self.best_epoch_ = fit_network(
+            state, data, patience=Patience(self.n_iter_no_change, self.tol) if stopping else None,
+            samples=self.history_[-1].samples if resume else 0, progress=self.progress,
+        )  # fmt: skip
+        self.history_ = self.history_ + records
+        return self
+
+    def _begin(self, data: Dataset, config: Config) -> TrainingState:
+        """Return the state before the first epoch, if it fits into memory."""
+        shape = data.n_features, data.n_outputs, len(data.x_train)
+        check_memory(fitting_estimate(config, *shape, data_bytes=data.x_train.nbytes), config)
+        network = init_network(data.n_features, data.n_outputs, config.network, rng=self._rng.spawn(1)[0])
+        network.scaling = self._offset, self._scale
+        return TrainingState.begin(network, config, rng=self._rng)
+
+    @property
+    def network_(self) -> Network:
+        """The connections, layer by layer."""
+        check_is_fitted(self)
+        return self._state.network
+
+    def to_scipy(self) -> list[csr_array]:
+        """Return the connections as SciPy CSR arrays, see :func:`tsnn.to_scipy`."""
+        return to_scipy(self.network_)
+
+    def to_torch(self) -> Any:
+        """Return a PyTorch module from features as given to the output neurons' sums; see :func:`tsnn.to_torch`."""
+        return to_torch(self._answering())
+
+    def to_onnx(self) -> Any:
+        """Return an ONNX model that answers like this one, from features as given; see :func:`tsnn.to_onnx`.
+
+        To write it: ``open("model.onnx", "wb").write(model.to_onnx().SerializeToString())``.
+        """
+        return to_onnx(self._answering(), task=self._task, class_names=self._class_names())
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model to one file, see :func:`tsnn.estimator.files.save_estimator`."""
+        check_is_fitted(self)
+        save_estimator(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a model that :meth:`save` wrote; a damaged file or another version raises a RunError that says so."""
+        model: Self = load_estimator(cls, path)
+        return model
+
+    def _answering(self) -> Network:
+        """Return a network whose output neurons' sums are the answer."""
+        return self.network_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_state")
+
+    def _fit_scaling(self, X: Any, y: Any, rows: Any, weights: Any, preprocessing: str) -> None:
+        if _is_sparse(X):
+            self._offset, self._scale = np.zeros(X.shape[1]), fit_sparse_scaling(X[rows], preprocessing, weights)
+        else:
+            self._offset, self._scale = fit_scaling(X, rows, preprocessing, weights)
+
+    def _scaled(self, X: Any, rows: NDArray[np.int64] | None = None) -> Any:
+        if not _is_sparse(X):
+            return apply_scaling(X, rows, self._offset, self._scale)
+        if self._offset.any():
+            raise DataError("The model was fitted on dense features, but got sparse ones. Try X.toarray().")
+        return SparseFeatures.of(X if rows is None else X[rows], self._scale)
+
+    def _decide(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the output neurons' sums, float64[n_samples, n_outputs]."""
+        check_is_fitted(self)
+        x = self._scaled(self._checked(X, reset=False))
+        kernels.set_threads(self.threads)
+        workspace = Workspace(self.network_.sizes, min(len(x), 128))
+        return decision_values(self.network_, x, workspace).astype(np.float64)
+
+
+def _is_sparse(values: Any) -> bool:
+    return hasattr(values, "tocsr")
+
+
+def _mean_one(weights: NDArray[np.float64]) -> NDArray[np.float32] | None:
+    """Return weights scaled to a mean of 1; None if they are all the same."""
+    if not len(weights) or (weights == weights[0]).all():
+        return None
+    return np.asarray(weights / weights.mean(), np.float32)

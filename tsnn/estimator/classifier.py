@@ -1,0 +1,125 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.utils import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from tsnn.errors import DataError
+from tsnn.estimator.base import SparseMLP
+
+
+@dataclass(eq=False, repr=False)
+class SparseMLPClassifier(ClassifierMixin, SparseMLP):
+    """A truly sparse neural network that tells classes apart, or says which of several labels apply.
+
+    {parameters}
+    class_weight : dict, "balanced" or None
+        How much the samples of each class count in the loss; ``balanced`` makes all classes count the same.
+
+    Attributes
+    ----------
+    classes_ : array
+        The classes; for several labels at once 0 to their number - 1.
+    {attributes}
+
+    Examples
+    --------
+    >>> model = SparseMLPClassifier(epochs=50, random_state=0).fit(X_train, y_train)
+    >>> model.score(X_test, y_test)
+    """
+
+    class_weight: dict[Any, float] | str | None = None
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train on labelled samples.
+
+        Parameters
+        ----------
+        X : [n_samples, n_features]
+            Array, table or SciPy sparse matrix; sparse ones are never made dense.
+        y : [n_samples] or [n_samples, n_labels]
+            Labels of any kind, or 0 and 1 for each of several labels.
+        sample_weight : [n_samples], optional
+            How much each sample counts in the loss. Where all samples fit into one batch, a sample of weight 3 is
+            the same as three samples, to the bit; else it is so on average.
+        """
+        resume = self.warm_start and hasattr(self, "_state")
+        X, targets, weights = self._samples(X, y, sample_weight, reset=not resume)
+        codes = self._encoded(targets, self.classes_ if resume else None)
+        return self._fit(X, codes, self._class_weighted(targets, weights), resume=resume)
+
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Train on one pass over samples, then and there; the topology evolves between two calls.
+
+        The first call must name all ``classes`` (unless there are several labels), and fits the scaling.
+        """
+        resume = hasattr(self, "_state")
+        X, targets, weights = self._samples(X, y, sample_weight, reset=not resume)
+        if not resume and classes is None and targets.ndim == 1:
+            raise DataError("The first call of partial_fit needs classes: all labels that will ever come.")
+        if self.class_weight == "balanced":
+            raise DataError("class_weight='balanced' needs all samples at once. Give partial_fit a dict, or use fit.")
+        known = self.classes_ if resume else None if classes is None else np.unique(classes)
+        codes = self._encoded(targets, known)
+        return self._fit(X, codes, self._class_weighted(targets, weights), resume=resume, epochs=1)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the most likely class of each sample, or 0 and 1 for each label."""
+        z = self._decide(X)
+        if self._task == "multilabel":
+            return (z > 0).astype(self.classes_.dtype)
+        return np.asarray(self.classes_[z.argmax(axis=1)])
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the probability of each class or label, float64[n_samples, n_classes]."""
+        z = self._decide(X)
+        return np.asarray(expit(z) if self._task == "multilabel" else softmax(z, axis=1))
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the output neurons' sums, float64[n_samples, n_classes]; of two classes their difference."""
+        z = self._decide(X)
+        return z[:, 1] - z[:, 0] if self._task == "classification" and z.shape[1] == 2 else z
+
+    def _encoded(self, y: NDArray[Any], known: NDArray[Any] | None) -> NDArray[Any]:
+        """Decide on the task and the classes; return class indices int64[n], or float32[n, labels]."""
+        check_classification_targets(y)
+        if y.ndim == 2:
+            if type_of_target(y) != "multilabel-indicator":
+                raise DataError(f"y has {y.shape[1]} columns with other values than 0 and 1. Fit one model for each.")
+            if known is not None and len(known) != y.shape[1]:
+                raise DataError(f"The model was fitted on {len(known)} labels, y has {y.shape[1]}.")
+            self._task, self.classes_ = "multilabel", np.arange(y.shape[1], dtype=y.dtype)
+            return y.astype(np.float32)
+        classes, codes = np.unique(y, return_inverse=True)
+        if known is not None:
+            if (unknown := ~np.isin(classes, known)).any():
+                raise DataError(f"y has labels that were not there before, such as {classes[unknown][0]!s}.")
+            codes, classes = np.searchsorted(known, classes)[codes], known
+        if len(classes) < 2:
+            raise DataError(f"y has 1 class, {classes[0]!s}; expected at least two.")
+        self._task, self.classes_ = "classification", classes
+        return codes.astype(np.int64)
+
+    def _targets(self, y: NDArray[Any]) -> NDArray[Any]:
+        return y
+
+    def _class_names(self) -> tuple[str, ...]:
+        return tuple(map(str, self.classes_)) if self._task == "classification" else ()
+
+    def _class_weighted(self, y: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return weights if self.class_weight is None else weights * compute_sample_weight(self.class_weight, y)

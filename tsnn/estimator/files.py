@@ -1,0 +1,88 @@
+"""Estimators in files: one .npz of plain arrays and a header of JSON, versioned, with checksums; nothing is pickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tsnn.checkpoint import FORMAT, pack, read_archive, unpack, write_archive
+from tsnn.errors import DataError, RunError, TsnnError
+from tsnn.records import EpochRecord
+
+PLAIN = ("_task", "_flat", "best_epoch_", "n_features_in_")
+ARRAYS = ("_offset", "_scale", "_target_offset", "_target_scale", "_target_spread", "classes_", "feature_names_in_")
+
+
+def save_estimator(model: Any, path: str | Path) -> None:
+    """Write a fitted estimator to a file, with all that ``partial_fit`` needs to go on; replaces it atomically.
+
+    Raises
+    ------
+    DataError
+        If its classes are neither text nor numbers, or a weight of a class cannot be written.
+    """
+    values, arrays = pack(model._state)
+    parameters = {name: _plain(value) for name, value in model.get_params().items()}
+    if isinstance(parameters.get("class_weight"), dict):
+        parameters["class_weight"] = [[_plain(k), _plain(w)] for k, w in parameters["class_weight"].items()]
+    if not isinstance(parameters["random_state"], int):
+        parameters["random_state"] = None  # a generator's state would be that of another moment
+    classes = getattr(model, "classes_", np.empty(0))
+    if classes.dtype == object and not all(isinstance(name, str) for name in classes):
+        raise DataError(f"The classes {classes[:3]} cannot be written; expected text or numbers.")
+    found = {name: np.asarray(vars(model)[name]) for name in ARRAYS if name in vars(model)}
+    header = {
+        "parameters": parameters,
+        "plain": {name: getattr(model, name) for name in PLAIN if hasattr(model, name)},
+        "text": [name for name, array in found.items() if array.dtype == object],
+        "generator": model._rng.bit_generator.state,
+        "history": [record.to_dict() for record in model.history_],
+        "state": values,
+    }
+    found = {name: array.astype(str) if array.dtype == object else array for name, array in found.items()}
+    write_archive(Path(path), type(model).__name__, header, {**arrays, **found})
+
+
+def load_estimator(cls: type[Any], path: str | Path) -> Any:
+    """Read an estimator of a class that :func:`save_estimator` wrote.
+
+    Raises
+    ------
+    RunError
+        If the file is missing, damaged, of another version or another class.
+    """
+    try:
+        header, arrays = read_archive(Path(path))
+    except Exception as error:  # zipfile and numpy have many words for a damaged file
+        raise RunError(f"{path} is not a readable estimator: {error}.") from error
+    if header["format"] != FORMAT:
+        raise RunError(f"{path} was written by tsnn {header['tsnn']} in format {header['format']}; expected {FORMAT}.")
+    if header["kind"] != cls.__name__:
+        raise RunError(f"{path} holds a {header['kind']}, not a {cls.__name__}.")
+    values = header["values"]
+    try:
+        parameters = {k: tuple(v) if k == "hidden" else v for k, v in values["parameters"].items()}
+        if isinstance(parameters.get("class_weight"), list):
+            parameters["class_weight"] = dict(parameters["class_weight"])
+        model = cls(**parameters)
+        model._state = unpack(values["state"], arrays)
+        model._rng = np.random.default_rng()
+        model._rng.bit_generator.state = values["generator"]
+        model.history_ = [EpochRecord.from_dict(record) for record in values["history"]]
+        for name, value in values["plain"].items():
+            setattr(model, name, value)
+        for name in ARRAYS:
+            if name in arrays:
+                setattr(model, name, arrays[name].astype(object) if name in values["text"] else arrays[name])
+    except (KeyError, TypeError, ValueError, AttributeError, TsnnError) as error:
+        raise RunError(f"{path} does not fit together: {error!r}.") from error
+    return model
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON can hold."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return [_plain(v) for v in value] if isinstance(value, list | tuple | np.ndarray) else value

@@ -1,0 +1,87 @@
+"""Fitting: a consumer of training that keeps the records, stops early and shows a progress bar."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from tsnn.datasets import Dataset
+from tsnn.network import Network
+from tsnn.records import EpochRecord, Progress
+from tsnn.state import TrainingState
+from tsnn.training import steps
+
+
+@dataclass(frozen=True)
+class Patience:
+    """So many epochs without an improvement of the validation loss by more than ``tol`` end the training."""
+
+    epochs: int
+    tol: float
+
+
+def fit_network(
+    state: TrainingState, data: Dataset, *, patience: Patience | None = None, samples: int = 0, progress: bool = False
+) -> tuple[list[EpochRecord], int]:
+    """Train a network to the end, or until the loss on the test part improves no more.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Advanced. If it ends early its network is that of the lowest loss.
+    data : Dataset
+        Its test part is what early stopping looks at; it may be empty.
+    patience : Patience, optional
+        When to stop early. With the topology ``two_phase`` it counts from the pruning on, as does the lowest loss.
+    samples : int
+        Samples seen in the epochs that are finished already.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    records, best_epoch : list of EpochRecord, int
+        What happened, and the epoch whose network was kept.
+    """
+    settled = state.config.network.topology != "two_phase"
+    records: list[EpochRecord] = []
+    best = candidate = state.network
+    best_loss = reference = math.inf
+    best_epoch = waited = 0
+    epochs = state.config.training.epochs - state.epoch
+    with tqdm(total=epochs, desc="compiling (once)", unit="epoch", disable=not progress) as bar:
+        for item in steps(state, data):
+            if isinstance(item, Progress):
+                bar.set_description("training", refresh=False)
+                if patience is not None and item.samples == item.samples_total:
+                    candidate = state.network.copy()  # what is evaluated now, before it evolves
+                continue
+            samples += len(data.x_train)
+            records.append(dataclasses.replace(item, samples=samples))
+            bar.set_postfix_str(f"loss {item.train_loss:.4f}", refresh=False)
+            bar.update()
+            if patience is None:
+                continue
+            if not settled:
+                settled = any(event.kind == "two_phase" for event in item.events)
+                continue
+            if item.test_loss < best_loss:
+                best, best_loss, best_epoch = candidate, item.test_loss, item.epoch
+            if item.test_loss < reference - patience.tol:
+                reference, waited = item.test_loss, 0
+            else:
+                waited += 1
+            if waited >= patience.epochs:
+                break
+    if best_epoch:
+        _take_back(state, best)
+    return records, best_epoch or state.epoch
+
+
+def _take_back(state: TrainingState, network: Network) -> None:
+    """Let a state go on from a network as it was at the end of an epoch, before it evolved."""
+    state.network = network
+    state.evolution_due = True

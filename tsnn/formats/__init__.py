@@ -1,0 +1,82 @@
+"""Networks in and out: SciPy, PyTorch, ONNX. PyTorch and ONNX are optional, and imported in this room only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tsnn.errors import TsnnError
+from tsnn.formats.csr import from_scipy, to_scipy
+from tsnn.network import Network
+
+__all__ = ["from_scipy", "from_torch", "to_onnx", "to_scipy", "to_torch"]
+
+
+def to_torch(network: Network) -> Any:
+    """Return the network as a ``torch.nn.Sequential`` of sparse layers: see :mod:`tsnn.formats.pytorch`.
+
+    Features go in as they were before scaling, and the output neurons' sums come out.
+
+    Raises
+    ------
+    TsnnError
+        If PyTorch is not installed.
+    """
+    try:
+        from tsnn.formats import pytorch
+    except ImportError as error:
+        raise missing("PyTorch", "torch", error) from error
+    return pytorch.to_torch(network)
+
+
+def from_torch(module: Any) -> Network:
+    """Make a network of a PyTorch MLP whose absent connections are zeros or masked.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Linear layers (pruned by ``torch.nn.utils.prune`` or not, or what :func:`to_torch` gives), each but the last
+        followed by ReLU, LeakyReLU or nothing. Dropout and flattening, and softmax or sigmoid at the end, are passed
+        over. Where there is a mask it says what is connected, else what is not zero is.
+
+    Raises
+    ------
+    TopologyError
+        If there is anything else in it, which is named.
+    TsnnError
+        If PyTorch is not installed.
+    """
+    try:
+        from tsnn.formats import pytorch
+    except ImportError as error:
+        raise missing("PyTorch", "torch", error) from error
+    return pytorch.from_torch(module)
+
+
+def to_onnx(network: Network, *, task: str = "classification", class_names: Sequence[str] = ()) -> Any:
+    """Return the network as an ``onnx.ModelProto``; see :mod:`tsnn.formats.onnx` for its input and output.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    task : {"classification", "multilabel", "regression"}
+        Whether probabilities come out (softmax, or sigmoid for each label) or numbers.
+    class_names : sequence of str
+        Kept in the model's metadata as ``classes``, one to a line.
+
+    Raises
+    ------
+    TsnnError
+        If the package onnx is not installed, or the model exceeds ONNX's limit of 2 GB.
+    """
+    try:
+        from tsnn.formats import onnx
+    except ImportError as error:
+        raise missing("The package onnx", "onnx", error) from error
+    return onnx.to_onnx(network, task, class_names)
+
+
+def missing(what: str, extra: str, error: ImportError) -> TsnnError:
+    """Return the error for an optional package that is not there."""
+    return TsnnError(f"{what} is needed for this and cannot be imported ({error}). Try pip install 'tsnn[{extra}]'.")
