@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from tsnn.checkpoint import load_network, save_network
     from tsnn.config import Config
     from tsnn.datasets import Dataset, load_dataset
+    from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor
     from tsnn.evolution import evolve, importance, prune_neurons
-    from tsnn.launch import start, stop
+    from tsnn.formats import from_scipy, from_torch, to_onnx, to_scipy, to_torch
+    from tsnn.launch import resume, start, stop
     from tsnn.metrics import evaluate
     from tsnn.network import Layer, Network, init_network
     from tsnn.runs import Run, RunStore
@@ -36,8 +38,10 @@ _HOMES = {
     "checkpoint": ("load_network", "save_network"),
     "config": ("Config",),
     "datasets": ("Dataset", "load_dataset"),
+    "estimator": ("SparseMLPClassifier", "SparseMLPRegressor"),
+    "formats": ("from_scipy", "from_torch", "to_onnx", "to_scipy", "to_torch"),
     "evolution": ("evolve", "importance", "prune_neurons"),
-    "launch": ("start", "stop"),
+    "launch": ("resume", "start", "stop"),
     "metrics": ("evaluate",),
     "network": ("Layer", "Network", "init_network"),
     "runs": ("Run", "RunStore"),
@@ -48,9 +52,10 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Config", "Dataset", "Layer", "Network", "Run", "RunStore", "Topology", "Workspace", "erdos_renyi", "evaluate",
-    "evolve", "importance", "init_network", "load_dataset", "load_network", "prune_neurons", "save_network", "start",
-    "stop", "train",
+    "Config", "Dataset", "Layer", "Network", "Run", "RunStore", "SparseMLPClassifier", "SparseMLPRegressor",
+    "Topology", "Workspace", "erdos_renyi", "evaluate", "evolve", "from_scipy", "from_torch", "importance",
+    "init_network", "load_dataset", "load_network", "prune_neurons", "resume", "save_network", "start", "stop",
+    "to_onnx", "to_scipy", "to_torch", "train",
 ]  # fmt: skip
 
 

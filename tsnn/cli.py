@@ -1,10 +1,11 @@
-"""The command line: ``tsnn train``, ``tsnn runs``, ``tsnn datasets``, ``tsnn bench``."""
+"""The command line: ``tsnn train``, ``resume``, ``runs``, ``compare``, ``export``, ``datasets``, ``bench``."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import logging
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -17,11 +18,17 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 import tsnn
+from tsnn.compare import result, table, words
 from tsnn.config import Config, describe, setting_names
+from tsnn.control import stopping_on_signals
 from tsnn.datasets import known_datasets
 from tsnn.errors import ConfigError, TsnnError
-from tsnn.records import EpochRecord
+from tsnn.export import FORMATS
+from tsnn.launch import command, prepare_resume, watch
+from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import Run, RunStore
+
+MODEL_FORMATS = ("npz", "onnx", "torch")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,13 +72,46 @@ def _parser() -> argparse.ArgumentParser:
         help="change a setting; may be given several times",
     )  # fmt: skip
     train.add_argument("--seed", type=int, help="short for --set run.seed=SEED")
+    train.add_argument("--workers", type=int, metavar="K", help="train with K processes: --set parallel.workers=K")
+    train.add_argument(
+        "--prepare", action="store_true",
+        help="only make the run's folder, and print the command that trains: for a cluster's scheduler",
+    )  # fmt: skip
+    train.add_argument("--mode", choices=describe("parallel.mode")["choices"], help="--set parallel.mode=MODE")
     _add_root(train)
     train.set_defaults(command=_train)
+
+    resume = commands.add_parser(
+        "resume",
+        help="let a run that was interrupted go on, or a finished one train more epochs",
+        description="Let a run go on from its last checkpoint, as if it had not been interrupted.",
+    )
+    resume.add_argument("run", help="name of the run, as tsnn runs lists it")
+    resume.add_argument("--epochs", type=int, help="how many epochs it is to have in all (default: as it was begun)")
+    _add_root(resume)
+    resume.set_defaults(command=_resume)
 
     runs = commands.add_parser("runs", help="list the recorded runs, the newest first")
     runs.add_argument("-n", type=int, default=20, help="how many at most (default: %(default)s)")
     _add_root(runs)
     runs.set_defaults(command=_runs)
+
+    compare = commands.add_parser("compare", help="show runs beside each other: settings that differ, results")
+    compare.add_argument("run", nargs="+", help="names of runs, as tsnn runs lists them")
+    compare.add_argument("--seeds", action="store_true", help="mean and spread of runs that differ in the seed only")
+    _add_root(compare)
+    compare.set_defaults(command=_compare)
+
+    export = commands.add_parser("export", help="write what a run recorded, or its network, to a file")
+    export.add_argument("run", help="name of a run, as tsnn runs lists it")
+    export.add_argument(
+        "--format", choices=[*FORMATS, *MODEL_FORMATS], default="csv",
+        help="the epochs as csv, the settings as toml; the network as npz, onnx or tensors for torch "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to (default: standard output)")
+    _add_root(export)
+    export.set_defaults(command=_export)
 
     datasets = commands.add_parser("datasets", help="list the known data sets")
     datasets.set_defaults(command=_datasets)
@@ -109,17 +149,36 @@ def _config(options: argparse.Namespace) -> Config:
         if not equals:
             raise ConfigError(f"--set {assignment} lacks a value. Write --set SECTION.FIELD=VALUE.")
         settings[name.strip()] = value.strip()
-    if options.seed is not None:
-        settings["run.seed"] = options.seed
+    short = {"run.seed": options.seed, "parallel.workers": options.workers, "parallel.mode": options.mode}
+    settings |= {name: value for name, value in short.items() if value is not None}
     return config.replace(settings)
 
 
 def _train(options: argparse.Namespace) -> int:
-    from tsnn.experiment import execute, stopping_on_signals  # brings Numba; listing runs does without
-
     run = RunStore(options.runs).create(_config(options))
+    if options.prepare:
+        print(shlex.join(command(run)))
+        return 0
+    return _carry_out(run)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    run = RunStore(options.runs).open(options.run)
+    prepare_resume(run, options.epochs)
+    return _carry_out(run)
+
+
+def _carry_out(run: Run) -> int:
+    """Train in this process, or with those of a parallel run, and show a progress bar."""
     print(f"Run directory: {run.path}", file=sys.stderr)
     config = run.config()
+    items: Iterator[Progress | EpochRecord | Event]
+    if config.parallel.workers:
+        items = watch(run)
+    else:
+        from tsnn.experiment import execute  # brings Numba; listing runs does without
+
+        items = execute(run)
     last: EpochRecord | None = None
     started = time.monotonic()
     code = 0
@@ -129,11 +188,13 @@ def _train(options: argparse.Namespace) -> int:
             _progress_bar(config.training.epochs) as bar,
             _announcements(),
         ):
-            for item in execute(run):
+            for item in items:
                 if isinstance(item, EpochRecord):
                     last = item
                     bar.set_postfix_str(_scores(item), refresh=False)
                     bar.update(item.epoch - bar.n)
+                elif isinstance(item, Event):
+                    bar.write(item.message, file=sys.stderr)
                 else:
                     bar.set_description(f"epoch {item.epoch}", refresh=False)
                     bar.update(item.epoch - 1 + item.samples / item.samples_total - bar.n)
@@ -141,7 +202,7 @@ def _train(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         code = 130
     if code:
-        print("Stopped. What was recorded stays.", file=sys.stderr)
+        print(f"Stopped. What was recorded stays; tsnn resume {run.id} goes on.", file=sys.stderr)
     if last is not None:
         print(_result_table(last, time.monotonic() - started))
     print(f"Run directory: {run.path}")
@@ -206,6 +267,8 @@ def _runs(options: argparse.Namespace) -> int:
     print(f"{'run':<42}{'state':<10}{'data set':<18}{'topology':<10}{'epoch':>11}{'test accuracy':>15}")
     for run in runs[: options.n]:
         print(_run_line(run))
+    if any(run.checkpoints() and run.status()["state"] in ("stopped", "failed", "lost") for run in runs[: options.n]):
+        print("Those that were stopped, failed or were lost can go on: tsnn resume RUN")
     if len(runs) > options.n:
         print(f"... and {len(runs) - options.n} more; tsnn runs -n {len(runs)} lists all")
     return 0
@@ -223,6 +286,36 @@ def _run_line(run: Run) -> str:
         f"{run.id:<42}{status['state']:<10}{Path(config.data.name).stem:<18}{config.network.topology:<10}"
         f"{epoch:>11}{'' if accuracy is None else f'{accuracy:.2%}':>15}"
     )
+
+
+def _compare(options: argparse.Namespace) -> int:
+    store = RunStore(options.runs)
+    columns = table([result(store.open(name)) for name in options.run], over_seeds=options.seeds)
+    texts = [[c.title, *(words(c.kind, value) for value in c.values)] for c in columns]
+    widths = [max(map(len, cells)) for cells in texts]
+    for row in zip(*texts, strict=True):
+        cells = [
+            f"{cell:<{width}}" if c.kind == "text" else f"{cell:>{width}}"
+            for c, cell, width in zip(columns, row, widths, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+    print("Results are those of the last epoch: the best of many test epochs would be chosen by the test samples.")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    run = RunStore(options.runs).open(options.run)
+    if options.format in FORMATS:
+        content = FORMATS[options.format](run)
+    else:
+        from tsnn.formats.runs import export_network  # brings Numba
+
+        content = export_network(run, options.format)
+    if options.output is None:
+        sys.stdout.buffer.write(content)
+    else:
+        options.output.write_bytes(content)
+    return 0
 
 
 def _datasets(options: argparse.Namespace) -> int:
