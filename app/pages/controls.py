@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -9,20 +10,25 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pages.theme import html
-from tsnn import launch
-from tsnn.config import describe
+from tsnn import launch, waiting
+from tsnn.config import LIVE_SETTINGS, describe
 from tsnn.control import request
 from tsnn.errors import TsnnError
 from tsnn.views import palette
 from tsnn.views.follow import RunFollower
 
 _RATES = tuple(m * 10.0**e for e in (-5, -4, -3, -2, -1) for m in (1, 2, 5))
-_NAMES = {"zeta": "zeta", "epsilon": "epsilon", "learning_rate": "learning rate"}
 _SHOWN_ANSWERS = 3
+_MOVES = ("pause", "resume", "one epoch")
 
 
 class LiveControls:
     """Buttons and sliders for the run that is open.
+
+    Parameters
+    ----------
+    warn : callable
+        Called with words about what could not be done.
 
     Attributes
     ----------
@@ -32,16 +38,21 @@ class LiveControls:
         Sliders, and what became of the wishes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
         self._follower: RunFollower | None = None
         self._pending: dict[str, str] = {}
         self._answers: list[str] = []
         self._showing = False
         self.pause = pmui.Button(label="Pause", icon="pause", variant="outlined", size="small", margin=(0, 4))
+        self.step = pmui.Button(label="One epoch", icon="skip_next", variant="outlined", size="small", margin=(0, 4))
+        self.go_on = pmui.Button(
+            label="Go on", icon="restart_alt", variant="outlined", size="small", margin=(0, 4), visible=False
+        )
         self.stop = pmui.Button(
             label="Stop", icon="stop", variant="outlined", color="error", size="small", margin=(0, 4)
         )
-        self.buttons = pn.Row(self.pause, self.stop, margin=0, align="start", visible=False)
+        self.buttons = pn.Row(self.pause, self.step, self.go_on, self.stop, margin=0, align="start", visible=False)
         slider: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (4, 14)}
         self.sliders = {
             "zeta": pmui.FloatSlider(
@@ -56,6 +67,14 @@ class LiveControls:
                 label="Learning rate η", options=_rate_options(0.01), value=0.01,
                 description=describe("training.learning_rate")["help"], **slider,
             ),
+            "dropout": pmui.FloatSlider(
+                label="Dropout", start=0, end=0.9, step=0.05, format="0.00", value=0.3,
+                description=describe("network.dropout")["help"], **slider,
+            ),
+            "percentile": pmui.FloatSlider(
+                label="Importance pruning: percentile", start=0, end=95, step=1, format="0", value=0,
+                description=describe("importance.percentile")["help"], **slider,
+            ),
         }  # fmt: skip
         self._words = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 14, 8, 14))
         self.settings = pn.Column(
@@ -67,6 +86,8 @@ class LiveControls:
             visible=False,
         )
         self.pause.on_click(self._pause_or_resume)
+        self.go_on.on_click(self._go_on)
+        self.step.on_click(lambda _: self._request("step", "one epoch"))
         self.stop.on_click(self._stop)
         for name, widget in self.sliders.items():
             widget.param.watch(lambda event, name=name: self._wish(name, event.new), "value_throttled")
@@ -76,21 +97,25 @@ class LiveControls:
         self._follower = follower
         self._pending, self._answers = {}, []
         if follower is not None:
-            config = follower.config
-            self._show("zeta", config.training.zeta)
-            self._show("epsilon", config.network.epsilon)
-            self._show("learning_rate", config.training.learning_rate)
+            for name, setting in LIVE_SETTINGS.items():
+                self._show(name, follower.config.flat()[setting])
         self.update()
 
     def update(self) -> None:
         """Show what the run says: its state, its settings in force, its answers."""
         follower = self._follower
         live = follower is not None and follower.live
-        for part in (self.buttons, self.settings):
-            if part.visible != live:
-                part.visible = live
+        queued = follower is not None and follower.state == "queued"
+        ended = follower is not None and follower.state in ("stopped", "failed", "lost")
+        shown = {self.buttons: live or queued or ended, self.settings: live, self.pause: live, self.step: live,
+                 self.stop: live or queued, self.go_on: ended}  # fmt: skip
+        for part, visible in shown.items():
+            if part.visible != visible:
+                part.visible = visible
         if follower is None:
             return
+        if self.stop.label != (label := "Cancel" if queued else "Stop"):
+            self.stop.label = label
         for wish in [w for w in self._pending if w in follower.acks]:
             self._answer(self._pending.pop(wish), follower.acks[wish])
         if not live and self._pending:
@@ -101,12 +126,14 @@ class LiveControls:
 
     def _update_live(self, follower: RunFollower) -> None:
         paused = follower.state == "paused"
-        asked = any(words in ("pause", "resume") for words in self._pending.values())
+        asked = any(words in _MOVES for words in self._pending.values())
         now = {
             "label": "Resume" if paused else "Pause",
             "icon": "play_arrow" if paused else "pause",
             "disabled": asked or follower.state in ("created", "starting", "compiling"),
         }
+        if self.step.disabled != now["disabled"]:
+            self.step.disabled = bool(now["disabled"])
         if now != {name: getattr(self.pause, name) for name in now}:
             self.pause.param.update(**now)
         stopping = "stop" in self._pending.values()
@@ -137,7 +164,7 @@ class LiveControls:
     def _wish(self, name: str, value: float) -> None:
         if self._showing or self._follower is None or value is None:
             return
-        self._request("set", f"{_NAMES[name]} {palette.setting(value)}", **{name: float(value)})
+        self._request("set", f"{name.replace('_', ' ')} {palette.setting(value)}", **{name: float(value)})
 
     def _request(self, action: str, words: str, **settings: float) -> None:
         assert self._follower is not None
@@ -158,15 +185,25 @@ class LiveControls:
         if self._follower is None:
             return
         try:
-            launch.stop(self._follower.run)
+            if self._follower.state == "queued":
+                waiting.cancel(self._follower.run)
+            else:
+                launch.stop(self._follower.run)
         except (TsnnError, OSError) as error:
-            self._answers = [str(error)]
+            self._warn(str(error))
         else:
             self._pending["stop"] = "stop"
         self.update()
 
+    def _go_on(self, _event: Any) -> None:
+        if self._follower is not None:
+            try:
+                waiting.resume(self._follower.run)
+            except (TsnnError, OSError) as error:
+                self._warn(str(error))
+
     def _answer(self, words: str, ack: dict[str, Any]) -> None:
-        if words in ("pause", "resume", "stop") and ack.get("accepted"):
+        if words in (*_MOVES, "stop") and ack.get("accepted"):
             return
         said = str(ack.get("message") or "")
         if ack.get("accepted"):

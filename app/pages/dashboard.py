@@ -9,19 +9,30 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
+from pages.compare import CompareTab
 from pages.controls import LiveControls
 from pages.form import StartForm
 from pages.runs import RunsList
-from pages.theme import CARD, MENU, PAGE, THEME, html
+from pages.theme import CARD, KEYS, MENU, PAGE, THEME, html
+from tsnn.catalog import catalog
+from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.runs import RunStore, default_root
 from tsnn.views.follow import follow
-from tsnn.views.summaries import live_run
 from tsnn.views.viewers import RunView
 from tsnn.views.watching import Ticker
+from tsnn.waiting import tend
 
-TABS = ("overview", "topology", "runs")
-_ICONS = {"overview": "show_chart", "topology": "hub", "runs": "list"}
+#: Tabs by name, with their icons.
+TABS = {
+    "overview": "show_chart", "connectivity": "hub", "neurons": "scatter_plot", "workers": "lan",
+    "compare": "stacked_line_chart", "runs": "list",
+}  # fmt: skip
+#: Tabs that are about many runs, not about the one that is open.
+_MANY = ("compare", "runs")
+_OF_A_RUN = tuple(tab for tab in TABS if tab not in _MANY)
+NEWEST = "newest"
+_READING_SECONDS = 0.5
 _WELCOME = """
 <h2 style='margin:0 0 8px;font-weight:700;font-size:22px'>Watch a sparse network learn</h2>
 <p style='margin:0 0 10px'>Press <b>Start</b> in the form on the left. A network with a few per cent of the
@@ -41,6 +52,9 @@ class Dashboard(param.Parameterized):
 
     run_id = param.String(default="", doc="Run that is open; empty for none.")
     tab = param.Selector(default="overview", objects=list(TABS), doc="Tab that is shown.")
+    epoch = param.Parameter(default=NEWEST, doc="Epoch whose snapshot is shown; 'newest' follows the run.")
+    layer = param.Integer(default=1, doc="Layer of connections that is shown, from 1.")
+    compared = param.String(default="", doc="Runs that are compared, separated by commas.")
 
     def __init__(self, store: RunStore | None = None):
         super().__init__()
@@ -49,13 +63,14 @@ class Dashboard(param.Parameterized):
         self._page: Any = None
         self._drawer: bool | None = None
         self.form = StartForm(self.store, self.open)
-        self.controls = LiveControls()
-        self.runs = RunsList(self.store, self.open)
+        self.controls = LiveControls(self._warn)
+        self.runs = RunsList(self.store, self.open, self.compare, self._take_up)
+        self.comparison = CompareTab(self.store, lambda: self.run_id, self._choose_compared)
         self.menu = pmui.TabMenu(
-            items=[{"label": tab.capitalize(), "icon": _ICONS[tab]} for tab in TABS],
+            items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()],
             active=0,
             margin=(0, 16),
-            width=440,
+            width=128 * len(TABS),
             sx=MENU,
         )
         self.notice = pmui.Alert(severity="warning", visible=False, closeable=True, margin=0,
@@ -71,6 +86,7 @@ class Dashboard(param.Parameterized):
         self._replay = pn.Column(**whole)
         self._tabs = {tab: pn.Column(**whole) for tab in TABS}
         self._tabs["runs"].append(self.runs.layout)
+        self._tabs["compare"].append(self.comparison.layout)
         self._main = pn.Column(
             self.notice, self._welcome, self._head, self._replay, *self._tabs.values(),
             styles={"padding": "16px", "gap": "12px"}, **whole,
@@ -80,7 +96,7 @@ class Dashboard(param.Parameterized):
         """Build the page and start following."""
         page = pmui.Page(
             title="tsnn",
-            header=[self.menu, self._narrow],
+            header=[self.menu, self._narrow, pn.pane.HTML(KEYS, width=0, height=0, margin=0)],
             sidebar_open=True,
             sidebar=[self.controls.settings, pmui.Typography("New run", variant="subtitle2", margin=(10, 14, 0, 14)),
                      pn.Column(self.form.layout, margin=(0, 10), sizing_mode="stretch_width")],
@@ -95,13 +111,20 @@ class Dashboard(param.Parameterized):
         with param.edit_constant(page):
             page.param.update(busy=False)  # cuts the link to the session's: it walks the whole page on every flip
         if pn.state.location:
-            pn.state.location.sync(self, {"run_id": "run", "tab": "tab"})
-        self.menu.active = TABS.index(self.tab)
+            names = {"run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare"}
+            pn.state.location.sync(self, names)
+        self.menu.active = list(TABS).index(self.tab)
         self.menu.param.watch(self._choose_tab, "active")
-        self.param.watch(lambda _: self._show_run(), "run_id")
+        self.param.watch(self._another_run, "run_id")
         self.param.watch(lambda _: self._show_tab(), "tab")
-        if not self.run_id and (live := live_run(self.store)):
-            self.run_id = live.id
+        self.param.watch(lambda _: self._show_compared(), "compared")
+        tend(self.store)
+        known = catalog(self.store)
+        known.refresh(seconds=_READING_SECONDS)
+        if self.compared:
+            self._show_compared()
+        if not self.run_id and (live := known.live()):
+            self.run_id = live.run
         else:
             self._show_run()
         pn.state.onload(self._begin)  # what is changed while the page is loading does not reach it
@@ -109,11 +132,26 @@ class Dashboard(param.Parameterized):
 
     def open(self, run_id: str) -> None:
         """Show a run."""
-        if self.tab == "runs":
+        if self.tab in _MANY:
             self.tab = "overview"
         if run_id == self.run_id:
             self._show_run()
         self.run_id = run_id
+
+    def compare(self, run_ids: list[str]) -> None:
+        """Show runs beside each other."""
+        self._choose_compared(run_ids)
+        self.tab = "compare"
+
+    def _choose_compared(self, run_ids: list[str]) -> None:
+        self.compared = ",".join(run_ids)
+
+    def _show_compared(self) -> None:
+        self.comparison.show([run for run in self.compared.split(",") if run])
+
+    def _take_up(self, config: Config, name: str) -> None:
+        self.form.take_up(config)
+        self._warn(f"The settings of {name} are in the form. Change what you like and press Start.", "info")
 
     def _begin(self) -> None:
         self._ticker = Ticker(self.tick)
@@ -124,10 +162,33 @@ class Dashboard(param.Parameterized):
             self._page.sidebar_open, self._drawer = self._drawer, None
         if self.tab == "runs":
             self.runs.update()
-        if self.view is not None:
-            changed = self.view.tick(self.tab) if self.tab != "runs" else self.view.follower.poll()
+        elif self.tab == "compare":
+            self.comparison.update()
+        elif self.view is not None:
+            changed = self.view.tick(self.tab)
+            self._note_place(self.view.replay)
             if changed:
                 self.controls.update()
+            if changed and self.view.follower.gone:
+                name, self.run_id = self.run_id, ""
+                self._warn(f"Run {name} has been deleted. Start a new one, or choose another under Runs.")
+
+    def _note_place(self, replay: Any) -> None:
+        """Keep the address up to date with what the bar of time shows."""
+        place = {"epoch": NEWEST if replay.cursor is None else replay.cursor, "layer": int(replay.layer.value) + 1}
+        if place != {"epoch": self.epoch, "layer": self.layer}:
+            self.param.update(**place)
+
+    def _go_to_place(self, replay: Any) -> None:
+        """Show the epoch and the layer that the address names."""
+        if self.layer - 1 in replay.layer.options.values():
+            replay.layer.value = self.layer - 1
+        if str(self.epoch).isdigit():
+            replay.go(int(self.epoch))
+
+    def _another_run(self, _event: Any) -> None:
+        self.epoch = NEWEST
+        self._show_run()
 
     def _note_width(self, event: Any) -> None:
         # Applied by the next tick, for the same reason as in page().
@@ -135,7 +196,7 @@ class Dashboard(param.Parameterized):
 
     def _choose_tab(self, event: Any) -> None:
         if event.new is not None:
-            self.tab = TABS[event.new]
+            self.tab = list(TABS)[event.new]
 
     def _show_run(self) -> None:
         self.notice.visible = False
@@ -150,28 +211,30 @@ class Dashboard(param.Parameterized):
                     self._warn(follower.problem)
                 self.view = RunView(follower)
         self.controls.open(self.view.follower if self.view else None)
-        if self.view is None:
-            parts: list[list[Any]] = [[], [], [], []]
-        else:
+        head, replay, tabs = [], [], {name: [] for name in _OF_A_RUN}
+        if self.view is not None:
             self.view.tick("overview")
-            parts = [[self.view.head, self.controls.buttons], [self.view.replay.layout], [self.view.overview],
-                     [self.view.topology]]  # fmt: skip
-        places = (self._head, self._replay, self._tabs["overview"], self._tabs["topology"])
-        for place, objects in zip(places, parts, strict=True):
-            place.objects = objects
+            self._go_to_place(self.view.replay)
+            head, replay = [self.view.head, self.controls.buttons], [self.view.replay.layout]
+            tabs = {name: [self.view.tabs[name].layout] for name in _OF_A_RUN}
+        self._head.objects, self._replay.objects = head, replay
+        for name, objects in tabs.items():
+            self._tabs[name].objects = objects
         self._show_tab()
 
     def _show_tab(self) -> None:
-        self.menu.active = TABS.index(self.tab)
-        opened = self.view is not None and self.tab != "runs"
-        self._welcome.visible = self.view is None and self.tab != "runs"
+        self.menu.active = list(TABS).index(self.tab)
+        opened = self.view is not None and self.tab not in _MANY
+        self._welcome.visible = self.view is None and self.tab not in _MANY
         self._head.visible = self._replay.visible = opened
         for tab, place in self._tabs.items():
-            place.visible = tab == self.tab and (opened or tab == "runs")
+            place.visible = tab == self.tab and (opened or tab in _MANY)
         if self.tab == "runs":
             self.runs.update(now=True)
+        elif self.tab == "compare":
+            self._show_compared()
         elif self.view is not None:
             self.view.tick(self.tab)
 
-    def _warn(self, words: str) -> None:
-        self.notice.param.update(object=escape(words), visible=True)
+    def _warn(self, words: str, severity: str = "warning") -> None:
+        self.notice.param.update(object=escape(words), severity=severity, visible=True)

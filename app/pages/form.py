@@ -11,15 +11,16 @@ import panel_material_ui as pmui
 
 from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, SECTION_TITLES, setting_widget, shown
 from pages.theme import html
-from tsnn import launch
+from tsnn.catalog import catalog
 from tsnn.config import Config
 from tsnn.datasets import DatasetInfo, known_datasets
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.memory import fitting_estimate
+from tsnn.pace import pace
 from tsnn.runs import RunStore
 from tsnn.shapes import layer_shapes
 from tsnn.views import palette
-from tsnn.views.summaries import live_run
+from tsnn.waiting import enqueue
 
 #: The preset that the page opens with: the papers' settings on the bundled images, over in a minute or two.
 DEMONSTRATION = {"data.name": "fashion_mnist", "data.size": "small"}
@@ -68,15 +69,12 @@ class StartForm:
             sizing_mode="stretch_width", margin=(8, 4),
         )  # fmt: skip
         self.error = pmui.Alert(severity="error", visible=False, margin=(8, 4), sizing_mode="stretch_width")
-        self.open_other = pmui.Button(label="Open it", icon="visibility", visible=False, size="small", margin=(0, 4))
-        self._other = ""
         self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
         self.layout = self._layout()
         self.data.param.watch(self._choose, "value")
         for widget in (self.path, *self.widgets.values()):
             widget.param.watch(self._changed, "value")
         self.start.on_click(self._start)
-        self.open_other.on_click(lambda _: self._open(self._other))
 
     def config(self) -> Config:
         """Return the configuration that the form describes.
@@ -124,7 +122,6 @@ class StartForm:
             pair("network.dropout", "run.seed"),
             self.preview,
             self.error,
-            self.open_other,
             self.start,
             advanced,
             sizing_mode="stretch_width",
@@ -138,12 +135,22 @@ class StartForm:
             options[info.title + note] = name
         return {**options, "A file of your own …": _FILE}
 
+    def take_up(self, config: Config) -> None:
+        """Show the settings of a configuration, to be changed or started."""
+        known = config.data.name in self._known
+        self._fill(config, config.data.name if known else _FILE, "" if known else config.data.name)
+
     def _choose(self, event: Any) -> None:
-        self.path.visible = event.new == _FILE
-        self._preset = Config() if event.new == _FILE else preset(event.new)
-        values = self._preset.flat()
+        if not self._loading:
+            self._fill(Config() if event.new == _FILE else preset(event.new), event.new)
+
+    def _fill(self, config: Config, data: str, path: str = "") -> None:
+        self._preset = config
+        values = config.flat()
         self._loading = True
         try:
+            self.data.value = data
+            self.path.param.update(value=path, visible=data == _FILE)
             for name, widget in self.widgets.items():
                 widget.value = shown(values.get(name))
         finally:
@@ -178,35 +185,41 @@ class StartForm:
             f"<th style='text-align:right;{muted}'>connections</th><th style='text-align:right;{muted}'>density</th>"
             f"</tr>{rows}{more}</table><div style='font-size:13px;margin-top:4px'><b>{total:,} connections</b>, "
             f"{palette.small_percent(total / dense)} of a dense network's {dense:,}. "
-            f"Takes about {_memory(config, info)} of memory.</div>"
+            f"Takes about {_memory(config, info)} of memory. {self._time(config, info, total)}</div>"
         )
 
-    def _complain(self, words: str, other: str = "") -> None:
-        self._other = other
+    def _complain(self, words: str) -> None:
         self.error.param.update(object=escape(words) or " ", visible=bool(words))
-        self.open_other.visible = bool(other)
 
     def _start(self, _event: Any) -> None:
         self._complain("")
         try:
-            config = self.config()
-            busy = live_run(self._store)
-            if busy is not None:
-                words = f"Run {busy.id} is still going on, and only one run trains at a time. Stop it first, or wait."
-                self._complain(words, busy.id)
-                return
-            run = launch.start(config, self._store)
+            run = enqueue(self.config(), self._store)
         except (TsnnError, OSError) as error:
             self._complain(str(error))
             return
         self._open(run.id)
 
+    def _time(self, config: Config, info: DatasetInfo, connections: int) -> str:
+        """Foretell the time of a run in words, judged by earlier runs on this machine."""
+        speed = pace(self._store, catalog(self._store).lines(), connections=connections,
+                     topology=config.network.topology)  # fmt: skip
+        if speed is None:
+            return "How long it takes is unknown until a run has ended on this machine."
+        seconds = speed * connections * info.sizes[_size(config, info)][0]
+        whole = palette.duration(seconds * config.training.epochs)
+        return f"Takes about {whole}, {palette.duration(seconds)} per epoch, judged by earlier runs on this machine."
+
+
+def _size(config: Config, info: DatasetInfo) -> str:
+    if config.data.size in info.sizes:
+        return config.data.size
+    return "full" if "full" in info.local or "small" not in info.sizes else "small"
+
 
 def _memory(config: Config, info: DatasetInfo) -> str:
     """Foretell the memory of a run in words."""
-    size = config.data.size
-    if size not in info.sizes:
-        size = "full" if "full" in info.local or "small" not in info.sizes else "small"
+    size = _size(config, info)
     made_on_demand = 0 if info.name == "artificial" else None
     estimate = fitting_estimate(
         config, info.n_features, info.n_classes or 1, sum(info.sizes[size]), data_bytes=made_on_demand

@@ -44,11 +44,24 @@ MENU: dict[str, Any] = {
     "& .MuiTabs-indicator": {"backgroundColor": "var(--panel-primary-color) !important"},
 }
 
+#: Buttons in a group that keep the case of their words.
+NATURAL: dict[str, Any] = {"& .MuiButtonBase-root": {"textTransform": "none"}}
+
 CARD: dict[str, str] = {
     "border": "1px solid color-mix(in srgb, currentColor 16%, transparent)",
     "border-radius": "8px",
     "background": "var(--panel-surface-color)",
 }
+
+
+#: Opens a selection by Enter, Space or the down arrow, as it opens by a click.
+KEYS = """<script>
+document.addEventListener("keydown", event => {
+    const on = event.composedPath()[0]
+    const opens = ["Enter", " ", "ArrowDown"].includes(event.key)
+    if (opens && on.getAttribute("role") == "combobox" && on.tagName == "DIV" && on.ariaExpanded != "true") on.click()
+})
+</script>"""
 
 
 def html(body: str, style: str = "") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, Range1d
+from bokeh.models import ColumnDataSource, CustomAction, CustomJS, HoverTool, Range1d
 from bokeh.plotting import figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -16,6 +16,17 @@ from tsnn.views import palette
 
 HEIGHT = 270
 MAX_POINTS = 600  # a plot is about 400 pixels wide
+
+_SVG_ICON = ".bk-tool-icon-copy"
+_SVG = """
+Bokeh.index.find_one(fig).export("svg").to_blob().then((blob) => {
+    const link = document.createElement("a")
+    link.href = URL.createObjectURL(blob)
+    link.download = fig.title.text.replace(/[^A-Za-z0-9]+/g, " ").trim() + ".svg"
+    link.click()
+    URL.revokeObjectURL(link.href)
+})
+"""
 
 #: Ticks of logarithmic axes: round numbers, few enough to be read.
 ROUND = [m * 10.0**e for e in range(-7, 9) for m in (1, 2, 5)]
@@ -104,6 +115,9 @@ def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figur
         toolbar_location="above",
         **options,
     )
+    fig.add_tools(
+        CustomAction(description="Save as SVG", icon=_SVG_ICON, callback=CustomJS(args={"fig": fig}, code=_SVG))
+    )
     fig.toolbar.logo = None
     fig.toolbar.autohide = True
     fig.title.text_font_style = "bold"  # type: ignore[union-attr]  # a Title, from the text above
@@ -165,3 +179,9 @@ def set_range(target: Range1d, start: float, end: float) -> None:
     """Move a range, if it is not there already."""
     if math.isfinite(start) and math.isfinite(end) and (target.start, target.end) != (start, end):
         target.update(start=start, end=end)
+
+
+def set_title(fig: figure, text: str) -> None:
+    """Change a figure's title, if it says something else."""
+    if fig.title.text != text:  # type: ignore[union-attr]  # a Title, from base_figure
+        fig.title.text = text  # type: ignore[union-attr]

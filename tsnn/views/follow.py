@@ -12,8 +12,7 @@ import threading
 import time
 import weakref
 from array import array
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,13 @@ from numpy.typing import NDArray
 from tsnn.config import Config
 from tsnn.errors import RunError, TsnnError
 from tsnn.records import EpochRecord, Event
-from tsnn.runs import ENDED, Run
-
-#: States in which a run has a process, or is about to have one.
-LIVE = ("created", "starting", "compiling", "training", "paused", "stalled")
+from tsnn.runs import ENDED, LIVE, Run
+from tsnn.views.snapshot_reader import Snapshot, SnapshotReader
+from tsnn.waiting import place_in_line
 
 _SCALARS = (
     "epoch",
+    "samples",
     "train_loss",
     "test_loss",
     "train_accuracy",
@@ -43,20 +42,28 @@ _SCALARS = (
     "connections",
     "memory_bytes",
 )
-_PER_LAYER = ("connections", "density", "pruned", "grown", "living")
-_CACHED_SNAPSHOTS = 16
+_PER_LAYER = ("connections", "density", "pruned", "grown", "living", "replaced")
 _STATUS_SECONDS = 1.0
 
 
 class History:
     """Finished epochs as columns: ``history["test_loss"]``, ``history["density_0"]`` for a layer.
 
+    ``replaced_0`` is the share of the layer's connections that the epoch's evolution grew.
     Missing values are NaN. Columns are float64[epochs].
+
+    Attributes
+    ----------
+    layers : int
+        Layers of connections.
+    workers : list of list of dict
+        For each epoch, what the workers of a parallel run did (:class:`tsnn.records.WorkerRecord`).
     """
 
     def __init__(self) -> None:
         self._columns: dict[str, array[float]] = {name: array("d") for name in _SCALARS}
         self.layers = 0
+        self.workers: list[Sequence[Mapping[str, Any]]] = []
 
     def __len__(self) -> int:
         return len(self._columns["epoch"])
@@ -77,18 +84,22 @@ class History:
         self._forget_from(float(epoch["epoch"]))
         for name in _SCALARS:
             self._columns[name].append(_number(epoch.get(name)))
+        self.workers.append(epoch.get("workers", ()))
         layers = epoch.get("layers", ())
         if not self.layers:
             self.layers = len(layers)
             self._columns.update({f"{name}_{l}": array("d") for name in _PER_LAYER for l in range(self.layers)})
         for l in range(self.layers):
             layer = layers[l] if l < len(layers) else {}
+            if layer.get("connections"):
+                layer = {**layer, "replaced": layer.get("grown", 0) / layer["connections"]}
             for name in _PER_LAYER:
                 self._columns[f"{name}_{l}"].append(_number(layer.get(name)))
 
     def _forget_from(self, epoch: float) -> None:
         epochs = self._columns["epoch"]
         while epochs and epochs[-1] >= epoch:
+            self.workers.pop()
             for values in self._columns.values():
                 values.pop()
 
@@ -135,8 +146,8 @@ class RunFollower:
         self._min_interval = min_interval
         self._lock = threading.RLock()
         self._polled = self._status_read = -float("inf")
-        self._marks: dict[str, tuple[int, int] | None] = {}
-        self._cache: OrderedDict[int, dict[str, NDArray[Any]]] = OrderedDict()
+        self._marks: dict[str, tuple[int, int, int] | None] = {}
+        self._reader = SnapshotReader(run)
         self._meta: dict[str, Any] = {}
         self._reset()
         self.poll()
@@ -148,7 +159,8 @@ class RunFollower:
         self.events: list[Event] = []
         self.acks: dict[str, dict[str, Any]] = {}
         self.snapshots: list[int] = []
-        self._cache.clear()
+        self._reader.forget()
+        self.__dict__.pop("config", None)  # a run may go on with more epochs
 
     @property
     def state(self) -> str:
@@ -159,6 +171,11 @@ class RunFollower:
     def live(self) -> bool:
         """Whether the run is going on."""
         return self.state in LIVE
+
+    @property
+    def gone(self) -> bool:
+        """Whether the run has been deleted."""
+        return not self.run.path.exists()
 
     @functools.cached_property
     def config(self) -> Config:
@@ -209,7 +226,7 @@ class RunFollower:
     def _changed(self, name: str) -> bool:
         try:
             stat = (self.run.path / name).stat()
-            mark = (stat.st_mtime_ns, stat.st_size)
+            mark = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         except OSError:
             mark = None
         if self._marks.get(name) == mark:
@@ -218,10 +235,11 @@ class RunFollower:
         return True
 
     def _poll_metrics(self) -> bool:
+        before = self._marks.get("metrics.jsonl")
         if not self._changed("metrics.jsonl"):
             return False
         mark = self._marks["metrics.jsonl"]
-        if mark is None or mark[1] < self._offset:
+        if mark is None or mark[1] < self._offset or (before and before[2] != mark[2]):  # a resumed run's is replaced
             self._reset()
         lines, self._offset = self.run.lines(self._offset)
         for line in lines:
@@ -240,7 +258,7 @@ class RunFollower:
         elif kind == "snapshot":
             epoch = int(line["epoch"])
             self.snapshots = [*(e for e in self.snapshots if e < epoch), epoch]
-            self._cache.pop(epoch, None)
+            self._reader.forget(epoch)
         elif kind == "ack":
             self.acks[str(line["wish"])] = dict(line)
 
@@ -256,23 +274,25 @@ class RunFollower:
             return False
         self._status_read = now
         before, self.status = self.status, self.run.status()
+        if self.state == "queued":
+            self.status["message"] = place_in_line(self.run)
         return before != self.status
 
-    def snapshot(self, epoch: int) -> dict[str, NDArray[Any]] | None:
-        """Return the snapshot of an epoch; None (and it is forgotten) if it cannot be read."""
+    def snapshot(self, epoch: int, layer: int | None = None, parts: tuple[str, ...] = ("",)) -> Snapshot | None:
+        """Return the snapshot of an epoch; None (and it is forgotten) if it cannot be read.
+
+        With ``layer`` only what concerns that layer or the whole network, of ``parts`` only names that begin so.
+        """
         with self._lock:
-            if epoch in self._cache:
-                self._cache.move_to_end(epoch)
-                return self._cache[epoch]
-            try:
-                arrays = self.run.snapshot(epoch)
-            except RunError:
+            arrays = self._reader.read(epoch, layer, parts)
+            if arrays is None:
                 self.snapshots = [e for e in self.snapshots if e != epoch]
-                return None
-            self._cache[epoch] = arrays
-            while len(self._cache) > _CACHED_SNAPSHOTS:
-                self._cache.popitem(last=False)
             return arrays
+
+    def collect(self, name: str, layer: int) -> dict[int, Snapshot]:
+        """Return a layer's arrays whose names begin with ``name``, of every snapshot that has been read so far."""
+        with self._lock:
+            return self._reader.collect(name, layer, self.snapshots)
 
     def seconds_left(self) -> float | None:
         """Estimate the remaining training time from the last epochs; None while that is unknown."""

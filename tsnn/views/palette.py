@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from bokeh.palettes import Cividis256
+from bokeh.palettes import Cividis256, interp_palette
 
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
@@ -23,8 +23,10 @@ TRAIN, TEST = SKY, ORANGE
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY, GREY, YELLOW)
 DASHES = ("solid", "dashed", "dotted", "dashdot", "dotdash")
 IMAGE = Cividis256
+SIGNED = interp_palette((BLUE, "#E8E8E8", ORANGE), 256)  # negative, 0, positive
 
 STATE_COLORS = {
+    "queued": PURPLE,
     "created": GREY,
     "starting": SKY,
     "compiling": SKY,

@@ -170,6 +170,18 @@ def seconds_plot(_layers: int = 0, **shared: Any) -> CurvePlot:
     return CurvePlot("Time per epoch (seconds)", "Seconds", curves, y_format="0.0[00]", floor=0, **shared)
 
 
+def replaced_plot(layers: int, **shared: Any) -> CurvePlot:
+    """Return the plot of the share of each layer's connections that evolution replaced."""
+    curves = _layer_curves("replaced", layers)
+    return CurvePlot("Connections replaced per epoch (%)", "Share", curves, y_format="0.[0]%", floor=0, **shared)
+
+
+def living_plot(layers: int, **shared: Any) -> CurvePlot:
+    """Return the plot of the neurons that importance pruning has left, in each hidden layer."""
+    curves = _layer_curves("living", layers)[:-1]
+    return CurvePlot("Living neurons per hidden layer", "Neurons", curves, y_format="0,0", floor=0, **shared)
+
+
 def _layer_curves(column: str, layers: int) -> list[Curve]:
     styles = [palette.series_style(l) for l in range(layers)]
     return [Curve(f"{column}_{l}", f"layer {l + 1}", *styles[l]) for l in range(layers)]

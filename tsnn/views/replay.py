@@ -1,23 +1,32 @@
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
 
-"""The time slider: which snapshot the views of a run show, and whether they follow the newest epoch."""
+"""The bar of time: which snapshot and which layer the views of a run show, and whether they follow the newest epoch."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
+from tsnn.views.cards import explained
+
+#: So many of the positions that the server sent last may come back late.
+LATE = 8
+#: Playing shows at most so many snapshots, one per tick of the page.
+FRAMES = 100
+
 
 class Replay:
     """The time slider over a run's epochs, for all its views; each place shows the latest snapshot before it.
 
-    While the server moves the slider, the browser sends late positions back as its ``value``. What a person
-    did is told by ``value_throttled``, which the server never sets.
+    While the server moves the slider, the browser sends late positions back as its ``value``: those are known, and
+    passed over. ``value_throttled`` comes from a person's hand only.
 
     Parameters
     ----------
@@ -25,31 +34,38 @@ class Replay:
         Epochs of the run.
     released : callable
         Called when the views should follow the newest epoch again.
+    moved : callable, optional
+        Called when another snapshot or layer is to be shown at once.
     """
 
-    def __init__(self, epochs: int, released: Callable[[], None]):
+    def __init__(self, epochs: int, released: Callable[[], None], moved: Callable[[], None] = lambda: None):
         self._epochs: list[int] = []
-        self._released = released
-        self.follow = pmui.Switch(
-            label="Follow newest",
-            value=True,
-            width=190,
-            align="center",
-            margin=(0, 8),
-            description="On: plots show the newest epoch. Moving the slider or a plot turns it off.",
-        )
+        self._moved_to, self._released = moved, released
+        self._sent: deque[int] = deque(maxlen=LATE)
+        self.playing = False
+        self.follow = pmui.Switch(label="Follow newest", value=True, width=190, margin=(0, 8))
         self.slider = pmui.IntSlider(
             label="Snapshot", start=0, end=max(1, epochs), value=0, show_value=False, size="small", disabled=True,
             sizing_mode="stretch_width", margin=(2, 16),
         )  # fmt: skip
-        self.back = pmui.IconButton(icon="chevron_left", size="small", description="Previous snapshot", align="center")
-        self.forward = pmui.IconButton(icon="chevron_right", size="small", description="Next snapshot", align="center")
-        self.layout = pn.Row(
-            self.back, self.slider, self.forward, self.follow, sizing_mode="stretch_width", visible=False, margin=0
-        )
+        button: dict[str, Any] = {"size": "small", "align": "center", "margin": (0, 2)}
+        self.play = pmui.IconButton(icon="play_arrow", description="Play", **button)
+        self.back = pmui.IconButton(icon="chevron_left", description="Previous snapshot", **button)
+        self.forward = pmui.IconButton(icon="chevron_right", description="Next snapshot", **button)
+        self.layer = pmui.Select(
+            label="Layer of connections", options={"1": 0}, value=0, size="small", width=250, margin=(4, 8),
+        )  # fmt: skip
+        self.layer_choice = explained(self.layer, "layer")
+        slider = pn.Column(explained(self.slider, "snapshot"), margin=0, styles={"flex": "1 1 240px"})
+        self.layout = pn.FlexBox(
+            explained(self.play, "play"), self.back, slider, self.forward, explained(self.follow, "follow"),
+            self.layer_choice, align_items="center", sizing_mode="stretch_width", visible=False, margin=0,
+        )  # fmt: skip
         self.slider.param.watch(self._moved, "value_throttled")
-        self.slider.param.watch(lambda _: self._show_label(), "value")
+        self.slider.param.watch(self._dragged, "value")
         self.follow.param.watch(self._switched, "value")
+        self.layer.param.watch(lambda _: moved(), "value")
+        self.play.on_click(lambda _: self.start() if not self.playing else self.stop())
         self.back.on_click(lambda _: self._step(-1))
         self.forward.on_click(lambda _: self._step(1))
 
@@ -66,6 +82,12 @@ class Replay:
         return self._epochs[-1 if self.following else self._place(int(self.slider.value))]
 
     @property
+    def before(self) -> int | None:
+        """Epoch of the snapshot before the one that is shown; None if there is none."""
+        place = 0 if self.epoch is None else self._place(self.epoch)
+        return self._epochs[place - 1] if place else None
+
+    @property
     def cursor(self) -> int | None:
         """Epoch to mark in the curves: none while the newest is followed."""
         return None if self.following else self.epoch
@@ -75,11 +97,41 @@ class Replay:
         if epochs == self._epochs:
             return
         self._epochs = list(epochs)
-        self.slider.param.update(
-            disabled=len(epochs) < 2, **({"value": epochs[-1]} if self.following and epochs else {})
-        )
+        if self.slider.disabled != (len(epochs) < 2):
+            self.slider.disabled = len(epochs) < 2
+        if self.following and epochs:
+            self._send(epochs[-1])
         self._show_label()
         self.layout.visible = len(epochs) > 1
+
+    def name_layers(self, sizes: Sequence[int]) -> None:
+        """Offer the layers between neurons of these numbers."""
+        names = {f"{l + 1}: {a:,} → {b:,} neurons": l for l, (a, b) in enumerate(pairwise(sizes))}
+        if names and names != self.layer.options:
+            self.layer.param.update(options=names, value=min(int(self.layer.value), len(names) - 1))
+
+    def tick(self) -> None:
+        """Go on playing, one snapshot or, of many, a few."""
+        if self.playing and self._epochs:
+            place = self._place(int(self.slider.value)) + max(1, len(self._epochs) // FRAMES)
+            self._send(self._epochs[min(place, len(self._epochs) - 1)])
+            self._show_label()
+            if place >= len(self._epochs) - 1:
+                self.stop()
+
+    def start(self) -> None:
+        """Play from the snapshot that is shown, or from the first if that is the newest."""
+        if len(self._epochs) < 2:
+            return
+        at_end = self.epoch == self._epochs[-1]
+        self.go(self._epochs[0] if at_end else int(self.slider.value))
+        self.playing = True
+        self.play.param.update(icon="pause", description="Pause")
+
+    def stop(self) -> None:
+        """Stop playing."""
+        self.playing = False
+        self.play.param.update(icon="play_arrow", description="Play")
 
     def release(self) -> None:
         """Stop following: someone looks at something else than the newest."""
@@ -90,6 +142,17 @@ class Replay:
         """Follow the newest epoch again."""
         self.follow.value = True
 
+    def go(self, epoch: int) -> None:
+        """Show the snapshot of an epoch, and follow no more."""
+        self.release()
+        self._send(epoch)
+        self._show_label()
+        self._moved_to()
+
+    def _send(self, epoch: int) -> None:
+        self._sent.append(epoch)
+        self.slider.value = epoch
+
     def _show_label(self) -> None:
         newest = " (newest)" if self._epochs and self.epoch == self._epochs[-1] else ""
         label = f"Snapshot: epoch {self.epoch or 0:,}{newest}"
@@ -97,17 +160,22 @@ class Replay:
             self.slider.label = label
 
     def _moved(self, event: Any) -> None:
-        self._go(int(event.new))
+        self.stop()
+        self._sent.clear()
+        self.go(int(event.new))
 
-    def _go(self, epoch: int) -> None:
-        """Show the snapshot of an epoch, and follow no more."""
+    def _dragged(self, event: Any) -> None:
+        if event.new in self._sent or self.playing:
+            self._show_label()
+            return
         self.release()
-        self.slider.value = epoch
         self._show_label()
+        self._moved_to()
 
     def _switched(self, event: Any) -> None:
         if event.new and self._epochs:
-            self.slider.value = self._epochs[-1]
+            self.stop()
+            self._send(self._epochs[-1])
             self._released()
         self._show_label()
 
@@ -116,5 +184,6 @@ class Replay:
         return max(0, bisect_right(self._epochs, epoch) - 1)
 
     def _step(self, by: int) -> None:
+        self.stop()
         place = self._place(int(self.slider.value)) + by
-        self._go(self._epochs[min(max(0, place), len(self._epochs) - 1)])
+        self.go(self._epochs[min(max(0, place), len(self._epochs) - 1)])

@@ -27,6 +27,7 @@ STYLE = """
 """
 
 _WORDS = {
+    "queued": "Waits for a free place: all cores are taken. It begins by itself.",
     "created": "The engine is being started.",
     "starting": "The engine is reading the data.",
     "compiling": "Compiling kernels (once); this takes some seconds on the first run and is kept for the next ones.",
@@ -94,6 +95,10 @@ def _tiles(follower: RunFollower) -> list[tuple[str, str]]:
     if done:
         seconds = sum(history.last(f"seconds_{part}") or 0.0 for part in ("train", "evolve", "evaluate"))
         tiles.append((palette.duration(seconds), "last epoch"))
+        samples = (history.last("samples") or 0.0) / (history.last("epoch") or 1.0)
+        if train := history.last("seconds_train"):
+            tiles.append((palette.count(samples / train), "samples / s"))
+        tiles.append((f"{(history.last('memory_bytes') or 0.0) / 2**20:,.0f} MiB", "memory"))
     left = follower.seconds_left()
     if left is not None:
         tiles.append((palette.duration(left), "left, about"))
@@ -111,6 +116,8 @@ def _note(follower: RunFollower) -> str:
         words = message
     elif message and message not in words and state not in ("lost", "compiling", "training"):
         words = f"{words} {message}"
+    if state in ("failed", "lost", "stopped") and follower.run.checkpoints():
+        words += f" It can go on from epoch {follower.run.resumes_from()}: tsnn resume {follower.run.id}"
     bad = state in ("failed", "lost", "stalled")
     log = ""
     end = follower.run.log(2000).strip() if state in ("failed", "lost") else ""

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 import panel as pn
+from panel_material_ui.theme import MaterialDesign
 
-from tsnn.runs import Run
+from tsnn.errors import RunError
+from tsnn.runs import ENDED, Run
 from tsnn.views.follow import RunFollower, follow
 from tsnn.views.viewers import RunView
 
@@ -27,13 +30,15 @@ class Ticker:
         What to do; it should return soon where nothing is new.
     period : int
         Milliseconds between two calls, at least.
+    start : bool
+        Begin now; else when ``callback`` is started.
     """
 
-    def __init__(self, function: Any, period: int = PERIOD):
+    def __init__(self, function: Any, period: int = PERIOD, *, start: bool = True):
         self._function = function
         self._period = period
         self.seconds: list[float] = []
-        self.callback = pn.state.add_periodic_callback(self._tick, period=period)
+        self.callback = pn.state.add_periodic_callback(self._tick, period=period, start=start)
 
     def _tick(self) -> None:
         begun = time.process_time()
@@ -46,8 +51,8 @@ class Ticker:
             self.callback.period = wanted
 
 
-def watch(run: Run | RunFollower, *, period: int = 1000, topology: bool = False) -> Any:
-    """Return a pane that follows a run while it trains, or shows one that has ended.
+def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") -> Any:
+    """Return a pane that follows a run while it trains, or replays one that has ended.
 
     Parameters
     ----------
@@ -55,25 +60,75 @@ def watch(run: Run | RunFollower, *, period: int = 1000, topology: bool = False)
         What to watch.
     period : int
         Milliseconds between two updates.
-    topology : bool
-        Show the layers' connections, degrees and importance instead of the curves.
+    tab : {"overview", "connectivity", "neurons", "workers"}
+        What to show of it, as in the dashboard.
 
     Examples
     --------
     >>> from tsnn.launch import start
     >>> watch(start(Config.preset("madelon")))  # doctest: +SKIP
     """
+    _keep_the_look_of_notebooks()
     view = RunView(run if isinstance(run, RunFollower) else follow(run))
-    tab = "topology" if topology else "overview"
     view.tick(tab)
-    pane = pn.Column(view.head, view.replay.layout, getattr(view, tab), sizing_mode="stretch_width")
+    pane = pn.Column(view.head, view.replay.layout, view.tabs[tab].layout, sizing_mode="stretch_width")
+
+    def push() -> None:
+        if not pn.state.served:
+            pn.io.push_notebook(pane)
 
     def tick() -> None:
-        if view.tick(tab) and not pn.state.served:
-            pn.io.push_notebook(pane)
-        if not view.follower.live:
+        if view.tick():
+            push()
+        if not view.follower.live and not view.replay.playing:
             ticker.callback.stop()
 
-    if view.follower.live:
-        ticker = Ticker(tick, period)
+    def play(_event: Any) -> None:
+        if not ticker.callback.running:
+            ticker.callback.start()
+
+    def show() -> None:
+        view.tick()
+        push()
+
+    view.after_show = show
+    ticker = Ticker(tick, period, start=view.follower.live)
+    view.replay.play.on_click(play)
     return pane
+
+
+def _keep_the_look_of_notebooks() -> None:
+    """Undo in a notebook what importing panel_material_ui does: it makes Material the design of everything.
+
+    With any design set, figures that a widget is bound to can no longer be updated (Panel 1.9).
+    """
+    if not pn.state.served and pn.config.design is MaterialDesign:
+        pn.config.design = None
+
+
+async def ended(run: Run, seconds: float = 600.0) -> str:
+    """Wait until a run has ended, while the views of a notebook go on: ``await views.ended(run)``.
+
+    Parameters
+    ----------
+    run : Run
+        What to wait for.
+    seconds : float
+        How long at most.
+
+    Returns
+    -------
+    state : str
+        ``finished``, ``stopped``, ``failed`` or ``lost``.
+
+    Raises
+    ------
+    RunError
+        If the run still goes on after that time.
+    """
+    deadline = time.monotonic() + seconds
+    while (state := str(run.status()["state"])) not in (*ENDED, "lost"):
+        if time.monotonic() > deadline:
+            raise RunError(f"Run {run.id} is still {state} after {seconds:g} s. Wait longer, or stop it: tsnn.stop().")
+        await asyncio.sleep(0.1)
+    return state
