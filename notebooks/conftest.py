@@ -1,0 +1,25 @@
+"""How pytest runs the notebooks: where their runs go, and how long one may take."""
+
+import os
+import tempfile
+from unittest import mock
+
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    """Give a notebook more time than a test: the machine may be busy with others."""
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Let a notebook import the tsnn that is tested, and keep its runs away from a reader's."""
+    path = os.pathsep.join([str(item.config.rootpath), os.environ.get("PYTHONPATH", "")])
+    with (
+        tempfile.TemporaryDirectory() as runs,
+        mock.patch.dict(os.environ, TSNN_RUNS=runs, PYTHONPATH=path),
+    ):
+        return (yield)
