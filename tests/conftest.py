@@ -43,3 +43,12 @@ def tiny():
             "training.learning_rate": 0.05,
         }
     )
+
+
+@pytest.fixture
+def filed(tiny, tmp_path, rng):
+    """Settings that train on a file of blobs."""
+    y = np.arange(135) % 3
+    path = tmp_path / "blobs.npz"
+    np.savez(path, X=rng.normal(size=(135, 12)) + 3 * rng.normal(size=(3, 12))[y], y=y)
+    return tiny.replace({"data.name": str(path)})

@@ -79,29 +79,29 @@ def sgd(weights, velocity, gradient, momentum, learning_rate, weight_decay):
     return weights + velocity - weight_decay * weights, velocity
 
 
-def softmax_cross_entropy(z, labels, scale):
+def softmax_cross_entropy(z, labels, weights, scale):
     """Loss sum, number correct, delta of the b labelled columns."""
     z = z[:, : len(labels)].astype(float)
     p = np.exp(z - z.max(axis=0))
     p /= p.sum(axis=0)
     columns = np.arange(len(labels))
-    loss = -np.log(p[labels, columns]).sum()
+    loss = -(weights * np.log(p[labels, columns])).sum()
     correct = int((z.argmax(axis=0) == labels).sum())
     p[labels, columns] -= 1
-    return loss, correct, scale * p
+    return loss, correct, scale * weights * p
 
 
-def mean_squared_error(z, targets, scale):
+def mean_squared_error(z, targets, weights, scale):
     """Loss sum and delta."""
     error = z[:, : len(targets)].astype(float) - targets.T
-    return (error**2).mean(axis=0).sum(), scale * 2 * error / len(z)
+    return (weights * (error**2).mean(axis=0)).sum(), scale * weights * 2 * error / len(z)
 
 
-def binary_cross_entropy(z, targets, scale):
+def binary_cross_entropy(z, targets, weights, scale):
     """Loss sum and delta, from the definition (so only for moderate z)."""
     p = 1 / (1 + np.exp(-z[:, : len(targets)].astype(float)))
-    loss = -(targets.T * np.log(p) + (1 - targets.T) * np.log(1 - p)).mean(axis=0).sum()
-    return loss, scale * (p - targets.T) / len(z)
+    losses = -(targets.T * np.log(p) + (1 - targets.T) * np.log(1 - p)).mean(axis=0)
+    return (weights * losses).sum(), scale * weights * (p - targets.T) / len(z)
 
 
 def prune_smallest(weights, zeta, rule):
@@ -123,6 +123,17 @@ def merge_connections(indptr, indices, weights, velocity, survives, new_indptr, 
     triples = sorted(triples + [(int(i) * n_out + int(j), w, 0) for i, j, w in new])
     row_ends = [sum(key < i * n_out for key, _, _ in triples) for i in range(len(indptr))]
     return row_ends, [key % n_out for key, _, _ in triples], [w for _, w, _ in triples], [v for _, _, v in triples]
+
+
+def carry_births(rows, indptr, indices, old_indptr, old_indices, old_births, epoch):
+    """Columns and births of some rows, by looking each connection up."""
+    known = {
+        (r, old_indices[k]): old_births[k]
+        for r in range(len(old_indptr) - 1)
+        for k in range(old_indptr[r], old_indptr[r + 1])
+    }
+    found = [(r, indices[k]) for r, i in enumerate(rows) for k in range(indptr[i], indptr[i + 1])]
+    return [column for _, column in found], [known.get(place, epoch) for place in found]
 
 
 def keep_free(indptr, indices, taken_indptr, taken, counts):
@@ -153,3 +164,32 @@ def artificial(keys, centres, shift):
             total = sum(x.to_bytes(4)) + sum(mix(x ^ 0x9E3779B9).to_bytes(4))
             out[f, s] = (total - 8 * 127.5) / np.sqrt(8 * (256**2 - 1) / 12) + shift[f] * centres[s]
     return out
+
+
+def momentum_step(gradient, momentum, learning_rate, weight_decay, update, weights, velocity):
+    """New weights and velocity, value by value."""
+    velocity = [momentum * v - learning_rate * g for v, g in zip(velocity, gradient, strict=True)]
+    if not update:
+        return list(weights), velocity
+    return [w + v - weight_decay * w for w, v in zip(weights, velocity, strict=True)], velocity
+
+
+def retain(gradient, sources):
+    """What a late gradient still says, 0 for what is new."""
+    return [gradient[k] if k >= 0 else 0 for k in sources]
+
+
+def find_connections(indptr, indices, old_indptr, old_indices, offset):
+    """Look every connection up in a dictionary of the old ones."""
+    rows, old_rows = (np.repeat(np.arange(len(ends) - 1), np.diff(ends)) for ends in (indptr, old_indptr))
+    places = {pair: offset + k for k, pair in enumerate(zip(old_rows.tolist(), old_indices.tolist(), strict=True))}
+    return [places.get(pair, -1) for pair in zip(rows.tolist(), indices.tolist(), strict=True)]
+
+
+def add_layers(indptr, indices, weights, other_indptr, other_indices, other_weights, share):
+    """Add dictionaries: position to weight, in order."""
+    rows, other_rows = (np.repeat(np.arange(len(ends) - 1), np.diff(ends)) for ends in (indptr, other_indptr))
+    total = {(int(i), int(j)): w for i, j, w in zip(rows, indices, weights, strict=True)}
+    for i, j, w in zip(other_rows, other_indices, other_weights, strict=True):
+        total[int(i), int(j)] = total.get((int(i), int(j)), 0) + share * w
+    return sorted((i, j, w) for (i, j), w in total.items())

@@ -81,7 +81,8 @@ def main(arguments=None):
         say("## A training step", "")
         for threads in options.threads:
             for work in options.work:
-                comparison = step.compare(work, threads, options.peer, options.rounds)
+                peers = [peer for peer in options.peer if peer in (work.beside or PEERS)]
+                comparison = step.compare(work, threads, peers, options.rounds)
                 found.steps[work.name, threads] = comparison
                 say(*step.table(comparison, limits[threads]))
     large = [work for work in options.work if work in (FASHION, CIFAR, MADELON, TINY)]

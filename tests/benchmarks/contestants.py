@@ -29,7 +29,7 @@ class Tsnn:
         self.network = Network(layers, (*work.slopes, 1.0), NetworkConfig().initializer)
         self.workspace = Workspace(work.sizes, work.batch)
         self.config = TrainingConfig(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
-        self.single = Workspace(work.sizes, 1, training=False)
+        self.single = Workspace(work.sizes, 1)
         self.steps = 0
 
     def step(self, chosen):

@@ -1,12 +1,14 @@
 """The ladder of sizes: networks of 1 to 200 million neurons on the papers' artificial data, trained for real.
 
-Each rung is a process of its own, so that its peak memory is its own. A few steps are timed; an epoch of 7000
-samples is extrapolated from their median. Rungs that are not expected to fit into the free memory are passed over.
+Each rung is a process of its own, so that its peak memory is its own. Some steps are timed, with the
+topology's evolution half-way; an epoch of 7000 samples is extrapolated from their median. Rungs that are not expected
+to fit into the free memory are passed over.
 
-Run ``python -m tests.benchmarks.ladder [--top MILLIONS] [--from MILLIONS] [--steps N]``.
+Run ``python -m tests.benchmarks.ladder [--top MILLIONS] [--from MILLIONS] [--steps N] [--compact]``.
 """
 
 import argparse
+import itertools
 import json
 import resource
 import statistics
@@ -20,7 +22,7 @@ import psutil
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import load_dataset
-from tsnn.evolution import evolve
+from tsnn.evolution import evolve_all
 from tsnn.memory import memory_estimate
 from tsnn.metrics import evaluate
 from tsnn.network import init_network, train_batch
@@ -32,46 +34,36 @@ RUNGS = {  # millions of neurons: hidden layers, epsilon, batch, learning rate
     5: ((2_500_000,) * 2, 10, 128, 2.5e-5),
     10: ((5_000_000,) * 2, 5, 128, 2.5e-5),
     20: ((5_000_000,) * 4, 2, 64, 1e-5),
-    50: ((5_000_000,) * 10, 1, 32, 1e-3),
+    50: ((5_000_000,) * 10, 1, 16, 1e-3),
     71: ((7_100_000,) * 10, 1, 16, 1e-3),
     200: ((20_000_000,) * 10, 1, 16, 1e-3),
 }
 
 
-def configuration(millions):
+def configuration(millions, compact):
     """Settings of a rung."""
     hidden, epsilon, batch, rate = RUNGS[millions]
     config = Config.preset("artificial").replace({"network.hidden": hidden, "network.epsilon": epsilon})
     config = config.replace({"training.batch_size": batch, "training.learning_rate": rate, "network.dropout": 0})
-    return config.replace({"training.weight_decay": 0})
+    return config.replace({"training.weight_decay": 0, "run.compact": compact})
 
 
-def climb(millions, steps, budget):
+def climb(millions, steps, budget, compact):
     """Carry out one rung in this process and print its figures as JSON."""
-    config, rng = configuration(millions), np.random.default_rng(0)
+    config, rng = configuration(millions, compact), np.random.default_rng(0)
     kernels.set_threads(config.run.threads)
     warm_up(config)
     batch = config.training.batch_size
     estimate = memory_estimate(config, FEATURES, CLASSES, SAMPLES, data_bytes=0, budget=budget)
     figures = {"millions": millions, "connections": estimate.count, "expected": estimate.total}
     figures |= {"micro_batch": estimate.micro_batch, "batch": batch, "epsilon": config.network.epsilon}
+    figures["compact"] = estimate.compact
     data = load_dataset("artificial", rng=rng)
 
     started = time.perf_counter()
     network = init_network(FEATURES, CLASSES, config.network, rng=rng)
-    for layer in network.layers:
-        layer.topology.transposed  # noqa: B018 (made when first asked for)
     figures["initialisation"] = time.perf_counter() - started
-    figures["at_rest"] = sum(
-        array.nbytes
-        for layer in network.layers
-        for array in (
-            layer.weights, layer.velocity, layer.bias, layer.bias_velocity, layer.topology.indptr,
-            layer.topology.indices, *layer.topology.transposed,
-        )
-    )  # fmt: skip
-
-    workspace = Workspace(network.sizes, estimate.micro_batch)
+    workspace = Workspace(network.sizes, estimate.micro_batch, compact=estimate.compact)
     order = rng.permutation(SAMPLES)
     losses, seconds = [], []
     for step in range(steps):
@@ -83,6 +75,12 @@ def climb(millions, steps, budget):
         )  # fmt: skip
         seconds.append(time.perf_counter() - started)
         losses.append(loss / batch)
+        if step == 0:
+            figures["at_rest"] = at_rest(network)
+        if step == steps // 2:
+            started = time.perf_counter()
+            evolve_all(network, config, False, None, rng)
+            figures["evolution"] = time.perf_counter() - started
     half = max(1, steps // 3)
     figures["step"] = statistics.median(seconds)
     figures["losses"] = statistics.fmean(losses[:half]), statistics.fmean(losses[-half:])
@@ -91,17 +89,20 @@ def climb(millions, steps, budget):
     width = workspace.width
     evaluate(network, subset(data.x_test, width), data.y_test[:width], data.task, workspace)
     figures["inference"] = (time.perf_counter() - started) / width
-
-    started = time.perf_counter()
-    for l in range(len(network.layers) - 1):
-        network.layers[l].topology.release()
-        m = network.layers[l].topology.connections
-        network.layers[l] = evolve(
-            network.layers[l], m, zeta=0.3, rule="signed", initializer=network.initializer, rng=rng
-        ).layer
-    figures["evolution"] = time.perf_counter() - started
     figures["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(figures))
+
+
+def at_rest(network):
+    """Bytes of all that is kept from step to step."""
+    return sum(
+        array.nbytes
+        for layer in network.layers
+        for array in (
+            layer.weights, layer.velocity, layer.bias, layer.bias_velocity, layer.topology.indptr,
+            layer.topology.indices, *vars(layer.topology).get("transposed", ()),
+        )
+    )  # fmt: skip
 
 
 def subset(features, count):
@@ -113,13 +114,13 @@ def warm_up(config):
     """Compile what the rung needs, on a network of a hundred neurons."""
     rng = np.random.default_rng(1)
     network = init_network(40, 2, config.replace({"network.hidden": [30, 30]}).network, rng=rng)
-    for width in {16, 64, 128}:
-        workspace = Workspace(network.sizes, width)
+    for width, compact in itertools.product((16, 32, 64, 128), (False, True)):
+        workspace = Workspace(network.sizes, width, compact=compact)
         x, y = rng.random((width, 40), dtype=np.float32), np.arange(width) % 2
         train_batch(
             network, workspace, x, y, np.arange(width), task="classification", config=config.training, dropout=0, key=0
         )
-    evolve(network.layers[0], 40, zeta=0.3, rule="signed", initializer="normal", rng=rng)
+    evolve_all(network, config, False, None, rng)
 
 
 def main():
@@ -129,11 +130,12 @@ def main():
     parser.add_argument("--from", type=int, default=1, metavar="MILLIONS", help="the first rung", dest="first")
     parser.add_argument("--steps", type=int, default=15, help="training steps of each rung (default: %(default)s)")
     parser.add_argument("--memory", type=float, default=0, metavar="GIB", help="memory to use (default: 80 %% of free)")
+    parser.add_argument("--compact", action="store_true", help="12 bytes per connection also where 20 would fit")
     parser.add_argument("--rung", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     budget = int(options.memory * 2**30 or 0.8 * psutil.virtual_memory().available)
     if options.rung:
-        climb(options.rung, options.steps, budget)
+        climb(options.rung, options.steps, budget, options.compact)
         return
     print("seconds on this machine; an epoch (7000 samples) is extrapolated from the median step")
     print(
@@ -143,11 +145,13 @@ def main():
     for millions in RUNGS:
         if not options.first <= millions <= options.top:
             continue
-        estimate = memory_estimate(configuration(millions), FEATURES, CLASSES, SAMPLES, data_bytes=0, budget=budget)
+        config = configuration(millions, options.compact)
+        estimate = memory_estimate(config, FEATURES, CLASSES, SAMPLES, data_bytes=0, budget=budget)
         if estimate.total > budget:
             print(f"{millions:>6} M  not run: {estimate}")
             continue
         words = ["--rung", str(millions), "--steps", str(options.steps), "--memory", str(budget / 2**30)]
+        words += ["--compact"] if options.compact else []
         result = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.ladder", *words], stdout=subprocess.PIPE, text=True, check=True
         )
@@ -162,6 +166,7 @@ def line(f):
         f"{f['millions']:>6} M{f['connections']:>13,}{f['epsilon']:>5g}{parts:>9}{f['initialisation']:>7.1f}"
         f"{f['step']:>8.2f}{steps * f['step']:>8.0f}{f['evolution']:>10.1f}{1e3 * f['inference']:>8.1f} ms/s."
         f"{f['peak'] / 2**30:>10.2f}{f['expected'] / 2**30:>9.2f}{f['at_rest'] / f['connections']:>12.1f}"
+        f"{' compact' if f['compact'] else ''}"
         f"  {f['losses'][0]:.3f} to {f['losses'][1]:.3f}"
     )
 

@@ -19,6 +19,7 @@ class Work:
     test: int = 10_000
     alpha: float = 0.6
     batch: int = 128
+    beside: tuple[str, ...] = ()  # the peers that can take part; all if empty
 
     @property
     def connections(self):
@@ -69,8 +70,12 @@ def by_density(density, sizes=(3072, 1024, 1024, 10)):
 FASHION = by_epsilon("FashionMNIST", (784, 1000, 1000, 1000, 10), 20, train=60_000)
 CIFAR = by_epsilon("CIFAR-10", (3072, 4000, 1000, 4000, 10), 20, alpha=0.75)
 MADELON = by_epsilon("Madelon", (500, 400, 100, 400, 2), 10, train=2000, test=600)
+LEUKEMIA = by_epsilon(
+    "Leukemia", (54_675, 27_500, 27_500, 18), 10, train=1397, test=699, alpha=0.75, batch=5,
+    beside=("published step", "PyTorch CSR, by hand"),  # the others would form 9 GB of dense weights
+)  # fmt: skip
 DENSITIES = {density: by_density(density) for density in (0.01, 0.05, 0.10, 0.20)}
-WORKS = {work.name: work for work in (FASHION, CIFAR, MADELON, *DENSITIES.values())}
+WORKS = {work.name: work for work in (FASHION, CIFAR, MADELON, LEUKEMIA, *DENSITIES.values())}
 TINY = by_epsilon("tiny", (20, 30, 20, 4), 3, train=256, test=128, batch=16)
 
 

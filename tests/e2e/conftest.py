@@ -18,8 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tsnn.runs import Run, RunStore
-from tsnn.views.follow import LIVE
+from tsnn.runs import LIVE, Run, RunStore
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
@@ -121,6 +120,15 @@ def engine(server: Server) -> Iterator[Callable[..., tuple[Run, subprocess.Popen
         process.wait()
 
 
+def chromium(playwright: Any) -> Any:
+    """Return a Chromium that is started, or None where there is none."""
+    own = playwright.chromium.executable_path
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = [os.environ.get("TSNN_CHROMIUM"), *map(shutil.which, names), own if Path(own).exists() else None]
+    path = next((p for p in found if p), None)
+    return playwright.chromium.launch(executable_path=path, args=FLAGS) if path else None
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Start Chromium once."""
@@ -130,13 +138,9 @@ def browser() -> Iterator[Any]:
     except ImportError:
         missing("no browser test: playwright is not installed")
     with sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-        names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-        found = [os.environ.get("TSNN_CHROMIUM"), *map(shutil.which, names), own if Path(own).exists() else None]
-        path = next((p for p in found if p), None)
-        if path is None:
+        browser = chromium(playwright)
+        if browser is None:
             missing("no browser test: Chromium is neither on PATH nor TSNN_CHROMIUM nor Playwright's own")
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
 

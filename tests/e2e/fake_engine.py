@@ -1,6 +1,6 @@
 """A stand-in for the engine: plays a run into a run directory, so that views can be tried without training.
 
-``python -m tests.e2e.fake_engine RUN_DIR [seconds per epoch]`` obeys wishes like the real one.
+``python -m tests.e2e.fake_engine RUN_DIR [seconds per epoch [epochs behind it]]`` obeys wishes like the real one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from tsnn.config import Config
 from tsnn.control import ControlReader, Wish, changed_config
 from tsnn.errors import ConfigError
 from tsnn.records import EpochRecord, Event, LayerRecord
-from tsnn.runs import Run, RunStore, RunWriter
+from tsnn.runs import Run, RunStore
+from tsnn.writer import RunWriter
 
 INPUTS = {"fashion_mnist": ((28, 28), 784, 10), "cifar10": ((3, 32, 32), 3072, 10), "madelon": (None, 500, 2)}
 
@@ -35,7 +36,8 @@ def layer_records(config: Config) -> tuple[LayerRecord, ...]:
     sizes = sizes_of(config)
     records = []
     for n_in, n_out in pairwise(sizes):
-        n = min(n_in * n_out, round(config.network.epsilon * (n_in + n_out)))
+        dense = config.network.topology == "dense"
+        n = n_in * n_out if dense else min(n_in * n_out, round(config.network.epsilon * (n_in + n_out)))
         moved = round(config.training.zeta * n)
         records.append(
             LayerRecord(n_in, n_out, n, n / n_in / n_out, moved, moved, n_out, (0.0, 1, 2, 3, 9.0), (1, 9), (1, 9))
@@ -45,13 +47,14 @@ def layer_records(config: Config) -> tuple[LayerRecord, ...]:
 
 def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> EpochRecord:
     """Return a plausible record of an epoch."""
-    wave = 0.01 * math.sin(epoch)
-    good = 0.88 - 0.5 * math.exp(-epoch / 12) + wave
-    layers = layer_records(config)
     t = config.training
+    wave = 0.01 * math.sin(epoch + config.run.seed)
+    worse = {"set": 0.0, "fixed": 0.03, "dense": 0.01}[config.network.topology] + 0.02 * t.zeta
+    good = 0.88 - worse - 0.5 * math.exp(-epoch / 12) + wave
+    layers = layer_records(config)
     return EpochRecord(
-        epoch=epoch, samples=10_000,
-        train_loss=2 * math.exp(-epoch / 20) + 0.2 + wave, test_loss=1.6 * math.exp(-epoch / 15) + 0.4,
+        epoch=epoch, samples=10_000 * epoch,
+        train_loss=2 * math.exp(-epoch / 20) + 0.2 + wave, test_loss=1.6 * math.exp(-epoch / 15) + 0.4 + worse,
         train_accuracy=good - 0.03, test_accuracy=good,
         seconds_train=1.5 + wave, seconds_evolve=0.08, seconds_evaluate=0.2,
         learning_rate=t.learning_rate, zeta=t.zeta, epsilon=config.network.epsilon, dropout=config.network.dropout,
@@ -69,18 +72,36 @@ def snapshot(epoch: int, config: Config) -> dict[str, Any]:
     focus = np.exp(-(((x - side / 2) ** 2 + (y - side / 2) ** 2) / (2 * (side / 4) ** 2)))
     degree = rng.poisson(40 * (1 + (focus - 0.5) * min(1, epoch / 20))).astype(np.float32)
     arrays: dict[str, Any] = {"sizes": np.array(sizes), "input_degree": degree}
+    percentile = config.importance.percentile
+    arrays |= {"epoch": np.int64(epoch), "ages_since": np.int64(0), "percentile": np.float32(percentile)}
     arrays["input_strength"] = degree * np.float32(0.05)
     for l, (n_in, n_out) in enumerate(pairwise(sizes)):
         shape = min(n_in, 200), min(n_out, 200)
         arrays[f"density_{l}"] = rng.poisson(40, shape).clip(0, 255).astype(np.uint8)
         arrays[f"density_max_{l}"] = np.float32(6)
+        ages = np.arange(epoch + 1)
+        arrays[f"age_{l}"] = np.stack([ages, 1 + (100_000 * 0.8**ages).astype(int)], axis=1)
         for name, count in (("in_degree", n_out), ("out_degree", n_in)):
             values = np.bincount(rng.poisson(30, count) + rng.geometric(0.02 + 0.5 / (1 + epoch), count))
             present = np.flatnonzero(values)
             arrays[f"{name}_{l}"] = np.stack([present, values[present]], axis=1)
-        counts, edges = np.histogram(rng.gamma(5, 1, n_out), bins=60)
+        importance = np.sort(rng.gamma(5, 1, n_out))
+        counts, edges = np.histogram(importance, bins=60)
         arrays[f"importance_{l}"], arrays[f"importance_edges_{l}"] = counts, edges.astype(np.float32)
-        arrays[f"importance_threshold_{l}"] = np.float32(np.nan if config.importance.percentile == 0 else 2.0)
+        threshold = np.percentile(importance, percentile) if percentile else np.nan
+        arrays[f"importance_threshold_{l}"] = np.float32(threshold)
+        shown = min(16, n_out)
+        arrays[f"neurons_{l}"] = np.sort(rng.permutation(n_out)[:shown])
+        degree = np.full(shown, 30.0)
+        arrays[f"neuron_values_{l}"] = np.stack([importance[-shown:], degree, degree], axis=1).astype(np.float32)
+        ends = {"incoming": n_in, "outgoing": sizes[l + 2] if l + 2 < len(sizes) else 0}
+        for name, others in ends.items():
+            few = min(30, others)
+            arrays[f"{name}_indptr_{l}"] = few * np.arange(shown + 1)
+            arrays[f"{name}_indices_{l}"] = np.concatenate(
+                [np.sort(rng.permutation(others)[:few]).astype(np.int32) for _ in range(shown)]
+            )
+            arrays[f"{name}_weights_{l}"] = rng.normal(size=shown * few).astype(np.float16)
     return arrays
 
 
@@ -92,7 +113,14 @@ def meta(config: Config) -> dict[str, Any]:
         "n_features": n_in, "n_outputs": n_out, "image_shape": shape, "class_names": [],
     }  # fmt: skip
     network = {"sizes": sizes_of(config), "connections": [l.connections for l in layer_records(config)]}
-    return {"versions": {}, "machine": {}, "seed": config.run.seed, "data": data, "network": network}
+    return {
+        "versions": {},
+        "machine": {},
+        "seed": config.run.seed,
+        "config": config.to_dict(),
+        "data": data,
+        "network": network,
+    }
 
 
 def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, state: str = "finished") -> Run:
@@ -102,17 +130,20 @@ def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, stat
     with RunWriter(run) as writer:
         writer.meta(meta(config))
         writer.snapshot(0, snapshot(0, config))
+        record = epoch_record(0, config)
         for epoch in range(1, epochs + 1):
-            writer.line("epoch", **epoch_record(epoch, config).to_dict())
+            record = epoch_record(epoch, config)
+            writer.line("epoch", **record.to_dict())
             if epoch <= 20 or epoch % 10 == 0:
                 writer.snapshot(epoch, snapshot(epoch, config))
-        writer.update(epoch=epochs, epochs=config.training.epochs, test_accuracy=0.87, test_loss=0.4)
+        writer.update(epoch=epochs, epochs=config.training.epochs, test_accuracy=record.test_accuracy,
+                      test_loss=record.test_loss, connections=record.connections)  # fmt: skip
         writer.end(state, "All epochs done." if state == "finished" else "The loss is no longer finite.")
     return run
 
 
-def play(run: Run, seconds: float = 0.5) -> None:
-    """Play a live run until its epochs are over or it is stopped."""
+def play(run: Run, seconds: float = 0.5, behind: int = 0) -> None:
+    """Play a live run until its epochs are over or it is stopped; the epochs ``behind`` it take no time."""
     config = run.config()
     wishes = ControlReader(run)
     paused = stopped = False
@@ -122,7 +153,9 @@ def play(run: Run, seconds: float = 0.5) -> None:
         writer.meta(meta(config))
         writer.update(state="training", samples_total=10_000, message="")
         writer.snapshot(0, snapshot(0, config))
-        epoch = 0
+        epoch = behind
+        for past in range(1, behind + 1):
+            writer.line("epoch", **epoch_record(past, config).to_dict())
         while epoch < config.training.epochs and not stopped:
             begun = time.monotonic()
             while paused or time.monotonic() - begun < seconds:
@@ -138,7 +171,8 @@ def play(run: Run, seconds: float = 0.5) -> None:
             record = epoch_record(epoch, config)
             writer.line("epoch", **record.to_dict())
             writer.snapshot(epoch, snapshot(epoch, config))
-            writer.update(epoch=epoch, samples=0, test_accuracy=record.test_accuracy, test_loss=record.test_loss)
+            writer.update(epoch=epoch, samples=0, test_accuracy=record.test_accuracy, test_loss=record.test_loss,
+                          connections=record.connections)  # fmt: skip
         writer.end("stopped" if stopped else "finished", f"After {epoch} epochs.")
 
 
@@ -160,4 +194,4 @@ def _obey(wish: Wish, writer: RunWriter, config: Config, epoch: int, paused: boo
 
 
 if __name__ == "__main__":
-    play(Run(Path(sys.argv[1])), float(sys.argv[2]) if len(sys.argv) > 2 else 0.5)
+    play(Run(Path(sys.argv[1])), *map(float, sys.argv[2:3]), *map(int, sys.argv[3:4]))

@@ -35,7 +35,9 @@ def badge(page: Any, state: str) -> Any:
 
 def fill(page: Any, label: str, text: str) -> None:
     box = page.get_by_role("textbox", name=label, exact=False).first
-    box.fill(text)
+    box.click()
+    box.press("Control+a")
+    box.press_sequentially(text)  # a value that appears within the event that gives focus can be lost
     box.press("Tab")
 
 
@@ -73,7 +75,7 @@ def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
     page.get_by_role("gridcell", name=run_id).click()
     badge(page, "finished").wait_for()
     wait_until(lambda: len(column(page, "test_accuracy")) == 6, what="the curves are back")
-    page.get_by_role("tab", name="Topology").click()
+    page.get_by_role("tab", name="Connectivity").click()
     wait_until(lambda: len(column(page, "share")) > 1, what="degrees are drawn")
 
 
@@ -95,14 +97,17 @@ def test_live_changes_are_acknowledged_and_marked(page, server, engine):
     page.get_by_role("button", name="Stop").wait_for(state="hidden")
 
 
-def test_only_one_run_at_a_time(page, server, engine):
+def test_a_second_run_waits_in_line(page, server, engine):
     run, _ = engine()
     open_page(page, server)
     page.locator(".head .id", has_text=run.id).wait_for()
     page.get_by_role("button", name="Start", exact=True).click()
-    page.get_by_text("only one run trains at a time").wait_for()
-    page.get_by_role("button", name="Open it").wait_for()
-    assert len(server.store.list()) == 1
+    badge(page, "queued").wait_for()
+    page.get_by_text("Position 1 of 1 in line.").wait_for()
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    badge(page, "stopped").wait_for()
+    page.get_by_text("Cancelled before it began.").wait_for()
+    assert run.status()["state"] == "training"
 
 
 def test_a_killed_run_is_lost_in_words(page, server, engine):

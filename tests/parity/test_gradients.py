@@ -5,6 +5,7 @@ import pytest
 
 from tsnn.config import NetworkConfig
 from tsnn.losses import output_loss
+from tsnn.metrics import evaluate, gradients
 from tsnn.network import backward, forward, init_network
 from tsnn.workspace import Workspace
 
@@ -15,7 +16,7 @@ def mean_loss(network, x, y, task):
     workspace = Workspace(network.sizes, SAMPLES)
     workspace.activations[0][:, :SAMPLES] = x.T
     z = forward(network, workspace, dropout=0.25, key=99)
-    return output_loss(task, z, y, 1 / SAMPLES, workspace.deltas[-1])[0] / SAMPLES, workspace
+    return output_loss(task, z, y, 1 / SAMPLES)[0] / SAMPLES, workspace
 
 
 @pytest.mark.parametrize("activation", ["all_relu", "relu", "leaky_relu"])
@@ -50,3 +51,21 @@ def test_gradient_is_that_of_finite_differences(activation, task, rng):
                     compared += 1
                     assert -velocity[k] == pytest.approx(fine, abs=2e-3, rel=1e-2)
     assert compared > 30
+
+
+def test_gradients_of_a_batch_in_parts_are_finite_differences_and_train_nothing(rng):
+    network = init_network(6, 4, NetworkConfig(hidden=(9, 8), epsilon=3, activation="leaky_relu"), rng=rng)
+    before = [(layer.weights.copy(), layer.velocity.copy()) for layer in network.layers]
+    x = rng.normal(size=(40, 6)).astype(np.float32)
+    y, workspace = rng.integers(4, size=40), Workspace(network.sizes, 16)
+    found = gradients(network, x, y, "classification", workspace)
+    for layer, kept, gradient in zip(network.layers, before, found, strict=True):
+        assert np.array_equal(layer.weights, kept[0])
+        assert np.array_equal(layer.velocity, kept[1])
+        direction = gradient / np.linalg.norm(gradient)
+        losses = []
+        for step in (1e-2, -1e-2):
+            layer.weights[:] = kept[0] + np.float32(step) * direction
+            losses.append(evaluate(network, x, y, "classification", workspace)[0])
+        layer.weights[:] = kept[0]
+        assert (losses[0] - losses[1]) / 2e-2 == pytest.approx(np.linalg.norm(gradient), rel=0.02)

@@ -53,18 +53,26 @@ class Sample:
         )  # fmt: skip
         return out, masks
 
+    def scatter(self, *rule):
+        out = np.full((self.n_out, self.width), np.nan, np.float32)
+        masks = np.zeros((self.n_out, 2, self.width // 16), np.uint16)
+        pattern = self.indptr, self.indices, self.weights, self.bias
+        kernels.scatter(*pattern, self.activation, *rule, out, masks)
+        return out, masks
+
     def backward(self, momentum, learning_rate, decay, update=True, want=True, slope=-0.6, threshold=0,
                  columns=slice(None), state=None):  # fmt: skip
         state = state or [a.copy() for a in (self.weights, self.velocity, self.bias, self.bias_velocity)]
-        activation, delta = (np.ascontiguousarray(a[:, columns]) for a in (self.activation, self.delta))
+        activation, delta = (a[:, columns].copy(order="C") for a in (self.activation, self.delta))
         words = slice(columns.start and columns.start // 16, columns.stop and columns.stop // 16)
         masks = np.ascontiguousarray(self.masks[:, :, words])
-        delta_in = np.full((self.n_in if want else 0, activation.shape[1]), np.nan, np.float32)
+        before = activation.copy()
         kernels.backward(
             self.indptr, self.indices, *state, activation, delta, momentum, learning_rate, decay, update,
-            masks, slope, threshold, delta_in,
+            masks, slope, threshold, want,
         )  # fmt: skip
-        return state, delta_in
+        assert want or (activation == before).all()
+        return state, activation
 
     def expected_delta_in(self, slope, threshold):
         sign, keep = (np.unpackbits(self.masks[:, q].view(np.uint8), axis=1, bitorder="little") for q in (0, 1))
@@ -116,6 +124,15 @@ def test_forward(width, p):
     assert_array_equal(masks[:, 0], naive.pack(sign))
     if p:
         assert_array_equal(masks[:, 1], naive.pack(keep))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_scatter_is_forward_without_the_view(width, p):
+    layer = Sample(11, 9, width)
+    rule = -0.6, kernels.dropout_threshold(p), 2**62 + 12345, 7
+    for ours, theirs in zip(layer.scatter(*rule), layer.forward(*rule), strict=True):
+        assert_array_equal(ours, theirs)
 
 
 def test_forward_sums_long_rows_in_segments():
@@ -194,10 +211,11 @@ def all_results(layer):
     """Everything that a layer's step computes, as one list of arrays."""
     threshold = kernels.dropout_threshold(0.3)
     out, masks = layer.forward(-0.6, threshold, 5)
+    scattered, _ = layer.scatter(-0.6, threshold, 5, 0)
     state, delta_in = layer.backward(0.9, 0.1, 0.01, threshold=threshold)
     gathered = np.empty((layer.n_in, layer.width), np.float32)
     kernels.gather(np.ascontiguousarray(layer.activation.T), np.arange(layer.width), gathered)
-    return [out, masks, *state, delta_in, gathered]
+    return [out, scattered, masks, *state, delta_in, gathered]
 
 
 @pytest.mark.parametrize("width", [48, 272])
@@ -233,6 +251,18 @@ def test_a_layer_without_connections_passes_its_bias_on():
     assert_array_equal(delta_in, 0)
 
 
+@pytest.mark.parametrize("count", [1, 31, 32])
+def test_gather_sparse(count):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(40, 9)).astype(np.float32) * (rng.random((40, 9)) < 0.3)
+    order = rng.permutation(40)[:count]
+    indptr = np.append(0, np.cumsum((x != 0).sum(axis=1)))
+    scale = rng.random(9).astype(np.float32)
+    out = np.full((9, 32), np.nan, np.float32)
+    kernels.gather_sparse(indptr, np.nonzero(x)[1].astype(np.int32), x[x != 0], scale, order, out)
+    assert_array_equal(out, naive.gather(x * scale, order, 32))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_non_finite_values_survive(bad):
     layer = Sample(11, 9, 48)
@@ -252,14 +282,15 @@ def test_losses(b):
     z = rng.normal(size=(5, 32)).astype(np.float32) * 3
     labels = rng.integers(0, 5, b)
     targets = rng.random((b, 5)).astype(np.float32)
+    weights = rng.random(b).astype(np.float32) * 3
     for name, target in [
         ("softmax_cross_entropy", labels),
         ("mean_squared_error", targets),
         ("binary_cross_entropy", targets),
     ]:
-        delta = np.full_like(z, np.nan)
-        got = getattr(kernels, name)(z, target, 0.25, delta)
-        *expected, expected_delta = getattr(naive, name)(z, target, 0.25)
+        delta = z.copy()
+        got = getattr(kernels, name)(delta, target, weights, 0.25)
+        *expected, expected_delta = getattr(naive, name)(z, target, weights, 0.25)
         assert_allclose(got, expected if len(expected) > 1 else expected[0], rtol=1e-5)
         assert_allclose(delta[:, :b], expected_delta, rtol=1e-4, atol=1e-6)
         assert_array_equal(delta[:, b:], 0)
@@ -269,20 +300,19 @@ def test_losses(b):
 def test_a_non_finite_logit_gives_a_non_finite_loss(bad):
     z = np.zeros((3, 16), np.float32)
     z[1, 4] = bad
-    delta = np.empty_like(z)
     labels, targets = np.ones(16, np.int64), np.full((16, 3), 0.5, np.float32)
+    weights = np.ones(16, np.float32)
     with np.errstate(all="ignore"):
-        assert not np.isfinite(kernels.softmax_cross_entropy(z, labels, 1.0, delta)[0])
-        assert not np.isfinite(kernels.mean_squared_error(z, targets, 1.0, delta))
-        assert not np.isfinite(kernels.binary_cross_entropy(z, targets, 1.0, delta))
+        assert not np.isfinite(kernels.softmax_cross_entropy(z.copy(), labels, weights, 1.0)[0])
+        assert not np.isfinite(kernels.mean_squared_error(z.copy(), targets, weights, 1.0))
+        assert not np.isfinite(kernels.binary_cross_entropy(z.copy(), targets, weights, 1.0))
 
 
 def test_losses_of_extreme_logits_are_finite():
     z = np.array([[1e4] * 16, [-1e4] * 16], np.float32)
-    delta = np.empty_like(z)
-    loss, correct = kernels.softmax_cross_entropy(z, np.ones(16, np.int64), 1.0, delta)
+    loss, correct = kernels.softmax_cross_entropy(z.copy(), np.ones(16, np.int64), np.ones(16, np.float32), 1.0)
     assert (loss, correct) == (16 * 2e4, 0)
-    assert kernels.binary_cross_entropy(z, np.ones((16, 2), np.float32), 1.0, delta) == 16 * 0.5e4
+    assert kernels.binary_cross_entropy(z, np.ones((16, 2), np.float32), np.ones(16, np.float32), 1.0) == 16 * 0.5e4
 
 
 def test_sums_and_counts_over_a_pattern():
@@ -343,3 +373,24 @@ def test_artificial():
     kernels.artificial(keys, centres, shift, out)
     assert_allclose(out[:, :5], naive.artificial(keys, centres, shift), rtol=1e-5, atol=1e-5)
     assert (out[:, 5:] == 0).all()
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_carry_births(stride):
+    rng = np.random.default_rng(stride)
+    matrices = [rng.random((20, 15)) < 0.3 for _ in range(2)]
+    (old_indptr, old_indices), (indptr, indices) = (
+        (np.append(0, np.cumsum(m.sum(axis=1))), np.nonzero(m)[1].astype(np.int32)) for m in matrices
+    )
+    rows = np.arange(0, 20, stride)
+    kept = np.concatenate([np.arange(old_indptr[i], old_indptr[i + 1]) for i in rows])
+    kept_indptr = np.append(0, np.cumsum(np.diff(old_indptr)[rows]))
+    births = rng.integers(0, 5, len(kept)).astype(np.int32)
+    new_indptr = np.append(0, np.cumsum(np.diff(indptr)[rows]))
+    columns, since = np.empty(new_indptr[-1], np.int32), np.empty(new_indptr[-1], np.int32)
+    arguments = rows, indptr, indices, kept_indptr, old_indices[kept], births, 7
+    kernels.carry_births(*arguments, new_indptr, columns, since)
+    expected = naive.carry_births(*arguments)
+    assert_array_equal(columns, expected[0])
+    assert_array_equal(since, expected[1])
+    assert 7 in since

@@ -1,13 +1,33 @@
-"""Networks in files: the same network comes back, and damage is named."""
+"""Networks and states in files: the same comes back, bit for bit, and damage is named."""
+
+import dataclasses
+import errno
+import json
 
 import numpy as np
 import pytest
 
-from tsnn.checkpoint import load_network, save_network
-from tsnn.errors import RunError
+import tsnn
+from tsnn.checkpoint import (
+    load_network,
+    network_arrays,
+    pack,
+    read_checkpoint,
+    save_network,
+    unpack,
+    write_checkpoint,
+)
+from tsnn.config import Config
+from tsnn.errors import DataError, RunError
 from tsnn.evolution import prune_neurons
+from tsnn.files import npz_bytes
+from tsnn.memory import memory_estimate
 from tsnn.metrics import decision_values
 from tsnn.network import init_network
+from tsnn.records import EpochRecord, Progress
+from tsnn.runs import RunStore
+from tsnn.state import TrainingState
+from tsnn.training import steps
 from tsnn.workspace import Workspace
 
 
@@ -33,7 +53,7 @@ def test_a_network_comes_back_as_it_was(network, tmp_path, rng):
     [
         ({"format": 99}, "format 99"),
         ({"indices_0": np.full(5, 77, np.int32)}, "Row pointers"),
-        ({"weights_1": np.zeros(3, np.float32)}, "but 3 weights"),
+        ({"weights_1": np.zeros(3, np.float32)}, "weights_1 is float32.3.; expected float32"),
         ({"n_out_1": 11}, "not a readable tsnn network|meet"),
         ({"bias_0": np.array([{}], dtype=object)}, "pickle|Object"),
     ],
@@ -55,3 +75,195 @@ def test_half_a_file_is_named(network, tmp_path):
         load_network(path)
     with pytest.raises(RunError, match=r"missing\.npz"):
         load_network(tmp_path / "missing.npz")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "runs")
+
+
+def outcome(state, data):
+    """Train to the end; what came out that may not depend on the time it took."""
+    records = [item for item in steps(state, data) if isinstance(item, EpochRecord)]
+    arrays = {name: np.asarray(a).tobytes() for name, a in network_arrays(state.network, training=True).items()}
+    return arrays, [timeless(record) for record in records]
+
+
+def timeless(record):
+    return dataclasses.replace(record, seconds_train=0, seconds_evolve=0, seconds_evaluate=0, memory_bytes=0)
+
+
+def fresh(data, config, seed=3):
+    rng = np.random.default_rng(seed)
+    network = init_network(data.n_features, data.n_outputs, config.network, rng=rng)
+    return TrainingState.begin(network, config, rng=rng)
+
+
+def there_and_back(state, run):
+    write_checkpoint(run, state.epoch, state.done, "sequential", *pack(state))
+    saved = read_checkpoint(run, "sequential")
+    return unpack(saved.values, saved.arrays)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"training.regrow": "gradient", "importance.percentile": 20, "importance.start": 1, "importance.every": 1},
+        {"network.topology": "dense"},
+    ],
+)
+def test_a_state_kept_after_any_batch_goes_on_bit_for_bit(blobs, tiny, store, change):
+    config = tiny.replace(change)
+    expected, records = outcome(fresh(blobs, config), blobs)
+    run, state = store.create(config), fresh(blobs, config)
+    yielded = 0
+    for item in steps(state, blobs):
+        yielded += 1
+        if yielded == 5:  # in the middle of an epoch: waits for its end, also in the file
+            state.pending = config
+        arrays, later = outcome(there_and_back(state, run), blobs)
+        assert arrays == expected
+        assert later == records[item.epoch - isinstance(item, Progress) :]
+    assert yielded == 4 * 3
+
+
+def test_settings_that_wait_for_the_epochs_end_are_kept(blobs, tiny, store):
+    state = fresh(blobs, tiny)
+    next(iter(steps(state, blobs)))
+    state.pending = tiny.replace({"training.learning_rate": 0.5})
+    twin = there_and_back(state, store.create(tiny))
+    assert [twin.config, twin.pending] == [state.config, state.pending]
+    assert outcome(twin, blobs) == outcome(state, blobs)
+
+
+def test_more_epochs_than_were_planned_come_out_as_if_they_had_been(blobs, tiny, store):
+    expected, records = outcome(fresh(blobs, tiny.replace({"training.epochs": 5})), blobs)
+    state = fresh(blobs, tiny.replace({"training.epochs": 2}))
+    outcome(state, blobs)
+    twin = there_and_back(state, store.create(tiny))
+    twin.config = twin.pending = twin.config.replace({"training.epochs": 5})
+    arrays, later = outcome(twin, blobs)
+    assert arrays == expected
+    assert [event.kind for event in later[0].events] == ["evolution"]
+    assert [dataclasses.replace(record, events=()) for record in later] == records[2:]
+
+
+@pytest.fixture
+def kept(blobs, tiny, store):
+    """A run with checkpoints after 1 and 2 epochs."""
+    run, state = store.create(tiny), fresh(blobs, tiny)
+    for item in steps(state, blobs):
+        if isinstance(item, EpochRecord) and item.epoch < 3:
+            write_checkpoint(run, state.epoch, state.done, "sequential", *pack(state))
+    return run
+
+
+def test_two_checkpoints_are_kept_named_by_their_position(kept):
+    assert [path.name for path in kept.checkpoints()] == ["0000002-000000000000.npz", "0000001-000000000000.npz"]
+    assert kept.resumes_from() == 2
+    write_checkpoint(kept, 2, 64, "sequential", {}, {})
+    assert [path.name[:12] for path in kept.checkpoints()] == ["0000002-0000", "0000002-0000"]
+    assert len(list(kept.checkpoint_folder.iterdir())) == 2
+
+
+def test_a_full_disk_leaves_the_checkpoints_that_are(kept, monkeypatch):
+    before = [path.read_bytes() for path in kept.checkpoints()]
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(kept, 3, 0, "sequential", {}, {"a": np.zeros(1000)})
+    assert [path.read_bytes() for path in kept.checkpoints()] == before
+    assert len(list(kept.checkpoint_folder.iterdir())) == 2
+
+
+def test_no_damage_goes_unnoticed(kept, caplog):
+    path = kept.checkpoints()[0]
+    whole = path.read_bytes()
+    good = read_checkpoint(kept, "sequential")
+    rng = np.random.default_rng(0)
+    noticed = 0
+    for position in [*rng.integers(len(whole), size=150), len(whole) - 3]:
+        bad = bytearray(whole)
+        bad[position] ^= 1 << rng.integers(8)
+        path.write_bytes(bad)
+        found = read_checkpoint(kept, "sequential")
+        if found.damaged:
+            noticed += 1
+            assert found.values["epoch"] == 1
+            assert path.name in found.damaged[0]
+        else:  # a bit that means nothing, like a time stamp of the archive
+            assert found.values == good.values
+            assert all((found.arrays[name] == good.arrays[name]).all() for name in good.arrays)
+    assert noticed > 100
+    assert "is damaged" in caplog.text
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert read_checkpoint(kept, "sequential").values["epoch"] == 1
+
+
+def test_without_a_whole_checkpoint_nothing_is_resumed(kept):
+    for path in kept.checkpoints():
+        path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(RunError, match=r"0000002.*is damaged.*0000001.*is damaged.*anew"):
+        read_checkpoint(kept, "sequential")
+
+
+def rewritten(run, values=None, arrays=None, compress=False, **header):
+    """Replace the newest checkpoint by one whose checksums are right but whose content is not."""
+    path = run.checkpoints()[0]
+    members = dict(np.load(path))
+    header = json.loads(str(members["header"])) | header
+    header["values"] |= values or {}
+    path.write_bytes(npz_bytes(members | {"header": json.dumps(header)} | (arrays or {}), compress=compress))
+
+
+def test_another_version_and_another_kind_are_named(kept):
+    rewritten(kept, format=2, tsnn="9.8")
+    with pytest.raises(
+        RunError, match=rf"tsnn 9\.8 in format 2; this is tsnn {tsnn.__version__}, which reads format 1"
+    ):
+        read_checkpoint(kept, "sequential")
+    rewritten(kept, format=1, kind="parallel")
+    with pytest.raises(RunError, match="a parallel run, not of a sequential one"):
+        read_checkpoint(kept, "sequential")
+
+
+@pytest.mark.parametrize(
+    ("values", "arrays", "words"),
+    [
+        ({}, {"indices_1": np.full(40, 99, np.int32)}, "Column indices|Row pointers"),
+        ({}, {"indptr_0": np.arange(13)}, "Row pointers"),
+        ({}, {"velocity_0": np.zeros(1, np.float32)}, "velocity_0 is float32"),
+        ({}, {"bias_0": np.zeros(10)}, "bias_0 is float64"),
+        ({"shuffle": {"bit_generator": "MT19937"}}, {}, "no state of training"),
+        ({"surprise": 1}, {}, "surprise"),
+        ({"config": {"training": {"zeta": 7}}}, {}, "training.zeta"),
+    ],
+)
+def test_what_does_not_fit_together_never_reaches_a_kernel(kept, values, arrays, words):
+    rewritten(kept, values, arrays)
+    saved = read_checkpoint(kept, "sequential")
+    with pytest.raises(RunError, match=words):
+        unpack(saved.values, saved.arrays)
+
+
+def test_an_order_of_other_samples_is_refused(blobs, tiny):
+    state = fresh(blobs, tiny)
+    next(iter(steps(state, blobs)))
+    state.order[0] = 10**6
+    with pytest.raises(DataError, match="an epoch of 90 samples"):
+        next(iter(steps(state, blobs)))
+
+
+def test_a_bomb_is_not_unpacked(kept):
+    rewritten(kept, arrays={"weights_0": np.zeros(2**22, np.float32)}, compress=True)
+    assert "compressed" in read_checkpoint(kept, "sequential").damaged[0]
+
+
+def test_a_checkpoint_takes_the_room_that_was_foretold(store, rng):
+    config = Config().replace({"network.hidden": [500, 300]})
+    state = TrainingState.begin(init_network(784, 10, config.network, rng=rng), config, rng=rng)
+    run = store.create(config)
+    write_checkpoint(run, 0, 0, "sequential", *pack(state))
+    expected = memory_estimate(config, 784, 10, 1000).checkpoint
+    assert run.checkpoints()[0].stat().st_size == pytest.approx(expected, rel=0.1)

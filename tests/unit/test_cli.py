@@ -6,11 +6,18 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from onnx.reference import ReferenceEvaluator
+from scipy.special import softmax
 
+from tests.e2e import fake_engine
+from tsnn.checkpoint import load_network
 from tsnn.cli import main
-from tsnn.config import setting_names
+from tsnn.config import Config, setting_names
+from tsnn.metrics import decision_values
 from tsnn.runs import RunStore
+from tsnn.workspace import Workspace
 
 QUICK = ["--set", "data.size=small", "--set", "network.hidden=20-10", "--set", "training.epochs=2"]
 
@@ -53,9 +60,51 @@ def test_a_configuration_file_and_a_users_table(folder, capsys):
     assert run.config().training.zeta == 0.1
 
 
+def test_a_run_is_exported_and_answers_as_it_did_from_unscaled_features(folder):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(90, 6)) * [1, 10, 100, 1, 1, 1] + 3, np.arange(90) % 3
+    np.savez(folder / "three.npz", X_train=x, y_train=y, X_test=x[:30], y_test=y[:30])
+    assert main(["train", str(folder / "three.npz"), *QUICK[2:]]) == 0
+    run = RunStore().list()[0]
+    for form, ending in (("onnx", "onnx"), ("npz", "npz")):
+        assert main(["export", run.id, "--format", form, "-o", str(folder / f"model.{ending}")]) == 0
+    network = load_network(folder / "model.npz")
+    offset, scale = network.scaling
+    np.testing.assert_allclose(offset, x.mean(axis=0))
+    z = decision_values(network, np.float32((x - offset) * scale), Workspace(network.sizes, 16))
+    answers = ReferenceEvaluator(str(folder / "model.onnx")).run(None, {"features": x.astype(np.float32)})[0]
+    np.testing.assert_allclose(answers, softmax(z, axis=1), rtol=1e-5, atol=1e-5)
+    assert run.records()[-1].test_accuracy == pytest.approx((answers[:30].argmax(axis=1) == y[:30]).mean())
+
+
+def test_a_run_without_weights_is_not_exported(capsys):
+    run = RunStore().create(Config())
+    assert main(["export", run.id, "--format", "npz"]) == 1
+    assert "is created and has no weights yet" in capsys.readouterr().err
+
+
+def test_runs_are_compared_and_exported(folder, capsys):
+    store = RunStore()
+    settings = {"data.name": "madelon", "training.epochs": 3}
+    runs = [fake_engine.finished_run(store, {**settings, "training.zeta": z}, 3) for z in (0.1, 0.2)]
+    assert main(["compare", *(run.id for run in runs)]) == 0
+    head, *rows, note = capsys.readouterr().out.splitlines()
+    assert "training.zeta" in head
+    assert "network.hidden" not in head
+    assert [row.split()[0] for row in rows] == [run.id for run in runs]
+    assert f"{runs[1].records()[-1].test_accuracy:.2%}".replace("%", " %") in rows[1]
+    assert "last epoch" in note
+    assert main(["export", runs[0].id, "--format", "toml", "-o", str(folder / "copy.toml")]) == 0
+    assert Config.from_toml(folder / "copy.toml") == runs[0].config()
+    assert main(["export", runs[0].id, "--format", "csv", "-o", str(folder / "epochs.csv")]) == 0
+    assert len((folder / "epochs.csv").read_text().splitlines()) == 4
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["compare", "no-such-run"], "There is no run 'no-such-run'"),
+        (["export", "../outside"], "not the name of a run"),
         (["train", "fashion_minst"], "fashion_mnist"),
         (["train", "madelon", "--set", "training.zetta=0.2"], "Did you mean 'training.zeta'?"),
         (["train", "madelon", "--set", "training.zeta"], "lacks a value"),
@@ -108,7 +157,7 @@ def test_python_dash_m(folder):
 
 
 @pytest.mark.compiled
-def test_ctrl_c_stops_and_keeps_what_was_recorded(folder):
+def test_ctrl_c_stops_and_keeps_what_was_recorded(folder, capsys):
     words = ["train", "madelon", "--set", "training.epochs=100000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "tsnn", *words], stdout=subprocess.PIPE, text=True, env=os.environ
@@ -123,3 +172,15 @@ def test_ctrl_c_stops_and_keeps_what_was_recorded(folder):
     assert str(runs[0].path) in output
     assert runs[0].status()["state"] == "stopped"
     assert (runs[0].path / "weights.npz").exists()
+    assert main(["runs"]) == 0
+    assert "can go on: tsnn resume RUN" in capsys.readouterr().out
+
+
+def test_a_parallel_run_can_be_prepared_for_a_scheduler(capsys):
+    assert main(["train", "madelon", *QUICK, "--workers", "3", "--mode", "wassp", "--prepare"]) == 0
+    (run,) = RunStore().list()
+    words = capsys.readouterr().out.split()
+    assert words[1:3] == ["-n", "4"]
+    assert words[-3:] == ["-m", "tsnn.parallel", str(run.path.resolve())]
+    assert (run.config().parallel.workers, run.config().parallel.mode) == (3, "wassp")
+    assert run.status()["state"] == "created"

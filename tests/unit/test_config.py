@@ -2,8 +2,9 @@
 
 import pytest
 
-from tsnn.config import PRESETS, Config, describe, setting_names
+from tsnn.config import Config, describe, setting_names
 from tsnn.errors import ConfigError
+from tsnn.presets import PRESETS
 
 
 def test_toml_round_trip(tmp_path):

@@ -1,24 +1,19 @@
 """A run from configuration to run directory, driven by its control file; interrupted, failed, repeated."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
-import psutil
 import pytest
 
 import tsnn
 from tsnn.config import Config
 from tsnn.control import request
-from tsnn.errors import DivergenceError, RunError
+from tsnn.errors import DivergenceError
 from tsnn.experiment import execute
 from tsnn.records import EpochRecord
-from tsnn.runs import ENDED, Run, RunStore
-from tsnn.snapshots import density_map, snapshot_epochs, take_snapshot
+from tsnn.runs import RunStore
+from tsnn.snapshots import EXTREME, STRONGEST, Ages, density_map, snapshot_epochs, take_snapshot
 
 
 @pytest.fixture
@@ -27,19 +22,8 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def config(tiny, tmp_path, rng):
-    """Settings that train on a file of blobs."""
-    y = np.arange(135) % 3
-    path = tmp_path / "blobs.npz"
-    np.savez(path, X=rng.normal(size=(135, 12)) + 3 * rng.normal(size=(3, 12))[y], y=y)
-    return tiny.replace({"data.name": str(path)})
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.05)
+def config(filed):
+    return filed
 
 
 def lines_of(run, kind):
@@ -159,61 +143,6 @@ def test_a_wish_that_became_impossible_is_refused(store, config):
     assert "training.zeta must be" in answers["bad"]["message"]
 
 
-@pytest.mark.compiled
-def test_launched_runs_outlive_nothing_and_stop_when_asked(store, config):
-    run = tsnn.start(config.replace({"training.epochs": 1_000_000}), store)
-    wait_until(lambda: len(run.records()) > 1)
-    pid = run.status()["pid"]
-    assert os.getsid(pid) == pid  # a session of its own: closing the starter's terminal does not end it
-    thread = tsnn.stop(run)
-    thread.join(30)
-    assert run.status()["state"] == "stopped"
-    wait_until(lambda: not psutil.pid_exists(pid))
-    with pytest.raises(RunError, match="it is stopped"):
-        tsnn.stop(run)
-
-
-@pytest.mark.compiled
-def test_an_engine_that_does_not_answer_is_ended(store, config, monkeypatch):
-    monkeypatch.setattr("tsnn.launch.GRACE_SECONDS", 0.5)
-    run = tsnn.start(config.replace({"training.epochs": 1_000_000}), store)
-    wait_until(lambda: len(run.records()) > 0)
-    os.kill(run.status()["pid"], signal.SIGSTOP)
-    tsnn.stop(run).join(30)
-    assert run.status()["state"] == "lost"
-    assert run.records()
-
-
-@pytest.mark.compiled
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_signals_end_a_run_in_order(store, config, signum):
-    run = tsnn.start(config.replace({"training.epochs": 1_000_000}), store)
-    wait_until(lambda: len(run.records()) > 0)
-    pid = run.status()["pid"]
-    os.kill(pid, signum)
-    wait_until(lambda: run.status()["state"] in ENDED)
-    assert run.status()["state"] == "stopped"
-    wait_until(lambda: not psutil.pid_exists(pid))
-    assert tsnn.load_network(run.path / "weights.npz").connections > 0
-
-
-@pytest.mark.compiled
-def test_a_killed_engine_is_lost_and_its_records_stay(store, config):
-    run = tsnn.start(config.replace({"training.epochs": 1_000_000}), store)
-    wait_until(lambda: len(run.records()) > 2)
-    os.kill(run.status()["pid"], signal.SIGKILL)
-    wait_until(lambda: run.status()["state"] == "lost")
-    assert [r.epoch for r in run.records()] == list(range(1, len(run.records()) + 1))
-
-
-@pytest.mark.compiled
-def test_an_engine_error_reaches_the_log_and_the_status(store, config):
-    run = tsnn.start(config.replace({"data.name": "nothing.npz"}), store)
-    wait_until(lambda: run.status()["state"] == "failed")
-    assert "nothing.npz" in run.status()["message"]
-    wait_until(lambda: "nothing.npz" in run.log())
-
-
 def test_an_unexpected_error_leaves_its_traceback_in_the_log(store, config, monkeypatch):
     monkeypatch.setattr("tsnn.experiment.take_snapshot", lambda *_: 1 / 0)
     run = store.create(config)
@@ -252,23 +181,60 @@ def test_a_snapshot_summarises_what_is_there(rng):
     assert arrays["importance_edges_0"][0] <= arrays["importance_threshold_0"] <= arrays["importance_edges_0"][-1]
 
 
+def test_ages_tell_since_when_connections_exist(rng, blobs, tiny):
+    config = tiny.replace({"training.epochs": 6, "training.zeta": 0.4})
+    network = tsnn.init_network(12, 3, config.network, rng=rng)
+    ages, keys = Ages(network), [[layer.topology.keys() for layer in network.layers]]
+    for record in tsnn.train(network, blobs, config, rng=rng):
+        ages.update(network, record.epoch)
+        keys.append([layer.topology.keys() for layer in network.layers])
+    for l in range(4):
+        lived = [
+            next(age for age in range(8) if age == 6 or key not in keys[5 - age][l]) for key in keys[6][l].tolist()
+        ]
+        present, counts = np.unique(lived, return_counts=True)
+        assert np.array_equal(ages.counts(l), np.stack([present, counts], axis=1))
+    assert ages.counts(3).tolist() == [[6, len(keys[0][3])]], "the output layer does not evolve"
+
+
+def test_ages_of_wide_layers_are_those_of_a_part(rng, monkeypatch):
+    network = tsnn.init_network(300, 3, Config().replace({"network.hidden": [200]}).network, rng=rng)
+    total = network.layers[0].topology.connections
+    monkeypatch.setattr("tsnn.snapshots.FOLLOWED", 1000)
+    followed = Ages(network).counts(0)[:, 1].sum()
+    assert 0 < followed <= 1200 < total
+
+
+def test_a_snapshot_shows_the_extreme_neurons_with_their_connections(rng):
+    network = tsnn.init_network(700, 3, Config().replace({"network.hidden": [100, 50], "network.epsilon": 40}).network,
+                                rng=rng)  # fmt: skip
+    network.living[0][7] = False
+    arrays = take_snapshot(network)
+    dense = [np.zeros((layer.topology.n_in, layer.topology.n_out)) for layer in network.layers]
+    for matrix, layer in zip(dense, network.layers, strict=True):
+        matrix[layer.topology.rows(), layer.topology.indices] = layer.weights
+    score = np.where(network.living[0], abs(dense[0]).sum(axis=0), np.nan)
+    order = np.argsort(score)[:99]
+    neurons = arrays["neurons_0"]
+    assert neurons.tolist() == [*order[:EXTREME], *order[-EXTREME:]]
+    assert np.allclose(arrays["neuron_values_0"][:, 0], score[neurons], rtol=1e-5)
+    for at, j in enumerate(neurons):
+        assert arrays["neuron_values_0"][at, 1:].tolist() == [(dense[0][:, j] != 0).sum(), (dense[1][j] != 0).sum()]
+        into = slice(*arrays["incoming_indptr_0"][at : at + 2])
+        assert np.array_equal(arrays["incoming_indices_0"][into], np.flatnonzero(dense[0][:, j]))
+        assert np.allclose(arrays["incoming_weights_0"][into], dense[0][dense[0][:, j] != 0, j], rtol=1e-3)
+        out = slice(*arrays["outgoing_indptr_0"][at : at + 2])
+        assert np.array_equal(arrays["outgoing_indices_0"][out], np.flatnonzero(dense[1][j]))
+    into = slice(*arrays["incoming_indptr_1"][:2])
+    weakest = abs(arrays["incoming_weights_1"][into].astype(float)).min()
+    all_of_it = dense[1][:, arrays["neurons_1"][0]]
+    assert into.stop == min(STRONGEST, (all_of_it != 0).sum())
+    assert (abs(all_of_it) > 1.01 * weakest).sum() <= STRONGEST
+    assert len(arrays["outgoing_indices_2"]) == 0
+
+
 def test_wide_inputs_are_summarised_in_blocks(rng):
     network = tsnn.init_network(250_000, 2, Config().replace({"network.hidden": [3]}).network, rng=rng)
     arrays = take_snapshot(network)
     assert len(arrays["input_degree"]) <= 100_000
     assert arrays["input_degree"].mean() == pytest.approx(network.layers[0].topology.connections / 250_000, rel=1e-3)
-
-
-@pytest.mark.compiled
-def test_python_dash_m_engine_survives_its_starters_death(store, config):
-    code = (
-        "import sys, tsnn; from tsnn.runs import RunStore; from pathlib import Path;"
-        f"print(tsnn.start(tsnn.Config.from_toml(sys.argv[1]), RunStore({str(store.root)!r})).id)"
-    )
-    path = store.root.parent / "config.toml"
-    path.write_text(config.replace({"training.epochs": 1_000_000}).to_toml())
-    starter = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    run = Run(store.root / starter.stdout.strip())
-    wait_until(lambda: len(run.records()) > 1)
-    tsnn.stop(run).join(30)
-    assert run.status()["state"] == "stopped"

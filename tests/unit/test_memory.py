@@ -57,10 +57,12 @@ def interpreter(tmp_path_factory):
         {"network.hidden": [300_000, 300_000], "network.epsilon": 20},
         {"network.hidden": [400_000] * 3, "network.epsilon": 2, "training.batch_size": 64},
         {"network.hidden": [3000, 3000], "network.topology": "dense"},
+        {"network.hidden": [3000, 3000], "network.topology": "two_phase"},
         {"network.hidden": [200_000] * 2, "training.regrow": "gradient"},
         {"network.hidden": [5000], "data.name": "artificial"},
+        {"network.hidden": [300_000, 300_000], "network.epsilon": 20, "run.compact": True},
     ],
-    ids=["connections", "activations", "dense", "gradient", "artificial"],
+    ids=["connections", "activations", "dense", "two_phase", "gradient", "artificial", "compact"],
 )
 def test_the_estimate_is_within_15_percent_of_the_peak(settings, tmp_path, interpreter):
     peak, expected = measure(settings, tmp_path)
@@ -85,10 +87,16 @@ def test_a_batch_is_cut_into_as_few_parts_as_fit():
     config = Config().replace({"network.hidden": [10**6], "training.batch_size": 100})
     whole = memory_estimate(config, 10, 2, 1000)
     sample = whole.items["activations"] // 112
-    for budget, width in [(whole.total, 100), (whole.total - 1, 64), (whole.total - 70 * sample, 32), (0, 16)]:
+    least = memory_estimate(config, 10, 2, 1000, budget=0)
+    assert least.compact
+    for budget, width in [(whole.total, 100), (whole.total - 1, 64), (whole.total - 70 * sample, 32)]:
         estimate = memory_estimate(config, 10, 2, 1000, budget=budget)
-        assert estimate.micro_batch == width
-        assert estimate.total <= budget or width == 16
+        assert (estimate.micro_batch, estimate.compact) == (width, False)
+        assert estimate.total <= budget
+    narrow = memory_estimate(config.replace({"run.micro_batch": 16}), 10, 2, 1000)
+    assert memory_estimate(config, 10, 2, 1000, budget=narrow.total - 1).compact
+    assert least.items["connections"] == 12 * least.count + 8 * 2 * 10**6  # the output layer keeps its view
+    assert memory_estimate(config.replace({"run.compact": True}), 10, 2, 1000).micro_batch == 100
     chosen = memory_estimate(config.replace({"run.micro_batch": 48}), 10, 2, 1000, budget=0)
     assert chosen.micro_batch == 48
 

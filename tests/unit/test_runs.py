@@ -2,20 +2,22 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from tsnn.config import Config
 from tsnn.control import ControlReader, request
 from tsnn.errors import ConfigError, RunError
 from tsnn.files import append_line, npz_bytes, read_lines, write_atomic
-from tsnn.runs import Run, RunStore, RunWriter
+from tsnn.processes import identity
+from tsnn.runs import Run, RunStore
+from tsnn.writer import RunWriter
 
 
 @pytest.fixture
@@ -78,25 +80,37 @@ def test_a_torn_line_is_left_for_later(tmp_path):
     assert read_lines(path, offset)[0] == [{"a": 22}]
 
 
-def test_a_writer_cuts_the_torn_line_of_its_predecessor(run):
-    path = run.path / "metrics.jsonl"
-    path.write_bytes(b'{"type": "event"}\n{"type": "epo')
+def test_a_writer_goes_back_to_a_position_and_cuts_torn_lines(run):
     with RunWriter(run) as writer:
+        writer.line("epoch", epoch=1)
+        writer.snapshot(1, {"a": np.zeros(2)})
+        position = writer.position()
+        writer.line("epoch", epoch=2)
+        writer.snapshot(2, {"a": np.zeros(2)})
+    with open(run.path / "metrics.jsonl", "ab") as file:
+        file.write(b'{"type": "epo')
+    (run.path / "checkpoints").mkdir()
+    (run.path / "checkpoints" / ".0000002-0.npz.1.2.tmp").touch()
+    with RunWriter(run) as writer:
+        assert writer.rewind(position, 1) == [2]
         writer.line("event", epoch=1)
-    assert [line["type"] for line in run.lines()[0]] == ["event", "event"]
+    assert [(line["type"], line["seq"]) for line in run.lines()[0]] == [("epoch", 0), ("snapshot", 1), ("event", 2)]
+    assert run.snapshot_epochs() == [1]
+    assert list((run.path / "checkpoints").iterdir()) == []  # what a killed writer leaves takes no room for ever
 
 
 def test_only_one_process_writes_a_run(run):
-    code = f"from tsnn.runs import *; RunWriter(Run(Path({str(run.path)!r}))).__enter__()"
+    code = f"from tsnn.writer import *; from pathlib import Path; RunWriter(Run(Path({str(run.path)!r}))).__enter__()"
     with RunWriter(run):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"is being written by process {os.getpid()}" in other.stderr
 
 
-def test_an_ended_run_is_not_written_again(run):
+def test_a_finished_run_is_not_written_again(run):
     with RunWriter(run) as writer:
+        writer.update(epoch=run.config().training.epochs)
         writer.end("finished", "")
-    with pytest.raises(RunError, match="has ended already"), RunWriter(run):
+    with pytest.raises(RunError, match=f"tsnn resume {run.id} --epochs"), RunWriter(run):
         pass
 
 
@@ -121,7 +135,7 @@ def test_states_of_a_living_run(run):
 def test_a_run_whose_process_died_is_lost(run):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     with RunWriter(run) as writer:
-        writer.update(pid=process.pid, process_start=psutil.Process(process.pid).create_time())
+        writer.update(process=identity(process.pid))
         writer.update(state="training")
     assert run.status()["state"] == "training"
     process.kill()
@@ -131,19 +145,19 @@ def test_a_run_whose_process_died_is_lost(run):
 
 def test_a_reused_process_number_does_not_look_alive(run):
     with RunWriter(run) as writer:
-        writer.update(process_start=1.0)
+        writer.update(process=identity() | {"start": 1})
         writer.update(state="training")
         assert run.status()["state"] == "lost"
 
 
-@pytest.mark.parametrize(("host", "state"), [(None, "stalled"), ("elsewhere", "lost")])
+@pytest.mark.parametrize(("host", "state"), [(socket.gethostname(), "stalled"), ("elsewhere", "lost")])
 def test_silence_is_noticed(run, host, state):
     with RunWriter(run) as writer:
         writer.update(state="training")
         status = run.status()
     write_atomic(
         run.path / "status.json",
-        json.dumps(status | {"time": time.time() - 60} | ({"host": host} if host else {})).encode(),
+        json.dumps(status | {"time": time.time() - 60, "process": status["process"] | {"host": host}}).encode(),
     )
     assert run.status()["state"] == state
 

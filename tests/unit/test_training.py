@@ -11,6 +11,8 @@ from tsnn.errors import DataError, DivergenceError
 from tsnn.metrics import decision_values, evaluate
 from tsnn.network import init_network, probe_gradient, train_batch
 from tsnn.records import EpochRecord, Progress
+from tsnn.shapes import layer_shapes
+from tsnn.state import TrainingState
 from tsnn.training import steps, train
 from tsnn.workspace import Workspace
 
@@ -96,15 +98,37 @@ def test_dense_means_every_connection(blobs, tiny):
     assert [event.kind for event in records[0].events] == ["dense_layer"] * 4
 
 
+def test_two_phases_are_dense_first_then_pruned_by_magnitude_and_retrained(blobs, tiny):
+    config = tiny.replace({"network.topology": "two_phase", "training.epochs": 5})
+    _, records = run(blobs, config)
+    wanted = [shape.connections for shape in layer_shapes(12, 3, tiny.network)]
+    assert [record.connections for record in records] == [12 * 10 + 10 * 10 * 2 + 10 * 3, *[sum(wanted)] * 4]
+    assert [layer.connections for layer in records[1].layers] == wanted
+    assert [layer.grown for layer in records[1].layers] == [0] * 4
+    told = [event for record in records for event in record.events if event.kind == "two_phase"]
+    assert [(event.epoch, "from 350 to 150" in event.message) for event in told] == [(2, True)]
+
+
+def test_the_pruning_between_two_phases_keeps_the_largest_weights(blobs, tiny):
+    config = tiny.replace({"network.topology": "two_phase", "training.epochs": 2, "training.learning_rate": 1e-9})
+    config = config.replace({"training.weight_decay": 0})
+    network, rng = fresh(blobs, config)
+    before = [np.sort(np.abs(layer.weights))[::-1] for layer in network.layers]
+    list(train(network, blobs, config, rng=rng))
+    for layer, weights in zip(network.layers, before, strict=True):
+        np.testing.assert_allclose(np.sort(np.abs(layer.weights))[::-1], weights[: len(layer.weights)], rtol=1e-4)
+
+
 def test_the_last_smaller_batch_is_trained_on(blobs, tiny):
     network, rng = fresh(blobs, tiny)
-    done = [item.samples for item in steps(network, blobs, tiny, rng=rng) if isinstance(item, Progress)]
+    state = TrainingState.begin(network, tiny, rng=rng)
+    done = [item.samples for item in steps(state, blobs) if isinstance(item, Progress)]
     assert done == [32, 64, 90] * 3
 
 
 def test_every_test_sample_counts(blobs, tiny):
     network, _ = run(blobs, tiny)
-    small, large = (Workspace(network.sizes, b, training=False) for b in (16, 64))
+    small, large = (Workspace(network.sizes, b) for b in (16, 64))
     answers = decision_values(network, blobs.x_test, small)
     assert answers.shape == (45, 3)
     _, accuracy = evaluate(network, blobs.x_test, blobs.y_test, "classification", large)
@@ -147,6 +171,16 @@ def test_training_in_micro_batches_changes_rounding_only(blobs, tiny, regrow):
     assert [r.train_loss for r in records] == pytest.approx([r.train_loss for r in records_of_parts], rel=1e-4)
 
 
+def test_a_compact_network_learns_the_same_without_a_transposed_view(blobs, tiny):
+    usual, records = run(blobs, tiny)
+    compact, same = run(blobs, tiny.replace({"run.compact": True}))
+    for one, other in zip(usual.layers, compact.layers, strict=True):
+        assert one.weights.tobytes() == other.weights.tobytes()
+        assert "transposed" not in vars(other.topology)
+        assert "transposed" in vars(one.topology)
+    assert [r.test_loss for r in records] == [r.test_loss for r in same]
+
+
 def test_the_gradient_at_free_positions_is_that_of_a_dense_layer(blobs, tiny):
     network, rng = fresh(blobs, tiny.replace({"network.topology": "dense"}))
     layer, chosen = 1, rng.permutation(90)[:40]
@@ -165,18 +199,15 @@ def test_a_batch_larger_than_the_data_works(blobs, tiny):
 
 
 def drive(data, config, change, after):
-    """Train, and send a changed configuration after so many epochs."""
+    """Train, and ask for a changed configuration after so many epochs."""
     network, rng = fresh(data, config)
-    training, records, sent = steps(network, data, config, rng=rng), [], None
-    while True:
-        try:
-            item = training.send(sent)
-        except StopIteration:
-            return network, records
-        sent = None
+    state, records = TrainingState.begin(network, config, rng=rng), []
+    for item in steps(state, data):
         if isinstance(item, EpochRecord):
             records.append(item)
-            sent = config.replace(change) if item.epoch == after else None
+            if item.epoch == after:
+                state.pending = config.replace(change)
+    return network, records
 
 
 def test_zeta_changed_while_training_counts_from_the_next_evolution(blobs, tiny):

@@ -12,17 +12,18 @@ import pytest
 
 pytest.importorskip("panel")
 
+
 from tests.e2e import fake_engine
 from tsnn.config import Config
 from tsnn.records import Event
-from tsnn.runs import Run, RunStore, RunWriter
-from tsnn.views import palette, plots, topology_plots
+from tsnn.runs import Run, RunStore
+from tsnn.views import degree_plots, neuron_plots, palette, plots, topology_plots
 from tsnn.views.figures import EventMarks, decimate, log_padded, padded
 from tsnn.views.follow import History, RunFollower, follow
-from tsnn.views.summaries import live_run, summarise
 from tsnn.views.summary import progress, summary_html
 from tsnn.views.viewers import RunView
 from tsnn.views.watching import watch
+from tsnn.writer import RunWriter
 
 SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 12}
 
@@ -136,7 +137,7 @@ def test_follower_knows_events_acks_snapshots_and_the_end(store):
     assert set(follower.snapshot(0)) >= {"sizes", "input_degree", "density_0", "importance_3"}
     (run.path / "snapshots" / "0000000.npz").write_bytes(b"damaged")
     assert follower.snapshot(0) is not None, "kept in memory"
-    follower._cache.clear()
+    follower._reader.forget()
     assert follower.snapshot(0) is None
     assert follower.snapshots == []
 
@@ -279,7 +280,7 @@ def test_top_inputs_are_the_largest(store):
 
 def test_degrees_are_survival_shares():
     degrees = np.array([[0, 5], [1, 3], [4, 2]])
-    k, share = topology_plots.survival(degrees)
+    k, share = degree_plots.survival(degrees)
     assert k.tolist() == [1, 4]
     assert share.tolist() == [0.5, 0.2]
 
@@ -289,13 +290,14 @@ def test_matrix_and_importance_are_the_snapshot(store):
     snapshot = run.snapshot(1)
     matrix = topology_plots.MatrixMap(1)
     topology_plots.draw(matrix, snapshot)
-    assert np.allclose(matrix.source.data["image"][0] * 255 / 6, snapshot["density_1"])
+    exact = snapshot["density_1"].astype(float) * 6 / 255
+    assert np.array_equal(matrix.source.data["image"][0], np.rint(exact)), "counts are whole numbers"
     assert matrix.source.data["dw"] == [1000]
-    bars = topology_plots.ImportancePlot(2)
+    bars = neuron_plots.ImportancePlot(2)
     topology_plots.draw(bars, snapshot)
     assert bars.source.data["top"] == snapshot["importance_2"].tolist()
     assert bars.threshold.visible
-    assert bars.threshold.location == pytest.approx(2.0)
+    assert bars.threshold.location == pytest.approx(float(snapshot["importance_threshold_2"]))
 
 
 # --- words and lists -------------------------------------------------------------------------------------
@@ -313,7 +315,7 @@ def test_head_escapes_what_comes_from_files(store):
 
 def test_head_of_a_lost_run_shows_the_log(store, finished):
     status = json.loads((finished.path / "status.json").read_text())
-    status |= {"state": "training", "pid": 2**22 + 1}
+    status |= {"state": "training", "process": status["process"] | {"pid": 2**22 + 1}}
     (finished.path / "status.json").write_text(json.dumps(status))
     (finished.path / "log.txt").write_text("Killed <by> the kernel")
     follower = RunFollower(finished)
@@ -324,23 +326,18 @@ def test_head_of_a_lost_run_shows_the_log(store, finished):
     assert progress(follower) == (12.0, 12)
 
 
+def test_head_tells_throughput_and_memory(finished):
+    text = summary_html(RunFollower(finished))
+    last = finished.records()[-1]
+    assert f"<b>{10_000 / last.seconds_train:,.0f}</b><span>samples / s</span>" in text
+    assert "<b>286 MiB</b><span>memory</span>" in text
+
+
 def test_numbers_are_readable():
     assert palette.count(125680) == "125,680"
     assert [palette.duration(s) for s in (0.08, 2.34, 75, 7260)] == ["80 ms", "2.3 s", "1 min 15 s", "2 h 01 min"]
     assert palette.percent(None) == "–"
     assert palette.small_percent(0.0036) == "0.36 %"
-
-
-def test_summaries(store, finished):
-    line = summarise(finished)
-    assert (line.state, line.epochs, line.planned, line.data) == ("finished", 12, 12, "fashion_mnist")
-    assert line.test_accuracy == finished.records()[-1].test_accuracy
-    assert summarise(finished) is line, "an ended run is read once"
-    assert live_run(store) is None
-    run = store.create(Config())
-    assert live_run(store) == run
-    (run.path / "config.toml").write_text("nonsense")
-    assert summarise(run).data == "unreadable"
 
 
 # --- live views ------------------------------------------------------------------------------------------
@@ -350,14 +347,11 @@ def test_view_follows_and_replays(finished):
     view = RunView(RunFollower(finished))
     assert view.tick()
     assert not view.tick(), "nothing changed, nothing done"
-    overview = view.overview_tab
-    assert overview.input is not None
+    overview = view.tabs["overview"]
+    assert overview.input.plot is not None
     assert view.replay.epoch == 12
     assert view.replay.cursor is None
-    newest = overview.input.source.data["image"][0]
-    view.replay.slider.value = 5  # a late echo from the browser: nobody moved anything
-    view.tick()
-    assert view.replay.epoch == 12
+    newest = overview.input.plot.source.data["image"][0]
     with param.edit_constant(view.replay.slider):
         view.replay.slider.value_throttled = 3  # as a person does
     view.tick()
@@ -365,21 +359,20 @@ def test_view_follows_and_replays(finished):
     assert view.replay.cursor == 3
     assert overview.plots[0].cursor.visible
     assert overview.plots[0].cursor.location == 3
-    assert not np.array_equal(overview.input.source.data["image"][0], newest)
+    assert not np.array_equal(overview.input.plot.source.data["image"][0], newest)
     view.replay.follow.value = True
     view.tick()
     assert view.replay.epoch == 12
-    assert np.array_equal(overview.input.source.data["image"][0], newest)
-    view.tick("topology")
-    view.topology_tab.layer.value = 3
-    view.tick("topology")
-    assert "Layer 4" in view.topology_tab._plots[0].figure.title.text
+    assert np.array_equal(overview.input.plot.source.data["image"][0], newest)
+    view.tick("connectivity")
+    view.replay.layer.value = 3
+    assert "Layer 4" in view.tabs["connectivity"].matrix.figure.title.text, "at once"
 
 
 def test_only_the_visible_tab_is_drawn(finished):
     view = RunView(RunFollower(finished))
     view.tick("overview")
-    assert view.topology_tab._plots == ()
+    assert view.tabs["connectivity"]._cards == view.tabs["neurons"]._cards == {}
 
 
 def test_watch_in_one_line(finished):

@@ -1,0 +1,251 @@
+"""How fast the dashboard answers: a real server, a real browser, a stand-in for the engine that plays a long run.
+
+Prints a table of what was measured beside what is asked for. The server's CPU time is read from outside, so it holds
+everything: files, figures, serialisation. Memory is watched for a few minutes and extrapolated to an hour.
+
+Run ``python -m tests.benchmarks.dashboard [--soak MINUTES] [--part NAME ...]``; needs ``.[test]`` and a Chromium.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.e2e import fake_engine
+from tests.e2e.conftest import ROOT, Server, chromium, wait_until
+from tsnn.config import Config
+from tsnn.runs import Run, RunStore
+from tsnn.views.watching import PERIOD
+
+PARTS = ("tick", "click", "sessions", "hidden", "soak", "stores")
+EPOCHS, SECONDS_PER_EPOCH = 2000, 0.5
+WINDOWS, CLICKS = 12, 10
+ROW = ".tabulator-cell[tabulator-field=name]"
+
+
+class Bench:
+    """Server, browser and results."""
+
+    def __init__(self, folder, playwright):
+        self.folder = Path(folder)
+        self.browser = chromium(playwright)
+        self.rows = []
+
+    def say(self, what, value, limit, unit, form=".1f"):
+        verdict = "" if limit is None else "yes" if value <= limit else "NO"
+        asked = "" if limit is None else f"{limit:g} {unit}"
+        self.rows.append(f"| {what} | {value:{form}} {unit} | {asked} | {verdict} |")
+        print(self.rows[-1], flush=True)
+
+    @contextlib.contextmanager
+    def server(self, name):
+        """Serve a folder of runs; yields the server and its process."""
+        server = Server(self.folder / name / "runs")
+        server.runs.mkdir(parents=True, exist_ok=True)
+        server.start()
+        try:
+            yield server, psutil.Process(server.process.pid)
+        finally:
+            server.stop()
+
+    @contextlib.contextmanager
+    def live_run(self, store):
+        """Play a run that has 2000 epochs behind it, 10 curves in each view, and goes on."""
+        config = Config.preset("fashion_mnist").replace({"training.epochs": 10 * EPOCHS})
+        run = store.create(config)
+        command = [sys.executable, "-m", fake_engine.__name__, str(run.path), str(SECONDS_PER_EPOCH), str(EPOCHS)]
+        process = subprocess.Popen(command, cwd=ROOT)
+        try:
+            wait_until(lambda: run.status().get("epoch", 0) > EPOCHS, 120, "the stand-in trains")
+            yield run
+        finally:
+            process.kill()
+            process.wait()
+
+    def open(self, server, query, ready=None):
+        """Open a window; returns it when it shows what it should."""
+        page = self.browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(120_000)
+        page.received = 0
+
+        def count(frame):
+            page.received += len(frame)
+
+        page.on("websocket", lambda socket: socket.on("framereceived", count))
+        page.goto(f"{server.url}?{query}")
+        (page.get_by_role("button", name="Start", exact=True) if ready is None else ready(page)).wait_for()
+        return page
+
+
+def cpu_per_tick(process, sessions, windows=WINDOWS):
+    """Return the median over windows of a second of CPU milliseconds per session and tick."""
+    figures = []
+    for _ in range(windows):
+        before, begun = cpu(process), time.monotonic()
+        time.sleep(1.0)
+        ticks = (time.monotonic() - begun) * 1000 / PERIOD * max(1, sessions)
+        figures.append(1000 * (cpu(process) - before) / ticks)
+    return statistics.median(figures)
+
+
+def cpu(process):
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def settle(pages):
+    """Let the pages finish loading before anything is measured."""
+    for page in pages:
+        page.wait_for_timeout(3000)
+
+
+def measure_live(bench, parts, soak_minutes):
+    """Measure what concerns one run that is watched while it trains."""
+    with bench.server("live") as (server, process), bench.live_run(server.store) as run:
+        pages = [bench.open(server, f"run={run.id}")]
+        settle(pages)
+        if "tick" in parts:
+            value = cpu_per_tick(process, 1)
+            bench.say("server CPU per tick, 1 session, curves of 2000 epochs", value, 15, "ms")
+        if "hidden" in parts:
+            hidden(bench, server, process, run, pages[0])
+        if "sessions" in parts or "click" in parts or "soak" in parts:
+            read = {1: read_per_second(process)}
+            pages += [bench.open(server, f"run={run.id}") for _ in range(3)]
+            settle(pages)
+        if "tick" in parts:
+            bench.say("the same, per session, 4 sessions", cpu_per_tick(process, 4), 15, "ms")
+        if "click" in parts:
+            click(bench, run, pages)
+        if "soak" in parts:
+            soak(bench, process, pages, soak_minutes)
+        if "sessions" in parts:
+            pages += [bench.open(server, f"run={run.id}") for _ in range(6)]
+            settle(pages)
+            read[10] = read_per_second(process)
+            bench.say("bytes read from files, 10 sessions / 1 session", read[10] / read[1], 1.5, "x", ".2f")
+            bench.say("server CPU per tick and session, 10 sessions", cpu_per_tick(process, 10), 15, "ms")
+        for page in pages:
+            page.close()
+
+
+def read_per_second(process, seconds=8):
+    """Return the bytes that the server reads per second; what comes through sockets does not count."""
+    before, begun = process.io_counters().read_chars, time.monotonic()
+    time.sleep(seconds)
+    return (process.io_counters().read_chars - before) / (time.monotonic() - begun)
+
+
+def hidden(bench, server, process, run, page):
+    """Show a tab that has nothing to do with the live run: nothing of it may be sent or computed."""
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_text("Nothing to compare yet").wait_for()
+    page.wait_for_timeout(2000)
+    before = page.received
+    value = cpu_per_tick(process, 1)
+    bench.say("server CPU per tick, every view of the live run hidden", value, 2, "ms")
+    bench.say("bytes sent to that page per second", (page.received - before) / WINDOWS, 50, "B", ".0f")
+    page.get_by_role("tab").first.click()
+    page.wait_for_timeout(2000)
+
+
+def click(bench, run, pages):
+    """Click Pause and Resume in turn; a wish carries the moment at which it was written."""
+    control, delays = run.path / "control.jsonl", []
+    for i in range(CLICKS):
+        page = pages[i % len(pages)]
+        page.bring_to_front()
+        button = page.get_by_role("button", name="Pause" if i % 2 == 0 else "Resume", exact=True)
+        button.wait_for()
+        wait_until(button.is_enabled, 60, "the button can be pressed")
+        size = control.stat().st_size if control.exists() else 0
+        begun = time.time()
+        button.dispatch_event("click")
+        wait_until(lambda size=size: control.exists() and control.stat().st_size > size, 60, "the wish is written")
+        delays.append(1000 * (run_wishes(run)[-1]["time"] - begun))
+    bench.say("click to control file, 4 sessions, median", statistics.median(delays), 300, "ms", ".0f")
+    bench.say("click to control file, 4 sessions, worst", max(delays), None, "ms", ".0f")
+
+
+def run_wishes(run):
+    from tsnn.files import read_lines
+
+    return read_lines(run.path / "control.jsonl")[0]
+
+
+def soak(bench, process, pages, minutes):
+    """Watch the memory of server and page, after a while to warm up."""
+    heap = "() => { if (window.gc) gc(); return performance.memory ? performance.memory.usedJSHeapSize : 0 }"
+    time.sleep(20)
+    begun, server, page = time.monotonic(), [process.memory_info().rss], [pages[0].evaluate(heap)]
+    while time.monotonic() - begun < 60 * minutes:
+        pages[0].wait_for_timeout(5000)
+        server.append(process.memory_info().rss)
+        page.append(pages[0].evaluate(heap))
+    scale = 3600 / (time.monotonic() - begun) / 2**20
+    for what, values in (("server", server), ("page", page)):
+        third = max(1, len(values) // 3)
+        growth = (min(values[-third:]) - min(values[:third])) * 1.5 * scale  # between the middles of the thirds
+        name = f"growth of the {what}'s memory per hour, extrapolated from {minutes:g} min, 4 sessions"
+        bench.say(name, growth, 100, "MiB", ".0f")
+
+
+def measure_stores(bench):
+    """Open folders of 500 and 10,000 runs."""
+    for n, limit in ((500, 2.0), (10_000, None)):
+        fill(bench.folder / f"store{n}" / "runs", n)
+        with bench.server(f"store{n}") as (server, _):
+            times = []
+            for _ in range(3):
+                begun = time.monotonic()
+                page = bench.open(server, "tab=runs", lambda page: page.locator(ROW).first)
+                times.append(time.monotonic() - begun)
+                if not times[1:]:
+                    page.get_by_text(f"{n:,} runs").wait_for()
+                    bench.say(
+                        f"{n:,} runs: all of them listed, first visit", time.monotonic() - begun, None, "s", ".2f"
+                    )
+                page.close()
+            bench.say(f"{n:,} runs: the list is there, first visit", times[0], None, "s", ".2f")
+            bench.say(f"{n:,} runs: the list is there, median", statistics.median(times), limit, "s", ".2f")
+
+
+def fill(root, n):
+    """Make a folder of runs by copying one."""
+    first = fake_engine.finished_run(RunStore(root), {"data.name": "madelon", "training.epochs": 30}, 30)
+    shutil.rmtree(first.path / "snapshots")
+    for i in range(n - 1):
+        shutil.copytree(first.path, root / f"20250101-{i:06d}-madelon-{i:04x}", copy_function=os.link)
+    assert len(RunStore(root).list()) == n
+    assert Run(first.path).status()["state"] == "finished"
+
+
+def main(arguments=None):
+    """Measure and print."""
+    from playwright.sync_api import sync_playwright
+
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.dashboard", description=__doc__)
+    parser.add_argument("--soak", type=float, default=3.0, metavar="MINUTES")
+    parser.add_argument("--part", action="append", choices=PARTS)
+    options = parser.parse_args(arguments)
+    parts = options.part or PARTS
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        bench = Bench(folder, playwright)
+        print("| what | measured | asked for | kept |\n|---|---|---|---|", flush=True)
+        if set(parts) - {"stores"}:
+            measure_live(bench, parts, options.soak)
+        if "stores" in parts:
+            measure_stores(bench)
+        bench.browser.close()
+
+
+if __name__ == "__main__":
+    main()

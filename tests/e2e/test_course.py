@@ -1,0 +1,104 @@
+"""The course as a reader meets it: JupyterLab in a browser, a notebook that runs, a slider that is moved."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import ROOT, wait_until
+from tests.e2e.test_dashboard import column
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900), pytest.mark.compiled]
+
+NOTEBOOK = "02_train_with_set.ipynb"
+#: All cells are in the page at once; nothing is fetched from elsewhere.
+SETTINGS = {
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+TITLES = """() => {
+    const texts = []
+    for (const document of globalThis.Bokeh?.documents ?? [])
+        for (const model of document.all_models) if (model.type == "Title") texts.push(model.text)
+    return texts
+}"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[str]:
+    """Serve a copy of the notebook with JupyterLab; yields its address."""
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(ROOT / "notebooks" / NOTEBOOK, tmp_path / "notebooks")
+    for name, values in SETTINGS.items():
+        file = tmp_path / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(values))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime"}
+    own |= {"IPYTHONDIR": "ipython", "TSNN_RUNS": "runs"}
+    own |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    paths = {"PYTHONPATH": str(ROOT), **{variable: str(tmp_path / folder) for variable, folder in own.items()}}
+    options = ["--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1", "--IdentityProvider.token="]
+    with open(tmp_path / "lab.log", "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options, "--ServerApp.port_retries=0", "notebooks"],
+            cwd=tmp_path, env=os.environ | paths, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+
+    def answers() -> bool:
+        assert process.poll() is None, (tmp_path / "lab.log").read_text()
+        try:
+            return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=30).status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
+
+    try:
+        wait_until(answers, 180, "JupyterLab answers")
+        yield f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK}"
+    finally:
+        process.terminate()  # its kernels end with it
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def pruned(page: Any) -> int:
+    """Return how many connections the title of the first figure says are pruned; -1 if there is none yet."""
+    found = (re.match(r"([\d,]+) of [\d,]+ connections are pruned", text) for text in page.evaluate(TITLES))
+    return next((int(match[1].replace(",", "")) for match in found if match), -1)
+
+
+def test_a_notebook_runs_and_a_slider_moves_a_plot(browser, lab):
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(180_000)
+    page.goto(lab)
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+
+    before = wait_until(lambda: max(0, pruned(page)), 300, "the histogram is drawn")
+    page.get_by_text("NotImplementedError: Exercise 2.3").wait_for(timeout=300_000)
+    wait_until(lambda: len(column(page, "test_accuracy")) == 15, 120, "the run that ended is drawn, live, to its end")
+
+    handle = page.locator(".noUi-handle").first
+    handle.focus()
+    handle.press("ArrowRight")
+    wait_until(lambda: pruned(page) > before, 120, "more zeta, more connections pruned")
+    page.close()

@@ -1,0 +1,126 @@
+"""Connectivity and neurons as a user explores them: the bar of time, the address, single neurons, live pruning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e import fake_engine
+from tests.e2e.conftest import wait_until
+from tests.e2e.test_dashboard import column, open_page
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
+
+SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 12}
+#: What the title of a figure that begins so says, of those that are on the page.
+TITLE = """start => {
+    for (const document of Bokeh.documents)
+        for (const model of document.all_models)
+            if (model.type == "Title" && model.text.startsWith(start)) return model.text
+    return ""
+}"""
+THRESHOLD = """() => {
+    for (const document of Bokeh.documents)
+        for (const model of document.all_models)
+            if (model.type == "Figure" && /importance of [0-9,]+ of/.test(model.title.text))
+                for (const mark of model.center)
+                    if (mark.type == "Span" && mark.visible) return mark.location
+    return null
+}"""
+
+
+def tab(page: Any, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+def oldest(page: Any) -> float:
+    """Return the age of the oldest connection drawn: the epoch of the snapshot, with the stand-in."""
+    ages = column(page, "older") and column(page, "age")
+    return ages[-1] if ages else -1
+
+
+def test_moving_the_slider_changes_the_maps_and_the_address(page, server):
+    run = fake_engine.finished_run(server.store, SETTINGS, 12)
+    open_page(page, server, run.id)
+    tab(page, "Connectivity")
+    wait_until(lambda: oldest(page) == 12, what="the newest snapshot is drawn")
+    page.get_by_role("slider", name="Snapshot").press("Home")
+    wait_until(lambda: oldest(page) == 0, what="the first snapshot is drawn")
+    wait_until(lambda: "epoch=0" in page.url, 180, what="the address names the epoch")
+    page.get_by_role("button", name="Next snapshot").click()
+    wait_until(lambda: oldest(page) == 1, what="the next one")
+    page.get_by_label("Follow newest").check()
+    wait_until(lambda: oldest(page) == 12, what="the newest again")
+    wait_until(lambda: "epoch=newest" in page.url, 180, what="the address follows, too")
+
+
+def test_a_link_opens_the_same_view(page, server):
+    run = fake_engine.finished_run(server.store, SETTINGS, 12)
+    page.goto(f"{server.url}?run={run.id}&tab=connectivity&epoch=5&layer=3")
+    page.get_by_text("Snapshot: epoch 5").wait_for()
+    wait_until(lambda: oldest(page) == 5, what="the epoch of the link")
+    assert page.evaluate(TITLE, "Layer 3: neurons with")
+    tab(page, "Neurons")
+    wait_until(lambda: page.evaluate(TITLE, "Layer 3: importance of"), what="the other tab shows the same layer")
+
+
+def test_playing_moves_on_and_pauses(page, server):
+    run = fake_engine.finished_run(server.store, {**SETTINGS, "training.epochs": 300}, 300)
+    open_page(page, server, run.id)
+    tab(page, "Connectivity")
+    wait_until(lambda: oldest(page) == 300, what="the newest snapshot is drawn")
+    page.get_by_role("button", name="Play").click()
+    wait_until(lambda: 0 < oldest(page) < 300, what="it plays from the start")
+    seen = oldest(page)
+    wait_until(lambda: seen < oldest(page) < 300, what="it goes on")
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Play").wait_for()
+    stopped = wait_until(lambda: "epoch=" in page.url and "newest" not in page.url and page.url, what="an address")
+    page.wait_for_timeout(1500)
+    assert page.url == stopped
+    assert oldest(page) < 300
+
+
+def test_a_live_run_is_left_and_followed_again(page, server, engine):
+    engine()
+    open_page(page, server)
+    tab(page, "Connectivity")
+    wait_until(lambda: oldest(page) >= 2, what="some epochs are drawn")
+    page.get_by_role("slider", name="Snapshot").press("Home")
+    wait_until(lambda: oldest(page) == 0, what="the first snapshot is drawn")
+    page.wait_for_timeout(1500)
+    assert oldest(page) == 0, "it stays while the run goes on"
+    page.get_by_label("Follow newest").check()
+    wait_until(lambda: oldest(page) > 3, what="the newest is shown")
+    now = oldest(page)
+    wait_until(lambda: oldest(page) > now, what="and the next")
+
+
+def test_a_neuron_that_is_clicked_shows_its_connections(page, server):
+    run = fake_engine.finished_run(server.store, SETTINGS, 12)
+    page.goto(f"{server.url}?run={run.id}&tab=neurons")
+    neurons = [int(n) for n in run.snapshot(12)["neurons_0"]]
+    wait_until(lambda: page.evaluate(TITLE, f"Neuron {neurons[-1]:,}: weights that come in"), what="the first one")
+    page.get_by_role("gridcell", name=f"{neurons[-4]:,}", exact=True).first.click()
+    wait_until(lambda: page.evaluate(TITLE, f"Neuron {neurons[-4]:,}: weights that come in"), what="the one clicked")
+    page.get_by_role("combobox", name="Neuron").press("ArrowDown")
+    wait_until(
+        lambda: page.get_by_role("combobox", name="Neuron").get_attribute("aria-expanded") == "true", what="open"
+    )
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    wait_until(lambda: page.evaluate(TITLE, f"Neuron {neurons[0]:,}: weights that go out"), what="chosen by keyboard")
+
+
+def test_the_threshold_follows_the_percentile(page, server, engine):
+    run, _ = engine(seconds=1.0)
+    page.goto(f"{server.url}?run={run.id}&tab=neurons")
+    page.get_by_text("Importance pruning is off").wait_for()
+    assert page.evaluate(THRESHOLD) is None
+    slider = page.get_by_role("slider", name="percentile")
+    slider.press("PageUp")
+    page.get_by_text("accepted after epoch").wait_for()
+    first = wait_until(lambda: page.evaluate(THRESHOLD), what="a threshold is drawn")
+    slider.press("End")
+    wait_until(lambda: (page.evaluate(THRESHOLD) or 0) > first + 1, what="the threshold moves up")

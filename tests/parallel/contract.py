@@ -1,0 +1,75 @@
+"""What every channel must do, said once: each rank runs its part, over threads or over MPI.
+
+``mpiexec -n 3 python -m mpi4py -m tests.parallel.contract CAPACITY`` is the part over MPI.
+"""
+
+import sys
+
+import numpy as np
+
+N = 5000
+TOPOLOGY = [np.arange(7, dtype=dtype) for dtype in (np.float32, np.float64, np.int32, np.int64, np.uint8)]
+
+
+def converse(channel, capacity):
+    """Small messages, arrays of every type, values that grow beyond the shared place and shrink again, silence."""
+    channel.share_memory(capacity if channel.rank == 0 else 0)
+    (serve if channel.rank == 0 else work)(channel)
+
+
+def serve(channel):
+    heard = dict.fromkeys(range(1, channel.workers + 1), 0)
+    places = {}
+    while min(heard.values()) < 40:
+        message = channel.receive()
+        turn = heard[message.source]
+        heard[message.source] += 1
+        assert message.kind == ("ready" if turn == 0 else "gradient")
+        n = size(turn)
+        if turn:
+            assert message.numbers == (turn, 0.1 * message.source)
+            assert (message.values == message.source + turn).all()
+            assert len(message.values) == n
+        box = channel.outbox(message.source, n)
+        box[:] = 1000 * message.source + turn
+        address = box.ctypes.data
+        assert places.setdefault((message.source, n), address) == address or turn == 12
+        places[message.source, n] = address
+        arrays = TOPOLOGY if turn % 5 == 0 else []
+        channel.send(message.source, "model" if arrays else "values", [turn], arrays=arrays, values=n)
+    assert channel.receive(0.05) is None
+
+
+def work(channel):
+    numbers = []
+    for turn in range(40):
+        n = size(turn)
+        if turn:
+            channel.outbox(0, n)[:] = channel.rank + turn
+            numbers = [turn, 0.1 * channel.rank]
+        channel.send(0, "gradient" if turn else "ready", numbers, values=n if turn else 0)
+        reply = channel.receive()
+        assert reply.source == 0
+        assert reply.numbers == (turn,)
+        assert (reply.values == 1000 * channel.rank + turn).all()
+        assert len(reply.values) == n
+        assert reply.kind == ("values" if turn % 5 else "model")
+        if turn % 5 == 0:
+            for array, sent in zip(reply.arrays, TOPOLOGY, strict=True):
+                assert array.dtype == sent.dtype
+                assert (array == sent).all()
+            reply.arrays[2][:] = -1  # the receiver's own
+
+
+def size(turn):
+    """How many values travel in a turn: for a while more than were foreseen."""
+    return 2 * N if turn in (10, 11) else N
+
+
+if __name__ == "__main__":
+    from tsnn.parallel.mpi import MpiChannel
+
+    channel = MpiChannel()
+    converse(channel, int(sys.argv[1]))
+    assert int(sys.argv[1]) == 0 or len(channel._shared) == 2 * channel.workers or channel.rank
+    channel.close()

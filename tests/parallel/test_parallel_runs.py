@@ -1,0 +1,173 @@
+"""Parallel runs with real mpiexec: from configuration to run directory; faults, and what is left of them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import tsnn
+from tests.unit.test_supervisor import of_run, wait_until
+from tsnn.control import request
+from tsnn.launch import resume
+from tsnn.runs import ENDED
+
+ENDLESS = {"training.epochs": 1_000_000, "training.learning_rate": 1e-4, "parallel.phase1_fraction": 1}
+
+
+@pytest.fixture
+def config(filed):
+    """Two workers on a file of blobs; both phases."""
+    return filed.replace({"training.batch_size": 16, "parallel.workers": 2})
+
+
+def ranks(run):
+    """The run's ranks, the server first."""
+    found = [(p, p.cmdline()) for p in of_run(run)]
+    python = [p for p, words in found if "mpi4py" in words and "-n" not in words]
+    return sorted(python, key=lambda p: p.pid != run.status()["pid"])
+
+
+def ended(run):
+    return run.status()["state"] in (*ENDED, "lost")
+
+
+def begin(config, store, epochs=2):
+    run = tsnn.start(config, store)
+    wait_until(lambda: len(run.records()) >= epochs or ended(run))
+    assert not ended(run), run.log()
+    return run
+
+
+def assert_each_epoch_once(run):
+    assert [record.epoch for record in run.records()] == list(range(1, len(run.records()) + 1))
+
+
+@pytest.mark.parametrize("mode", ["wasap", "wassp"])
+def test_a_parallel_run_leaves_what_a_sequential_one_leaves(store, config, mode):
+    config = config.replace({"training.epochs": 10, "parallel.mode": mode})
+    run = tsnn.start(config, store)
+    wait_until(lambda: ended(run))
+    assert run.status()["state"] == "finished", run.log()
+    wait_until(lambda: not of_run(run))
+    records = run.records()
+    assert_each_epoch_once(run)
+    assert len(records) == 10
+    assert [[w.phase for w in record.workers] for record in records] == [[1, 1]] * 7 + [[2, 2]] * 3
+    assert all(w.seconds_compute > 0 for record in records for w in record.workers if w.batches)
+    assert tsnn.load_network(run.path / "weights.npz").connections == records[-1].connections
+    assert records[-1].test_accuracy > 0.5
+    kinds = {line["kind"] for line in run.lines()[0] if line["type"] == "event"}
+    assert {"data", "averaged"} <= kinds
+
+
+@pytest.mark.parametrize("fraction", [1, 0.00001], ids=["phase 1", "phase 2"])
+def test_a_stopped_run_goes_on_from_its_last_epoch_and_phase(store, config, fraction):
+    run = begin(config.replace({"training.epochs": 100_000, "parallel.phase1_fraction": fraction}), store)
+    wait_until(lambda: run.resumes_from() > 0)
+    tsnn.stop(run, wait=60)
+    assert run.status()["state"] == "stopped"
+    wait_until(lambda: not of_run(run), 20)
+    assert_each_epoch_once(run)
+    at = run.resumes_from()
+    resume(run)
+    wait_until(lambda: run.status()["state"] == "training")
+    wait_until(lambda: len(run.records()) > at + 2 or ended(run))
+    assert run.status()["state"] in ("training", "compiling"), run.log()
+    assert f"Resumed from epoch {at}" in run.log()
+    assert run.records()[-1].workers[0].phase == (1 if fraction == 1 else 2)
+    tsnn.stop(run, wait=60)
+    assert_each_epoch_once(run)
+
+
+def test_it_pauses_takes_settings_and_goes_on(store, config):
+    run = begin(config.replace(ENDLESS), store)
+    request(run, "pause")
+    wait_until(lambda: run.status()["state"] == "paused")
+    request(run, "set", zeta=0.1)
+    epochs = len(run.records())
+    time.sleep(1)
+    assert len(run.records()) <= epochs + 1
+    request(run, "resume")
+    wait_until(lambda: run.records()[-1].zeta == 0.1)
+    tsnn.stop(run, wait=60)
+
+
+def test_an_error_in_a_worker_ends_all_and_is_told(store, config, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if os.environ.get('PMI_RANK') == '2':\n"
+        "    import tsnn.parallel.worker as worker\n"
+        "    original = worker.batch_gradient\n"
+        "    def fail(network, *args, **kwargs):\n"
+        "        fail.calls += 1\n"
+        "        if fail.calls > 30: raise OverflowError('thirty are enough')\n"
+        "        return original(network, *args, **kwargs)\n"
+        "    fail.calls = 0\n"
+        "    worker.batch_gradient = fail\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        run = tsnn.start(config.replace(ENDLESS), store)
+    wait_until(lambda: ended(run))
+    assert run.status()["state"] == "failed"
+    assert run.status()["message"] == "Worker 2: OverflowError: thirty are enough"
+    assert "Traceback" in run.log()
+    assert "in fail" in run.log()
+    wait_until(lambda: not of_run(run), 20)
+
+
+def test_a_missing_data_set_is_told_once(store, config):
+    run = tsnn.start(config.replace({"data.name": "nothing.npz"}), store)
+    wait_until(lambda: ended(run))
+    assert run.status()["state"] == "failed"
+    assert "nothing.npz" in run.status()["message"]
+    wait_until(lambda: not of_run(run), 20)
+
+
+def test_a_worker_that_is_stopped_delays_nobody(store, config):
+    run = begin(config.replace(ENDLESS), store)
+    worker = ranks(run)[1]
+    worker.suspend()
+    epochs = len(run.records())
+    wait_until(lambda: len(run.records()) > epochs + 5)
+    assert 0 in [w.batches for w in run.records()[-1].workers]
+    worker.resume()
+    wait_until(lambda: all(w.batches for w in run.records()[-1].workers))
+    late = [w for record in run.records() for w in record.workers if w.batches and w.retained < 1]
+    assert late
+    worker.suspend()
+    tsnn.stop(run, wait=60)  # not even the end waits for it
+    assert run.status()["state"] == "stopped"
+    wait_until(lambda: not of_run(run), 20)
+
+
+def test_ctrl_c_in_the_terminal_stops_the_run_in_order(config, store, tmp_path):
+    path = tmp_path / "experiment.toml"
+    path.write_text(config.replace(ENDLESS).to_toml())
+    command = [sys.executable, "-m", "tsnn", "train", str(path), "--runs", str(store.root)]
+    terminal = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: store.list() and len(store.list()[0].records()) > 1)
+    (run,) = store.list()
+    terminal.send_signal(signal.SIGINT)
+    _, errors = terminal.communicate(timeout=60)
+    assert terminal.returncode == 130, errors
+    assert f"tsnn resume {run.id}" in errors
+    assert run.status()["state"] == "stopped"
+    wait_until(lambda: not of_run(run), 20)
+
+
+def test_signals_to_a_users_own_mpiexec_stop_the_run_in_order(store, config):
+    """On a cluster, the scheduler or a person ends the job."""
+    run = store.create(config.replace(ENDLESS))
+    command = tsnn.launch.command(run)
+    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    wait_until(lambda: len(run.records()) > 1 or job.poll() is not None)
+    job.send_signal(signal.SIGTERM)
+    job.wait(30)
+    wait_until(lambda: not of_run(run), 20)
+    assert run.status()["state"] in ("stopped", "lost")
+    assert_each_epoch_once(run)

@@ -1,0 +1,186 @@
+"""The list of runs: cheap to bring up to date, honest about what is damaged, careful with what it deletes."""
+
+import json
+
+import pytest
+
+from tests.e2e import fake_engine
+from tsnn import catalog as catalogs
+from tsnn.catalog import Catalog, catalog, delete, summarise
+from tsnn.config import Config
+from tsnn.errors import RunError
+from tsnn.export import csv_bytes, to_csv, to_toml
+from tsnn.notes import annotate, notes
+from tsnn.pace import pace
+from tsnn.runs import Run, RunStore
+from tsnn.writer import RunWriter
+
+SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 3}
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def finished(store) -> Run:
+    return fake_engine.finished_run(store, SETTINGS, 3)
+
+
+@pytest.fixture
+def read(monkeypatch) -> list[str]:
+    """Which runs have been read."""
+    names: list[str] = []
+
+    def noting(run):
+        names.append(run.id)
+        return summarise(run)
+
+    monkeypatch.setattr(catalogs, "summarise", noting)
+    return names
+
+
+def test_the_line_of_a_run_says_what_its_files_say(finished):
+    line, last = summarise(finished), finished.records()[-1]
+    assert (line.state, line.data, line.topology) == ("finished", "fashion_mnist", "set")
+    assert (line.epochs, line.planned, line.seed, line.epsilon) == (3, 3, 0, 20.0)
+    assert (line.test_accuracy, line.connections) == (last.test_accuracy, last.connections)
+    assert line.name == finished.id
+
+
+def test_looking_again_reads_only_what_has_changed(store, finished, read):
+    known = Catalog(store)
+    known.refresh()
+    version = known.refresh()
+    assert read == [finished.id], "an ended run is read once"
+    live = store.create(Config())
+    assert known.refresh() > version
+    assert [line.run for line in known.lines()] == sorted((live.id, finished.id), reverse=True)
+    assert known.live().run == live.id
+    read.clear()
+    known.refresh()
+    assert read == [live.id], "one that has not ended is looked at each time"
+
+
+def test_what_another_process_changes_in_an_ended_run_is_found(store, finished, monkeypatch):
+    known = Catalog(store)
+    known.refresh()
+    annotate(finished, title="Best")
+    known.refresh()
+    assert known.lines()[0].title == "", "not looked for at once"
+    monkeypatch.setattr(catalogs, "_FULL_SECONDS", 0.0)
+    known.refresh()
+    assert known.lines()[0].name == "Best"
+
+
+def test_a_deleted_run_leaves_the_list(store, finished):
+    known = Catalog(store)
+    known.refresh()
+    delete(finished)
+    assert not finished.path.exists()
+    assert list(store.root.glob(".deleted*")) == []
+    version = known.version
+    assert known.refresh() > version
+    assert known.lines() == []
+
+
+def test_a_run_that_is_going_on_is_not_deleted(store):
+    run = store.create(Config())
+    with RunWriter(run), pytest.raises(RunError, match="Stop it first"):
+        delete(run)
+    assert run.path.exists()
+
+
+def test_reading_goes_on_where_the_time_was_up(store):
+    runs = [store.create(Config()) for _ in range(5)]
+    known = Catalog(store)
+    known.refresh(seconds=-1)
+    assert (len(known.lines()), known.total, known.complete) == (1, 5, False)
+    for _ in range(6):
+        known.refresh(seconds=-1)
+    known.refresh()
+    assert known.complete
+    assert {line.run for line in known.lines()} == {run.id for run in runs}
+
+
+def test_all_who_list_a_folder_share_one_catalog(store):
+    assert catalog(store) is catalog(RunStore(store.root))
+
+
+def test_damaged_runs_are_listed_with_their_problem(store, finished):
+    newer, unreadable = fake_engine.finished_run(store, SETTINGS, 1), store.create(Config())
+    meta = json.loads((newer.path / "meta.json").read_text())
+    (newer.path / "meta.json").write_text(json.dumps(meta | {"format": 99}))
+    (unreadable.path / "config.toml").write_text("nonsense")
+    (store.root / "half-made").mkdir()
+    lines = {line.run: line for line in _read(store)}
+    assert "format 99" in lines[newer.id].problem
+    assert lines[unreadable.id].data == "unreadable"
+    assert "not valid TOML" in lines[unreadable.id].problem
+    assert set(lines) == {finished.id, newer.id, unreadable.id}
+    (newer.path / "meta.json").write_text('{"format": "x"}')
+    (newer.path / "status.json").write_text('{"state": "finished", "epoch": "many", "connections": []}')
+    assert summarise(newer).connections is None
+
+
+def _read(store):
+    known = Catalog(store)
+    known.refresh()
+    return known.lines()
+
+
+def test_titles_and_tags(finished):
+    annotate(finished, title=" Wide <b> ", tags=["a", " ", "b ", "a"])
+    assert notes(finished) == ("Wide <b>", ("a", "b"))
+    annotate(finished, tags=[])
+    assert notes(finished) == ("Wide <b>", ())
+    for bad in ("x" * 121, "two\nlines"):
+        with pytest.raises(RunError, match="title"):
+            annotate(finished, title=bad)
+    (finished.path / "notes.json").write_text('{"title": 7, "tags": "abc"}')
+    assert notes(finished) == ("7", ())
+
+
+def test_the_pace_of_earlier_runs_foretells_the_time(store, finished):
+    record = finished.records()[-1]
+    seconds = record.seconds_train + record.seconds_evolve + record.seconds_evaluate
+    expected = seconds / 10_000 / record.connections
+    assert pace(store, _read(store), connections=10**5, topology="set") == pytest.approx(expected)
+    status = json.loads((finished.path / "status.json").read_text())
+    (finished.path / "status.json").write_text(json.dumps(status | {"process": {"host": "elsewhere"}}))
+    assert pace(store, _read(store), connections=10**5, topology="set") is None, "another machine says nothing"
+
+
+def test_the_pace_is_that_of_the_runs_nearest_in_size(store):
+    small = fake_engine.finished_run(store, {**SETTINGS, "network.hidden": [10]}, 1)
+    for _ in range(5):
+        fake_engine.finished_run(store, {**SETTINGS, "network.epsilon": 30.0}, 1)
+    paces = [pace(store, _read(store), connections=n, topology="set") for n in (1000, 200_000)]
+    assert paces[0] == pytest.approx(paces[1]), "the median of five; four of them are the large ones"
+    for path in store.root.iterdir():
+        if path != small.path:
+            delete(Run(path))
+    assert pace(store, _read(store), connections=200_000, topology="set") > 2 * paces[1]
+
+
+def test_exports_are_what_was_recorded(finished, tmp_path):
+    lines = to_csv(finished).decode().splitlines()
+    assert lines[0].startswith("epoch,samples,train_loss")
+    assert len(lines) == 4
+    row = dict(zip(lines[0].split(","), lines[3].split(","), strict=True))
+    last = finished.records()[-1]
+    assert float(row["test_accuracy"]) == last.test_accuracy
+    assert int(row["layer2_connections"]) == last.layers[1].connections
+    (tmp_path / "copy.toml").write_bytes(to_toml(finished))
+    assert Config.from_toml(tmp_path / "copy.toml") == finished.config()
+
+
+def test_a_run_without_epochs_has_no_table(store):
+    with pytest.raises(RunError, match="no finished epoch"):
+        to_csv(store.create(Config()))
+
+
+def test_no_cell_of_a_table_is_a_formula():
+    text = csv_bytes({"title": ["=1+1", "@x", "plain, with comma"], "n": [-1, 2.5, None]}).decode()
+    assert text.splitlines() == ["title,n", "'=1+1,-1", "'@x,2.5", '"plain, with comma",']

@@ -1,0 +1,192 @@
+"""Comparisons: what differs, what came out at the last epoch, mean and spread over seeds."""
+
+import math
+from statistics import fmean, stdev
+
+import numpy as np
+import pytest
+
+from tests.e2e import fake_engine
+from tsnn.compare import baselines, differing, find, grouped, labels, result, seeds, table, words
+from tsnn.config import Config
+from tsnn.notes import annotate
+from tsnn.runs import RunStore
+from tsnn.writer import RunWriter
+
+SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 4}
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+def run_with(store, epochs=4, state="finished", **settings):
+    named = {name.replace("__", "."): value for name, value in settings.items()}
+    return fake_engine.finished_run(store, {**SETTINGS, **named}, epochs, state)
+
+
+def column(columns, title):
+    return next(c.values for c in columns if c.title == title)
+
+
+def test_a_result_is_that_of_the_last_epoch_and_sums_the_time(store):
+    run = run_with(store, epochs=4)
+    records = run.records()
+    r = result(run)
+    assert (r.epochs, r.samples) == (4, 40_000)
+    assert r.test_accuracy == records[-1].test_accuracy
+    assert r.seconds == pytest.approx(sum(e.seconds_train + e.seconds_evolve + e.seconds_evaluate for e in records))
+    assert r.memory_bytes == records[-1].memory_bytes
+
+
+def test_the_best_test_epoch_is_nowhere(store):
+    run = store.create(Config())
+    with RunWriter(run) as writer:
+        for epoch, accuracy in ((1, 0.5), (2, 0.9), (3, 0.7)):
+            record = fake_engine.epoch_record(epoch, Config()).to_dict()
+            writer.line("epoch", **{**record, "test_accuracy": accuracy})
+    columns = table([result(run)])
+    assert column(columns, "test accuracy") == (0.7,)
+    assert 0.9 not in [value for c in columns for value in c.values]
+
+
+def test_an_epoch_that_comes_again_counts_once(store):
+    run = store.create(Config())
+    with RunWriter(run) as writer:
+        for epoch in (1, 2, 3, 2):
+            writer.line("epoch", **fake_engine.epoch_record(epoch, Config()).to_dict())
+    assert result(run).epochs == 2
+
+
+def test_a_run_without_epochs_or_settings_is_compared_all_the_same(store):
+    empty, bad = store.create(Config()), store.create(Config())
+    (bad.path / "config.toml").write_text("nonsense")
+    columns = table([result(empty), result(bad)])
+    assert column(columns, "state") == ("created", "created")
+    assert [c.title for c in columns] == ["run", "state", "epochs"]
+
+
+def test_only_settings_that_differ_are_shown(store):
+    results = [result(run_with(store, training__zeta=z, run__seed=s)) for z, s in ((0.1, 0), (0.3, 0), (0.3, 1))]
+    assert differing(results) == ["training.zeta", "run.seed"]
+    columns = table(results)
+    assert column(columns, "training.zeta") == ("0.1", "0.3", "0.3")
+    assert column(columns, "run.seed") == ("0", "0", "1")
+
+
+def test_seeds_become_mean_and_spread(store):
+    results = [result(run_with(store, training__zeta=z, run__seed=s)) for z in (0.1, 0.3) for s in range(3)]
+    assert [len(group) for group in grouped(results)] == [3, 3]
+    columns = table(results, over_seeds=True)
+    spread = column(columns, "test accuracy")[0]
+    accuracies = [r.test_accuracy for r in results[:3]]
+    assert spread == pytest.approx((fmean(accuracies), stdev(accuracies), 3))
+    assert "run.seed" not in [c.title for c in columns]
+    assert words("share", spread) == f"{100 * spread.mean:.2f} ± {100 * spread.deviation:.2f} %"
+
+
+def test_how_a_run_is_carried_out_does_not_part_seeds(store):
+    results = [result(run_with(store, run__seed=s, run__threads=s + 1)) for s in range(2)]
+    assert len(grouped(results)) == 1
+
+
+def test_a_run_changed_while_it_trained_stays_alone(store):
+    runs = [run_with(store, run__seed=s) for s in range(2)]
+    changed = store.create(runs[0].config().replace({"run.seed": 2}))
+    with RunWriter(changed) as writer:
+        writer.line("event", epoch=1, kind="setting", message="zeta changed from 0.3 to 0.1")
+    results = [result(run) for run in (*runs, changed)]
+    assert [len(group) for group in grouped(results)] == [2, 1]
+    assert column(table(results), "changed live") == (0, 0, 1)
+
+
+def test_labels_name_no_more_than_tells_runs_apart(store):
+    rows = [[result(run_with(store, network__topology=t, training__zeta=z))] for t, z in (("set", 0.1), ("dense", 0.3))]
+    assert labels(rows) == ["set", "dense"]
+    rows.append([result(run_with(store, network__topology="set", training__zeta=0.2))])
+    assert labels(rows) == ["set, zeta 0.1", "dense, zeta 0.3", "set, zeta 0.2"]
+    same = run_with(store, network__topology="set", training__zeta=0.2)
+    rows.append([result(same)])
+    assert labels(rows)[3] == f"set, zeta 0.2 ({same.id[-4:]})"
+    annotate(same, title="Mine")
+    rows[3] = [result(same)]
+    assert labels(rows)[3] == "Mine"
+
+
+def test_words():
+    assert words("share", 0.8765) == "87.65 %"
+    assert words("count", 125680) == "125,680"
+    assert words("bytes", 2**20 * 3) == "3 MiB"
+    assert words("seconds", None) == "–"
+    assert words("number", math.nan) == "nan"
+    assert words("text", "<b>") == "<b>"
+
+
+def test_baselines_and_seeds_differ_in_one_setting_each():
+    config = Config.preset("madelon").replace({"run.seed": 4})
+    assert [c.network.topology for c in baselines(config)] == ["set", "fixed", "dense"]
+    assert baselines(config)[0] == config
+    assert [c.run.seed for c in seeds(config, 3)] == [4, 5, 6]
+    assert {c.replace({"run.seed": 0}) for c in seeds(config, 3)} == {config.replace({"run.seed": 0})}
+
+
+def test_what_exists_is_found_and_what_ended_badly_is_not(store):
+    run = run_with(store, run__threads=2)
+    wanted = run.config().replace({"run.threads": 1})
+    assert find(wanted, [run]) == run, "threads change no result"
+    assert find(wanted.replace({"run.seed": 1}), [run]) is None
+    assert find(wanted, [run_with(store, state="failed")]) is None
+    with open(run.path / "metrics.jsonl", "a") as file:
+        file.write('{"type": "event", "epoch": 2, "kind": "setting", "message": "zeta changed"}\n')
+    assert find(wanted, [run]) is None, "its settings were changed while it trained"
+
+
+# --- the figures -----------------------------------------------------------------------------------------
+
+
+def test_mean_and_spread_by_epoch(store):
+    compared = pytest.importorskip("tsnn.views.compared")
+    from tsnn.views.follow import History
+
+    runs = [run_with(store, epochs=n, run__seed=s) for s, n in enumerate((4, 4, 2))]
+    histories = [History.of(run) for run in runs]
+    x, mean, deviation = compared.mean_and_spread(histories, "test_loss", "epoch")
+    losses = [[r.test_loss for r in run.records()] for run in runs]
+    assert x.tolist() == [1, 2, 3, 4]
+    assert mean[1] == pytest.approx(fmean(l[1] for l in losses))
+    assert deviation[1] == pytest.approx(stdev(l[1] for l in losses))
+    assert mean[3] == pytest.approx(fmean(l[3] for l in losses[:2])), "the short one is over"
+    assert compared.mean_and_spread(histories[:1], "test_loss", "samples")[0].tolist() == [1e4, 2e4, 3e4, 4e4]
+    seconds = compared.horizontal(histories[0], "seconds")
+    assert seconds[-1] == pytest.approx(result(runs[0]).seconds)
+
+
+def test_smoothing_is_an_unbiased_moving_average():
+    compared = pytest.importorskip("tsnn.views.compared")
+    constant = compared.smoothed(np.full(5, 3.0), 0.9)
+    assert constant == pytest.approx(np.full(5, 3.0)), "no bias at the start"
+    values = compared.smoothed(np.array([1.0, np.nan, 2.0]), 0.5)
+    assert values == pytest.approx([1, 1, 5 / 3]), "a missing value is passed over"
+    assert compared.smoothed(np.array([1.0, 5.0]), 0).tolist() == [1, 5]
+
+
+def test_the_curves_drawn_are_those_recorded(store):
+    compared = pytest.importorskip("tsnn.views.compared")
+    from tsnn.views.follow import History
+
+    runs = [run_with(store, network__topology=t) for t in ("set", "dense")]
+    rows = compared.styled(["set", "dense"], [[History.of(run)] for run in runs])
+    plot = compared.compare_plots()[0]
+    plot.update(rows, "epoch", 0)
+    assert plot.visible
+    assert plot.lines.data["ys"] == [[r.test_accuracy for r in run.records()] for run in runs]
+    assert plot.lines.data["xs"][0] == [1, 2, 3, 4]
+    assert len(set(plot.lines.data["color"])) == 2
+    plot.update(rows, "samples", 0.5)
+    assert plot.lines.data["xs"][1] == [1e4, 2e4, 3e4, 4e4]
+    assert plot._raw.data["ys"][0] == [r.test_accuracy for r in runs[0].records()], "what was measured stays visible"
+    group = compared.styled(["both"], [[History.of(run) for run in runs]])
+    plot.update(group, "epoch", 0)
+    assert len(plot._bands.data["xs"]) == 1
+    assert plot._raw.data["ys"] == []

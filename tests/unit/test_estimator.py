@@ -1,0 +1,369 @@
+"""The estimators keep scikit-learn's contract, whole, and do what their parameters say."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.feature_selection import SelectFromModel
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import tsnn
+from tsnn.config import Config
+from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor
+
+pytestmark = pytest.mark.compiled
+
+SMALL = {"hidden": (30, 20), "epsilon": 5, "epochs": 20, "random_state": 0}
+
+
+@parametrize_with_checks([SparseMLPClassifier(hidden=(200,), epochs=60), SparseMLPRegressor(hidden=(200,), epochs=60)])
+def test_the_contract_of_scikit_learn(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # else the checks of array types are skipped
+    check(estimator)
+
+
+@pytest.fixture
+def samples(rng):
+    """Three classes in 12 features, of which the first four tell them apart."""
+    y = np.arange(120) % 3
+    x = rng.normal(size=(120, 12))
+    x[:, :4] += 3 * rng.normal(size=(3, 4))[y]
+    return x, y
+
+
+def fit(x, y, *args, **parameters):
+    return SparseMLPClassifier(**{**SMALL, **parameters}).fit(x, y, *args)
+
+
+def bits(model):
+    return [a.tobytes() for layer in model.network_.layers for a in (layer.weights, layer.topology.indices, layer.bias)]
+
+
+def test_defaults_are_the_engines_but_for_those_that_suit_small_tables():
+    chosen = SparseMLPClassifier().get_params()
+    engine = Config()
+    differing = {
+        name
+        for section in (engine.network, engine.training)
+        for name, value in vars(section).items()
+        if chosen[name] != value
+    }
+    assert differing == {"hidden", "activation", "initializer", "batch_size"}
+    assert len(chosen) == 28
+
+
+def test_every_parameter_is_explained():
+    for model in (SparseMLPClassifier, SparseMLPRegressor):
+        explained = model.__doc__.split("Parameters\n")[1].split("Attributes\n")[0]
+        for name in model().get_params():
+            assert f"{name} :" in explained or f"{name}, " in explained or f", {name}" in explained, name
+        assert "{" not in model.__doc__.replace('{"', "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden": (30, 10)}, {"topology": "fixed"}, {"topology": "dense"}, {"epsilon": 3}, {"activation": "all_relu"},
+        {"initializer": "normal"}, {"dropout": 0.1}, {"epochs": 19}, {"batch_size": 16}, {"learning_rate": 0.02},
+        {"momentum": 0.5}, {"weight_decay": 0}, {"zeta": 0.1}, {"prune": "magnitude"}, {"regrow": "gradient"},
+        {"importance_percentile": 20, "importance_start": 2}, {"preprocessing": "minmax"}, {"preprocessing": "none"},
+        {"early_stopping": True}, {"random_state": 1}, {"class_weight": {0: 3, 1: 1, 2: 1}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_parameters_have_their_effect(samples, change):
+    assert bits(fit(*samples, **change)) != bits(fit(*samples))
+    assert bits(fit(*samples, **change, threads=1)) == bits(fit(*samples, **change, threads=2))
+
+
+def test_parameters_of_the_schedules_have_their_effect(samples):
+    early = {"early_stopping": True, "epochs": 60}
+    base = fit(*samples, **early, n_iter_no_change=5)
+    assert len(base.history_) < len(fit(*samples, **early, n_iter_no_change=50).history_)
+    assert len(base.history_) > len(fit(*samples, **early, n_iter_no_change=5, tol=0.5).history_)
+    assert bits(base) != bits(fit(*samples, **early, n_iter_no_change=5, validation_fraction=0.4))
+    pruning = {"importance_percentile": 20, "importance_start": 2}
+    living = [fit(*samples, **pruning, importance_every=n).network_.living[0].sum() for n in (2, 8)]
+    assert living[0] < living[1]
+    assert fit(*samples, alpha=0.5, activation="leaky_relu", epochs=2).network_.slopes[0] == 0.5
+
+
+def test_early_stopping_keeps_the_network_that_was_best(samples, rng):
+    x, y = samples
+    model = fit(x, y, epochs=60, early_stopping=True, n_iter_no_change=8, learning_rate=0.05)
+    losses = [record.test_loss for record in model.history_]
+    assert model.best_epoch_ == 1 + int(np.argmin(losses))
+    again = fit(x, y, epochs=model.best_epoch_, early_stopping=True, n_iter_no_change=8, learning_rate=0.05)
+    assert again.best_epoch_ == model.best_epoch_
+    assert bits(again) == bits(model)
+
+
+def test_early_stopping_without_samples_to_hold_back_is_refused(samples):
+    x, y = samples
+    with pytest.raises(ValueError, match="Raise validation_fraction"):
+        fit(x[:4], y[:4], early_stopping=True)
+
+
+def test_sparse_features_give_what_dense_ones_do_and_are_never_made_dense(samples, monkeypatch):
+    x, y = samples
+    x = np.where(x > 0.5, x, 0)
+    csr = sparse.csr_array(x)
+    dense = fit(x, y, preprocessing="none")
+    for given in (csr, sparse.csc_matrix(x), sparse.coo_array(x)):
+        monkeypatch.setattr(type(given), "toarray", None)
+        monkeypatch.setattr(sparse.csr_array, "toarray", None)
+        model = fit(given, y, preprocessing="none")
+        assert bits(model) == bits(dense)
+        np.testing.assert_array_equal(model.predict_proba(given), dense.predict_proba(x))
+    for preprocessing in ("standard", "minmax"):
+        assert fit(csr, y, preprocessing=preprocessing, epochs=60).score(csr, y) > 0.8
+    with pytest.raises(ValueError, match="fitted on dense features"):
+        fit(x, y).predict(csr)
+
+
+def test_a_wide_sparse_table_takes_no_dense_memory():
+    entries = 2000
+    rng = np.random.default_rng(0)
+    x = sparse.csr_array((rng.normal(size=entries), rng.integers(50_000, size=entries), np.arange(0, entries + 1, 2)))
+    model = SparseMLPClassifier(hidden=(5,), epsilon=0.2, epochs=1, batch_size=16)
+    data = []
+    monkey = pytest.MonkeyPatch()
+    from tsnn.estimator import base
+
+    with monkey.context() as patch:
+        patch.setattr(base, "fit_network", lambda network, d, *a, **k: data.append(d) or 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model.fit(x, rng.integers(2, size=1000))
+    assert data[0].x_train.nbytes < 1e6 < 4 * np.prod(data[0].x_train.shape)
+
+
+def test_scaling_of_sparse_features_is_that_of_dense_ones_without_the_shift(samples, rng):
+    from tsnn.datasets.preparation import fit_scaling
+    from tsnn.datasets.sparse import fit_sparse_scaling
+
+    x = np.where(samples[0] > 0, samples[0], 0)
+    x[:, 3] = 0
+    weights = rng.random(len(x))
+    for w in (None, weights):
+        np.testing.assert_allclose(
+            fit_sparse_scaling(sparse.csr_array(x), "standard", w), fit_scaling(x, None, "standard", w)[1], rtol=1e-9
+        )
+    np.testing.assert_allclose(
+        fit_sparse_scaling(sparse.csr_array(x), "minmax"),
+        [0 if not column.any() else 1 / column.max() for column in x.T],
+    )
+
+
+def test_scaling_counts_samples_with_their_weights(samples, rng):
+    from tsnn.datasets.preparation import fit_scaling
+
+    repeats = rng.integers(0, 4, len(samples[0]))
+    weighted = fit_scaling(samples[0], None, "standard", repeats.astype(float))
+    for one, other in zip(weighted, fit_scaling(samples[0].repeat(repeats, axis=0), None, "standard"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+def test_weights_act_where_samples_do_not_fit_into_one_batch(samples):
+    x, y = samples
+    weights = np.where(y == 0, 20.0, 1.0)
+    flipped = np.random.default_rng(0).integers(3, size=len(y))
+    share = [(fit(x, flipped, w).predict(x) == 0).mean() for w in (None, np.where(flipped == 0, 20.0, 1.0))]
+    assert share[1] > share[0] + 0.2
+    assert bits(fit(x, y, weights)) == bits(fit(x, y, 5 * weights))
+    assert bits(fit(x, y, np.ones(len(y)))) == bits(fit(x, y))
+    assert bits(fit(x, y, weights)) == bits(fit(x, y, class_weight={0: 20, 1: 1, 2: 1}))
+
+
+def test_samples_of_weight_zero_are_left_out(samples):
+    x, y = samples
+    assert bits(fit(x, y, (np.arange(120) < 90).astype(float))) == bits(fit(x[:90], y[:90]))
+
+
+def test_partial_fit_goes_on_and_evolves_between_calls(samples):
+    x, y = samples
+    model = SparseMLPClassifier(**SMALL)
+    with pytest.raises(ValueError, match="needs classes"):
+        model.partial_fit(x, y)
+    model.partial_fit(x[:60], y[:60], classes=[2, 1, 0])
+    first = model.network_.layers[0].topology
+    for _ in range(25):
+        model.partial_fit(x, y)
+    assert [record.epoch for record in model.history_] == list(range(1, 27))
+    assert model.history_[-1].samples == 60 + 25 * 120
+    assert model.network_.layers[0].topology.connections == first.connections
+    assert (model.network_.layers[0].topology.keys() != first.keys()).any()
+    assert model.score(x, y) > 0.8
+    with pytest.raises(ValueError, match="not there before, such as 7"):
+        model.partial_fit(x, np.where(y == 0, 7, y))
+    with pytest.raises(ValueError, match="balanced"):
+        clone(model).set_params(class_weight="balanced").partial_fit(x, y, classes=[0, 1, 2])
+
+
+def test_warm_start_goes_on_with_the_network(samples):
+    x, y = samples
+    model = fit(x, y, warm_start=True, epochs=3)
+    network = model.network_
+    model.fit(x, y)
+    assert model.network_ is network
+    assert [record.epoch for record in model.history_] == [1, 2, 3, 4, 5, 6]
+    assert len(model.set_params(warm_start=False).fit(x, y).history_) == 3
+
+
+def test_each_batch_of_a_generator_may_be_small(samples):
+    x, _ = samples
+    model = SparseMLPRegressor(**SMALL)
+    for start in range(0, 120, 10):
+        model.partial_fit(x[start : start + 10], x[start : start + 10, 0])
+    assert model.history_[-1].samples == 120
+
+
+def test_several_labels_and_several_targets(samples):
+    x, y = samples
+    labels = np.column_stack([y == 0, y > 0, x[:, 0] > 0]).astype(int)
+    model = fit(x, labels, epochs=60)
+    assert model.predict_proba(x).shape == model.decision_function(x).shape == (120, 3)
+    assert (model.predict(x) == labels).mean() > 0.9
+    assert bits(fit(x, sparse.csr_array(labels), epochs=60)) == bits(model)
+    for targets in (1000 * x[:, 0] + 5000, x[:, :2] * [1, 1e-4]):
+        regressor = SparseMLPRegressor(**{**SMALL, "epochs": 200, "dropout": 0}).fit(x, targets)
+        assert regressor.predict(x).shape == targets.shape
+        assert regressor.score(x, targets) > 0.7
+
+
+def test_tables_bring_names(samples):
+    x, y = samples
+    frame = pd.DataFrame(x, columns=[f"gene {i}" for i in range(12)])
+    named = np.array(["ill", "well", "unsure"])[y]
+    model = fit(frame, named)
+    assert list(model.classes_) == ["ill", "unsure", "well"]
+    assert set(model.predict(frame)) <= {"ill", "unsure", "well"}
+    assert list(model.feature_names_in_) == list(frame.columns)
+    frame.iloc[5, 3] = np.nan
+    with pytest.raises(ValueError, match="row 5, column 3 \\('gene 3'\\)"):
+        model.predict(frame)
+    table = pd.DataFrame(model.history_)
+    assert len(table) == 20
+    assert table["train_loss"].iloc[-1] < table["train_loss"].iloc[0]
+    assert table["test_loss"].isna().all()
+
+
+def test_features_that_tell_classes_apart_are_the_important_ones(samples):
+    x, y = samples
+    frame = pd.DataFrame(x, columns=[f"gene {i}" for i in range(12)])
+    model = fit(frame, y, epochs=100, hidden=(50, 50))
+    assert model.feature_importances_.sum() == pytest.approx(1)
+    assert set(model.feature_importances_.argsort()[-3:]) <= {0, 1, 2, 3}
+    selector = SelectFromModel(model, max_features=3, threshold=-np.inf).set_output(transform="pandas")
+    selected = selector.fit_transform(frame, y)
+    assert set(selected.columns) <= {"gene 0", "gene 1", "gene 2", "gene 3"}
+    pipeline = make_pipeline(StandardScaler(), SelectFromModel(clone(model)), fit(x, y))
+    assert pipeline.fit(frame, y).score(frame, y) > 0.9
+    assert "gene 0" in pipeline[:-1].get_feature_names_out()
+
+
+def test_grid_search_cross_validation_and_pickling(samples):
+    x, y = samples
+    search = GridSearchCV(
+        SparseMLPClassifier(**SMALL), {"epsilon": np.array([2, 5]), "zeta": np.array([0.1, 0.3])}, cv=2
+    )
+    assert search.fit(x, y).best_score_ > 0.6
+    scores = [cross_val_score(SparseMLPClassifier(**SMALL), x, y, cv=2, n_jobs=n) for n in (1, 2)]
+    np.testing.assert_array_equal(*scores)
+    model = pickle.loads(pickle.dumps(search.best_estimator_))
+    np.testing.assert_array_equal(model.predict_proba(x), search.predict_proba(x))
+    once, again = (m.partial_fit(x, y) for m in (model, search.best_estimator_))
+    assert bits(once) == bits(again)
+
+
+def test_progress_is_shown_if_wanted(samples, capsys):
+    fit(*samples, epochs=2)
+    assert capsys.readouterr().err == ""
+    fit(*samples, epochs=2, progress=True)
+    assert "2/2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"epsilon": -1}, "network.epsilon must be greater than 0; got -1"),
+        ({"zeta": 1}, "training.zeta must be"),
+        ({"hidden": "wide"}, "network.hidden must be whole numbers"),
+        ({"regrow": "rigl"}, "'random', 'gradient'"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change"),
+        ({"hidden": (10**6, 10**6), "topology": "dense"}, "memory|32-bit"),
+    ],
+)
+def test_bad_parameters_are_explained(samples, parameters, message):
+    with pytest.raises(tsnn.errors.ConfigError, match=message):
+        fit(*samples, **parameters)
+
+
+def test_a_saved_model_answers_and_goes_on_to_the_bit(samples, tmp_path):
+    x, y = samples
+    frame = pd.DataFrame(x, columns=[f"gene {i}" for i in range(12)])
+    named = np.array(["ill", "well", "unsure"], dtype=object)[y]
+    models = [
+        fit(frame, named, class_weight={"ill": 2.0, "well": 1.0, "unsure": 1.0}),
+        fit(x, (x[:, :3] > 0).astype(int), preprocessing="none"),
+        SparseMLPRegressor(**SMALL).fit(x, 1000 * x[:, 0]),
+    ]
+    for model in models:
+        model.save(tmp_path / "model.npz")
+        again = type(model).load(tmp_path / "model.npz")
+        given = frame if hasattr(model, "feature_names_in_") else x
+        target = model.predict(given)
+        np.testing.assert_array_equal(again.predict(given), target)
+        assert again.get_params() == model.get_params()
+        assert len(again.history_) == 20
+        assert again.history_[-1].train_loss == model.history_[-1].train_loss
+        model.partial_fit(given, target)
+        again.partial_fit(given, target)
+        assert bits(again) == bits(model)
+    assert list(models[0].classes_) == list(SparseMLPClassifier.load(_saved(models[0], tmp_path)).classes_)
+
+
+def _saved(model, folder):
+    model.save(folder / "model.npz")
+    return folder / "model.npz"
+
+
+def test_files_that_are_damaged_or_of_another_kind_are_refused(samples, tmp_path, monkeypatch):
+    model = fit(*samples, epochs=1)
+    path = _saved(model, tmp_path)
+    with pytest.raises(tsnn.errors.RunError, match="holds a SparseMLPClassifier, not a SparseMLPRegressor"):
+        SparseMLPRegressor.load(path)
+    whole = path.read_bytes()
+    for damage in (whole[:-100], whole[:3000] + b"\0" * 50 + whole[3050:], b"", whole[: len(whole) // 2]):
+        path.write_bytes(damage)
+        with pytest.raises(tsnn.errors.RunError, match="not a readable estimator"):
+            SparseMLPClassifier.load(path)
+    path.write_bytes(whole)
+    monkeypatch.setattr(tsnn.estimator.files, "FORMAT", 2)
+    with pytest.raises(tsnn.errors.RunError, match=r"written by tsnn .* in format 1; expected 2"):
+        SparseMLPClassifier.load(path)
+
+
+def test_two_phases_end_with_as_many_connections_as_a_sparse_start(samples):
+    x, y = samples
+    sparse_start = fit(x, y, epochs=1).network_.connections
+    model = fit(x, y, topology="two_phase", epochs=21)
+    dense = 12 * 30 + 30 * 20 + 20 * 3
+    assert [record.connections for record in model.history_] == [dense] * 9 + [sparse_start] * 12
+    assert model.score(x, y) > 0.8
+    stopped = fit(x, y, topology="two_phase", epochs=60, early_stopping=True, n_iter_no_change=2)
+    assert stopped.network_.connections == sparse_start
+    assert stopped.best_epoch_ > 30
+    stepwise = SparseMLPClassifier(**SMALL, topology="two_phase").partial_fit(x, y, classes=[0, 1, 2]).partial_fit(x, y)
+    assert stepwise.network_.connections == sparse_start
+
+
+def test_warm_start_with_other_layers_is_refused(samples):
+    model = fit(*samples, warm_start=True, epochs=1)
+    with pytest.raises(tsnn.errors.ConfigError, match=r"network to go on with has \(30, 20\)"):
+        model.set_params(hidden=(5,)).fit(*samples)

@@ -1,0 +1,300 @@
+"""Interrupted runs that go on: bit for bit, every epoch recorded once, after any kind of end."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import tsnn
+from tsnn.cli import main
+from tsnn.control import request
+from tsnn.errors import ConfigError, DataError, DivergenceError, RunError
+from tsnn.experiment import execute
+from tsnn.records import EpochRecord
+from tsnn.runs import ENDED, RunStore
+
+TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def config(filed):
+    """Settings with a checkpoint after each epoch."""
+    return filed.replace({"training.epochs": 6, "run.checkpoint_epochs": 1})
+
+
+def recorded(run, *kinds):
+    """Return lines of the metrics without what differs between two runs of the same settings."""
+    lines = [line for line in run.lines()[0] if line["type"] in kinds]
+    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+
+
+def events(run, kind):
+    return [line["message"] for line in recorded(run, "event") if line["kind"] == kind]
+
+
+def assert_same(run, uninterrupted):
+    assert recorded(run, "epoch", "snapshot") == recorded(uninterrupted, "epoch", "snapshot")
+    assert [line["epoch"] for line in recorded(run, "epoch")] == list(range(1, run.config().training.epochs + 1))
+    one, two = (np.load(r.path / "weights.npz") for r in (run, uninterrupted))
+    assert one.files == two.files
+    assert all((one[name] == two[name]).all() for name in one.files)
+    for epoch in run.snapshot_epochs():
+        one, two = (r.snapshot(epoch) for r in (run, uninterrupted))
+        assert all(np.array_equal(one[name], two[name], equal_nan=True) for name in one)
+
+
+def uninterrupted(store, config):
+    run = store.create(config)
+    list(execute(run))
+    return run
+
+
+def advance(execution, condition):
+    for item in execution:
+        if condition(item):
+            return
+
+
+def engine(run):
+    return subprocess.Popen([sys.executable, "-m", "tsnn.experiment", str(run.path)])
+
+
+def wait_until(condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("samples", [32, 64, 90])
+def test_a_run_stopped_within_an_epoch_goes_on_where_it_stopped(store, config, samples):
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: item.epoch == 3 and item.samples == samples)
+    execution.close()
+    assert run.status()["state"] == "stopped"
+    assert run.checkpoints()[0].name == f"0000002-{samples:012d}.npz"
+    again = list(execute(run))
+    assert [item.epoch for item in again if isinstance(item, EpochRecord)] == [3, 4, 5, 6]
+    assert run.status()["state"] == "finished"
+    assert_same(run, uninterrupted(store, config))
+    assert events(run, "resumed") == [f"Resumed from epoch 2 and {samples} samples"]
+    assert [line["seq"] for line in run.lines()[0]] == list(range(len(run.lines()[0])))
+
+
+def test_records_after_the_checkpoint_come_again(store, config, monkeypatch):
+    config = config.replace({"run.checkpoint_epochs": 2})
+    run = store.create(config)
+    monkeypatch.setattr("tsnn.experiment._Engine.end", lambda *_: None)  # as if it were killed
+    execution = execute(run)
+    advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
+    execution.close()
+    assert [line["epoch"] for line in recorded(run, "epoch")] == [1, 2, 3]
+    monkeypatch.undo()
+    list(execute(run))
+    assert_same(run, uninterrupted(store, config))
+    assert events(run, "resumed") == ["Resumed from epoch 2; epochs 3 to 3 are trained again"]
+
+
+def test_a_run_without_checkpoint_begins_again(store, config, monkeypatch):
+    config = config.replace({"run.checkpoint_epochs": 0, "run.checkpoint_minutes": 0})
+    run = store.create(config)
+    monkeypatch.setattr("tsnn.experiment._Engine.end", lambda *_: None)
+    execution = execute(run)
+    advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
+    execution.close()
+    monkeypatch.undo()
+    assert run.checkpoints() == []
+    list(execute(run))
+    assert_same(run, uninterrupted(store, config))
+
+
+@pytest.mark.compiled
+def test_killed_at_random_moments_nothing_is_lost(store, config):
+    config = config.replace({"training.epochs": 400, "network.hidden": [40, 30, 40]})
+    run, rng = store.create(config), np.random.default_rng()
+    kills = 0
+    while kills < 8:
+        process, before = engine(run), len(run.records())
+        if kills % 3 == 2:  # while it starts
+            time.sleep(rng.uniform(0, 2))
+        else:
+            wait_until(lambda p=process, b=before: p.poll() is not None or len(run.records()) > max(b, 1))
+            time.sleep(rng.uniform(0, 0.2))
+        process.kill()
+        if process.wait() == 0:
+            break
+        kills += 1
+        assert [record.epoch for record in run.records()] == list(range(1, len(run.records()) + 1))
+    assert kills > 2
+    assert engine(run).wait() == 0
+    assert run.status()["state"] == "finished"
+    assert_same(run, uninterrupted(store, config))
+    assert len(list(run.checkpoint_folder.iterdir())) == 2
+
+
+def test_a_finished_run_is_extended(store, config):
+    run = uninterrupted(store, config.replace({"training.epochs": 3}))
+    with pytest.raises(RunError, match="its 3 epochs are done"):
+        next(execute(run))
+    assert run.status()["state"] == "finished"
+    assert main(["resume", run.id, "--runs", str(store.root), "--epochs", "6"]) == 0
+    assert run.status()["state"] == "finished"
+    whole = uninterrupted(store, config)
+    one, two = (np.load(r.path / "weights.npz") for r in (run, whole))
+    assert all((one[name] == two[name]).all() for name in one.files)
+    assert recorded(run, "epoch")[3:] == recorded(whole, "epoch")[3:]
+    assert [line["epoch"] for line in recorded(run, "epoch")] == [1, 2, 3, 4, 5, 6]
+    assert events(run, "evolution") == ["The run goes on: evolution after epoch 3 made up for"]
+
+
+def test_settings_changed_while_it_trained_stay_changed(store, config):
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: item.epoch == 2)
+    request(run, "set", zeta=0.6)
+    advance(execution, lambda item: item.epoch == 4)
+    request(run, "set", learning_rate=0.01)  # comes too late to be read, and so counts when the run goes on
+    execution.close()
+    list(execute(run))
+    assert run.records()[-1].zeta == 0.6
+    assert run.records()[-1].learning_rate == 0.01
+    assert len(recorded(run, "ack")) == 2
+
+
+def test_old_orders_to_stop_are_not_obeyed_again(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.experiment.POLL_SECONDS", 0)
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: item.epoch == 2)
+    for _ in range(3):
+        request(run, "stop")
+    list(execution)
+    assert run.status()["state"] == "stopped"
+    list(execute(run))
+    assert run.status()["state"] == "finished"
+
+
+def test_other_data_than_before_are_refused(store, config, tmp_path, rng):
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: item.epoch == 2)
+    execution.close()
+    before = run.checkpoints()[0].read_bytes()
+    np.savez(tmp_path / "blobs.npz", X=rng.normal(size=(135, 12)), y=np.arange(135) % 3)
+    with pytest.raises(DataError, match="have changed since it began"):
+        list(execute(run))
+    assert run.status()["state"] == "failed"
+    assert run.checkpoints()[0].read_bytes() == before
+    assert recorded(run, "epoch")[0]["epoch"] == 1
+
+
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_used(store, config):
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
+    execution.close()
+    newest = run.checkpoints()[0]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    list(execute(run))
+    assert_same(run, uninterrupted(store, config))
+    assert "is damaged" in events(run, "checkpoint")[0]
+    assert run.resumes_from() == 6
+
+
+def test_a_run_that_diverged_keeps_its_last_good_checkpoint(store, config):
+    run = store.create(config.replace({"training.epochs": 50}))
+    execution = execute(run)
+    advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
+    request(run, "set", learning_rate=1e6)
+    with pytest.raises(DivergenceError):
+        list(execution)
+    assert run.status()["state"] == "failed"
+    tsnn.launch.prepare_resume(run)
+    assert run.resumes_from() >= 3
+    request(run, "set", learning_rate=0.01)
+    list(execute(run))
+    assert run.status()["state"] == "finished"
+
+
+def test_resumption_is_refused_in_words(store, config, capsys):
+    run = uninterrupted(store, config.replace({"training.epochs": 2}))
+    for words, message in (
+        ([], "has trained 2 epochs and is to have 2"),
+        (["--epochs", "1"], "--epochs 4"),
+        (["--epochs", "-3"], "training.epochs must be"),
+    ):
+        assert main(["resume", run.id, "--runs", str(store.root), *words]) == 1
+        assert message in capsys.readouterr().err
+    with pytest.raises(ConfigError):
+        tsnn.resume(run, 0)
+    assert main(["resume", "nothing", "--runs", str(store.root)]) == 1
+    assert run.config().training.epochs == 2
+    live = store.create(config)
+    execution = execute(live)
+    next(execution)
+    assert main(["resume", live.id, "--runs", str(store.root)]) == 1
+    assert f"by process {os.getpid()}" in capsys.readouterr().err
+    execution.close()
+
+
+@pytest.mark.compiled
+def test_a_disk_that_is_too_small_is_told_of_and_training_goes_on(store, config):
+    """A limit on the size of files stands in for the disk: the checkpoint exceeds it, all else fits."""
+    run = store.create(config.replace({"network.hidden": [400, 400], "network.epsilon": 20, "training.epochs": 3}))
+    limited = subprocess.run(
+        [sys.executable, "-m", "tsnn.experiment", str(run.path)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, 250_000)),
+        check=False,
+    )
+    assert limited.returncode == 0
+    assert run.status()["state"] == "finished"
+    assert len(events(run, "checkpoint")) == 1
+    assert "No checkpoint could be written" in events(run, "checkpoint")[0]
+    assert list(run.path.rglob("*.tmp")) == []
+
+
+def test_too_little_room_is_told_of_before_the_start(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.memory.shutil.disk_usage", lambda _: type("Usage", (), {"free": 5000}))
+    run = uninterrupted(store, config)
+    assert "fewer than three checkpoints" in events(run, "disk")[0]
+
+
+@pytest.mark.compiled
+def test_a_launched_run_that_was_killed_goes_on_in_the_background(store, config):
+    config = config.replace({"training.epochs": 300})
+    run = tsnn.start(config, store)
+    wait_until(lambda: len(run.records()) > 3)
+    os.kill(run.status()["pid"], signal.SIGKILL)
+    wait_until(lambda: run.status()["state"] in (*ENDED, "lost"))
+    tsnn.resume(run)
+    wait_until(lambda: run.status()["state"] == "finished")
+    assert_same(run, uninterrupted(store, config))
+
+
+@pytest.mark.parametrize(("writing", "gap"), [(0, 60), (30, 600)])
+def test_checkpoints_come_by_the_clock_and_never_take_much_of_the_time(store, config, monkeypatch, writing, gap):
+    now, written = [0.0], []
+
+    def write(run, epochs, samples, *rest):
+        now[0] += writing
+        written.append(now[0])
+
+    monkeypatch.setattr("tsnn.experiment.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tsnn.experiment.write_checkpoint", write)
+    run = store.create(config.replace({"training.epochs": 40, "run.checkpoint_epochs": 0}))
+    for _ in execute(run):
+        now[0] += 10
+    gaps = np.diff(written[:-1])  # the last one comes at the end
+    assert ((gaps >= gap) & (gaps <= gap + 20 + writing)).all()
+    assert len(gaps) > 1

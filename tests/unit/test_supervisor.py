@@ -1,0 +1,352 @@
+"""Launched runs when something dies: with real processes and real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+import tsnn
+from tsnn.errors import RunError
+from tsnn.files import read_json
+from tsnn.processes import alive, identity
+from tsnn.runs import ENDED, Run, RunStore
+from tsnn.writer import RunWriter, hold
+
+pytestmark = [pytest.mark.compiled, pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")]
+
+FOREVER = 10_000_000  # epochs
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A folder of runs; afterwards none of its processes is left."""
+    store = RunStore(tmp_path / "runs")
+    yield store
+    for run in store.list():
+        for process in of_run(run):
+            process.kill()
+
+
+@pytest.fixture
+def config(filed):
+    """Settings that train until they are stopped."""
+    return filed.replace({"training.epochs": FOREVER, "run.checkpoint_minutes": 0.01})
+
+
+def wait_until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.02)
+
+
+def of_run(run):
+    """Return the processes that carry out a run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and any(run.id in word for word in process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def state(run):
+    return run.status()["state"]
+
+
+def started(config, store, epochs=2):
+    run = tsnn.start(config, store)
+    wait_until(lambda: len(run.records()) >= epochs)
+    return run
+
+
+def ended(run):
+    """Wait until a run has ended and none of its processes is left; return its last word."""
+    wait_until(lambda: state(run) in (*ENDED, "lost") and not of_run(run))
+    return read_json(run.path / "exit.json")
+
+
+def test_a_run_has_a_session_of_its_own_and_stops_when_asked(store, config):
+    run = started(config, store)
+    engine, supervisor = run.status()["pid"], run.status()["process"]["pid"]
+    assert os.getsid(engine) == os.getsid(supervisor) == supervisor != os.getsid(0)
+    tsnn.stop(run)
+    last = ended(run)
+    assert state(run) == "stopped"
+    assert (last["state"], last["rc"], last["attempts"]) == ("stopped", 0, 1)
+    assert tsnn.load_network(run.path / "weights.npz").connections > 0
+    assert run.resumes_from() > 0
+    with pytest.raises(RunError, match="it is stopped"):
+        tsnn.stop(run)
+
+
+def test_a_run_that_finishes_says_so(store, config):
+    run = tsnn.start(config.replace({"training.epochs": 3}), store)
+    last = ended(run)
+    assert state(run) == "finished"
+    assert (last["state"], last["rc"]) == ("finished", 0)
+    assert "epoch 3: train loss" in last["tail"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("whom", ["engine", "supervisor"])
+def test_signals_end_a_run_in_order(store, config, signum, whom):
+    run = started(config, store)
+    status = run.status()
+    os.kill(status["pid"] if whom == "engine" else status["process"]["pid"], signum)
+    ended(run)
+    assert state(run) == "stopped"
+    assert run.checkpoints()
+
+
+def test_a_killed_engine_is_told_of(store, config):
+    run = started(config, store)
+    os.kill(run.status()["pid"], signal.SIGKILL)
+    last = ended(run)
+    assert state(run) == "failed"
+    assert "SIGKILL" in run.status()["message"]
+    assert (last["rc"], last["reason"]) == (-9, run.status()["message"])
+    assert "epoch 1: train loss" in last["tail"]
+    assert [r.epoch for r in run.records()] == list(range(1, len(run.records()) + 1))
+
+
+def test_a_killed_supervisor_leaves_no_orphan_and_the_run_is_lost(store, config):
+    run = started(config, store)
+    wait_until(lambda: run.resumes_from() > 0)
+    status = run.status()
+    os.kill(status["pid"], signal.SIGSTOP)  # even if the engine is not able to do anything
+    os.kill(status["process"]["pid"], signal.SIGKILL)
+    wait_until(lambda: not of_run(run), seconds=5)
+    assert state(run) == "lost"
+    assert run.resumes_from() > 0
+    epochs = run.resumes_from() + 50
+    tsnn.resume(run, epochs)
+    ended(run)
+    assert state(run) == "finished"
+    assert [r.epoch for r in run.records()] == list(range(1, epochs + 1))
+
+
+def test_an_engine_that_does_not_answer_is_ended(store, config):
+    run = started(config, store)
+    wait_until(lambda: run.resumes_from() > 0)
+    os.kill(run.status()["pid"], signal.SIGSTOP)
+    tsnn.stop(run)
+    last = ended(run)
+    assert state(run) == "stopped"
+    assert "killed" in last["reason"]
+    assert run.resumes_from() > 0
+
+
+def test_a_run_outlives_who_started_it(store, config, tmp_path):
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    code = (
+        "import os, signal, sys, tsnn; from tsnn.runs import RunStore;"
+        f"print(tsnn.start(tsnn.Config.from_toml(sys.argv[1]), RunStore({str(store.root)!r})).id, flush=True);"
+        "os.killpg(0, signal.SIGKILL)"
+    )
+    starter = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "config.toml")], stdout=subprocess.PIPE, text=True,
+        start_new_session=True, check=False,
+    )  # fmt: skip
+    assert starter.returncode == -9
+    run = Run(store.root / starter.stdout.strip())
+    wait_until(lambda: len(run.records()) > 2)
+    tsnn.stop(run)
+    ended(run)
+    assert state(run) == "stopped"
+
+
+def test_a_second_engine_is_refused(store, config):
+    run = started(config, store)
+    with pytest.raises(RunError, match=f"by process {run.status()['pid']}"):
+        tsnn.resume(run)
+    with pytest.raises(RunError, match=rf"is being written by process {run.status()['pid']} since 20\d\d-"):
+        hold(run)
+    second = subprocess.run(
+        [sys.executable, "-m", "tsnn.supervisor", str(run.path)], capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert "is being written by" in second.stderr
+    assert state(run) in ("training", "compiling")
+
+
+def test_an_engines_foreseen_error_reaches_the_log_and_the_status(store, config):
+    run = tsnn.start(config.replace({"data.name": "nothing.npz"}), store)
+    last = ended(run)
+    assert state(run) == "failed"
+    assert "nothing.npz" in run.status()["message"]
+    assert "nothing.npz" in run.log()
+    assert (last["state"], last["rc"]) == ("failed", 1)
+
+
+def test_killed_at_random_it_always_goes_on(store, config):
+    run, rng = tsnn.start(config.replace({"run.checkpoint_epochs": 1}), store), np.random.default_rng()
+    for _ in range(6):
+        wait_until(lambda: of_run(run))
+        time.sleep(rng.uniform(0, 4))
+        rng.choice(of_run(run)).kill()
+        wait_until(lambda: not of_run(run), seconds=10)
+        epochs = [r.epoch for r in run.records()]
+        assert epochs == list(range(1, len(epochs) + 1))
+        assert run.resumes_from() >= len(epochs) - 1
+        tsnn.resume(run)
+    wait_until(lambda: len(run.records()) > len(epochs))
+    tsnn.stop(run)
+    ended(run)
+    epochs = run.resumes_from() + 10
+    tsnn.resume(run, epochs)
+    ended(run)
+    assert state(run) == "finished"
+    assert [r.epoch for r in run.records()] == list(range(1, epochs + 1))
+
+
+# Any job: a Python program takes the engine's place.
+
+PRELUDE = """
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+from tsnn.processes import Heartbeat, enter_service, supervision
+from tsnn.runs import Run
+from tsnn.writer import RunWriter
+run = Run(Path(sys.argv[1])); lost = int(sys.argv[2]); enter_service(run.path)
+"""
+
+
+def supervise(run, program, workers=1, patience="math.inf"):
+    """Supervise a program as if it were the engine; it is given as many chances as workers are left."""
+    code = f"""
+import math, sys, tsnn.supervisor as s
+command = [sys.executable, "-c", {PRELUDE + program!r}, {str(run.path)!r}]
+s.job_of = lambda run, lost: s.Job((*command, str(lost)), {patience}) if lost < {workers} else None
+sys.exit(s.main())
+"""
+    with open(run.path / "log.txt", "ab") as log:
+        return subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdout=log, stderr=log)
+
+
+def last_word(run, program, **options):
+    supervise(run, program, **options).wait(120)
+    return read_json(run.path / "exit.json")
+
+
+@pytest.mark.parametrize(
+    ("program", "expected", "words"),
+    [
+        ("", "failed", "without a result"),
+        ("sys.exit(3)", "failed", "code 3"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "failed", "SIGSEGV"),
+        ("sys.exit(128 + 9)", "failed", "SIGKILL"),  # as some launchers say it
+        ("raise RuntimeError('the wheel is <broken>')", "failed", "RuntimeError: the wheel is <broken>"),
+        ("with RunWriter(run) as w: w.end('finished', 'done')", "finished", "done"),
+        ("with RunWriter(run) as w: w.end('failed', 'diverged')\nsys.exit(1)", "failed", "diverged"),
+        ("with RunWriter(run) as w: w.end('finished', 'done')\nsys.exit(5)", "failed", "then ended with code 5"),
+    ],
+)
+def test_how_a_job_ended(store, config, program, expected, words):
+    run = store.create(config)
+    last = last_word(run, program)
+    assert (last["state"], state(run)) == (expected, expected)
+    assert words in last["reason"]
+    assert words in run.status()["message"]
+
+
+def test_an_exception_and_a_crash_leave_their_traceback(store, config):
+    run = store.create(config)
+    last_word(run, "1 / 0")
+    error = json.loads((run.path / "error.rank0.json").read_text())
+    assert error["error"] == "ZeroDivisionError: division by zero"
+    assert "1 / 0" in run.log() or "line" in error["traceback"]
+    last = last_word(run, "import ctypes; ctypes.string_at(0)")
+    assert "Fatal Python error: Segmentation fault" in last["tail"]
+    assert not (run.path / "error.rank0.json").exists()  # that was another attempt's
+
+
+def test_a_job_whose_workers_die_is_started_again_with_fewer_three_times(store, config):
+    run = store.create(config)
+    program = """
+with open(run.path / "attempts", "a") as file: print(lost, supervision(run.path)["note"], file=file)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    last = last_word(run, program, workers=9)
+    attempts = (run.path / "attempts").read_text().splitlines()
+    assert [line[0] for line in attempts] == ["0", "1", "2", "3"]
+    assert attempts[0] == "0 "
+    assert "SIGKILL" in attempts[1]
+    assert (last["state"], last["attempts"]) == ("failed", 4)
+
+
+def test_a_job_that_fails_with_an_error_is_not_started_again(store, config):
+    run = store.create(config)
+    assert last_word(run, "raise ValueError('same again')", workers=9)["attempts"] == 1
+
+
+def test_the_second_attempt_may_succeed(store, config):
+    run = store.create(config)
+    program = "if not lost: os.abort()\nwith RunWriter(run) as w: w.end('finished', 'done')"
+    last = last_word(run, program, workers=2)
+    assert (last["state"], last["attempts"]) == ("finished", 2)
+
+
+@pytest.mark.parametrize("fate", ["sys.exit(0)", "os.kill(os.getpid(), 9)", "time.sleep(1000)"])
+def test_nothing_is_left_of_a_job(store, config, fate):
+    """Not even what went to a session of its own and ignores SIGTERM, whoever dies first."""
+    run = store.create(config)
+    orphan = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
+    program = f"""
+child = subprocess.Popen([sys.executable, "-c", {orphan!r}, str(run.path)], start_new_session=True)
+(run.path / "child").write_text(str(child.pid))
+time.sleep(1)
+{fate}
+"""
+    supervisor = supervise(run, program)
+    wait_until((run.path / "child").exists)
+    if "sleep" in fate:
+        tsnn.stop(run)
+    supervisor.wait(120)
+    wait_until(lambda: not of_run(run), seconds=5)
+
+
+def test_a_silent_rank_counts_as_dead(store, config):
+    run = store.create(config)
+    program = """
+with RunWriter(run) as writer:
+    if lost: writer.end("finished", "done"); sys.exit()
+    with Heartbeat(run.path, 1):
+        time.sleep(3)  # all is well
+        (run.path / "well").touch()
+    time.sleep(1000)
+"""
+    last = last_word(run, program, workers=2, patience=2.5)
+    assert (run.path / "well").exists()
+    assert (last["state"], last["attempts"]) == ("finished", 2)
+
+
+def test_processes_are_told_apart():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    one = identity(child.pid)
+    assert alive(one) is True
+    assert alive(one | {"start": one["start"] - 1}) is False  # its number was given to another
+    assert alive(one | {"boot": "before the restart"}) is False
+    assert alive(one | {"host": "elsewhere"}) is None
+    child.kill()
+    while alive(one):  # dead, though nobody has asked for its exit code
+        time.sleep(0.01)
+    child.wait()
+    assert alive(one) is False
+    with pytest.raises(psutil.NoSuchProcess):
+        identity(child.pid)
+
+
+def test_the_lock_goes_with_its_holder(store, config):
+    run = store.create(config)
+    with RunWriter(run), pytest.raises(RunError, match=f"by process {os.getpid()}"):
+        hold(run)
+    hold(run).close()

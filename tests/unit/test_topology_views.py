@@ -1,0 +1,277 @@
+"""Degrees, ages, importance and single neurons: the laws are the exact ones, the figures show the snapshots."""
+
+from __future__ import annotations
+
+import html
+import math
+
+import numpy as np
+import param
+import pytest
+
+pytest.importorskip("panel")
+
+from tests.e2e import fake_engine
+from tsnn.config import Config
+from tsnn.runs import RunStore
+from tsnn.topology import erdos_renyi
+from tsnn.views import degree_plots, neuron_plots
+from tsnn.views.captions import CAPTIONS
+from tsnn.views.degree_plots import blind_survival, power_law_tail, random_degrees
+from tsnn.views.follow import History, RunFollower
+from tsnn.views.neurons import next_pruning
+from tsnn.views.replay import FRAMES, Replay
+from tsnn.views.viewers import RunView
+
+SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 12}
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+# --- the laws of chance ----------------------------------------------------------------------------------
+
+
+def test_random_degrees_are_hypergeometric():
+    places, space, connections = 6, 24, 9
+    ways = [math.comb(places, k) * math.comb(space - places, connections - k) for k in range(7)]
+    k, share = random_degrees(places, space, connections)
+    assert k.tolist() == [1, 2, 3, 4, 5, 6]
+    assert share == pytest.approx([sum(ways[i:]) / sum(ways) for i in range(1, 7)])
+
+
+def test_random_degrees_are_those_of_the_start(rng):
+    topology = erdos_renyi(400, 300, 6000, rng=rng)
+    for degrees, places in ((topology.in_degree, 400), (topology.out_degree, 300)):
+        k, share = random_degrees(places, 400 * 300, 6000)
+        observed = np.array([(degrees >= x).mean() for x in k])
+        assert abs(observed - share).max() < 1.63 / math.sqrt(len(degrees)), "Kolmogorov-Smirnov, 1 %"
+
+
+def test_random_degrees_of_huge_layers_cost_little():
+    k, share = random_degrees(10**6, 10**12, 2 * 10**7)
+    assert len(k) < 200
+    poisson = np.exp(np.cumsum(np.log(np.append(1.0, 20 / np.arange(1, 100)))) - 20)
+    assert share[k == 30][0] == pytest.approx(poisson[30:].sum(), rel=1e-3)
+    assert random_degrees(5, 50, 50)[1].tolist() == [1.0], "a dense layer: everyone has all"
+
+
+@pytest.mark.parametrize("exponent", [2.2, 3.0])
+def test_the_exponent_of_a_power_law_is_found(exponent):
+    k = np.arange(1, 20_000)
+    share = (k - 0.5) ** (1 - exponent)
+    counts = np.random.default_rng(0).multinomial(20_000, -np.diff(share, append=0) / share[0])
+    degrees = np.stack([k, counts], axis=1)[counts > 0]
+    found, start, part = power_law_tail(degrees)
+    assert found == pytest.approx(exponent, rel=0.05)
+    assert 0 < part <= 1
+    assert start >= 1
+
+
+def test_a_random_layer_has_no_tail(rng):
+    topology = erdos_renyi(1000, 1000, 40_000, rng=rng)
+    counts = np.bincount(topology.in_degree)
+    degrees = np.stack([np.flatnonzero(counts), counts[counts > 0]], axis=1)
+    plot = degree_plots.DegreePlot(start=[40_000])
+    snapshot = {"sizes": np.array([1000, 1000]), "in_degree_0": degrees, "out_degree_0": degrees}
+    plot.update(snapshot)
+    assert plot.tails["in_degree"].data["k"] == []
+    heavy = np.stack([np.arange(1, 600), np.maximum(1, 1e6 * np.arange(1, 600) ** -2.5).astype(int)], axis=1)
+    plot.update({**snapshot, "out_degree_0": heavy})
+    assert len(plot.tails["out_degree"].data["k"]) > 0
+    assert "Outgoing: up to 599, at random" in plot.note
+    assert "power law with exponent" in plot.note
+
+
+def test_blind_pruning_forgets_at_the_rate_of_zeta(store):
+    history = History()
+    for epoch in range(1, 11):
+        line = fake_engine.epoch_record(epoch, Config().replace({"training.zeta": 0.25})).to_dict()
+        history.append(line)
+    age, share = blind_survival(history, 0, 8)
+    assert age.tolist() == list(range(9))
+    assert share == pytest.approx(0.75 ** np.arange(9), rel=1e-3)
+
+
+def test_ages_are_drawn_as_shares_and_told_as_turnover():
+    plot = degree_plots.AgePlot()
+    snapshot = {"age_0": np.array([[0, 30], [2, 20], [4, 50]]), "epoch": np.int64(4), "ages_since": np.int64(0)}
+    plot.update(snapshot, before=3)
+    assert plot.source.data["age"] == [0, 2, 4]
+    assert plot.source.data["older"] == [1.0, 0.7, 0.5]
+    assert plot.note == "Replaced since the start: 50.0 %; since the snapshot before, of epoch 3: 30.0 %."
+    plot.update({})
+    assert "not recorded" in plot.note
+
+
+# --- importance ------------------------------------------------------------------------------------------
+
+
+def test_the_importance_map_is_made_of_the_histograms():
+    edges = np.linspace(0, 3, 61, dtype=np.float32)
+    snapshots = {}
+    for epoch, low in ((0, 0), (2, 40), (5, 20)):
+        counts = np.zeros(60, int)
+        counts[low : low + 20] = 7
+        snapshots[epoch] = {"importance_0": counts, "importance_edges_0": edges}
+    image, top = neuron_plots.importance_map(snapshots, 0)
+    assert top == 3.0
+    assert image.shape == (neuron_plots.ROWS, 6)
+    bright = [np.flatnonzero(column > 0.5) / neuron_plots.ROWS for column in image.T]
+    assert [round(3 * float(b[0])) for b in bright] == [0, 0, 2, 2, 2, 1], "each epoch as the snapshot before it says"
+    assert all(len(b) == pytest.approx(neuron_plots.ROWS / 3, abs=1) for b in bright)
+    assert image.max() == pytest.approx(1.0)
+
+
+def test_when_neurons_are_pruned_next():
+    config = Config().replace({"importance.start": 20, "importance.every": 10, "training.epochs": 100})
+    for done, due in ((0, 20), (19, 20), (20, 30), (25, 30), (30, 40)):
+        assert f"after epoch {due}," in next_pruning(config, done)
+    assert "No pruning" in next_pruning(config, 90)
+
+
+# --- the tabs --------------------------------------------------------------------------------------------
+
+
+def hand(widget, value):
+    """Move a slider as a person does."""
+    with param.edit_constant(widget):
+        widget.value = value
+        widget.value_throttled = value
+
+
+def test_connectivity_shows_the_epoch_of_the_slider(store):
+    run = fake_engine.finished_run(store, SETTINGS, 12)
+    view = RunView(RunFollower(run))
+    view.tick("connectivity")
+    tab = view.tabs["connectivity"]
+    assert tab.ages.source.data["age"][-1] == 12
+    hand(view.replay.slider, 5)
+    assert tab.ages.source.data["age"][-1] == 5, "at once, without a tick"
+    counts = run.snapshot(5)["density_0"].astype(float) * 6 / 255
+    assert np.array_equal(tab.matrix.source.data["image"][0], np.rint(counts))
+    assert view.replay.before == 4
+    assert len(tab.replaced.source.data["epoch"]) == 12
+
+
+def test_dragging_shows_what_is_under_the_finger(store):
+    view = RunView(RunFollower(fake_engine.finished_run(store, SETTINGS, 12)))
+    view.tick("connectivity")
+    view.replay.slider.value = 7  # the hand has not let go
+    assert view.replay.epoch == 7
+    assert not view.replay.following
+    assert view.tabs["connectivity"].ages.source.data["age"][-1] == 7
+
+
+def test_a_late_echo_of_the_browser_is_nobodys_hand():
+    replay = Replay(100, lambda: None, lambda: pytest.fail("nobody moved it"))
+    for last in range(20, 30):
+        replay.update(list(range(last)))
+    replay.slider.value = 25
+    assert replay.following
+    assert replay.epoch == 28
+
+
+def test_playing_goes_from_the_first_snapshot_to_the_last_and_stops(store):
+    view = RunView(RunFollower(fake_engine.finished_run(store, SETTINGS, 12)))
+    view.tick("connectivity")
+    view.replay.start()
+    seen = []
+    for _ in range(20):
+        seen.append(view.replay.epoch)
+        view.tick()
+    assert seen[:13] == list(range(13))
+    assert not view.replay.playing
+    assert view.replay.epoch == 12
+    view.replay.start()
+    view.tick()
+    hand(view.replay.slider, 4)
+    assert not view.replay.playing, "the hand stops it"
+    view.tick()
+    assert view.replay.epoch == 4
+
+
+def test_long_runs_are_played_in_a_hundred_steps():
+    replay = Replay(1000, lambda: None)
+    replay.update(list(range(1001)))
+    replay.start()
+    ticks = 0
+    while replay.playing:
+        replay.tick()
+        ticks += 1
+    assert FRAMES <= ticks <= FRAMES + 1
+
+
+def test_neurons_show_importance_and_the_one_that_is_chosen(store):
+    run = fake_engine.finished_run(store, {**SETTINGS, "importance.percentile": 20}, 12)
+    view = RunView(RunFollower(run))
+    for _ in range(20):
+        view.tick("neurons")
+    tab, snapshot = view.tabs["neurons"], run.snapshot(12)
+    assert tab.importance.threshold.location == pytest.approx(float(snapshot["importance_threshold_0"]))
+    assert "percentile 20" in tab.importance.note
+    assert tab.history.source.data["dw"] == [13]
+    assert tab.history.line.data["epoch"] == list(range(13))
+    best = int(snapshot["neurons_0"][-1])
+    assert tab.neuron.value == best
+    assert tab.table.value["neuron"][0] == f"{best:,}"
+    picture = tab.picture.source.data["image"][0]
+    inputs, weights = neuron_plots.connections_of(snapshot, 0, best, "incoming")
+    assert np.array_equal(np.flatnonzero(np.isfinite(picture)), inputs)
+    assert np.allclose(picture.ravel()[inputs], weights)
+    other = int(snapshot["neurons_0"][0])
+    tab.neuron.value = other
+    inputs, _ = neuron_plots.connections_of(snapshot, 0, other, "incoming")
+    assert np.array_equal(np.flatnonzero(np.isfinite(tab.picture.source.data["image"][0])), inputs)
+    view.replay.layer.value = 2
+    assert not tab._cards["picture"].visible
+    assert tab._cards["outcome"].visible
+    weights = tab.outcome.source.data["weight"]
+    assert weights == sorted(weights, reverse=True)
+
+
+def test_a_neuron_that_stays_in_the_list_stays_chosen(store):
+    run = fake_engine.finished_run(store, SETTINGS, 3)
+    view = RunView(RunFollower(run))
+    view.tick("neurons")
+    tab = view.tabs["neurons"]
+    view.replay.layer.value = 3
+    listed = set(run.snapshot(3)["neurons_3"].tolist())
+    chosen = sorted(listed)[4]
+    tab.neuron.value = chosen
+    view.replay.go(1)
+    view.tick()
+    assert tab.neuron.value == chosen
+    view.replay.layer.value = 1
+    view.tick()
+    assert tab.neuron.value == run.snapshot(1)["neurons_1"][-1], "another layer, other neurons"
+
+
+def test_snapshots_are_collected_little_by_little_and_read_once(store, monkeypatch):
+    run = fake_engine.finished_run(store, SETTINGS, 12)
+    follower = RunFollower(run)
+    monkeypatch.setattr("tsnn.views.snapshot_reader._COLLECT_SECONDS", 0.0)
+    assert list(follower.collect("importance", 1)) == [12], "the newest first"
+    for _ in range(12):
+        found = follower.collect("importance", 1)
+    assert list(found) == list(range(13))
+    assert set(found[3]) == {"importance_1", "importance_edges_1", "importance_threshold_1"}
+    monkeypatch.setattr(type(run), "snapshot", lambda *_: pytest.fail("read twice"))
+    assert follower.collect("importance", 1).keys() == found.keys()
+
+
+def test_only_the_layer_that_is_shown_is_read(store):
+    follower = RunFollower(fake_engine.finished_run(store, SETTINGS, 2))
+    names = set(follower.snapshot(2, 1))
+    assert {"sizes", "input_degree", "density_1", "neurons_1"} <= names
+    assert not any(name.endswith(("_0", "_2", "_3")) for name in names)
+
+
+def test_every_plot_has_words(store):
+    view = RunView(RunFollower(fake_engine.finished_run(store, SETTINGS, 2)))
+    for tab in ("connectivity", "neurons"):
+        view.tick(tab)
+        for card in view.tabs[tab]._cards.values():
+            assert CAPTIONS[card.name] in html.unescape(card._words.object)

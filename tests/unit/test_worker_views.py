@@ -1,0 +1,75 @@
+"""The tab about workers shows what was recorded, for parallel runs and for others."""
+
+import dataclasses
+
+import pytest
+
+from tests.e2e.fake_engine import epoch_record
+from tsnn.config import Config
+from tsnn.records import Event, WorkerRecord
+from tsnn.runs import RunStore
+from tsnn.views.follow import RunFollower
+from tsnn.views.replay import Replay
+from tsnn.views.worker_plots import StalenessPlot
+from tsnn.views.workers import WorkersTab, summary
+from tsnn.writer import RunWriter
+
+
+def worker(number, **changes):
+    about = WorkerRecord(number, 1, 100, 12_800, 0.8, 0.1, 0.1, (50, 30, 20), 0.99, 300_000_000)
+    return dataclasses.asdict(dataclasses.replace(about, **changes))
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunStore(tmp_path).create(Config().replace({"parallel.workers": 2}))
+
+
+def write(run, *epochs):
+    with RunWriter(run) as writer:
+        for epoch, workers in enumerate(epochs, start=1):
+            writer.line("epoch", **epoch_record(epoch, run.config()).to_dict() | {"workers": workers})
+        writer.line("event", **dataclasses.asdict(Event(1, "resumed", "Worker <2> was lost")))
+        writer.end("stopped", "")
+
+
+def tab(run):
+    follower = RunFollower(run)
+    replay = Replay(follower.config.training.epochs, lambda: None)
+    view = WorkersTab(follower, replay)
+    view.update()
+    return view
+
+
+def test_the_newest_epoch_is_shown_with_the_events(run):
+    write(run, [worker(1)], [worker(1), worker(2, batches=50)])
+    view = tab(run)
+    speed, time, staleness = (plot.source.data for plot in view.plots)
+    assert list(speed["speed"]) == [pytest.approx(100), pytest.approx(50)]
+    assert list(time["communicate"]) == [pytest.approx(0.1)] * 2
+    assert list(staleness["count"]) == [100, 60, 40]
+    assert "Epoch 2, phase 1: 2 workers, 150 batches per second" in view.text.object
+    assert "Worker &lt;2&gt; was lost" in view.text.object
+
+
+def test_runs_without_workers_say_so(tmp_path):
+    store = RunStore(tmp_path)
+    sequential, parallel = store.create(Config()), store.create(Config().replace({"parallel.workers": 2}))
+    assert "trains in one process" in tab(sequential).text.object
+    assert "after their first epoch" in tab(parallel).text.object
+
+
+def test_the_sentence_tells_shares_and_staleness():
+    words = summary([worker(1), worker(2)], 7)
+    assert "10.0 % of their time communicating, 10.0 % waiting for others" in words
+    assert "mean staleness 0.7, 99.0 % of the gradients' entries applied" in words
+    apart = summary([worker(1, phase=2, staleness=())], 8)
+    assert "staleness" not in apart
+    assert "phase 2" in apart
+
+
+def test_extreme_staleness_is_gathered_in_the_last_bar():
+    plot = StalenessPlot()
+    plot.update([worker(1, staleness=(0,) * 1000 + (5,))])
+    assert plot.source.data["count"][-1] == 5
+    assert len(plot.source.data["count"]) <= 33
