@@ -141,6 +141,7 @@ class CompareTab:
         self._drawn, self._options = (), ()
         self.update()
 
+    @pn.io.hold()
     def update(self) -> None:
         """Show what is new in the runs that are compared."""
         versions = [follower.poll() for follower in self._followers.values()]

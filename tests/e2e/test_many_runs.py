@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e import fake_engine
 from tests.e2e.conftest import ROOT, Server, wait_until
-from tests.e2e.test_dashboard import badge, column, open_page
+from tests.e2e.test_dashboard import address, badge, column, open_page
 from tsnn.config import Config
 from tsnn.notes import annotate, notes
 
@@ -61,8 +61,9 @@ def test_baselines_in_one_click(page, server):
     results.locator("tr", has_text="dense").get_by_text("10,220").wait_for()
     page.get_by_text("Results are those of the last epoch").wait_for()
 
-    again = page.url
-    assert again.count("madelon") == 4  # the run that is open, and three to compare
+    again = wait_until(  # the run that is open, and three to compare
+        lambda: (at := address(page)).count("madelon") == 4 and at, what="the address names them all"
+    )
     page.goto("about:blank")
     page.goto(again)
     wait_until(lambda: len(column(page, "ys")) == 3, what="the address shows the same comparison")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from tests.e2e import fake_engine
 from tests.e2e.conftest import wait_until
-from tests.e2e.test_dashboard import column, open_page
+from tests.e2e.test_dashboard import address, badge, column, fill, open_page
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
 
@@ -47,12 +48,12 @@ def test_moving_the_slider_changes_the_maps_and_the_address(page, server):
     wait_until(lambda: oldest(page) == 12, what="the newest snapshot is drawn")
     page.get_by_role("slider", name="Snapshot").press("Home")
     wait_until(lambda: oldest(page) == 0, what="the first snapshot is drawn")
-    wait_until(lambda: "epoch=0" in page.url, 180, what="the address names the epoch")
+    wait_until(lambda: "epoch=0" in address(page), what="the address names the epoch")
     page.get_by_role("button", name="Next snapshot").click()
     wait_until(lambda: oldest(page) == 1, what="the next one")
     page.get_by_label("Follow newest").check()
     wait_until(lambda: oldest(page) == 12, what="the newest again")
-    wait_until(lambda: "epoch=newest" in page.url, 180, what="the address follows, too")
+    wait_until(lambda: "epoch=newest" in address(page), what="the address follows, too")
 
 
 def test_a_link_opens_the_same_view(page, server):
@@ -76,9 +77,9 @@ def test_playing_moves_on_and_pauses(page, server):
     wait_until(lambda: seen < oldest(page) < 300, what="it goes on")
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Play").wait_for()
-    stopped = wait_until(lambda: "epoch=" in page.url and "newest" not in page.url and page.url, what="an address")
+    stopped = wait_until(lambda: "epoch=" in (at := address(page)) and "newest" not in at and at, what="an address")
     page.wait_for_timeout(1500)
-    assert page.url == stopped
+    assert address(page) == stopped
     assert oldest(page) < 300
 
 
@@ -124,3 +125,19 @@ def test_the_threshold_follows_the_percentile(page, server, engine):
     first = wait_until(lambda: page.evaluate(THRESHOLD), what="a threshold is drawn")
     slider.press("End")
     wait_until(lambda: (page.evaluate(THRESHOLD) or 0) > first + 1, what="the threshold moves up")
+
+
+def test_pruned_neurons_are_seen_to_go(page, server):
+    open_page(page, server)
+    fill(page, "Hidden layers", "60-40")
+    fill(page, "Epochs", "6")
+    page.get_by_role("button", name="Advanced").click()
+    fill(page, "Percentile", "20")
+    fill(page, "First epoch", "2")
+    fill(page, re.compile("^Every"), "1")
+    page.get_by_role("button", name="Start", exact=True).click()
+    tab(page, "Neurons")  # within moments of the start, while nothing is there yet
+    badge(page, "finished").wait_for(timeout=300_000)
+    living = wait_until(lambda: len(drawn := column(page, "living_0")) == 6 and drawn, what="all epochs are drawn")
+    assert living == [record.layers[0].living for record in server.store.list()[0].records()]
+    assert living[0] == 60 > living[-1]

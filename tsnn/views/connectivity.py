@@ -38,6 +38,7 @@ class InputCard:
         self._place = pn.Row(sizing_mode="stretch_width", margin=0, styles={"justify-content": "center"})
         self.layout = Card(self._place, "input", explained(self.measure, "measure"), visible=False)
 
+    @pn.io.hold()
     def update(self) -> None:
         """Show what is new."""
         epoch, measure = self._replay.epoch, self.measure.value

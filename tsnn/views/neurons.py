@@ -55,6 +55,7 @@ class NeuronsTab:
         self._cards: dict[str, Any] = {}
         self.layout = pn.Column(self._empty, sizing_mode="stretch_width", margin=0)
 
+    @pn.io.hold()
     def update(self, *, words: bool = True) -> None:
         """Show what is new; the figures are made when this tab is first seen. Without ``words`` they come later."""
         epoch, layer = self._replay.epoch, self._replay.layer.value

@@ -66,6 +66,7 @@ class RunView:
     def _ranges_released(self) -> None:
         self._version = -1
 
+    @pn.io.hold()  # Panel calls handlers of events without the document's lock: only what is held may then be changed
     def tick(self, tab: str = "") -> bool:
         """Bring the head and one tab up to date; returns whether the run had changed or is being replayed."""
         version = self.follower.poll()
