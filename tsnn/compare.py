@@ -1,7 +1,8 @@
 """Runs beside each other: the settings in which they differ, what came out, mean and spread over seeds.
 
-What came out is read off the last epoch. There is no validation split to choose an epoch by, and the best
-of many test epochs would be chosen with the very samples that are to judge it: it is never shown.
+What came out is read off the last epoch and, where samples are held back for validation, off the epoch where their
+loss was least. The best of many test epochs would be chosen with the very samples that are to judge it: it is never
+shown.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class RunResult:
         Training, evolution and evaluation, summed over the epochs.
     memory_bytes : int
         Most resident memory at the end of any epoch.
+    best_epoch : int
+        Epoch with the least validation loss; None without a validation part.
+    best_accuracy, best_loss : float
+        On the test part, after that epoch.
     """
 
     run: str
@@ -60,6 +65,9 @@ class RunResult:
     connections: int | None
     seconds: float | None
     memory_bytes: int | None
+    best_epoch: int | None = None
+    best_accuracy: float | None = None
+    best_loss: float | None = None
 
 
 class Spread(NamedTuple):
@@ -100,6 +108,8 @@ def result(run: Run) -> RunResult:
         elif line.get("type") == "event" and line.get("kind") == "setting":
             changed.add((line.get("epoch"), line.get("message")))
     last = epochs[-1] if epochs else {}
+    judged = [epoch for epoch in epochs if epoch.get("validation_loss") is not None]
+    best = min(judged, key=lambda epoch: float(epoch["validation_loss"]), default={})
     parts = [[epoch.get(f"seconds_{part}") or 0.0 for epoch in epochs] for part in ("train", "evolve", "evaluate")]
     return RunResult(
         run=run.id,
@@ -115,6 +125,9 @@ def result(run: Run) -> RunResult:
         connections=last.get("connections"),
         seconds=sum(map(sum, parts)) if epochs else None,
         memory_bytes=max((epoch.get("memory_bytes") or 0 for epoch in epochs), default=0) or None,
+        best_epoch=best.get("epoch"),
+        best_accuracy=best.get("test_accuracy"),
+        best_loss=best.get("test_loss"),
     )
 
 
@@ -143,6 +156,9 @@ _RESULTS = (
     ("test accuracy", "share", "test_accuracy"),
     ("test loss", "number", "test_loss"),
     ("train loss", "number", "train_loss"),
+    ("best epoch by validation", "count", "best_epoch"),
+    ("test accuracy then", "share", "best_accuracy"),
+    ("test loss then", "number", "best_loss"),
     ("epochs", "count", "epochs"),
     ("connections", "count", "connections"),
     ("time", "seconds", "seconds"),
@@ -151,7 +167,7 @@ _RESULTS = (
 
 
 def table(results: Sequence[RunResult], *, over_seeds: bool = False) -> list[Column]:
-    """Return the comparison: who, the settings that differ, what came out at the last epoch.
+    """Return the comparison: who, the settings that differ, what came out.
 
     Parameters
     ----------

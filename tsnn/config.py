@@ -44,6 +44,12 @@ class DataConfig(Section):
     test_fraction: float = setting(
         1 / 3, "Share of the samples kept for testing where there is no official split.", above=0, below=1
     )
+    validation_fraction: float = setting(
+        0.0,
+        "Share of the training samples held back: they choose the epoch by which runs are compared; 0 keeps none.",
+        at_least=0,
+        below=1,
+    )
     preprocessing: str = setting(
         "standard",
         "Scaling of the features, fitted on the training part only: zero mean and unit variance, "

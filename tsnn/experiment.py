@@ -124,8 +124,8 @@ class _Engine:
             config = _continued(state.config, config)
             state.pending = _continued(state.pending, config)
             state.config = config
-        samples, nbytes = len(data.x_train) + len(data.x_test), data.x_train.nbytes + data.x_test.nbytes
-        estimate = fitting_estimate(config, data.n_features, data.n_outputs, samples, data_bytes=nbytes)
+        samples = len(data.x_train) + len(data.x_test)
+        estimate = fitting_estimate(config, data.n_features, data.n_outputs, samples, data_bytes=data.nbytes)
         log.info("Memory: %s", estimate)
         if not begun:
             writer.meta(provenance(config, data, estimate))

@@ -29,7 +29,7 @@ def load_data(config: Config, rng: np.random.Generator) -> Dataset:
     d = config.data
     return load_dataset(
         d.name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
-        preprocessing=d.preprocessing, rng=rng,
+        validation_fraction=d.validation_fraction, preprocessing=d.preprocessing, rng=rng,
     )  # fmt: skip
 
 
@@ -56,6 +56,7 @@ def provenance(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[
             "task": data.task,
             "n_train": len(data.x_train),
             "n_test": len(data.x_test),
+            "n_validation": 0 if data.x_validation is None else len(data.x_validation),
             "n_features": data.n_features,
             "n_outputs": data.n_outputs,
             "image_shape": data.image_shape,

@@ -104,7 +104,8 @@ class EpochRecord:
     """One finished epoch. Losses and accuracies are means over samples.
 
     The training figures are gathered while the weights still change and dropout is on; the test
-    figures are taken once at the end of the epoch, before evolution.
+    and validation figures are taken once at the end of the epoch, before evolution. Those of validation are None
+    where no samples are held back for it.
     Accuracies are None where nothing is classified. In phase 2 of a parallel run they are means over the workers'
     models, of which each is tested on its share of the test part, and layers are those of the first worker.
     """
@@ -127,6 +128,8 @@ class EpochRecord:
     layers: tuple[LayerRecord, ...]
     events: tuple[Event, ...] = field(default=())
     workers: tuple[WorkerRecord, ...] = field(default=())
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries and lists that JSON can hold."""

@@ -103,9 +103,8 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
 
 def make_workspace(state: TrainingState, data: Dataset) -> Workspace:
     """Return buffers for a batch, or for as much of it as fits into the memory."""
-    nbytes = data.x_train.nbytes + data.x_test.nbytes
     shape = data.n_features, data.n_outputs, len(data.x_train)
-    estimate = fitting_estimate(state.config, *shape, data_bytes=nbytes)
+    estimate = fitting_estimate(state.config, *shape, data_bytes=data.nbytes)
     return Workspace(state.network.sizes, estimate.micro_batch, compact=estimate.compact)
 
 
@@ -146,7 +145,7 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
     state : TrainingState
         At the end of an epoch's training; ``loss``, ``right`` and ``seconds`` tell of it. Advanced to the next.
     data : Dataset
-        The test part is evaluated; of the training part, gradient regrowth looks at one batch.
+        The test and validation parts are evaluated; of the training part, gradient regrowth looks at one batch.
     workspace : Workspace
         Buffers; overwritten.
 
@@ -160,6 +159,7 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
     test_loss, test_accuracy = evaluate(network, data.x_test, data.y_test, data.task, workspace, data.weights_test)
     if len(data.x_test):
         check_finite(test_loss, f"epoch {epoch}, evaluation", config)
+    validation_loss, validation_accuracy = validate(network, data, workspace)
     evaluated = time.perf_counter()
 
     before = [layer.topology.connections for layer in network.layers]
@@ -190,9 +190,18 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         memory_bytes=psutil.Process().memory_info().rss,
         layers=tuple(layer_record(network, l, before[l], grown[l]) for l in range(len(network.layers))),
         events=tuple(state.events),
+        validation_loss=validation_loss,
+        validation_accuracy=validation_accuracy,
     )
     state.events = []
     return record
+
+
+def validate(network: Network, data: Dataset, workspace: Workspace) -> tuple[float | None, float | None]:
+    """Return loss and accuracy on the samples held back; None where there are none."""
+    if data.x_validation is None or data.y_validation is None:
+        return None, None
+    return evaluate(network, data.x_validation, data.y_validation, data.task, workspace)
 
 
 def _take_up(state: TrainingState) -> None:

@@ -35,8 +35,8 @@ _STYLE = """<style>
 </style>"""
 _CSS_DASH = {"solid": "solid", "dashed": "dashed", "dotted": "dotted", "dashdot": "dashed", "dotdash": "dotted"}
 _NOTE = (
-    "Results are those of the <b>last epoch</b>. There is no validation split to choose a better one by, and the best "
-    "of many test epochs would be chosen with the very samples that are to judge it."
+    "Results are those of the <b>last epoch</b>. The best of many test epochs would be chosen with the very samples "
+    "that are to judge it; to see a best one, hold samples back: <b>Validation fraction</b> under Advanced."
 )
 _HELP = (
     "Baselines train the first run's settings as SET (connections move), fixed (the random start is kept) and dense; "

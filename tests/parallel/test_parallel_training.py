@@ -225,6 +225,15 @@ def test_both_phases_learn_and_keep_the_number_of_connections(blobs, config, mod
     assert [EpochRecord.from_dict(record.to_dict()) for record in records] == records
 
 
+@pytest.mark.parametrize("phase1", [0, 1])
+def test_the_validation_part_is_shared_like_the_test_part(blobs, config, phase1):
+    judged = dataclasses.replace(blobs, x_validation=blobs.x_test, y_validation=blobs.y_test)
+    records = records_of(Threads(judged, config.replace({"parallel.phase1_fraction": phase1, "training.epochs": 3})))
+    for record in records:
+        assert record.validation_loss == pytest.approx(record.test_loss)
+        assert record.validation_accuracy == pytest.approx(record.test_accuracy)
+
+
 def test_settings_changed_while_it_trains_reach_server_and_workers(blobs, config):
     config = config.replace({"training.epochs": 6, "parallel.phase1_fraction": 0.5})
     threads = Threads(blobs, config)

@@ -51,6 +51,18 @@ def test_the_best_test_epoch_is_nowhere(store):
     assert 0.9 not in [value for c in columns for value in c.values]
 
 
+def test_validation_chooses_the_epoch_and_the_test_part_judges_it(store):
+    run = store.create(Config())
+    with RunWriter(run) as writer:
+        for epoch, validation, test in ((1, 0.5, 0.8), (2, 0.3, 0.6), (3, 0.4, 0.9)):
+            record = fake_engine.epoch_record(epoch, Config()).to_dict()
+            writer.line("epoch", **{**record, "validation_loss": validation, "test_accuracy": test})
+    columns = table([result(run)])
+    assert column(columns, "best epoch by validation") == (2,)
+    assert column(columns, "test accuracy then") == (0.6,)
+    assert column(columns, "test accuracy") == (0.9,)
+
+
 def test_an_epoch_that_comes_again_counts_once(store):
     run = store.create(Config())
     with RunWriter(run) as writer:

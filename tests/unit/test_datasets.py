@@ -171,6 +171,28 @@ def test_split_is_stratified_complete_and_in_random_order() -> None:
     assert data.source == "arrays in memory; no official split: 66 / 33 drawn"
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_a_validation_part_is_held_back_from_training_and_scaling(given: bool) -> None:
+    x, y = labelled([60, 30, 9])
+    test = {"x_test": x[:10] - 1000, "y_test": y[:10]} if given else {}
+    data = make_dataset(x, y, **test, validation_fraction=1 / 3, rng=rng(), preprocessing="none")
+    parts = [(data.x_train, data.y_train), (data.x_validation, data.y_validation)]
+    parts += [] if given else [(data.x_test, data.y_test)]
+    rows = np.concatenate([part.ravel() for part, _ in parts]).astype(int)
+    assert sorted(rows) == list(range(99))
+    np.testing.assert_array_equal(y[rows], np.concatenate([targets for _, targets in parts]))
+    assert np.bincount(data.y_validation).tolist() == ([20, 10, 3] if given else [13, 7, 2])
+    scaled = make_dataset(x, y, **test, validation_fraction=1 / 3, rng=rng())
+    assert abs(scaled.x_train.mean(dtype=float)) < 1e-6
+    assert abs(scaled.x_validation.mean(dtype=float)) > 1e-4
+
+
+def test_too_small_a_validation_part_is_refused() -> None:
+    x, y = labelled([3, 3])
+    with pytest.raises(DataError, match="Raise validation_fraction"):
+        make_dataset(x, y, x, y, validation_fraction=0.01, rng=rng())
+
+
 def test_split_depends_on_the_generator_alone() -> None:
     x, y = labelled([20, 20])
     first, again, other = (make_dataset(x, y, rng=rng(seed)) for seed in (1, 1, 2))
@@ -317,7 +339,7 @@ HOLES = np.where(np.indices(X.shape).sum(0) == 4, np.nan, X)
         ({"x_test": X, "y_test": Y + 1}, ["4 test samples", "no training sample has", "such as 3"]),
         ({"x_test": X, "y_test": Y.astype(str)}, ["another kind"]),
         ({"x_test": X, "y_test": np.eye(12), "y": np.eye(12)[:, :5]}, ["12", "5"]),
-        ({"x": X[:3], "y": Y[:3]}, ["test part has 0 samples", "test_fraction"]),
+        ({"x": X[:3], "y": Y[:3]}, ["Of 3 samples none is left for the test part", "Raise test_fraction"]),
         ({"test_fraction": 0.0}, ["test_fraction is 0.0", "between 0 and 1"]),
         ({"test_fraction": 1.0}, ["test_fraction is 1.0"]),
         ({"test_fraction": float("nan")}, ["test_fraction is nan"]),
@@ -374,6 +396,9 @@ def test_artificial_data_are_made_on_demand_and_the_same_every_time():
 def test_the_papers_artificial_data_have_their_size():
     data = load_dataset("artificial", rng=np.random.default_rng(0))
     assert (data.x_train.shape, data.x_test.shape, data.n_outputs) == ((7000, 65_536), (3000, 65_536), 2)
+    held_back = load_dataset("artificial", validation_fraction=0.1, rng=np.random.default_rng(0))
+    assert held_back.x_train.shape == (6300, 65_536)
+    assert held_back.x_validation.shape == (700, 65_536)
     with pytest.raises(DataError, match="one size and standardised"):
         load_dataset("artificial", preprocessing="minmax", rng=np.random.default_rng(0))
 

@@ -166,12 +166,29 @@ def test_dragging_shows_what_is_under_the_finger(store):
 
 
 def test_a_late_echo_of_the_browser_is_nobodys_hand():
-    replay = Replay(100, lambda: None, lambda: pytest.fail("nobody moved it"))
-    for last in range(20, 30):
+    moves = []
+    replay = Replay(100, lambda: None, lambda: moves.append(replay.epoch))
+    for last in range(2, 90):
         replay.update(list(range(last)))
     replay.slider.value = 25
-    assert replay.following
-    assert replay.epoch == 28
+    assert replay.following, "however late it is"
+    assert replay.epoch == replay.slider.value == 88
+    assert not moves
+    replay.start()
+    replay.slider.value = 12
+    replay.tick()
+    assert replay.epoch == replay.slider.value == 1, "playing goes on where it was"
+    assert moves == [0], "where it began"
+
+
+def test_a_late_echo_does_not_take_the_slider_out_of_the_hand():
+    replay = Replay(100, lambda: None)
+    replay.update(list(range(90)))
+    hand(replay.slider, 40)
+    replay.slider.value = 89
+    assert replay.epoch == replay.slider.value == 40
+    replay.slider.value = 30
+    assert replay.epoch == 30, "that is nothing that was sent"
 
 
 def test_playing_goes_from_the_first_snapshot_to_the_last_and_stops(store):

@@ -52,6 +52,17 @@ def test_learns_a_regression_and_several_labels(rng, tiny):
     assert records[-1].test_accuracy > 0.8
 
 
+def test_what_is_held_back_is_evaluated_and_never_trained_on(blobs, tiny):
+    judged = dataclasses.replace(blobs, x_validation=blobs.x_test[:9], y_validation=blobs.y_test[:9])
+    plain, without = run(blobs, tiny)
+    network, records = run(judged, tiny)
+    assert bits(network) == bits(plain)
+    workspace = Workspace(network.sizes, 16)
+    expected = evaluate(network, judged.x_validation, judged.y_validation, "classification", workspace)
+    assert (records[-1].validation_loss, records[-1].validation_accuracy) == expected
+    assert {record.validation_loss for record in without} == {None}
+
+
 @pytest.mark.parametrize("regrow", ["random", "gradient"])
 def test_same_seed_same_bits_whatever_the_threads(blobs, tiny, regrow):
     config = tiny.replace({"training.regrow": regrow})

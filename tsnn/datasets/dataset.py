@@ -77,6 +77,8 @@ class Dataset:
         How much each sample counts in the loss, 1 on average; None if all count the same.
     scaling : (float64[n_features], float64[n_features]), or None
         Offset and scale of the preprocessing: the features are ``(x - offset) * scale``. None if there was none.
+    x_validation, y_validation : like the training part, or None
+        Samples held back from training, to choose an epoch by; None if there are none.
     """
 
     name: str
@@ -93,6 +95,8 @@ class Dataset:
     weights_train: npt.NDArray[np.float32] | None = None
     weights_test: npt.NDArray[np.float32] | None = None
     scaling: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
+    x_validation: Features | None = None
+    y_validation: Array | None = None
 
     @property
     def n_features(self) -> int:
@@ -103,6 +107,12 @@ class Dataset:
     def n_outputs(self) -> int:
         """Number of classes, labels or targets: the width of the output layer."""
         return len(self.class_names) if self.task == "classification" else int(self.y_train.shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the features take."""
+        parts = (self.x_train, self.x_test, self.x_validation)
+        return sum(part.nbytes for part in parts if part is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +143,15 @@ class SelectedRows:
 def share(data: Dataset, index: int, count: int) -> Dataset:
     """Return one of ``count`` equal shares of a data set's samples: every ``count``-th, from sample ``index`` on.
 
-    Of a test part with fewer samples than shares, a share holds one sample.
+    Of a test or validation part with fewer samples than shares, a share holds one sample.
     """
     if count == 1:
         return data
     parts: dict[str, Features | Array] = {}
-    for name in ("train", "test"):
+    for name in ("train", "test", "validation"):
         x, y = getattr(data, f"x_{name}"), getattr(data, f"y_{name}")
+        if x is None:
+            continue
         rows = np.arange(index % len(x), len(x), count)
         parts[f"x_{name}"] = x[rows] if isinstance(x, np.ndarray) else SelectedRows(x, rows)
         parts[f"y_{name}"] = y[rows]
@@ -153,6 +165,7 @@ def load_dataset(
     target: str | None = None,
     task: str = "auto",
     test_fraction: float = 1 / 3,
+    validation_fraction: float = 0.0,
     preprocessing: str = "standard",
     rng: np.random.Generator,
 ) -> Dataset:
@@ -169,7 +182,7 @@ def load_dataset(
         the download. ``Dataset.source`` says which it was.
     target : str or None
         The column of a table that is to be predicted; default the last one.
-    task, test_fraction, preprocessing, rng
+    task, test_fraction, validation_fraction, preprocessing, rng
         See :func:`make_dataset`.
 
     Raises
@@ -184,7 +197,7 @@ def load_dataset(
             raise DataError(
                 "The artificial data come in one size and standardised: try size='full', preprocessing='standard'."
             )
-        return make_artificial(rng)
+        return _hold_back(make_artificial(rng), validation_fraction, rng)
     raw = obtain(name, size=size, target=target)
     return make_dataset(
         raw.x,
@@ -194,6 +207,7 @@ def load_dataset(
         name=raw.name,
         task=task,
         test_fraction=test_fraction,
+        validation_fraction=validation_fraction,
         preprocessing=preprocessing,
         class_names=raw.class_names,
         feature_names=raw.feature_names,
@@ -222,6 +236,7 @@ def make_dataset(
     name: str = "arrays",
     task: str = "auto",
     test_fraction: float = 1 / 3,
+    validation_fraction: float = 0.0,
     preprocessing: str = "standard",
     class_names: Sequence[str] = (),
     feature_names: Sequence[str] = (),
@@ -248,6 +263,8 @@ def make_dataset(
     test_fraction : float
         Part of the samples drawn for the test, between 0 and 1; for classification, of each class. At least
         one sample of each class stays in the training part. Not used if a test part is given.
+    validation_fraction : float
+        Part of the training samples held back likewise, to choose an epoch by; 0 holds none back.
     preprocessing : str
         "standard": each feature gets mean 0 and variance 1; "minmax": range 0 to 1; "none". Fitted on the
         training part only, so test values may leave that range; features constant there become 0.
@@ -256,7 +273,7 @@ def make_dataset(
     name, feature_names, image_shape, source
         Taken into the result; the shape of images is read off ``x`` if that has more than two dimensions.
     rng : numpy.random.Generator or None
-        Draws the split; may be left out if a test part is given.
+        Draws the splits; may be left out if none is to be drawn.
 
     Raises
     ------
@@ -298,6 +315,11 @@ def make_dataset(
             f"samples, of {ys.shape[1:] or 1} outputs as in training. Give more test data or a larger "
             "test_fraction."
         )
+    held = None
+    if validation_fraction:
+        kept, chosen = draw_split(ys, validation_fraction, rng, stratified=kind == "classification", part="validation")
+        rows, held = (kept, chosen) if rows is None else (rows[kept], rows[chosen])
+        ys, y_held = ys[kept], ys[chosen]
     offset, scale = fit_scaling(xs, rows, preprocessing)
     return Dataset(
         name=name,
@@ -312,6 +334,22 @@ def make_dataset(
         source=source,
         digest=digest,
         scaling=None if preprocessing == "none" else (offset, scale),
+        x_validation=None if held is None else apply_scaling(xs, held, offset, scale),
+        y_validation=None if held is None else y_held,
+    )
+
+
+def _hold_back(data: Dataset, fraction: float, rng: np.random.Generator) -> Dataset:
+    """Hold back a part of training samples that are made on demand."""
+    if not fraction or isinstance(data.x_train, np.ndarray):
+        return data
+    kept, held = draw_split(data.y_train, fraction, rng, stratified=True, part="validation")
+    return replace(
+        data,
+        x_train=SelectedRows(data.x_train, kept),
+        y_train=data.y_train[kept],
+        x_validation=SelectedRows(data.x_train, held),
+        y_validation=data.y_train[held],
     )
 
 

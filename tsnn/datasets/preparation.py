@@ -131,23 +131,27 @@ def _check_targets(values: Any, n: int, what: str) -> Array:
 # --- split -------------------------------------------------------------------------------------------
 
 
-def draw_split(y: Array, fraction: float, rng: np.random.Generator | None, *, stratified: bool) -> tuple[Rows, Rows]:
-    """Return the rows of the training and of the test part, both in random order.
+def draw_split(
+    y: Array, fraction: float, rng: np.random.Generator | None, *, stratified: bool, part: str = "test"
+) -> tuple[Rows, Rows]:
+    """Return the rows of the training and of the test (or another) part, both in random order.
 
     With ``stratified``, y holds class indices int64[n]: each class gives ``fraction`` of its samples, rounded
     so that the total is right, and keeps at least one for training.
     """
     if not 0 < fraction < 1:
-        raise DataError(f"test_fraction is {fraction}; expected a number between 0 and 1, such as 1/3.")
+        raise DataError(f"{part}_fraction is {fraction}; expected a number between 0 and 1, such as 1/3.")
     if rng is None:
-        raise DataError("There is no test part, so one must be drawn: give rng=numpy.random.default_rng(seed).")
+        raise DataError(f"There is no {part} part, so one must be drawn: give rng=numpy.random.default_rng(seed).")
     codes = y if stratified else np.zeros(len(y), dtype=np.int64)
     counts = np.bincount(codes)
     share = fraction * counts
     n_test = np.floor(share).astype(np.int64)
     short = round(fraction * len(codes)) - int(n_test.sum())
     n_test[np.argsort(n_test - share, kind="stable")[:short]] += 1
-    n_test = np.minimum(n_test, counts - 1)
+    n_test = np.minimum(n_test, np.maximum(counts - 1, 0))
+    if not n_test.any():
+        raise DataError(f"Of {len(codes)} samples none is left for the {part} part. Raise {part}_fraction.")
 
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]  # by class, random within

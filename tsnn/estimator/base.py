@@ -210,10 +210,8 @@ class SparseMLP(BaseEstimator):
         rows, held_back = np.arange(len(y)), np.empty(0, np.int64)
         stopping = self.early_stopping and epochs is None
         if stopping:
-            stratified = self._task == "classification"
-            rows, held_back = draw_split(y, config.data.test_fraction, self._rng, stratified=stratified)
-            if not len(held_back):
-                raise DataError(f"Nothing of {len(y)} samples is left for early stopping. Raise validation_fraction.")
+            fraction, stratified = config.data.test_fraction, self._task == "classification"
+            rows, held_back = draw_split(y, fraction, self._rng, stratified=stratified, part="validation")
         if not resume:
             self._fit_scaling(X, y, rows, weights[rows], config.data.preprocessing)
         data = Dataset(

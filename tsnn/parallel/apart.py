@@ -21,7 +21,7 @@ from tsnn.parallel.averaging import average, rebuild
 from tsnn.parallel.channel import Arrays, Message
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.state import TrainingState
-from tsnn.training import check_finite, layer_record
+from tsnn.training import check_finite, layer_record, validate
 from tsnn.workspace import Workspace
 
 COPY_SECONDS = 2.0  # between two copies of the workers' models in phase 2
@@ -143,7 +143,7 @@ def _merged(records: Sequence[EpochRecord], shares: Mapping[int, int], state: Tr
         values = [getattr(record, name) for record in records]
         return None if None in values else float(np.average(values, weights=weights))
 
-    means = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+    means = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "validation_loss", "validation_accuracy")
     slowest = ("seconds_train", "seconds_evolve", "seconds_evaluate")
     return dataclasses.replace(
         first,
@@ -161,6 +161,7 @@ def _judged(record: EpochRecord, models: int, state: TrainingState, data: Datase
     network = state.network
     loss, accuracy = evaluate(network, data.x_test, data.y_test, data.task, workspace)
     check_finite(loss, f"epoch {record.epoch}, averaging", state.config)
+    validation_loss, validation_accuracy = validate(network, data, workspace)
     before, after = (record.test_loss, loss) if accuracy is None else (record.test_accuracy, accuracy)
     what = "loss" if accuracy is None else "accuracy"
     text = f"The models of {models} workers were averaged: test {what} {before:.4g} before, {after:.4g} after"
@@ -169,6 +170,8 @@ def _judged(record: EpochRecord, models: int, state: TrainingState, data: Datase
         record,
         test_loss=loss,
         test_accuracy=accuracy,
+        validation_loss=validation_loss,
+        validation_accuracy=validation_accuracy,
         connections=network.connections,
         layers=tuple(layer_record(network, l, network.layers[l].topology.connections, 0) for l in layers),
         events=(*record.events, Event(record.epoch, "averaged", text)),

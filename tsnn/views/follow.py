@@ -32,6 +32,8 @@ _SCALARS = (
     "test_loss",
     "train_accuracy",
     "test_accuracy",
+    "validation_loss",
+    "validation_accuracy",
     "seconds_train",
     "seconds_evolve",
     "seconds_evaluate",

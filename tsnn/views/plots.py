@@ -129,20 +129,22 @@ def show_epochs(x_range: Range1d, history: History) -> None:
     set_range(x_range, 0.0, max(2.0, last * 1.02))
 
 
-def accuracy_plot(_layers: int = 0, **shared: Any) -> CurvePlot:
-    """Return the plot of training and test accuracy."""
+def accuracy_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
+    """Return the plot of training and test accuracy, and that on samples held back for validation."""
     curves = [
         Curve("train_accuracy", "training, with dropout", palette.TRAIN, "dashed"),
         Curve("test_accuracy", "test", palette.TEST),
+        *([Curve("validation_accuracy", "validation", palette.GREEN, "dotdash")] if validation else []),
     ]
     return CurvePlot("Accuracy (%)", "Accuracy", curves, y_format="0.[0]%", floor=0, ceiling=1.0, **shared)
 
 
-def loss_plot(_layers: int = 0, **shared: Any) -> CurvePlot:
-    """Return the plot of training and test loss."""
+def loss_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
+    """Return the plot of training and test loss, and that on samples held back for validation."""
     curves = [
         Curve("train_loss", "training, with dropout", palette.TRAIN, "dashed"),
         Curve("test_loss", "test", palette.TEST),
+        *([Curve("validation_loss", "validation", palette.GREEN, "dotdash")] if validation else []),
     ]
     return CurvePlot("Loss (mean per sample)", "Loss", curves, y_format="0.00[00]", floor=0, **shared)
 
@@ -160,7 +162,7 @@ def density_plot(layers: int, **shared: Any) -> CurvePlot:
     return CurvePlot(title, "Density", curves, y_format="0.[0000]%", log=True, ceiling=1.2, **shared)
 
 
-def seconds_plot(_layers: int = 0, **shared: Any) -> CurvePlot:
+def seconds_plot(**shared: Any) -> CurvePlot:
     """Return the plot of where an epoch's time goes."""
     curves = [
         Curve("seconds_train", "train", palette.BLUE),
@@ -193,7 +195,7 @@ Source = History | Run | Iterable[EpochRecord]
 def _drawn(make: Callable[..., CurvePlot], source: Source) -> figure:
     history = History.of(source)
     marks = EventMarks()
-    plot = make(history.layers, marks=marks)
+    plot = make(history, marks=marks)
     if isinstance(source, Run):
         from tsnn.views.follow import follow
 
@@ -203,26 +205,30 @@ def _drawn(make: Callable[..., CurvePlot], source: Source) -> figure:
     return plot.figure
 
 
+def _validated(history: History) -> bool:
+    return history.last("validation_loss") is not None
+
+
 def accuracy(source: Source) -> figure:
     """Return training and test accuracy over the epochs of a run, of records, or of a history."""
-    return _drawn(accuracy_plot, source)
+    return _drawn(lambda history, **shared: accuracy_plot(validation=_validated(history), **shared), source)
 
 
 def loss(source: Source) -> figure:
     """Return training and test loss over the epochs."""
-    return _drawn(loss_plot, source)
+    return _drawn(lambda history, **shared: loss_plot(validation=_validated(history), **shared), source)
 
 
 def connections(source: Source) -> figure:
     """Return the connections of each layer over the epochs."""
-    return _drawn(connections_plot, source)
+    return _drawn(lambda history, **shared: connections_plot(history.layers, **shared), source)
 
 
 def density(source: Source) -> figure:
     """Return the density of each layer over the epochs."""
-    return _drawn(density_plot, source)
+    return _drawn(lambda history, **shared: density_plot(history.layers, **shared), source)
 
 
 def seconds(source: Source) -> figure:
     """Return the seconds that training, evolution and evaluation take in each epoch."""
-    return _drawn(seconds_plot, source)
+    return _drawn(lambda _, **shared: seconds_plot(**shared), source)

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -16,8 +16,8 @@ import panel_material_ui as pmui
 
 from tsnn.views.cards import explained
 
-#: So many of the positions that the server sent last may come back late.
-LATE = 8
+#: For so many seconds a position that the server has sent may come back; while the newest is followed, at any time.
+LATE = 2.0
 #: Playing shows at most so many snapshots, one per tick of the page.
 FRAMES = 100
 
@@ -25,8 +25,8 @@ FRAMES = 100
 class Replay:
     """The time slider over a run's epochs, for all its views; each place shows the latest snapshot before it.
 
-    While the server moves the slider, the browser sends late positions back as its ``value``: those are known, and
-    passed over. ``value_throttled`` comes from a person's hand only.
+    While the server moves the slider, the browser sends positions back as its ``value``, however late it is: those
+    are known, and passed over. ``value_throttled`` comes from a person's hand only.
 
     Parameters
     ----------
@@ -41,7 +41,8 @@ class Replay:
     def __init__(self, epochs: int, released: Callable[[], None], moved: Callable[[], None] = lambda: None):
         self._epochs: list[int] = []
         self._moved_to, self._released = moved, released
-        self._sent: deque[int] = deque(maxlen=LATE)
+        self._at = 0
+        self._sent: dict[int, float] = {}
         self.playing = False
         self.follow = pmui.Switch(label="Follow newest", value=True, width=190, margin=(0, 8))
         self.slider = pmui.IntSlider(
@@ -79,7 +80,7 @@ class Replay:
         """Epoch whose snapshot is shown; None if there is no snapshot yet."""
         if not self._epochs:
             return None
-        return self._epochs[-1 if self.following else self._place(int(self.slider.value))]
+        return self._epochs[-1 if self.following else self._place(self._at)]
 
     @property
     def before(self) -> int | None:
@@ -113,7 +114,7 @@ class Replay:
     def tick(self) -> None:
         """Go on playing, one snapshot or, of many, a few."""
         if self.playing and self._epochs:
-            place = self._place(int(self.slider.value)) + max(1, len(self._epochs) // FRAMES)
+            place = self._place(self._at) + max(1, len(self._epochs) // FRAMES)
             self._send(self._epochs[min(place, len(self._epochs) - 1)])
             self._show_label()
             if place >= len(self._epochs) - 1:
@@ -124,7 +125,7 @@ class Replay:
         if len(self._epochs) < 2:
             return
         at_end = self.epoch == self._epochs[-1]
-        self.go(self._epochs[0] if at_end else int(self.slider.value))
+        self.go(self._epochs[0] if at_end else self._at)
         self.playing = True
         self.play.param.update(icon="pause", description="Pause")
 
@@ -150,7 +151,8 @@ class Replay:
         self._moved_to()
 
     def _send(self, epoch: int) -> None:
-        self._sent.append(epoch)
+        self._at = epoch
+        self._sent[epoch] = time.monotonic()
         self.slider.value = epoch
 
     def _show_label(self) -> None:
@@ -161,13 +163,16 @@ class Replay:
 
     def _moved(self, event: Any) -> None:
         self.stop()
-        self._sent.clear()
         self.go(int(event.new))
 
     def _dragged(self, event: Any) -> None:
-        if event.new in self._sent or self.playing:
+        sent = self._sent.get(int(event.new))
+        late = sent is not None and (self.following or time.monotonic() - sent < LATE)
+        if late or self.playing:
+            self.slider.value = self._at
             self._show_label()
             return
+        self._at = int(event.new)
         self.release()
         self._show_label()
         self._moved_to()
@@ -185,5 +190,5 @@ class Replay:
 
     def _step(self, by: int) -> None:
         self.stop()
-        place = self._place(int(self.slider.value)) + by
+        place = self._place(self._at) + by
         self.go(self._epochs[min(max(0, place), len(self._epochs) - 1)])

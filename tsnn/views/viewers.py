@@ -22,7 +22,7 @@ from tsnn.views.connectivity import ConnectivityTab, InputCard, empty_pane, say_
 from tsnn.views.figures import EventMarks
 from tsnn.views.follow import RunFollower
 from tsnn.views.neurons import NeuronsTab
-from tsnn.views.plots import CurvePlot, show_epochs
+from tsnn.views.plots import show_epochs
 from tsnn.views.replay import Replay
 from tsnn.views.summary import summary_html
 from tsnn.views.workers import WorkersTab
@@ -106,10 +106,15 @@ class Overview:
         self._x_range = Range1d(start=0, end=2)
         self._marks = EventMarks()
         layers = len(follower.config.network.hidden) + 1
-        makers: tuple[Callable[..., CurvePlot], ...] = (
-            plots.accuracy_plot, plots.loss_plot, plots.connections_plot, plots.density_plot, plots.seconds_plot,
-        )  # fmt: skip
-        self.plots = [make(layers, x_range=self._x_range, marks=self._marks) for make in makers]
+        shared: dict[str, Any] = {"x_range": self._x_range, "marks": self._marks}
+        validation = follower.config.data.validation_fraction > 0
+        self.plots = [
+            plots.accuracy_plot(validation=validation, **shared),
+            plots.loss_plot(validation=validation, **shared),
+            plots.connections_plot(layers, **shared),
+            plots.density_plot(layers, **shared),
+            plots.seconds_plot(**shared),
+        ]
         for plot in self.plots:
             plot.figure.on_event(RangesUpdate, lambda _: replay.release())
             plot.figure.on_event(Reset, lambda _: replay.resume())
