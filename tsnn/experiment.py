@@ -125,7 +125,8 @@ class _Engine:
             state.pending = _continued(state.pending, config)
             state.config = config
         samples = len(data.x_train) + len(data.x_test)
-        estimate = fitting_estimate(config, data.n_features, data.n_outputs, samples, data_bytes=data.nbytes)
+        shape, ranks = (data.n_features, data.n_outputs, samples), 1 + (self.channel.neighbours if self.channel else 0)
+        estimate = fitting_estimate(config, *shape, data_bytes=data.nbytes, processes=ranks)
         log.info("Memory: %s", estimate)
         if not begun:
             writer.meta(provenance(config, data, estimate))

@@ -30,7 +30,7 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """The expected peak of a run's resident memory.
+    """The expected peak of a run's resident memory, on one machine.
 
     Attributes
     ----------
@@ -38,24 +38,27 @@ class MemoryEstimate:
         Bytes by purpose: ``connections`` (weights, velocity and both index views, 20 each; 12 if compact),
         ``neurons`` (biases, row pointers), ``activations`` (with masks, of a micro-batch), ``data``,
         ``evolution`` (what the layer that needs most takes beyond that while it evolves), ``interpreter`` (with
-        libraries and compiled code).
+        libraries and compiled code). Of one process.
     micro_batch : int
         Samples that are processed at a time.
     compact : bool
         Whether layers do without the transposed view.
     count : int
         Number of connections.
+    processes : int
+        Ranks of a parallel run on this machine; each takes as much.
     """
 
     items: Mapping[str, int]
     micro_batch: int
     compact: bool
     count: int
+    processes: int = 1
 
     @property
     def total(self) -> int:
-        """The peak, in bytes."""
-        return sum(self.items.values())
+        """The peak of all processes together, in bytes."""
+        return self.processes * sum(self.items.values())
 
     @property
     def checkpoint(self) -> int:
@@ -71,12 +74,13 @@ class MemoryEstimate:
         parts = ", ".join(f"{name} {_size(size)}" for name, size in self.items.items())
         compact = ", compact" if self.compact else ""
         disk = f"{_size(self.checkpoint)} per checkpoint"
-        return f"{_size(self.total)} expected ({parts}); {self.micro_batch} samples at a time{compact}; {disk}"
+        times = f"{self.processes} processes, each: " if self.processes > 1 else ""
+        return f"{_size(self.total)} expected ({times}{parts}); {self.micro_batch} samples at a time{compact}; {disk}"
 
 
 def memory_estimate(
     config: Config, n_features: int, n_outputs: int, n_samples: int, *, data_bytes: int | None = None,
-    budget: int | None = None,
+    processes: int = 1, budget: int | None = None,
 ) -> MemoryEstimate:  # fmt: skip
     """Foretell the peak resident memory of a run.
 
@@ -88,6 +92,8 @@ def memory_estimate(
         Shape of the data, training and test part together.
     data_bytes : int, optional
         What the features take; default is that of float32.
+    processes : int
+        Ranks of a parallel run on this machine, the server's included: each holds data, network and buffers.
     budget : int, optional
         Bytes that the run should stay below. If ``run.micro_batch`` is 0, a batch is cut into as few parts as
         that takes; if that is not enough, the network becomes compact. Without budget it is left whole.
@@ -95,8 +101,7 @@ def memory_estimate(
     Returns
     -------
     estimate : MemoryEstimate
-        For a process that does nothing else; right within 15 % where that is more than the interpreter. In a
-        parallel run each rank is such a process.
+        For processes that do nothing else; right within 15 % where one takes more than the interpreter.
     """
     shapes = layer_shapes(n_features, n_outputs, config.network)
     count = sum(shape.connections for shape in shapes)
@@ -113,23 +118,24 @@ def memory_estimate(
             "evolution": _evolution(config, shapes, views),
             "interpreter": INTERPRETER,
         }
-        estimate = MemoryEstimate(items, width, compact, count)
+        estimate = MemoryEstimate(items, width, compact, count, processes)
         if budget is None or estimate.total <= budget:
             break
     return estimate
 
 
 def fitting_estimate(
-    config: Config, n_features: int, n_outputs: int, n_samples: int, *, data_bytes: int | None = None
-) -> MemoryEstimate:
+    config: Config, n_features: int, n_outputs: int, n_samples: int, *, data_bytes: int | None = None,
+    processes: int = 1,
+) -> MemoryEstimate:  # fmt: skip
     """Return the estimate for a micro-batch that fits into the memory that is free now.
 
     What this process already holds is taken to be part of the run.
     """
     shape = n_features, n_outputs, n_samples
-    most = memory_estimate(config, *shape, data_bytes=data_bytes)
+    most = memory_estimate(config, *shape, data_bytes=data_bytes, processes=processes)
     free = psutil.virtual_memory().available + min(psutil.Process().memory_info().rss, most.total)
-    return memory_estimate(config, *shape, data_bytes=data_bytes, budget=int(SHARE * free))
+    return memory_estimate(config, *shape, data_bytes=data_bytes, processes=processes, budget=int(SHARE * free))
 
 
 def check_memory(estimate: MemoryEstimate, config: Config) -> None:
@@ -143,9 +149,11 @@ def check_memory(estimate: MemoryEstimate, config: Config) -> None:
     free = psutil.virtual_memory().available + psutil.Process().memory_info().rss
     if estimate.total > free and not config.run.ignore_memory:
         name = estimate.largest
+        each = f" in each of {estimate.processes} processes" if estimate.processes > 1 else ""
         raise ConfigError(
             f"This run needs about {_size(estimate.total)} of memory, but {_size(free)} are free. Most is for "
-            f"{name}: {_size(estimate.items[name])}. Lower {REMEDIES[name]}, or set run.ignore_memory=true to try."
+            f"{name}: {_size(estimate.items[name])}{each}. Lower {REMEDIES[name]}, or set "
+            "run.ignore_memory=true to try."
         )
 
 

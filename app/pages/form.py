@@ -222,6 +222,7 @@ def _memory(config: Config, info: DatasetInfo) -> str:
     size = _size(config, info)
     made_on_demand = 0 if info.name == "artificial" else None
     estimate = fitting_estimate(
-        config, info.n_features, info.n_classes or 1, sum(info.sizes[size]), data_bytes=made_on_demand
-    )
+        config, info.n_features, info.n_classes or 1, sum(info.sizes[size]), data_bytes=made_on_demand,
+        processes=1 + config.parallel.workers,
+    )  # fmt: skip
     return f"{estimate.total / 2**30:.1f} GiB" if estimate.total >= 2**30 else f"{estimate.total / 2**20:.0f} MiB"

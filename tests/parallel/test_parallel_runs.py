@@ -61,6 +61,7 @@ def test_a_parallel_run_leaves_what_a_sequential_one_leaves(store, config, mode)
     assert records[-1].test_accuracy > 0.5
     kinds = {line["kind"] for line in run.lines()[0] if line["type"] == "event"}
     assert {"data", "averaged"} <= kinds
+    assert "3 processes, each: connections" in run.log()
 
 
 @pytest.mark.parametrize("fraction", [1, 0.00001], ids=["phase 1", "phase 2"])

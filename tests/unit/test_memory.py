@@ -101,6 +101,15 @@ def test_a_batch_is_cut_into_as_few_parts_as_fit():
     assert chosen.micro_batch == 48
 
 
+def test_the_ranks_of_a_parallel_run_are_counted():
+    config = Config().replace({"network.hidden": [1000, 1000]})
+    one, three = (memory_estimate(config, 100, 2, 1000, processes=k) for k in (1, 3))
+    assert three.total == 3 * one.total
+    assert "3 processes, each: connections" in str(three)
+    cut = memory_estimate(config, 100, 2, 1000, processes=3, budget=three.total - 1)
+    assert cut.micro_batch < three.micro_batch
+
+
 def test_what_cannot_fit_is_refused_with_the_way_out(monkeypatch):
     config = Config().replace({"network.hidden": [20_000_000] * 3})
     estimate = fitting_estimate(config, 784, 10, 70_000)

@@ -52,7 +52,10 @@ class MpiChannel:
             raise LaunchError(_alone())
         self._shared: dict[tuple[int, int], Float32] = {}
         self._private: dict[tuple[int, int], Float32] = {}
-        self.neighbours = 0
+        self._node: Any = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
+        self._ranks = np.empty(self._node.size, np.int64)  # on this machine
+        self._node.Allgather(np.array([self.rank]), self._ranks)
+        self.neighbours = int(np.count_nonzero(self._ranks)) if 0 in self._ranks else 0
         self._prepared = False
         self._bell: _Bell | None = None
         self._window: MPI.Win | None = None
@@ -67,10 +70,7 @@ class MpiChannel:
         or the vectors have grown beyond it, values travel as they do between machines.
         """
         self._meet()
-        node: Any = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
-        ranks = np.empty(node.size, np.int64)
-        node.Allgather(np.array([self.rank]), ranks)
-        self.neighbours = int(np.count_nonzero(ranks)) if 0 in ranks else 0
+        node, ranks = self._node, self._ranks
         wanted = np.array([capacity])
         if self.rank == 0 and 2 * (node.size - 1) * 4 * capacity > _shared_room():
             wanted[0] = 0
