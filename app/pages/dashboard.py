@@ -169,6 +169,9 @@ class Dashboard(param.Parameterized):
             self._note_place(self.view.replay)
             if changed:
                 self.controls.update()
+                if not self.view.follower.live:
+                    catalog(self.store).refresh(seconds=_READING_SECONDS)
+                    self.form.foretell()
             if changed and self.view.follower.gone:
                 name, self.run_id = self.run_id, ""
                 self._warn(f"Run {name} has been deleted. Start a new one, or choose another under Runs.")

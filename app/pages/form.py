@@ -160,7 +160,11 @@ class StartForm:
     def _changed(self, *_events: Any) -> None:
         if not self._loading:
             self._complain("")
-            self.preview.object = self._preview()
+            self.foretell()
+
+    def foretell(self) -> None:
+        """Describe what Start would train, and what that takes, judged by the runs that there are now."""
+        self.preview.object = self._preview()
 
     def _preview(self) -> str:
         """Describe the network that Start would train, or what is wrong with the settings."""
@@ -220,9 +224,8 @@ def _size(config: Config, info: DatasetInfo) -> str:
 def _memory(config: Config, info: DatasetInfo) -> str:
     """Foretell the memory of a run in words."""
     size = _size(config, info)
-    made_on_demand = 0 if info.name == "artificial" else None
     estimate = fitting_estimate(
-        config, info.n_features, info.n_classes or 1, sum(info.sizes[size]), data_bytes=made_on_demand,
+        config, info.n_features, info.n_classes or 1, sum(info.sizes[size]), data_bytes=0 if info.on_demand else None,
         processes=1 + config.parallel.workers,
     )  # fmt: skip
     return f"{estimate.total / 2**30:.1f} GiB" if estimate.total >= 2**30 else f"{estimate.total / 2**20:.0f} MiB"

@@ -68,6 +68,7 @@ def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
     badge(page, "finished").wait_for(timeout=300_000)
     wait_until(lambda: len(column(page, "test_accuracy")) == 6, what="all epochs are drawn")
     assert page.get_by_label("Follow newest").is_checked()
+    page.get_by_text("judged by earlier runs on this machine").wait_for()
     records = server.store.open(run_id).records()
     assert column(page, "test_accuracy") == [r.test_accuracy for r in records]
     assert column(page, "connections_1") == [r.layers[1].connections for r in records]

@@ -79,6 +79,8 @@ class DatasetInfo:
         means that the split is made at loading.
     local : tuple of str
         The sizes that need no network.
+    on_demand : bool
+        Whether the features are made batch by batch, and take no memory.
     """
 
     name: str
@@ -88,6 +90,7 @@ class DatasetInfo:
     image_shape: tuple[int, ...] | None
     sizes: Mapping[str, tuple[int, int]]
     local: tuple[str, ...]
+    on_demand: bool = False
 
     @property
     def available(self) -> bool:
@@ -162,7 +165,7 @@ def known_datasets() -> tuple[DatasetInfo, ...]:
     infos = [_describe(name, known, files) for name, known in KNOWN.items()]
     made = {"full": (artificial.N_TRAIN, artificial.N_TEST)}
     title = f"Artificial: {artificial.N_INFORMATIVE} useful features among many of noise"
-    infos.append(DatasetInfo("artificial", title, artificial.N_FEATURES, 2, None, made, ("full",)))
+    infos.append(DatasetInfo("artificial", title, artificial.N_FEATURES, 2, None, made, ("full",), on_demand=True))
     covered = {"artificial", *KNOWN, *(alias for known in KNOWN.values() for alias in known.aliases)}
     for stem, path in sorted(files.items()):
         if stem not in covered and (counts := _header_counts(path)):
