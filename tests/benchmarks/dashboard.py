@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -237,6 +238,7 @@ def main(arguments=None):
     parser.add_argument("--part", action="append", choices=PARTS)
     options = parser.parse_args(arguments)
     parts = options.part or PARTS
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes it has started end with it
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         bench = Bench(folder, playwright)
         print("| what | measured | asked for | kept |\n|---|---|---|---|", flush=True)

@@ -105,6 +105,17 @@ def row(name, method, found):
     )
 
 
+def summary(found):
+    """Return a table of the accuracies alone: a line for each data set, a column for each model."""
+    names, methods = (list(dict.fromkeys(column)) for column in zip(*found, strict=True))
+    lines = [f"| accuracy, % | {' | '.join(methods)} |", "|---" * (len(methods) + 1) + "|"]
+    for name in names:
+        results = [found[name, method] for method in methods]
+        cells = (f"{100 * r['accuracy']:.1f} ± {100 * r['spread']:.1f}" if r else "diverged" for r in results)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main():
     """Print the table, row by row."""
     parser = argparse.ArgumentParser(description="Cross-validated comparison on microarrays.")
@@ -124,12 +135,15 @@ def main():
     print("| data | model | accuracy, % | connections | CPU s per fit | peak memory, MiB |")
     print("|---|---|---|---|---|---|")
     same = [f"--{key}={getattr(options, key)}" for key in ("hidden", "epochs", "folds", "seed")]
+    found = {}
     for name, method in chosen:
         words = ["--row", "--data", name, "--method", method, *same]
         result = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.wide", *words], stdout=subprocess.PIPE, text=True, check=True
         )
-        print(row(name, method, json.loads(result.stdout.splitlines()[-1])), flush=True)
+        found[name, method] = json.loads(result.stdout.splitlines()[-1])
+        print(row(name, method, found[name, method]), flush=True)
+    print(f"\n{summary(found)}")
 
 
 if __name__ == "__main__":
