@@ -36,6 +36,23 @@ TITLES = """() => {
 }"""
 
 
+#: The last word of the live view: its state, and how many pictures of the inputs have been drawn in it.
+LIVE = """() => {
+    const badges = []
+    const walk = root => {
+        for (const element of root.querySelectorAll("*")) {
+            if (element.classList.contains("badge")) badges.push(element.innerText)
+            if (element.shadowRoot) walk(element.shadowRoot)
+        }
+    }
+    walk(document)
+    let pictures = 0
+    for (const doc of globalThis.Bokeh?.documents ?? [])
+        for (const model of doc.all_models) if (model.type == "ColumnDataSource" && model.data.image?.length) pictures++
+    return [...badges, pictures]
+}"""
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[str]:
     """Serve a copy of the notebook with JupyterLab; yields its address."""
@@ -96,6 +113,8 @@ def test_a_notebook_runs_and_a_slider_moves_a_plot(browser, lab):
     before = wait_until(lambda: max(0, pruned(page)), 300, "the histogram is drawn")
     page.get_by_text("NotImplementedError: Exercise 2.3").wait_for(timeout=300_000)
     wait_until(lambda: len(column(page, "test_accuracy")) == 15, 120, "the run that ended is drawn, live, to its end")
+    blind = 3  # pictures of another cell
+    wait_until(lambda: page.evaluate(LIVE) == ["finished", blind + 1], 60, "its state and its inputs are drawn, too")
 
     handle = page.locator(".noUi-handle").first
     handle.focus()

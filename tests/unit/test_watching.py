@@ -12,6 +12,7 @@ from tsnn import views
 from tsnn.config import Config
 from tsnn.errors import RunError
 from tsnn.runs import RunStore
+from tsnn.views.watching import LivePane
 
 
 @pytest.fixture
@@ -31,6 +32,15 @@ def test_a_figure_bound_to_a_widget_follows_it_beside_a_watched_run(finished):
     root = pn.Column(bound).get_root()
     widget.value = 3
     assert [title.text for title in root.select({"type": Title})] == ["3 values"]
+
+
+def test_a_page_counts_as_drawn_once_it_has_answered():
+    pane = LivePane("a run")
+    assert not pane.is_drawn()
+    assert not pane.is_drawn()
+    assert pane._asked.value == 2, "what was asked is asked again: it may be lost"
+    pane._answer.value = pane._asked.value  # what the link does in the page
+    assert pane.is_drawn()
 
 
 def test_waiting_for_a_run_ends_with_it_or_with_patience(finished, store):

@@ -16,6 +16,15 @@ import panel_material_ui as pmui
 
 from tsnn.views.cards import explained
 
+
+def _drawn(path: str) -> str:
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path d="{path}"/></svg>'
+
+
+#: As drawings: a notebook has no font of icons.
+_PLAY, _PAUSE = _drawn("M8 5v14l11-7z"), _drawn("M6 5h4v14H6zm8 0h4v14h-4z")
+_BACK = _drawn("M15.4 7.4 14 6l-6 6 6 6 1.4-1.4-4.6-4.6z")
+_FORWARD = _drawn("M8.6 7.4 10 6l6 6-6 6-1.4-1.4 4.6-4.6z")
 #: For so many seconds a position that the server has sent may come back; while the newest is followed, at any time.
 LATE = 2.0
 #: Playing shows at most so many snapshots, one per tick of the page.
@@ -50,9 +59,9 @@ class Replay:
             sizing_mode="stretch_width", margin=(2, 16),
         )  # fmt: skip
         button: dict[str, Any] = {"size": "small", "align": "center", "margin": (0, 2)}
-        self.play = pmui.IconButton(icon="play_arrow", description="Play", **button)
-        self.back = pmui.IconButton(icon="chevron_left", description="Previous snapshot", **button)
-        self.forward = pmui.IconButton(icon="chevron_right", description="Next snapshot", **button)
+        self.play = pmui.IconButton(icon=_PLAY, description="Play", **button)
+        self.back = pmui.IconButton(icon=_BACK, description="Previous snapshot", **button)
+        self.forward = pmui.IconButton(icon=_FORWARD, description="Next snapshot", **button)
         self.layer = pmui.Select(
             label="Layer of connections", options={"1": 0}, value=0, size="small", width=250, margin=(4, 8),
         )  # fmt: skip
@@ -127,12 +136,12 @@ class Replay:
         at_end = self.epoch == self._epochs[-1]
         self.go(self._epochs[0] if at_end else self._at)
         self.playing = True
-        self.play.param.update(icon="pause", description="Pause")
+        self.play.param.update(icon=_PAUSE, description="Pause")
 
     def stop(self) -> None:
         """Stop playing."""
         self.playing = False
-        self.play.param.update(icon="play_arrow", description="Play")
+        self.play.param.update(icon=_PLAY, description="Play")
 
     def release(self) -> None:
         """Stop following: someone looks at something else than the newest."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 
@@ -51,6 +52,32 @@ class Ticker:
             self.callback.period = wanted
 
 
+class LivePane(pn.Column):
+    """A column that changes by itself, safely in a notebook as well.
+
+    There messages of the page are handled in a thread of their own: the lock keeps them apart from what is being drawn.
+    And until the page has drawn the column, it throws messages away, or they are overtaken by later ones: it misses
+    models that the next messages refer to, and shows the start for ever. So a number is sent that the page sends back.
+    """
+
+    def __init__(self, *objects: Any, **options: Any):
+        self.lock = threading.RLock()
+        self._asked: Any = pn.widgets.IntInput(value=0, visible=False)
+        self._answer: Any = pn.widgets.IntInput(value=0, visible=False)
+        self._asked.jslink(self._answer, value="value")
+        super().__init__(*objects, self._asked, self._answer, **options)
+
+    def _on_msg(self, *args: Any) -> None:
+        with self.lock:
+            super()._on_msg(*args)
+
+    def is_drawn(self) -> bool:
+        """Return whether the page has drawn this; if not, ask it again."""
+        if not (drawn := pn.state.served or bool(self._answer.value)):
+            self._asked.value += 1
+        return drawn
+
+
 def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") -> Any:
     """Return a pane that follows a run while it trains, or replays one that has ended.
 
@@ -71,15 +98,18 @@ def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") 
     _keep_the_look_of_notebooks()
     view = RunView(run if isinstance(run, RunFollower) else follow(run))
     view.tick(tab)
-    pane = pn.Column(view.head, view.replay.layout, view.tabs[tab].layout, sizing_mode="stretch_width")
+    pane = LivePane(view.head, view.replay.layout, view.tabs[tab].layout, sizing_mode="stretch_width")
 
     def push() -> None:
         if not pn.state.served:
             pn.io.push_notebook(pane)
 
     def tick() -> None:
-        if view.tick():
-            push()
+        if not pane.is_drawn():
+            return
+        with pane.lock:
+            if view.tick():
+                push()
         if not view.follower.live and not view.replay.playing:
             ticker.callback.stop()
 
