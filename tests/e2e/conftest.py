@@ -120,13 +120,13 @@ def engine(server: Server) -> Iterator[Callable[..., tuple[Run, subprocess.Popen
         process.wait()
 
 
-def chromium(playwright: Any) -> Any:
+def chromium(playwright: Any, *flags: str) -> Any:
     """Return a Chromium that is started, or None where there is none."""
     own = playwright.chromium.executable_path
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     found = [os.environ.get("TSNN_CHROMIUM"), *map(shutil.which, names), own if Path(own).exists() else None]
     path = next((p for p in found if p), None)
-    return playwright.chromium.launch(executable_path=path, args=FLAGS) if path else None
+    return playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags]) if path else None
 
 
 @pytest.fixture(scope="session")
