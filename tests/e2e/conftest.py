@@ -58,8 +58,9 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/app"
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         command = [sys.executable, "-m", "panel", "serve", "app/", "--address", "127.0.0.1", "--port", str(self.port)]
+        command += options
         with open(self.runs.parent / "server.log", "ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"TSNN_RUNS": str(self.runs)}

@@ -86,6 +86,25 @@ def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
     wait_until(lambda: len(column(page, "share")) > 1, what="degrees are drawn")
 
 
+def test_a_password_keeps_others_out(browser, server):
+    server.stop()
+    server.start("--basic-auth", "open sesame", "--cookie-secret", "tests only")
+    page = browser.new_page()
+    for password, lets_in in (("guess", False), ("open sesame", True)):
+        page.goto(server.url)
+        page.locator("input[name=username]").fill("somebody")
+        page.locator("input[name=password]").fill(password)
+        page.locator("[type=submit]").click()
+        page.wait_for_load_state()
+        page.goto(server.url)
+        start = page.get_by_role("button", name="Start", exact=True)
+        if lets_in:
+            start.wait_for()
+        else:
+            assert "/login" in address(page)
+    page.close()
+
+
 def test_live_changes_are_acknowledged_and_marked(page, server, engine):
     run, _ = engine()
     open_page(page, server, run.id)
