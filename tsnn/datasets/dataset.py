@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from os import PathLike
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -147,7 +147,7 @@ def share(data: Dataset, index: int, count: int) -> Dataset:
     """
     if count == 1:
         return data
-    parts: dict[str, Features | Array] = {}
+    parts: dict[str, Any] = {}
     for name in ("train", "test", "validation"):
         x, y = getattr(data, f"x_{name}"), getattr(data, f"y_{name}")
         if x is None:
@@ -155,7 +155,7 @@ def share(data: Dataset, index: int, count: int) -> Dataset:
         rows = np.arange(index % len(x), len(x), count)
         parts[f"x_{name}"] = x[rows] if isinstance(x, np.ndarray) else SelectedRows(x, rows)
         parts[f"y_{name}"] = y[rows]
-    return replace(data, **parts)  # type: ignore[arg-type]
+    return replace(data, **parts)
 
 
 def load_dataset(

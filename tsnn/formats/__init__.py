@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from tsnn.errors import TsnnError
@@ -22,11 +23,7 @@ def to_torch(network: Network) -> Any:
     TsnnError
         If PyTorch is not installed.
     """
-    try:
-        from tsnn.formats import pytorch
-    except ImportError as error:
-        raise missing("PyTorch", "torch", error) from error
-    return pytorch.to_torch(network)
+    return _pytorch().to_torch(network)
 
 
 def from_torch(module: Any) -> Network:
@@ -46,11 +43,16 @@ def from_torch(module: Any) -> Network:
     TsnnError
         If PyTorch is not installed.
     """
+    network: Network = _pytorch().from_torch(module)
+    return network
+
+
+def _pytorch() -> ModuleType:
     try:
         from tsnn.formats import pytorch
     except ImportError as error:
         raise missing("PyTorch", "torch", error) from error
-    return pytorch.from_torch(module)
+    return pytorch
 
 
 def to_onnx(network: Network, *, task: str = "classification", class_names: Sequence[str] = ()) -> Any:

@@ -42,6 +42,8 @@ def cut(width: int) -> list[tuple[int, int, int]]:
     return [part for part in parts if part[1] < part[2]]
 
 
+# One loop for each kernel: a loop that were handed its kernel would never be found in Numba's cache, whose key
+# includes what a function encloses, and a kernel looks different there in every process.
 @functools.cache
 def segment_loop(size: int) -> Any:
     """Make the threaded loop over `segment_rows` for tiles of `size` vectors."""

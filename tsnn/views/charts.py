@@ -54,9 +54,9 @@ def curves(
         tips = [("", label), (x_label, f"@x{{{x_format}}}"), (y_label, f"@y{{{y_format}}}")]
         fig.add_tools(HoverTool(renderers=[drawn], tooltips=tips, visible=False))
     _finish(fig, (x_format, y_format), (x_log, y_log), len(series))
-    set_range(fig.x_range, *(log_padded(across) if x_log else padded(across)))  # type: ignore[arg-type]
+    set_range(fig.x_range, *(log_padded(across) if x_log else padded(across)))
     low, high = log_padded(up) if y_log else padded(up)
-    set_range(fig.y_range, 0.0 if zero and not y_log else low, high)  # type: ignore[arg-type]
+    set_range(fig.y_range, 0.0 if zero and not y_log else low, high)
     return fig
 
 
@@ -89,8 +89,8 @@ def histogram(
         fig.add_tools(HoverTool(renderers=[bars], tooltips=tips, visible=False))
         bottom = top
     _finish(fig, (x_format, "0,0"), (False, False), len(values))
-    set_range(fig.x_range, *padded([edges]))  # type: ignore[arg-type]
-    set_range(fig.y_range, 0.0, 1.06 * float(bottom.max()) or 1.0)  # type: ignore[arg-type]
+    set_range(fig.x_range, *padded([edges]))
+    set_range(fig.y_range, 0.0, 1.06 * float(bottom.max()) or 1.0)
     return fig
 
 

@@ -167,9 +167,9 @@ class ComparePlot:
     def _fit(self, curves: Sequence[dict[str, Any]], axis: str) -> None:
         drawn = [np.asarray(c["band"][1] if "band" in c else c.get("raw", c["y"])) for c in curves]
         fit = log_padded if self._log else padded
-        set_range(self.figure.y_range, *fit(drawn, None if self._log else 0, self._ceiling))  # type: ignore[arg-type]
+        set_range(self.figure.y_range, *fit(drawn, None if self._log else 0, self._ceiling))
         last = max((c["x"][-1] for c in curves), default=1.0)
-        set_range(self.figure.x_range, 0.0, last * 1.02)  # type: ignore[arg-type]
+        set_range(self.figure.x_range, 0.0, last * 1.02)
         if self.figure.xaxis[0].axis_label != AXES[axis]:
             self.figure.xaxis.axis_label = AXES[axis]
 

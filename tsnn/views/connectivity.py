@@ -88,7 +88,7 @@ class ConnectivityTab:
             self.ages.layer = layer
             self.ages.update(snapshot, history, self._replay.before)
         if self._drawn[2:] != before[2:]:
-            plots.show_epochs(self.replaced.figure.x_range, history)  # type: ignore[arg-type]
+            plots.show_epochs(self.replaced.figure.x_range, history)
             self.replaced.update(history)
         self.replaced.show_cursor(self._replay.cursor)
         if words:

@@ -172,8 +172,8 @@ class DegreePlot:
                 if len(ks):
                     fewest, most, least = min(fewest, ks[0]), max(most, ks[-1]), min(least, shares[-1])
         self.note = " ".join(notes)
-        set_range(self.figure.x_range, min(fewest, most) / 1.3, most * 1.3)  # type: ignore[arg-type]
-        set_range(self.figure.y_range, least / 1.5, 1.3)  # type: ignore[arg-type]
+        set_range(self.figure.x_range, min(fewest, most) / 1.3, most * 1.3)
+        set_range(self.figure.y_range, least / 1.5, 1.3)
 
     def _describe(self, name: str, label: str, degrees: NDArray[Any], random_most: float) -> str:
         """Draw the tail of one direction if it is heavy, and return what there is to say."""
@@ -266,8 +266,8 @@ class AgePlot:
         if before is not None and before > since:
             self.note += f"; since the snapshot before, of epoch {before}: {_younger(ages, epoch - before)}"
         self.note += "."
-        set_range(self.figure.x_range, 0.0, max(2.0, 1.02 * float(age.max(initial=1.0))))  # type: ignore[arg-type]
-        set_range(self.figure.y_range, lowest / 1.5, 1.2)  # type: ignore[arg-type]
+        set_range(self.figure.x_range, 0.0, max(2.0, 1.02 * float(age.max(initial=1.0))))
+        set_range(self.figure.y_range, lowest / 1.5, 1.2)
 
 
 def _younger(ages: NDArray[Any], age: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, CustomAction, CustomJS, HoverTool, Range1d
+from bokeh.models import ColumnDataSource, CustomAction, CustomJS, HoverTool, Range, Range1d
 from bokeh.plotting import figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -175,8 +175,9 @@ class EventMarks:
             self.source.data = data
 
 
-def set_range(target: Range1d, start: float, end: float) -> None:
-    """Move a range, if it is not there already."""
+def set_range(target: Range, start: float, end: float) -> None:
+    """Move a figure's range, a Range1d, if it is not there already."""
+    assert isinstance(target, Range1d)
     if math.isfinite(start) and math.isfinite(end) and (target.start, target.end) != (start, end):
         target.update(start=start, end=end)
 

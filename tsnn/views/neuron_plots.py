@@ -58,8 +58,8 @@ class ImportancePlot:
             "top": counts.tolist(),
         }
         self.threshold.update(location=threshold if known else None, visible=known)
-        set_range(self.figure.x_range, *padded([edges]))  # type: ignore[arg-type]
-        set_range(self.figure.y_range, 0.0, 1.06 * float(counts.max()) or 1.0)  # type: ignore[arg-type]
+        set_range(self.figure.x_range, *padded([edges]))
+        set_range(self.figure.y_range, 0.0, 1.06 * float(counts.max()) or 1.0)
 
 
 def importance_map(snapshots: Mapping[int, Snapshot], layer: int) -> tuple[NDArray[np.float32], float]:
@@ -128,8 +128,8 @@ class ImportanceHistory:
         epochs = sorted(snapshots)
         thresholds = [float(snapshots[e][f"importance_threshold_{self.layer}"]) for e in epochs]
         self.line.data = {"epoch": epochs, "threshold": thresholds}
-        set_range(self.figure.x_range, 0, width)  # type: ignore[arg-type]
-        set_range(self.figure.y_range, 0, top)  # type: ignore[arg-type]
+        set_range(self.figure.x_range, 0, width)
+        set_range(self.figure.y_range, 0, top)
 
     def show_cursor(self, epoch: int | None) -> None:
         """Mark the epoch that the replay shows."""
@@ -218,4 +218,4 @@ class WeightBars:
         self._factors.factors = names
         self.source.data = {"neuron": names, "weight": values.tolist(), "color": colors}
         low, high = padded([np.append(values, 0.0)])
-        set_range(self.figure.y_range, low, high)  # type: ignore[arg-type]
+        set_range(self.figure.y_range, low, high)

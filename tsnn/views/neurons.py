@@ -118,7 +118,7 @@ class NeuronsTab:
             self.history.layer = layer
             self.history.update(found)
         if state[3:] != before[3:]:
-            plots.show_epochs(self.living.figure.x_range, history)  # type: ignore[arg-type]
+            plots.show_epochs(self.living.figure.x_range, history)
             self.living.update(history)
         for plot in (self.history, self.living):
             plot.show_cursor(self._replay.cursor)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, NumeralTickFormatter, Range1d
+from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, NumeralTickFormatter, Range, Range1d
 from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 
@@ -116,14 +116,14 @@ class CurvePlot:
         }
         if follow:
             fit = log_padded if self._log else padded
-            set_range(self.figure.y_range, *fit(list(columns.values()), *self._bounds))  # type: ignore[arg-type]
+            set_range(self.figure.y_range, *fit(list(columns.values()), *self._bounds))
 
     def show_cursor(self, epoch: int | None) -> None:
         """Mark the epoch that the replay shows; None takes the mark away."""
         self.cursor.update(location=epoch, visible=epoch is not None)
 
 
-def show_epochs(x_range: Range1d, history: History) -> None:
+def show_epochs(x_range: Range, history: History) -> None:
     """Fit the shared range of epochs to a history."""
     last = history.last("epoch") or 1.0
     set_range(x_range, 0.0, max(2.0, last * 1.02))
@@ -200,7 +200,7 @@ def _drawn(make: Callable[..., CurvePlot], source: Source) -> figure:
         from tsnn.views.follow import follow
 
         marks.update(follow(source).events)
-    show_epochs(plot.figure.x_range, history)  # type: ignore[arg-type]
+    show_epochs(plot.figure.x_range, history)
     plot.update(history)
     return plot.figure
 

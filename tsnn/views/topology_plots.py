@@ -134,7 +134,7 @@ class TopInputs:
         self.figure.yaxis.axis_label = name[0].upper() + name[1:]
         self._factors.factors = names
         self.source.data = {"feature": names, "value": values[top].astype(float).tolist()}
-        set_range(self.figure.y_range, 0.0, 1.05 * float(values.max()) or 1.0)  # type: ignore[arg-type]
+        set_range(self.figure.y_range, 0.0, 1.05 * float(values.max()) or 1.0)
 
 
 def input_plot(image_shape: Sequence[int] | None, measure: str = "degree") -> InputPicture | TopInputs:
@@ -170,8 +170,8 @@ class MatrixMap:
         if high <= 255:
             image = np.rint(image).astype(np.uint8)  # the counts themselves, in a quarter of the bytes
         self.source.data = {"image": [image], "dw": [n_out], "dh": [n_in]}
-        set_range(self.figure.x_range, 0, n_out)  # type: ignore[arg-type]
-        set_range(self.figure.y_range, n_in, 0)  # type: ignore[arg-type]
+        set_range(self.figure.x_range, 0, n_out)
+        set_range(self.figure.y_range, n_in, 0)
 
 
 def draw(plot: SnapshotPlot, snapshot: Snapshot) -> figure:
