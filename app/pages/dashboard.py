@@ -85,7 +85,6 @@ class Dashboard(param.Parameterized):
         self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px"}, **whole)
         self._replay = pn.Column(**whole)
         self._tabs = {tab: pn.Column(**whole) for tab in TABS}
-        self._tabs["runs"].append(self.runs.layout)
         self._tabs["compare"].append(self.comparison.layout)
         self._main = pn.Column(
             self.notice, self._welcome, self._head, self._replay, *self._tabs.values(),
@@ -201,6 +200,7 @@ class Dashboard(param.Parameterized):
         if event.new is not None:
             self.tab = list(TABS)[event.new]
 
+    @pn.io.hold()
     def _show_run(self) -> None:
         self.notice.visible = False
         self.view = None
@@ -225,6 +225,7 @@ class Dashboard(param.Parameterized):
             self._tabs[name].objects = objects
         self._show_tab()
 
+    @pn.io.hold()
     def _show_tab(self) -> None:
         self.menu.active = list(TABS).index(self.tab)
         opened = self.view is not None and self.tab not in _MANY
@@ -234,6 +235,8 @@ class Dashboard(param.Parameterized):
             place.visible = tab == self.tab and (opened or tab in _MANY)
         if self.tab == "runs":
             self.runs.update(now=True)
+            if not len(self._tabs["runs"]):  # a table that has never been seen keeps the browser busy
+                self._tabs["runs"].append(self.runs.layout)
         elif self.tab == "compare":
             self._show_compared()
         elif self.view is not None:

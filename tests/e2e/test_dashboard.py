@@ -15,13 +15,17 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pyte
 COLUMN = """name => {
     for (const document of Bokeh.documents)
         for (const model of document.all_models)
-            if (model.type == "ColumnDataSource" && model.data[name] !== undefined) return Array.from(model.data[name])
+            if (model.type == "ColumnDataSource" && model.data[name] !== undefined && model.data.started === undefined)
+                return Array.from(model.data[name])
     return []
 }"""
 
+TABLES = """() => Bokeh.documents.flatMap(document => [...document.all_models])
+    .filter(model => model.type.includes("Tabulator")).length"""
+
 
 def column(page: Any, name: str) -> list[Any]:
-    """Return a column that is drawn, from the Bokeh document in the page."""
+    """Return a column that is drawn, from the Bokeh document in the page; not one of the list of runs (``started``)."""
     return page.evaluate(COLUMN, name)
 
 
@@ -73,6 +77,7 @@ def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
     assert column(page, "test_accuracy") == [r.test_accuracy for r in records]
     assert column(page, "connections_1") == [r.layers[1].connections for r in records]
     assert f"run={run_id}" in address(page)
+    assert page.evaluate(TABLES) == 0, "a table that has never been seen keeps the browser busy"
 
     page.goto("about:blank")
     server.stop()
@@ -80,6 +85,7 @@ def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
     open_page(page, server)
     page.get_by_role("tab", name="Runs").click()
     page.get_by_role("gridcell", name=run_id).click()
+    assert page.evaluate(TABLES) == 1
     badge(page, "finished").wait_for()
     wait_until(lambda: len(column(page, "test_accuracy")) == 6, what="the curves are back")
     page.get_by_role("tab", name="Connectivity").click()

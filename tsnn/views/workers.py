@@ -37,14 +37,14 @@ class WorkersTab:
     def __init__(self, follower: RunFollower, replay: Replay):
         self._follower, self._replay = follower, replay
         self._drawn: tuple[Any, ...] = ()
-        self.plots: list[Any] = [SpeedPlot(), TimePlot(), StalenessPlot()]
+        self.plots: list[Any] = []
         self.text = pn.pane.HTML("", sizing_mode="stretch_width", margin=0, styles={"font-size": "15px"})
-        cards = [card(plot.figure, name) for plot, name in zip(self.plots, ("speed", "time", "staleness"), strict=True)]
-        self._grid = pn.Column(*cards, styles=GRID, margin=0, visible=False, sizing_mode="stretch_width")
+        self._grid = pn.Column(styles=GRID, margin=0, visible=False, sizing_mode="stretch_width")
         self.layout = pn.Column(self.text, self._grid, sizing_mode="stretch_width", margin=0)
 
+    @pn.io.hold()
     def update(self, *, words: bool = True) -> None:
-        """Show what is new."""
+        """Show what is new; the figures are made when there are workers to show."""
         history, cursor = self._follower.history, self._replay.cursor
         epochs = len(history)
         row = epochs - 1 if cursor is None else min(int(np.searchsorted(history["epoch"], cursor)), epochs - 1)
@@ -59,6 +59,10 @@ class WorkersTab:
             parallel = self._follower.config.parallel.workers > 0
             self.text.object = f"<p style='opacity:.75'>{_WAITING if parallel else _SEQUENTIAL}</p>"
             return
+        if not self.plots:
+            self.plots = [SpeedPlot(), TimePlot(), StalenessPlot()]
+            names = ("speed", "time", "staleness")
+            self._grid.objects = [card(plot.figure, name) for plot, name in zip(self.plots, names, strict=True)]
         for plot in self.plots:
             plot.update(workers)
         lines = [summary(workers, int(history["epoch"][row])), *(f"Epoch {e.epoch}: {e.message}." for e in events)]
