@@ -156,19 +156,20 @@ class ParallelConfig(Section):
     mode: str = setting(
         "wasap",
         "What happens to the workers' gradients: 'wasap' applies each at once, 'wassp' waits for all and applies "
-        "their mean with a learning rate scaled by the number of workers; 'local' lets every worker train by itself "
-        "and averages the models now and then (local SGD, arXiv 1805.09767).",
+        "their mean; 'local' lets every worker train by itself and averages the models now and then (local SGD, "
+        "arXiv 1805.09767). Where means are taken, the learning rate is multiplied by the number of workers.",
         choices=("wasap", "wassp", "local"),
     )
     phase1_fraction: float = setting(
         0.7,
         "Share of the epochs in which the workers train one model (phase 1); in the others each trains its own copy "
-        "on its share of the data, and at the end the copies are averaged (phase 2).",
+        "on its share of the data, evolved after as many batches as in phase 1, and at the end the copies are averaged "
+        "(phase 2).",
         at_least=0,
         at_most=1,
     )
     warmup: int = setting(
-        5, "Epochs in which the learning rate of 'wassp' rises to its scaled value (arXiv 1706.02677).", at_least=0
+        5, "Epochs until 'wassp' and 'local' reach the multiplied learning rate (arXiv 1706.02677).", at_least=0
     )
     period: int = setting(16, "Batches between two averagings of 'local'.", at_least=1)
 

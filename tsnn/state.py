@@ -47,6 +47,9 @@ class TrainingState:
         Whether the evolution after the last epoch was left out because the run was to end there.
     events : list of Event
         What the next record will tell.
+    evolution_every : int
+        Epochs from one evolution to the next. Who trains on one of K shares of the samples evolves after every K-th
+        pass: new connections get as many updates as they would on all samples.
     copies : list of Network
         In phase 2 of a parallel run (:mod:`tsnn.parallel`) the workers' models, as they were last handed in.
     whole : bool
@@ -67,6 +70,7 @@ class TrainingState:
     right: float = 0.0
     seconds: float = 0.0
     evolution_due: bool = False
+    evolution_every: int = 1
     events: list[Event] = field(default_factory=list)
     copies: list[Network] = field(default_factory=list)
     whole: bool = True

@@ -231,7 +231,8 @@ def _evolve(state: TrainingState, data: Dataset, workspace: Workspace) -> list[i
             _end_dense_phase(state)
         return [0] * len(network.layers)
     new_epsilon = config.network.epsilon != state.epsilon_met
-    if config.network.topology != "set" or not (config.training.zeta > 0 or new_epsilon):
+    due = state.epoch % state.evolution_every == 0
+    if config.network.topology != "set" or not due or not (config.training.zeta > 0 or new_epsilon):
         return [0] * len(network.layers)
     state.epsilon_met = config.network.epsilon
     probe = None

@@ -1,5 +1,6 @@
 """Server and workers over threads: what the papers define, against sequential oracles."""
 
+import copy
 import dataclasses
 import itertools
 import threading
@@ -100,12 +101,12 @@ def test_the_learning_rate_warms_up_and_takes_the_momentum_with_it(blobs, config
     assert_same(threads.state.network, state.network, rtol=1e-3, atol=1e-5)
 
 
-def test_averaging_after_every_batch_is_averaging_gradients(blobs, config):
-    config = config.replace({"network.dropout": 0, "training.epochs": 2, "parallel.warmup": 0})
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_averaging_after_every_batch_is_averaging_gradients(blobs, config, warmup):
+    config = config.replace({"network.dropout": 0, "training.epochs": 2, "parallel.warmup": warmup})
     local = Threads(blobs, config.replace({"parallel.mode": "local", "parallel.period": 1}))
     records = records_of(local)
-    halved = {"parallel.mode": "wassp", "training.learning_rate": config.training.learning_rate / 2}
-    synchronous = Threads(blobs, config.replace(halved))
+    synchronous = Threads(blobs, config.replace({"parallel.mode": "wassp"}))
     assert [r.train_loss for r in records] == pytest.approx([r.train_loss for r in records_of(synchronous)], rel=1e-4)
     assert_same(local.state.network, synchronous.state.network, rtol=1e-3, atol=1e-5)
 
@@ -198,7 +199,7 @@ def test_in_phase_two_nobody_overwrites_what_a_worker_has_learned(blobs, config)
     for w in range(2):
         start, rng = begin(blobs, config)
         own = TrainingState.begin(start.network, config, rng=worker._stream(rng, w + 1, 0))
-        own.evolution = own.evolution.spawn(1)[0]
+        own.evolution, own.evolution_every = own.evolution.spawn(1)[0], 2
         models.append(own)
         alone = records_of(steps(own, share(blobs, w, 2)))
         assert len(alone) == len(records) == 4
@@ -207,6 +208,32 @@ def test_in_phase_two_nobody_overwrites_what_a_worker_has_learned(blobs, config)
     assert [layer.topology.connections for layer in threads.state.network.layers] == connections
     assert "averaged" in {event.kind for event in records[-1].events}
     assert [w.phase for record in records for w in record.workers] == [2] * 8
+    assert [record.layers[0].grown > 0 for record in records] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("mode", ["wassp", "local"])
+def test_phase_two_takes_over_the_momentum_but_not_the_multiplied_learning_rate(blobs, config, mode):
+    shared = {"parallel.mode": mode, "parallel.warmup": 0, "training.zeta": 0, "network.dropout": 0}
+    config = config.replace({**shared, "training.epochs": 2, "parallel.phase1_fraction": 1})
+    first, whole = Threads(blobs, config), config.replace({"training.epochs": 4, "parallel.phase1_fraction": 0.5})
+    records_of(first)
+    both = Threads(blobs, whole)
+    records_of(both)
+    models = []
+    for w in range(2):
+        own = TrainingState.begin(
+            copy.deepcopy(first.state.network), whole, rng=worker._stream(begin(blobs, config)[1], w + 1, 0)
+        )
+        own.epoch, part = 2, share(blobs, w, 2)
+        for layer in own.network.layers:
+            layer.velocity /= 2
+            layer.bias_velocity /= 2
+        for _ in range(2):
+            own.shuffle.permutation(len(part.x_train))
+        records_of(steps(own, part))
+        models.append(own.network)
+    connections = [layer.topology.connections for layer in models[0].layers]
+    assert_same(both.state.network, average(iter(models), 2, connections), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("mode", ["wasap", "wassp", "local"])

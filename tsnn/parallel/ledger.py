@@ -74,7 +74,8 @@ def crowding(workers: int, epoch: int, config: Config) -> list[Event]:
     return [Event(epoch, "workers", f"{text} works at {cores / threads:.0%} of its speed. Try fewer parallel.workers")]
 
 
-def live_numbers(config: Config) -> list[float]:
-    """Return the settings that may change while a run trains, as they are sent to the workers."""
+def live_numbers(config: Config, factor: float) -> list[float]:
+    """Return the settings that may change while a run trains, as they are sent to the workers: the rate multiplied."""
     flat = config.flat()
+    flat["training.learning_rate"] *= factor
     return [float(flat[name]) for name in LIVE_SETTINGS.values()]

@@ -104,11 +104,11 @@ class _Server:
             connections = [layer.topology.connections for layer in state.network.layers]
             state.network = average(iter(state.copies), len(state.copies), connections)
             state.copies = []
-        self.told = config, live_numbers(config)  # settings as they are sent
+        self.told = config, 1.0, live_numbers(config, 1.0)  # settings as they are sent, with a factor for the rate
         self.wanted = max(state.epoch, self.last_shared) + 1  # after this epoch of phase 2 a worker hands in its model
         self.weights, self.velocity = flatten(state.network)
-        self.factor = 1.0  # of the learning rate, in wassp
         self.begun, self.count, self.samples = False, 0, 0  # the epoch, its updates and samples
+        self.factor = self.rate_factor()  # of the learning rate, which the velocities contain
         self.update = self.version = 0
         self.held = dict.fromkeys(self.ranks, -1)  # version of the topology that each worker has
         self.late: dict[int, Late] = {}  # by version
@@ -207,21 +207,26 @@ class _Server:
             )  # fmt: skip
             momentum = 1.0
 
-    def rate_factor(self) -> float:
-        """Return what the learning rate is multiplied by: in wassp the number of workers, after a warm-up."""
+    def rate_factor(self, ahead: int = 0) -> float:
+        """Return what the learning rate is multiplied by, now or some updates ahead: see ``parallel.warmup``.
+
+        The mean of K gradients, or of what K workers learned, is one step where one process would have made K.
+        """
         warmup = self.state.config.parallel.warmup
-        if self.mode != "wassp":
+        if self.mode == "wasap":
             return 1.0
-        epochs = self.state.epoch + self.count / self.per_epoch
+        epochs = self.state.epoch + (self.count + ahead) / self.per_epoch
         return 1 + (len(self.ranks) - 1) * (min(1.0, epochs / warmup) if warmup else 1.0)
 
     def average(self, messages: Sequence[Message]) -> None:
         """Replace weights and velocities by the mean of the workers', weighted by their samples."""
+        before, self.factor = self.factor, self.rate_factor(ahead=1)
         total = sum(message.numbers[2] for message in messages)
         mean = np.zeros(2 * len(self.weights), np.float32)
         for message in messages:
             kernels.momentum_step(message.values, 1.0, -message.numbers[2] / total, 0.0, False, mean, mean)
         self.weights[:], self.velocity[:] = np.split(mean, 2)
+        self.velocity *= np.float32(self.factor / before)
 
     def end_epoch(self) -> EpochRecord:
         """Evaluate and evolve, and let late gradients find their places in the new topology."""
@@ -265,6 +270,8 @@ class _Server:
         box = self.channel.outbox(rank, size)
         box[:n] = weights
         box[n:] = velocity[: size - n]
+        if alone and not state.copies:
+            box[n:] /= np.float32(self.factor)
         arrays = describe_topology(network) if alone or fresh else []
         self.send(rank, "alone" if alone else "model" if fresh else "values", arrays=arrays, values=size)
         self.held[rank] = self.version
@@ -273,8 +280,9 @@ class _Server:
         """Answer a worker, with the settings in force; in phase 2 with those to come, as it has epochs of its own."""
         together = kind in ("model", "values")
         config = self.state.config if together else self.state.pending
-        if config is not self.told[0]:
-            self.told = config, live_numbers(config)
+        factor = self.factor if together and self.mode == "local" else 1.0
+        if config is not self.told[0] or factor != self.told[1]:
+            self.told = config, factor, live_numbers(config, factor)
         idle = self.waited.pop(rank, 0.0) + self.blocked - self.blocked_before[rank]
         self.blocked_before[rank] = self.blocked
         numbers = [
@@ -282,7 +290,7 @@ class _Server:
             self.update if together else self.wanted,
             idle,
             self.state.epoch,
-            *self.told[1],
+            *self.told[2],
         ]
         self.channel.send(rank, kind, numbers, arrays=arrays, values=values)
         self.waiting.discard(rank)

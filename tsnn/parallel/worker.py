@@ -174,7 +174,7 @@ class _Worker:
         state = self.begin(network)
         state.config = state.pending = self.config
         state.epoch, state.order, state.epsilon_met = int(self.epoch), state.order[:0], self.config.network.epsilon
-        state.events, self.spent = [], [0.0, 0.0]
+        state.evolution_every, state.events, self.spent = self.channel.workers, [], [0.0, 0.0]
         reported = time.perf_counter()
         for item in steps(state, self.data):
             if isinstance(item, EpochRecord):
