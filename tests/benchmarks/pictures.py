@@ -1,0 +1,93 @@
+"""README's pictures, taken of a real run in a real browser: ``python -m tests.benchmarks.pictures [FOLDER]``.
+
+Starts the dashboard, trains the network that the form offers, raises zeta while it learns, looks at the tabs and
+replays the run. Needs ``.[test]`` and a Chromium; takes about three minutes.
+"""
+
+import io
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from tests.e2e.conftest import ROOT, Server, chromium, wait_until
+from tests.e2e.test_dashboard import badge, column, fill, open_page
+
+EPOCHS = 200
+SIZE = {"width": 1280, "height": 800}
+#: The animation: width in pixels, colours, milliseconds per picture.
+WIDTH, COLOURS, PACE = 880, 96, 650
+
+
+class Film:
+    """Collects screenshots of a page."""
+
+    def __init__(self, page: Any):
+        self.page = page
+        self.pictures: list[Image.Image] = []
+
+    def take(self, times: int = 1, seconds: float = 0.0) -> None:
+        """Take so many pictures, so far apart."""
+        for _ in range(times):
+            self.page.wait_for_timeout(1000 * seconds)
+            picture = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+            height = round(WIDTH * picture.height / picture.width)
+            self.pictures.append(picture.resize((WIDTH, height), Image.Resampling.LANCZOS))
+
+    def save(self, path: Path) -> None:
+        """Write an animated GIF whose pictures share their colours."""
+        palette = self.pictures[len(self.pictures) // 2].quantize(COLOURS)
+        drawn = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in self.pictures]
+        drawn[0].save(path, save_all=True, append_images=drawn[1:], duration=PACE, loop=0, optimize=True)
+
+
+def shoot(page: Any, server: Server, folder: Path) -> None:
+    """Play the story and write ``dashboard.gif`` and ``dashboard.png``."""
+    film = Film(page)
+    open_page(page, server)
+    page.wait_for_timeout(3000)  # its entrance is over
+    fill(page, "Epochs", str(EPOCHS))
+    film.take(2)
+    page.get_by_role("button", name="Start", exact=True).click()
+    wait_until(lambda: len(column(page, "test_accuracy")) >= 1, 180, "an epoch is drawn")
+    film.take(5, 1.0)
+    page.get_by_role("slider", name="Zeta").press("PageUp")
+    page.get_by_text("accepted after epoch").wait_for()
+    wait_until(lambda: len(column(page, "message")) >= 1, what="the change is marked")
+    film.take(5, 1.0)
+    page.screenshot(path=folder / "dashboard.png")
+    badge(page, "finished").wait_for(timeout=600_000)
+    film.take()
+    for tab in ("Connectivity", "Neurons"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(2500)
+        film.take(2)
+        if tab == "Connectivity":
+            page.get_by_role("button", name="Play").click()
+            film.take(8, 0.4)
+            page.get_by_role("button", name="Play").wait_for()
+    film.save(folder / "dashboard.gif")
+
+
+def main() -> None:
+    """Serve, look and write."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "app" / "assets"
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as runs, sync_playwright() as playwright:
+        server = Server(Path(runs) / "runs")
+        server.start()
+        browser = chromium(playwright)
+        try:
+            shoot(browser.new_page(viewport=SIZE), server, folder)
+        finally:
+            browser.close()
+            server.stop()
+    print(f"Wrote dashboard.png and dashboard.gif to {folder} in {time.monotonic() - begun:.0f} s.")
+
+
+if __name__ == "__main__":
+    main()
