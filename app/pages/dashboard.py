@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from html import escape
 from typing import Any
 
@@ -64,8 +65,6 @@ class Dashboard(param.Parameterized):
         self._drawer: bool | None = None
         self.form = StartForm(self.store, self.open)
         self.controls = LiveControls(self._warn)
-        self.runs = RunsList(self.store, self.open, self.compare, self._take_up)
-        self.comparison = CompareTab(self.store, lambda: self.run_id, self._choose_compared)
         self.menu = pmui.TabMenu(
             items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()],
             active=0,
@@ -85,11 +84,20 @@ class Dashboard(param.Parameterized):
         self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px"}, **whole)
         self._replay = pn.Column(**whole)
         self._tabs = {tab: pn.Column(**whole) for tab in TABS}
-        self._tabs["compare"].append(self.comparison.layout)
         self._main = pn.Column(
             self.notice, self._welcome, self._head, self._replay, *self._tabs.values(),
             styles={"padding": "16px", "gap": "12px"}, **whole,
         )  # fmt: skip
+
+    @functools.cached_property
+    def runs(self) -> RunsList:
+        """The tab Runs, made when it is first seen."""
+        return RunsList(self.store, self.open, self.compare, self._take_up)
+
+    @functools.cached_property
+    def comparison(self) -> CompareTab:
+        """The tab Compare, made when it is first seen."""
+        return CompareTab(self.store, lambda: self.run_id, self._choose_compared)
 
     def page(self) -> Any:
         """Build the page and start following."""
@@ -120,8 +128,6 @@ class Dashboard(param.Parameterized):
         tend(self.store)
         known = catalog(self.store)
         known.refresh(seconds=_READING_SECONDS)
-        if self.compared:
-            self._show_compared()
         if not self.run_id and (live := known.live()):
             self.run_id = live.run
         else:
@@ -235,12 +241,13 @@ class Dashboard(param.Parameterized):
             place.visible = tab == self.tab and (opened or tab in _MANY)
         if self.tab == "runs":
             self.runs.update(now=True)
-            if not len(self._tabs["runs"]):  # a table that has never been seen keeps the browser busy
-                self._tabs["runs"].append(self.runs.layout)
         elif self.tab == "compare":
             self._show_compared()
         elif self.view is not None:
             self.view.tick(self.tab)
+        if self.tab in _MANY and not len(place := self._tabs[self.tab]):
+            # Not earlier: the page is there sooner, and a table that has never been seen keeps the browser busy.
+            place.append((self.runs if self.tab == "runs" else self.comparison).layout)
 
     def _warn(self, words: str, severity: str = "warning") -> None:
         self.notice.param.update(object=escape(words), severity=severity, visible=True)

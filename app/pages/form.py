@@ -109,7 +109,7 @@ class StartForm:
             folds += [pmui.Typography(title, variant="subtitle2", margin=(8, 4, 0, 4)), *fields]
         advanced = pmui.Accordion(
             ("Advanced", pn.Column(*folds, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
-            margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_FOLD,
+            margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_FOLD, dynamic=True,
         )  # fmt: skip
         return pn.Column(
             self.data,
