@@ -191,6 +191,19 @@ def test_a_late_echo_does_not_take_the_slider_out_of_the_hand():
     assert replay.epoch == 30, "that is nothing that was sent"
 
 
+def test_a_hand_reaches_the_first_snapshot_every_time():
+    replay = Replay(100, lambda: None)
+    for last in range(1, 4):
+        replay.update(list(range(last)))
+    for last in range(4, 6):
+        hand(replay.slider, 0)
+        assert not replay.following
+        assert replay.epoch == replay.slider.value == 0
+        replay.resume()
+        replay.update(list(range(last)))
+        assert replay.epoch == last - 1
+
+
 def test_playing_goes_from_the_first_snapshot_to_the_last_and_stops(store):
     view = RunView(RunFollower(fake_engine.finished_run(store, SETTINGS, 12)))
     view.tick("connectivity")

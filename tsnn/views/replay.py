@@ -13,6 +13,7 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+import param
 
 from tsnn.views.cards import explained
 
@@ -35,7 +36,8 @@ class Replay:
     """The time slider over a run's epochs, for all its views; each place shows the latest snapshot before it.
 
     While the server moves the slider, the browser sends positions back as its ``value``, however late it is: those
-    are known, and passed over. ``value_throttled`` comes from a person's hand only.
+    are known, and passed over. ``value_throttled`` comes from a person's hand only; the server moves it along, so that
+    it changes wherever that hand puts it.
 
     Parameters
     ----------
@@ -162,7 +164,8 @@ class Replay:
     def _send(self, epoch: int) -> None:
         self._at = epoch
         self._sent[epoch] = time.monotonic()
-        self.slider.value = epoch
+        with param.edit_constant(self.slider):
+            self.slider.param.update(value=epoch, value_throttled=epoch)
 
     def _show_label(self) -> None:
         newest = " (newest)" if self._epochs and self.epoch == self._epochs[-1] else ""
@@ -171,8 +174,9 @@ class Replay:
             self.slider.label = label
 
     def _moved(self, event: Any) -> None:
-        self.stop()
-        self.go(int(event.new))
+        if event.new != self._at:
+            self.stop()
+            self.go(int(event.new))
 
     def _dragged(self, event: Any) -> None:
         sent = self._sent.get(int(event.new))
