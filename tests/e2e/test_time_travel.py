@@ -35,6 +35,9 @@ def tab(page: Any, name: str) -> None:
     page.get_by_role("tab", name=name).click()
 
 
+WHOLE = "text => text.getRootNode().host.getBoundingClientRect().bottom >= text.getBoundingClientRect().bottom"
+
+
 def oldest(page: Any) -> float:
     """Return the age of the oldest connection drawn: the epoch of the snapshot, with the stand-in."""
     ages = column(page, "older") and column(page, "age")
@@ -81,6 +84,9 @@ def test_playing_moves_on_and_pauses(page, server):
     page.wait_for_timeout(1500)
     assert address(page) == stopped
     assert oldest(page) < 300
+    page.get_by_label("Follow newest").focus()
+    note = page.get_by_text("Moving the slider or a plot turns this off.")
+    wait_until(lambda: note.evaluate(WHOLE), what="the note of the control is seen, all its lines")
 
 
 def test_a_live_run_is_left_and_followed_again(page, server, engine):

@@ -33,8 +33,8 @@ _NOTE = """
 :host {position: relative}
 .note {position: absolute !important; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
 :host(:focus-within) .note {
-    width: auto; height: auto; max-width: 340px; clip-path: none; z-index: 20; top: 100%; left: 8px; padding: 6px 10px;
-    border-radius: 6px; background: #2b3138; color: #fff; pointer-events: none}
+    width: max-content; height: auto; max-width: 340px; max-height: none; clip-path: none; z-index: 20; top: 100%;
+    left: 8px; padding: 6px 10px; border-radius: 6px; background: #2b3138; color: #fff; pointer-events: none}
 """
 
 

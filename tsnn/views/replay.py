@@ -62,6 +62,7 @@ class Replay:
         )  # fmt: skip
         button: dict[str, Any] = {"size": "small", "align": "center", "margin": (0, 2)}
         self.play = pmui.IconButton(icon=_PLAY, description="Play", **button)
+        self.pause = pmui.IconButton(icon=_PAUSE, description="Pause", visible=False, **button)  # an icon never changes
         self.back = pmui.IconButton(icon=_BACK, description="Previous snapshot", **button)
         self.forward = pmui.IconButton(icon=_FORWARD, description="Next snapshot", **button)
         self.layer = pmui.Select(
@@ -69,15 +70,17 @@ class Replay:
         )  # fmt: skip
         self.layer_choice = explained(self.layer, "layer")
         slider = pn.Column(explained(self.slider, "snapshot"), margin=0, styles={"flex": "1 1 240px"})
+        playing = pn.Row(self.play, self.pause, margin=0)
         self.layout = pn.FlexBox(
-            explained(self.play, "play"), self.back, slider, self.forward, explained(self.follow, "follow"),
+            explained(playing, "play"), self.back, slider, self.forward, explained(self.follow, "follow"),
             self.layer_choice, align_items="center", sizing_mode="stretch_width", visible=False, margin=0,
         )  # fmt: skip
         self.slider.param.watch(self._moved, "value_throttled")
         self.slider.param.watch(self._dragged, "value")
         self.follow.param.watch(self._switched, "value")
         self.layer.param.watch(lambda _: moved(), "value")
-        self.play.on_click(lambda _: self.start() if not self.playing else self.stop())
+        self.play.on_click(lambda _: self.start())
+        self.pause.on_click(lambda _: self.stop())
         self.back.on_click(lambda _: self._step(-1))
         self.forward.on_click(lambda _: self._step(1))
 
@@ -137,13 +140,15 @@ class Replay:
             return
         at_end = self.epoch == self._epochs[-1]
         self.go(self._epochs[0] if at_end else self._at)
-        self.playing = True
-        self.play.param.update(icon=_PAUSE, description="Pause")
+        self._show_playing(True)
 
     def stop(self) -> None:
         """Stop playing."""
-        self.playing = False
-        self.play.param.update(icon=_PLAY, description="Play")
+        self._show_playing(False)
+
+    def _show_playing(self, playing: bool) -> None:
+        self.playing = playing
+        self.play.visible, self.pause.visible = not playing, playing
 
     def release(self) -> None:
         """Stop following: someone looks at something else than the newest."""
