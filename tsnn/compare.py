@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
@@ -215,6 +216,8 @@ def labels(rows: Sequence[Sequence[RunResult]]) -> list[str]:
 
 def _part(name: str, value: Any) -> str:
     """Return a setting in a few words: ``zeta 0.3``, or the value alone where it says what it is."""
+    if name == "data.name":
+        return Path(shown(value)).name  # of a file its name, not its folders
     return shown(value) if name in _TELLING else f"{name.rpartition('.')[2].replace('_', ' ')} {shown(value)}"
 
 

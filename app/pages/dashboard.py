@@ -69,7 +69,7 @@ class Dashboard(param.Parameterized):
             items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()],
             active=0,
             margin=(0, 16),
-            width=128 * len(TABS),
+            sizing_mode="stretch_width",
             sx=MENU,
         )
         self.notice = pmui.Alert(severity="warning", visible=False, closeable=True, margin=0,

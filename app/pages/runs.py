@@ -94,6 +94,7 @@ class RunsList:
                 "test_accuracy": NumberFormatter(format="0.0 %", nan_format="–"),
                 "test_loss": NumberFormatter(format="0.000", nan_format="–"),
                 "connections": NumberFormatter(format="0,0", nan_format="–"),
+                **{name: NumberFormatter(format="0.[0000]", nan_format="–") for name in ("epsilon", "zeta", "seed")},
             },
             text_align=dict.fromkeys(_NUMBERS, "right"), row_height=34, stylesheets=[_TABLE], visible=False,
         )  # fmt: skip

@@ -92,6 +92,17 @@ def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
     wait_until(lambda: len(column(page, "share")) > 1, what="degrees are drawn")
 
 
+def test_a_tablet_shows_every_tab_and_the_switch_of_the_theme(page, server):
+    page.set_viewport_size({"width": 820, "height": 1100})
+    page.goto(server.url)
+    page.get_by_role("tab", name="Runs").wait_for()
+    places = [tab.bounding_box() for tab in page.get_by_role("tab").all()]
+    switch = page.get_by_label("Toggle theme").bounding_box()
+    assert len(places) == 6
+    assert places[-1]["x"] + places[-1]["width"] <= switch["x"]
+    assert switch["x"] + switch["width"] <= 820
+
+
 def test_a_password_keeps_others_out(browser, server):
     server.stop()
     server.start("--basic-auth", "open sesame", "--cookie-secret", "tests only")

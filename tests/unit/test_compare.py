@@ -124,6 +124,8 @@ def test_labels_name_no_more_than_tells_runs_apart(store):
     annotate(same, title="Mine")
     rows[3] = [result(same)]
     assert labels(rows)[3] == "Mine"
+    files = [[result(run_with(store, data__name=f"/far/away/{name}.npz"))] for name in ("one", "two")]
+    assert labels(files) == ["one.npz", "two.npz"]
 
 
 def test_words():

@@ -52,6 +52,16 @@ def test_the_newest_epoch_is_shown_with_the_events(run):
     assert "Worker &lt;2&gt; was lost" in view.text.object
 
 
+def test_where_nothing_is_sent_no_staleness_is_drawn(run):
+    write(run, [worker(1)], [worker(1, phase=2, staleness=())])
+    view = tab(run)
+    assert [card.visible for card in view.layout[1]] == [True, True, False]
+    view._replay.update([1, 2])
+    view._replay.go(1)
+    view.update()
+    assert [card.visible for card in view.layout[1]] == [True, True, True]
+
+
 def test_runs_without_workers_say_so(tmp_path):
     store = RunStore(tmp_path)
     sequential, parallel = store.create(Config()), store.create(Config().replace({"parallel.workers": 2}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from itertools import pairwise
+from pathlib import Path
 
 from tsnn.views import palette
 from tsnn.views.follow import RunFollower
@@ -58,7 +59,7 @@ def summary_html(follower: RunFollower) -> str:
 def describe(follower: RunFollower) -> str:
     """Return what is trained in one line: data set, topology, layers, seed."""
     config = follower.config
-    data = config.data.name + ("" if config.data.size == "auto" else f" ({config.data.size})")
+    data = Path(config.data.name).name + ("" if config.data.size == "auto" else f" ({config.data.size})")
     known = [f"{n:,}" for n in follower.sizes]
     layers = "–".join(known or ["…", *(f"{n:,}" for n in config.network.hidden), "…"])
     return f"{data} · {config.network.topology} · {layers} · seed {config.run.seed}"

@@ -38,6 +38,7 @@ class WorkersTab:
         self._follower, self._replay = follower, replay
         self._drawn: tuple[Any, ...] = ()
         self.plots: list[Any] = []
+        self._cards: list[Any] = []
         self.text = pn.pane.HTML("", sizing_mode="stretch_width", margin=0, styles={"font-size": "15px"})
         self._grid = pn.Column(styles=GRID, margin=0, visible=False, sizing_mode="stretch_width")
         self.layout = pn.Column(self.text, self._grid, sizing_mode="stretch_width", margin=0)
@@ -62,7 +63,9 @@ class WorkersTab:
         if not self.plots:
             self.plots = [SpeedPlot(), TimePlot(), StalenessPlot()]
             names = ("speed", "time", "staleness")
-            self._grid.objects = [card(plot.figure, name) for plot, name in zip(self.plots, names, strict=True)]
+            self._cards = [card(plot.figure, name) for plot, name in zip(self.plots, names, strict=True)]
+            self._grid.objects = self._cards
+        self._cards[-1].visible = any(worker["staleness"] for worker in workers)  # in phase 2 nothing is sent
         for plot in self.plots:
             plot.update(workers)
         lines = [summary(workers, int(history["epoch"][row])), *(f"Epoch {e.epoch}: {e.message}." for e in events)]
