@@ -140,6 +140,22 @@ def test_live_changes_are_acknowledged_and_marked(page, server, engine):
     page.get_by_role("button", name="Stop").wait_for(state="hidden")
 
 
+def test_a_stopped_run_goes_on(page, server):
+    open_page(page, server)
+    run = server.store.open(start_small_run(page, server, epochs=9000))
+    wait_until(lambda: len(column(page, "test_accuracy")) >= 2, 300, "two epochs are drawn")
+    stop = page.get_by_role("button", name="Stop")
+    stop.click()
+    badge(page, "stopped").wait_for()
+    done = len(run.records())
+    page.get_by_role("button", name="Go on").click()
+    badge(page, "training").wait_for()
+    wait_until(lambda: len(column(page, "test_accuracy")) > done, what="more epochs are drawn")
+    assert [record.epoch for record in run.records()][: done + 1] == list(range(1, done + 2)), "from where it was"
+    stop.click()
+    badge(page, "stopped").wait_for()
+
+
 def test_a_second_run_waits_in_line(page, server, engine):
     run, _ = engine()
     open_page(page, server)
