@@ -101,6 +101,18 @@ def test_the_learning_rate_warms_up_and_takes_the_momentum_with_it(blobs, config
     assert_same(threads.state.network, state.network, rtol=1e-3, atol=1e-5)
 
 
+def test_a_synchronous_run_that_goes_on_keeps_its_momentum(blobs, config):
+    config = config.replace({"parallel.mode": "wassp", "parallel.warmup": 0, "parallel.phase1_fraction": 1})
+    config = config.replace({"training.epochs": 2, "training.zeta": 0, "training.weight_decay": 0})
+    threads = Threads(blobs, config.replace({"training.momentum": 0.5, "training.learning_rate": 1e-12}))
+    threads.state.epoch = 1  # as a checkpoint has it
+    for layer in threads.state.network.layers:
+        layer.velocity[:] = 8e-3
+    records_of(threads)
+    for layer in threads.state.network.layers:
+        assert layer.velocity == pytest.approx(1e-3), "after three steps"
+
+
 @pytest.mark.parametrize("warmup", [0, 3])
 def test_averaging_after_every_batch_is_averaging_gradients(blobs, config, warmup):
     config = config.replace({"network.dropout": 0, "training.epochs": 2, "parallel.warmup": warmup})
