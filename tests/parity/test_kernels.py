@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import platform
 import subprocess
 import sys
 
@@ -228,17 +229,24 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch, width):
     assert results[1:] == results[:1] * 3
 
 
-def test_plain_python_agrees_with_the_compiled_kernels(tmp_path):
+AVX2 = "+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+f16c,+fma,+avx2,+bmi,+bmi2,+lzcnt,+movbe"
+VARIANTS = {"plain Python": {"NUMBA_DISABLE_JIT": "1"}}
+if platform.machine() in ("x86_64", "AMD64"):
+    VARIANTS["AVX2"] = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": AVX2}
+    VARIANTS["neither AVX2 nor AVX-512"] = {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "+sse4.2"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_all_variants_of_the_kernels_agree(variant, tmp_path):
     script = (
         "import sys, numpy; from tests.parity.test_kernels import Sample, all_results;"
         "numpy.savez(sys.argv[1], *all_results(Sample(40, 30, 272)))"
     )
-    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
-    path = tmp_path / "plain.npz"
-    subprocess.run([sys.executable, "-c", script, str(path)], env=environment, check=True)
-    with np.load(path) as plain:
-        for ours, theirs in zip(all_results(Sample(40, 30, 272)), plain.values(), strict=True):
-            assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    path = tmp_path / "variant.npz"
+    subprocess.run([sys.executable, "-c", script, str(path)], env=os.environ | VARIANTS[variant], check=True)
+    with np.load(path) as theirs:
+        for ours, other in zip(all_results(Sample(40, 30, 272)), theirs.values(), strict=True):
+            assert_allclose(ours, other, rtol=1e-4, atol=1e-5)
 
 
 def test_a_layer_without_connections_passes_its_bias_on():

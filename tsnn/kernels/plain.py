@@ -56,12 +56,41 @@ def multiply_add(scalar: float, tile: Floats, total: Floats) -> Floats:
 
 
 @compiled()
-def dot(a: Floats, b: Floats) -> np.float32:
-    """Return the sum over all samples of a * b, float32."""
+def add_samples(tile: Floats) -> np.float32:
+    """Return the sum over all samples, float32."""
     total = np.float32(0)
-    for s in range(a.shape[0]):
-        total += a[s] * b[s]
+    for s in range(tile.shape[0]):
+        total += tile[s]
     return total
+
+
+@compiled()
+def together(tile: Floats) -> int:
+    """Return how many connections `train` should train at once."""
+    return 4
+
+
+@compiled()
+def train(
+    count: int, a: Floats, below: Floats, delta: Floats, column: int, indices: NDArray[np.int32], k: int,
+    weights: Floats, velocity: Floats, rule: tuple[np.float32, np.float32, np.float32, np.float32],
+) -> Floats:  # fmt: skip
+    """Train `count` connections of one input neuron, from number k on; returns below + their weights * deltas.
+
+    With the tile `a` of the neuron, the gradient g of a connection to j is the sum over all samples of
+    a * delta[j, column:]. By the rule (momentum, learning rate, step, decay), v <- momentum v - learning_rate g, then
+    w <- w - decay w + step v; step and decay are 0 where the weights are to stay. `below` gets the old w's share.
+    """
+    momentum, learning_rate, step, decay = rule
+    for c in range(k, k + count):
+        g, w = np.float32(0), weights[c]
+        for s in range(a.shape[0]):
+            d = delta[indices[c], column + s]
+            below[s] += w * d
+            g += a[s] * d
+        velocity[c] = momentum * velocity[c] - learning_rate * g
+        weights[c] = w - decay * w + step * velocity[c]
+    return below
 
 
 @compiled()

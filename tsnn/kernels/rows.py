@@ -20,9 +20,8 @@ from tsnn.kernels import plain, vectors
 from tsnn.kernels.vectors import compiled
 from tsnn.shapes import LANES, SEGMENT
 
-REGISTERS = vectors.registers()
-TILE_VECTORS = REGISTERS or 8  # vectors of a full tile
-tiles: Any = vectors if REGISTERS else plain
+TILE_VECTORS = 8  # vectors of a full tile
+tiles: Any = vectors if vectors.suited() else plain
 
 FAR = 1 << 17  # float32 values: stripes of a larger array (half an L2) are asked for AHEAD connections early
 AHEAD = np.uint64(8)  # connections
@@ -178,23 +177,23 @@ def backward_rows(
     last_row = chunk_start(indptr, chunk + 1, chunks)
     n_out, width, words = delta.shape[0], delta.shape[1], masks.shape[2]
     far = delta.size > FAR
-    final = np.uint64(max(indices.shape[0] - 1, 0))
+    final, together = np.uint64(max(indices.shape[0] - 1, 0)), tiles.together(zero)
+    several = np.uint64(together)
     for column in range(start, stop, step):
         write = update and column + step == stop
+        rule = (momentum, learning_rate, ONE if write else ZERO, weight_decay if write else ZERO)
         for i in range(first_row, last_row):
             a = tiles.load(zero, activation, i * width + column)
             below = tiles.filled(zero, ZERO)
-            for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+            first, last = np.uint64(indptr[i]), np.uint64(indptr[i + 1])
+            single = last - (last - first) % several
+            for k in range(first, single, several):
                 if far:
-                    ahead = min(k + AHEAD, final)
-                    tiles.prefetch(zero, delta, np.int64(indices[ahead]) * width + column)
-                stripe = tiles.load(zero, delta, np.int64(indices[k]) * width + column)
-                w = weights[k]
-                below = tiles.multiply_add(w, stripe, below)
-                v = momentum * velocity[k] - learning_rate * tiles.dot(a, stripe)
-                velocity[k] = v
-                if write:
-                    weights[k] = w + v - weight_decay * w
+                    for ahead in range(k + AHEAD, k + AHEAD + several):
+                        tiles.prefetch(zero, delta, np.int64(indices[min(ahead, final)]) * width + column)
+                below = tiles.train(together, a, below, delta, column, indices, k, weights, velocity, rule)
+            for k in range(single, last):
+                below = tiles.train(1, a, below, delta, column, indices, k, weights, velocity, rule)
             if pass_down:
                 bits = 2 * i * words + column // LANES
                 sloped = tiles.multiply_add(slope, below, tiles.filled(zero, ZERO))
@@ -203,7 +202,7 @@ def backward_rows(
                     below = drop(below, masks, bits + words, threshold)
                 tiles.store(below, activation, i * width + column)
         for j in range(n_out * chunk // chunks, n_out * (chunk + 1) // chunks):
-            g = tiles.dot(tiles.filled(zero, ONE), tiles.load(zero, delta, j * width + column))
+            g = tiles.add_samples(tiles.load(zero, delta, j * width + column))
             v = momentum * bias_velocity[j] - learning_rate * g
             bias_velocity[j] = v
             if write:

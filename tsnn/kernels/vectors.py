@@ -11,7 +11,10 @@ is needed, but arrays that start on 64 bytes are 20-35 % faster.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
+from importlib import resources
 from typing import Any, TypeVar, cast
 
 import numba
@@ -20,7 +23,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from tsnn.shapes import LANES
+from tsnn.shapes import LANES, SEGMENT
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -29,30 +32,50 @@ FLOAT, INT, INDEX, WORD = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.Int
 FLOATS, INTS, BITS = (ir.VectorType(kind, LANES) for kind in (FLOAT, INT, ir.IntType(1)))
 
 
+def digest() -> str:
+    """Return a short name of what all kernels say."""
+    said = hashlib.sha256(repr((LANES, SEGMENT)).encode())
+    for file in sorted(resources.files(__package__).iterdir(), key=str):
+        if file.name.endswith(".py"):
+            said.update(file.read_bytes())
+    return said.hexdigest()[:8]
+
+
+DIGEST = digest()
+
+
 def compiled(*, parallel: bool = False, inline: bool = False) -> Callable[[Function], Function]:
-    """Compile with the options that all kernels share, at the first call, and keep it on disk."""
+    """Compile with the options that all kernels share, at the first call, and keep it on disk.
+
+    Numba would take it from there again until the file of the function changes, but a kernel also contains
+    what it calls from other files: so the name that it is kept under names the state of them all.
+    """
     options = {"cache": True, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
-    decorate: Any = numba.njit
-    return cast("Callable[[Function], Function]", decorate(parallel=parallel, forceinline=inline, **options))
+
+    def decorate(function: Function) -> Function:
+        function.__qualname__ += f"-{DIGEST}"
+        njit: Any = numba.njit
+        return cast("Function", njit(parallel=parallel, forceinline=inline, **options)(function))
+
+    return decorate
 
 
-def registers() -> int:
-    """Vectors that a tile may have on this processor: 8 with AVX-512, 2 with AVX2, 0 without either.
+def suited() -> bool:
+    """Tell whether tiles are fast on this processor: with AVX-512 or AVX2.
 
-    8 partial sums and 8 stripes fill half of the 32 AVX-512 registers; AVX2 has 16 of half the width.
+    16 vectors, 8 partial sums and the connections' own, fill half of the 32 AVX-512 registers. AVX2 has 16 of half the
+    width: half of a tile stays in L1, which still costs less than to walk the connections once for each quarter.
     The variables NUMBA_CPU_FEATURES and NUMBA_DISABLE_JIT are respected.
     """
     settings: Any = numba.config
     if settings.DISABLE_JIT:
-        return 0
+        return False
     chosen = settings.CPU_FEATURES
     if chosen is None:
         features = {name for name, present in binding.get_host_cpu_features().items() if present}
     else:
         features = {name[1:] for name in chosen.split(",") if name.startswith("+")}
-    if {"avx512f", "avx512bw"} <= features:
-        return 8
-    return 2 if {"avx2", "fma"} <= features else 0
+    return {"avx512f", "avx512bw"} <= features or {"avx2", "fma"} <= features
 
 
 class Tile(types.Type):
@@ -79,11 +102,11 @@ def build(builder: Any, vectors: int, one: Callable[[int], Any]) -> Any:
     return tile
 
 
-def splat(builder: Any, scalar: Any) -> Any:
+def splat(builder: Any, scalar: Any, lanes: int = LANES) -> Any:
     """Return a vector with the scalar in all lanes."""
-    kind = ir.VectorType(scalar.type, LANES)
+    kind = ir.VectorType(scalar.type, lanes)
     single = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, INT(0))
-    return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(INTS, None))
+    return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(INT, lanes), None))
 
 
 def pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, kind: Any) -> Any:
@@ -99,8 +122,31 @@ def function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
 
 
 def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return a * b + c, rounded once."""
-    return builder.call(function(builder, f"llvm.fma.v{LANES}f32", FLOATS, *[FLOATS] * 3), [a, b, c])
+    """Return a * b + c of vectors, rounded once."""
+    return builder.call(function(builder, f"llvm.fma.v{a.type.count}f32", a.type, *[a.type] * 3), [a, b, c])
+
+
+def add_lanes(builder: Any, vectors: list[Any]) -> Any:
+    """Return one vector of 1, 2, 4 or 8 lanes: the sums over the lanes of so many vectors."""
+
+    def add(x: Any, y: Any, *halves: list[int]) -> Any:
+        masks = (ir.Constant(ir.VectorType(INT, len(half)), half) for half in halves)
+        return builder.fadd(*(builder.shuffle_vector(x, y, mask) for mask in masks))
+
+    count, group = len(vectors), 1
+    while len(vectors) > 1:  # pairs become one: the sums of both lie side by side in each block
+        block = max(4, 2 * group)
+        halves = [
+            [start + vector + i + lane for start in range(half, LANES, block) for i in range(0, block // 2, group)
+             for vector in (0, LANES) for lane in range(group)]
+            for half in (0, block // 2)
+        ]  # fmt: skip
+        vectors = [add(x, y, *halves) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+        group *= 2
+    total = vectors[0]
+    while (lanes := total.type.count // 2) >= count:
+        total = add(total, total, list(range(lanes)), list(range(lanes, 2 * lanes)))
+    return total
 
 
 @intrinsic(prefer_literal=True)
@@ -178,22 +224,70 @@ def multiply_add(typing: Any, scalar: Any, tile: Any, total: Any) -> Any:
 
 
 @intrinsic
-def dot(typing: Any, a: Any, b: Any) -> Any:
-    """Return the sum over all samples of a * b, float32."""
+def add_samples(typing: Any, tile: Any) -> Any:
+    """Return the sum over all samples, float32."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pairs = [[builder.extract_value(arg, v) for arg in args] for v in range(a.vectors)]
-        sums = [builder.fmul(x, y) for x, y in pairs[:4]]
-        for v, (x, y) in enumerate(pairs[4:]):
-            sums[v] = fused(builder, x, y, sums[v])
-        fence = function(builder, f"llvm.arithmetic.fence.v{LANES}f32", FLOATS, FLOATS)
-        total, *others = [builder.call(fence, [part]) for part in sums]  # else LLVM makes one long chain of them
-        for part in others:
-            total = builder.fadd(total, part)
-        add_up = function(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", FLOAT, FLOAT, FLOATS)
-        return builder.call(add_up, [FLOAT(0.0), total], fastmath=("reassoc", "nsz"))
+        parts = [builder.extract_value(args[0], v) for v in range(tile.vectors)]
+        return builder.extract_element(add_lanes(builder, [functools.reduce(builder.fadd, parts)]), INT(0))
 
-    return types.float32(a, a), emit
+    return types.float32(tile), emit
+
+
+@intrinsic
+def together(typing: Any, tile: Any) -> Any:
+    """Return how many connections `train` should train at once: so many that their sums fit into registers, too."""
+    count = 4 if tile.vectors > 4 else 8
+    literal: Any = types.literal
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return INDEX(count)
+
+    return literal(count)(tile), emit
+
+
+@intrinsic(prefer_literal=True)
+def train(
+    typing: Any, count: Any, a: Any, below: Any, delta: Any, column: Any, indices: Any, k: Any, weights: Any,
+    velocity: Any, rule: Any,
+) -> Any:  # fmt: skip
+    """Train `count` (1, 2, 4 or 8) connections of one neuron, from number k on: see :mod:`tsnn.kernels.plain`.
+
+    Several at once share the additions across lanes, and the rule is applied to all of them in one vector; one
+    alone costs a third more. Everything from the first load of a stripe on must be free of branches: LLVM would
+    move the multiply-adds of `below` behind one, and keep the stripes in memory until then.
+    """
+    number = count.literal_value
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        part = builder.extract_value
+        width = part(context.make_array(delta)(context, builder, args[3]).shape, 1)
+        ends = pointer(context, builder, indices, args[5], args[6], INT)
+        singles = pointer(context, builder, weights, args[7], args[6], FLOAT)
+        stripes, factors = [], []
+        for c in range(number):
+            end = builder.sext(builder.load(builder.gep(ends, [INDEX(c)]), align=4), INDEX)
+            offset = builder.add(builder.mul(end, width), args[4])
+            stripes.append(pointer(context, builder, delta, args[3], offset, FLOATS))
+            factors.append(splat(builder, builder.load(builder.gep(singles, [INDEX(c)]), align=4)))
+        tile, sums = args[2], [ir.Constant(FLOATS, None)] * number
+        for v in range(a.vectors):
+            mine, total = part(args[1], v), part(tile, v)
+            for c in range(number):
+                stripe = builder.load(builder.gep(stripes[c], [INDEX(v)]), align=4)
+                total = fused(builder, factors[c], stripe, total)
+                sums[c] = fused(builder, mine, stripe, sums[c])
+            tile = builder.insert_value(tile, total, v)
+        momentum, rate, step, decay = (splat(builder, part(args[9], i), number) for i in range(4))
+        rows = ir.VectorType(FLOAT, number)
+        places = [pointer(context, builder, kind, args[i], args[6], rows) for i, kind in ((7, weights), (8, velocity))]
+        w, old = (builder.load(place, align=4) for place in places)
+        new = fused(builder, momentum, old, builder.fneg(builder.fmul(rate, add_lanes(builder, sums))))
+        builder.store(new, places[1], align=4)
+        builder.store(fused(builder, step, new, fused(builder, builder.fneg(decay), w, w)), places[0], align=4)
+        return tile
+
+    return below(count, a, below, delta, column, indices, k, weights, velocity, rule), emit
 
 
 @intrinsic
