@@ -185,7 +185,7 @@ class RunConfig(Section):
     micro_batch: int = setting(
         0,
         "Samples of a batch that are processed at a time: fewer take less memory and change rounding only; "
-        "0 takes as many as fit.",
+        "0 takes as many as are fast, or as fit.",
         at_least=0,
     )
     compact: bool = setting(

@@ -12,7 +12,15 @@ import psutil
 
 from tsnn.config import Config
 from tsnn.errors import ConfigError
-from tsnn.shapes import LANES, SEGMENT, LayerShape, can_scatter, epsilon_to_connections, layer_shapes
+from tsnn.shapes import (
+    LANES,
+    SEGMENT,
+    LayerShape,
+    can_scatter,
+    epsilon_to_connections,
+    fast_width,
+    layer_shapes,
+)  # fmt: skip
 
 INTERPRETER = 180 << 20  # Python, the libraries, compiled code
 SHARE = 0.9  # of the free memory that micro-batches are cut for
@@ -95,8 +103,9 @@ def memory_estimate(
     processes : int
         Ranks of a parallel run on this machine, the server's included: each holds data, network and buffers.
     budget : int, optional
-        Bytes that the run should stay below. If ``run.micro_batch`` is 0, a batch is cut into as few parts as
-        that takes; if that is not enough, the network becomes compact. Without budget it is left whole.
+        Bytes that the run should stay below. If ``run.micro_batch`` is 0, a batch is cut into parts that are fast
+        (:func:`tsnn.shapes.fast_width`), or into as many as that takes; if that is not enough, the network becomes
+        compact.
 
     Returns
     -------
@@ -107,7 +116,7 @@ def memory_estimate(
     count = sum(shape.connections for shape in shapes)
     batch = min(config.training.batch_size, n_samples)
     chosen = min(config.run.micro_batch, batch)
-    widths = [chosen] if chosen else list(_parts(batch))
+    widths = [chosen] if chosen else list(_widths(shapes, batch))
     for compact, width in itertools.product([True] if config.run.compact else [False, True], widths):
         views = [s for s in shapes if not (compact and can_scatter(s.n_out, s.connections))]
         items = {
@@ -200,12 +209,14 @@ def _workspace(shapes: list[LayerShape], samples: int) -> int:
     return 4 * width * (activations + partial) + masks
 
 
-def _parts(batch: int) -> Iterator[int]:
-    """Yield the widths of the parts of a batch that is cut into 1, 2, 3, ..., down to one SIMD width."""
-    yield batch
+def _widths(shapes: list[LayerShape], batch: int) -> Iterator[int]:
+    """Yield the widths to try: the fastest, then those of more and more equal parts, down to one SIMD width."""
+    fast = fast_width(max(shapes[0].n_in, *(shape.n_out for shape in shapes)), batch)
+    yield fast
     stripes = -(-batch // LANES)
     for part in sorted({-(-stripes // parts) for parts in range(2, stripes + 1)}, reverse=True):
-        yield part * LANES
+        if part * LANES < fast:
+            yield part * LANES
 
 
 def _size(count: int) -> str:

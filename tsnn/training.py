@@ -20,7 +20,7 @@ from tsnn.memory import fitting_estimate
 from tsnn.metrics import evaluate
 from tsnn.network import Network, batch_gradient, init_network, probe_gradient, train_batch
 from tsnn.records import EpochRecord, Event, LayerRecord, Progress
-from tsnn.shapes import LANES
+from tsnn.shapes import LANES, WIDE, fast_width
 from tsnn.state import KEYS, TrainingState
 from tsnn.workspace import Workspace
 
@@ -117,10 +117,12 @@ def warm_up(state: TrainingState, data: Dataset, workspace: Workspace) -> None:
     few = state.config.replace({"network.hidden": [LANES, LANES], "network.epsilon": 1, "network.topology": "set"})
     rng = np.random.default_rng(0)
     network = init_network(data.n_features, data.n_outputs, few.network, rng=rng)
-    small = Workspace(network.sizes, workspace.width, compact=workspace.compact)
     x, y = data.x_train, data.y_train
-    chosen = np.arange(min(len(x), workspace.width))
-    batch_gradient(network, small, x, y, chosen, task=data.task, dropout=few.network.dropout, key=0)
+    batch = min(len(x), state.config.training.batch_size)
+    for width in {fast_width(1, batch), fast_width(WIDE, batch), workspace.width}:  # other sizes shall compile nothing
+        small = Workspace(network.sizes, width, compact=workspace.compact)
+        chosen = np.arange(min(len(x), width))
+        batch_gradient(network, small, x, y, chosen, task=data.task, dropout=few.network.dropout, key=0)
     probe = functools.partial(probe_gradient, network, small, x, y, chosen, data.task)
     evolve_all(network, few, True, probe if few.training.regrow == "gradient" else None, rng)
 

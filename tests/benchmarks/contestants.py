@@ -17,6 +17,7 @@ class Tsnn:
     def __init__(self, work, x, y):
         from tsnn.config import NetworkConfig, TrainingConfig
         from tsnn.network import Layer, Network, draw_weights
+        from tsnn.shapes import fast_width
         from tsnn.topology import Topology
         from tsnn.workspace import Workspace
 
@@ -27,7 +28,7 @@ class Tsnn:
             weights = draw_weights("he_uniform", n_in, n_out, len(keys), rng=self.rng)
             layers.append(Layer.new(Topology.from_keys(keys, n_in, n_out), weights))
         self.network = Network(layers, (*work.slopes, 1.0), NetworkConfig().initializer)
-        self.workspace = Workspace(work.sizes, work.batch)
+        self.workspace = Workspace(work.sizes, fast_width(max(work.sizes), work.batch))
         self.config = TrainingConfig(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
         self.single = Workspace(work.sizes, 1)
         self.steps = 0

@@ -7,10 +7,13 @@ import sys
 import numpy as np
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tsnn.config import Config
 from tsnn.errors import ConfigError
 from tsnn.memory import INTERPRETER, check_memory, fitting_estimate, memory_estimate
+from tsnn.shapes import LANES, fast_width
 
 MEASURE = """
 import json, resource, sys
@@ -119,3 +122,19 @@ def test_what_cannot_fit_is_refused_with_the_way_out(monkeypatch):
         check_memory(estimate, config)
     check_memory(estimate, config.replace({"run.ignore_memory": True}))
     assert fitting_estimate(config, 784, 10, 70_000).micro_batch == 16
+
+
+@given(st.integers(1, 3000), st.sampled_from([1, 1024, 1025, 2**18 - 1, 2**18, 2**26]))
+def test_parts_are_about_equal_and_no_wider_than_is_fast(batch, widest):
+    most = 64 if 1024 < widest < 2**18 else 128
+    width = fast_width(widest, batch)
+    parts = -(-batch // width)
+    assert width == batch if batch <= most else width <= most and width % LANES == 0
+    assert parts == -(-batch // most)
+    assert parts * width - batch < parts * LANES
+
+
+def test_batches_are_cut_for_speed_where_layers_are_wide():
+    config = Config().replace({"network.hidden": [1000], "training.batch_size": 200})
+    for settings, features, width in [({}, 784, 112), ({"network.hidden": [1025]}, 784, 64), ({}, 1025, 64)]:
+        assert memory_estimate(config.replace(settings), features, 10, 1000).micro_batch == width

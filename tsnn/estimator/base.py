@@ -27,6 +27,7 @@ from tsnn.memory import check_memory, fitting_estimate
 from tsnn.metrics import decision_values
 from tsnn.network import Network, init_network
 from tsnn.records import EpochRecord
+from tsnn.shapes import fast_width
 from tsnn.state import TrainingState
 from tsnn.workspace import Workspace
 
@@ -302,7 +303,7 @@ class SparseMLP(BaseEstimator):
         check_is_fitted(self)
         x = self._scaled(self._checked(X, reset=False))
         kernels.set_threads(self.threads)
-        workspace = Workspace(self.network_.sizes, min(len(x), 128))
+        workspace = Workspace(self.network_.sizes, fast_width(max(self.network_.sizes), min(len(x), 128)))
         return decision_values(self.network_, x, workspace).astype(np.float64)
 
 
