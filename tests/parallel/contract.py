@@ -3,18 +3,49 @@
 ``mpiexec -n 3 python -m mpi4py -m tests.parallel.contract CAPACITY`` is the part over MPI.
 """
 
+import socket
 import sys
+import time
 
 import numpy as np
 
 N = 5000
+FLOOD = 30  # by default 10 can wait in a socket
 TOPOLOGY = [np.arange(7, dtype=dtype) for dtype in (np.float32, np.float64, np.int32, np.int64, np.uint8)]
 
 
 def converse(channel, capacity):
-    """Small messages, arrays of every type, values that grow beyond the shared place and shrink again, silence."""
+    """A stranger's message, more than can wait, arrays of every type, values that grow and shrink again, silence."""
     channel.share_memory(capacity if channel.rank == 0 else 0)
+    (collect if channel.rank == 0 else flood)(channel)
     (serve if channel.rank == 0 else work)(channel)
+
+
+def flood(channel):
+    intrude(channel)
+    for number in range(FLOOD):
+        channel.send(0, "progress", [number])
+    assert channel.receive().kind == "go"
+
+
+def intrude(channel):
+    """Let someone who is no rank ring rank 0's bell with what could be a message."""
+    bell = getattr(channel, "_bell", None)
+    if bell is not None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(np.zeros(3).tobytes(), bell._names[0])
+
+
+def collect(channel):
+    time.sleep(0.5)  # now many wait
+    came = {rank: [] for rank in range(1, channel.workers + 1)}
+    for _ in range(FLOOD * channel.workers):
+        message = channel.receive()
+        assert message.kind == "progress"
+        came[message.source] += message.numbers
+    for rank, numbers in came.items():
+        assert sorted(numbers) == list(range(FLOOD))
+        channel.send(rank, "go")
 
 
 def serve(channel):

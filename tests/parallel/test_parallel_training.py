@@ -54,6 +54,16 @@ def test_one_asynchronous_worker_is_sequential_training(blobs, config):
     assert [w.staleness for record in parallel for w in record.workers] == [(6,)] * 4
 
 
+@pytest.mark.parametrize(("threads", "each"), [(0, 1), (2, 2)])
+def test_workers_keep_to_their_own_cores_in_both_phases(blobs, config, monkeypatch, threads, each):
+    asked = {}
+    monkeypatch.setattr(kernels, "set_threads", lambda n: asked.setdefault(threading.current_thread(), set()).add(n))
+    run = Threads(blobs, config.replace({"parallel.phase1_fraction": 0.5, "run.threads": threads}))
+    assert [record.workers[0].phase for record in records_of(run)] == [1, 1, 2]
+    assert [asked[worker] for worker in run.workers] == [{each}] * 2
+    assert asked[threading.current_thread()] == {threads}
+
+
 def rounds_of(data, config):
     """What each synchronous round of an epoch trains on: the workers' samples one after the other."""
     k = config.parallel.workers

@@ -43,15 +43,19 @@ def cut(width: int) -> list[tuple[int, int, int]]:
 
 
 # One loop for each kernel: a loop that were handed its kernel would never be found in Numba's cache, whose key
-# includes what a function encloses, and a kernel looks different there in every process.
+# includes what a function encloses, and a kernel looks different there in every process. One thread alone saves the
+# parallel region, about 10 us.
 @functools.cache
 def segment_loop(size: int) -> Any:
     """Make the threaded loop over `segment_rows` for tiles of `size` vectors."""
 
     @compiled(parallel=True)
     def loop(chunks, *args):  # type: ignore[no-untyped-def]
-        for chunk in prange(chunks):
-            segment_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
+        if chunks == 1:
+            segment_rows(tiles.zeros(size), LANES * size, 0, 1, *args)
+        else:
+            for chunk in prange(chunks):
+                segment_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
 
     return loop
 
@@ -62,8 +66,11 @@ def forward_loop(size: int) -> Any:
 
     @compiled(parallel=True)
     def loop(chunks, *args):  # type: ignore[no-untyped-def]
-        for chunk in prange(chunks):
-            forward_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
+        if chunks == 1:
+            forward_rows(tiles.zeros(size), LANES * size, 0, 1, *args)
+        else:
+            for chunk in prange(chunks):
+                forward_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
 
     return loop
 
@@ -74,8 +81,11 @@ def scatter_loop(size: int) -> Any:
 
     @compiled(parallel=True)
     def loop(chunks, *args):  # type: ignore[no-untyped-def]
-        for chunk in prange(chunks):
-            scatter_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
+        if chunks == 1:
+            scatter_rows(tiles.zeros(size), LANES * size, 0, 1, *args)
+        else:
+            for chunk in prange(chunks):
+                scatter_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
 
     return loop
 
@@ -86,8 +96,11 @@ def backward_loop(size: int) -> Any:
 
     @compiled(parallel=True)
     def loop(chunks, *args):  # type: ignore[no-untyped-def]
-        for chunk in prange(chunks):
-            backward_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
+        if chunks == 1:
+            backward_rows(tiles.zeros(size), LANES * size, 0, 1, *args)
+        else:
+            for chunk in prange(chunks):
+                backward_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
 
     return loop
 
@@ -244,8 +257,11 @@ def backward(
 @compiled(parallel=True)
 def gather_loop(chunks: int, x: Any, order: Any, out: Any) -> None:
     """Run `gather_rows` on all threads."""
-    for chunk in prange(chunks):
-        gather_rows(chunk, chunks, x, order, out)
+    if chunks == 1:
+        gather_rows(0, 1, x, order, out)
+    else:
+        for chunk in prange(chunks):
+            gather_rows(chunk, chunks, x, order, out)
 
 
 def gather(x: NDArray[np.float32], order: NDArray[np.int64], out: NDArray[np.float32]) -> None:

@@ -2,7 +2,8 @@
 
 Messages and values travel as buffers, never pickled. Values between ranks of one machine do not travel at all: sender
 and receiver look at the same memory, an MPI-3 shared window with two boxes per worker. Waiting ranks sleep: MPI itself
-can only spin, so ranks of one machine also ring a bell, and others are looked for now and then.
+can only spin, so ranks of one machine also ring a bell, and small messages come with that; others are looked for now
+and then.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "int32", "int64
 SHORTEST_SLEEP, LONGEST_SLEEP = 2e-5, 5e-4  # seconds between two looks for a message without bell
 LOOKS = 4  # for a message, before a rank sleeps: MPICH's Iprobe may first only make progress
 LONGEST_REST = 0.05  # seconds between two looks for a message that rings
+LONGEST_TEXT = 4096  # bytes of a message that comes with the bell
 CLOSE_SECONDS = 2.5
 MEETING_SLEEP = 2e-3
 
@@ -57,6 +59,8 @@ class MpiChannel:
         self._node.Allgather(np.array([self.rank]), self._ranks)
         self.neighbours = int(np.count_nonzero(self._ranks)) if 0 in self._ranks else 0
         self._prepared = False
+        self._alone = False  # all ranks are on this machine, and have bells
+        self._crowded = True  # so many that a bell might not be heard
         self._bell: _Bell | None = None
         self._window: MPI.Win | None = None
         self._sending: list[tuple[list[MPI.Request], Any]] = []
@@ -79,6 +83,8 @@ class MpiChannel:
         name = np.frombuffer(secrets.token_bytes(8), np.uint8).copy()
         self._comm.Bcast(name)
         self._bell = _Bell.hang(bytes(name).hex(), self.rank, ranks.tolist())
+        self._alone = self._bell is not None and len(ranks) == self._comm.size
+        self._crowded = self._comm.size > _longest_queue()
         if 0 in ranks and node.size > 1 and capacity:
             slot = -(-capacity // 16) * 16
             nbytes = 2 * (node.size - 1) * slot * 4
@@ -123,28 +129,56 @@ class MpiChannel:
         box, shared = self._box(self.rank, to, values)
         if self._window is not None:
             self._window.Sync()
+        whole = not arrays and (shared or not values) and head.nbytes <= LONGEST_TEXT
+        if whole and self._bell is not None and self._bell.ring(to, head.tobytes()):
+            return
         requests = [self._comm.Isend(head, to, HEAD)]
         if values and not shared:
             requests.append(self._comm.Isend(box, to, VALUES))
         requests += [self._comm.Isend(array, to, ARRAY) for array in arrays]
         if self._bell is not None:
             self._bell.ring(to)
-        self._sending = [entry for entry in self._sending if not MPI.Request.Testall(entry[0])]
         self._sending.append((requests, (head, box, arrays)))
 
     def receive(self, seconds: float | None = None) -> Message | None:
         """See :meth:`tsnn.parallel.channel.Channel.receive`."""
         deadline = None if seconds is None else time.monotonic() + seconds
         pause = SHORTEST_SLEEP
+        self._sending = [entry for entry in self._sending if not MPI.Request.Testall(entry[0])]
+        look = (
+            bool(self._sending) or self._crowded
+        )  # for what does not come with the bell; MPI sends the rest meanwhile
         while True:
-            message = next((found for _ in range(LOOKS) if (found := self._arrived())), None)
-            if message is not None or (deadline is not None and time.monotonic() > deadline):
-                return message
-            if self._bell is None or self._coming or not self._bell.reaches_all(self._comm.size):
+            if look or self._coming or not self._alone:
+                message = next((found for _ in range(LOOKS) if (found := self._arrived())), None)
+                if message is not None:
+                    return message
+            source, text = self._bell.hear() if self._bell is not None else (-1, b"")
+            if text:
+                return self._complete(self._opened(source, np.frombuffer(text))[0])
+            if deadline is not None and time.monotonic() > deadline:
+                return None
+            if self._bell is None or self._coming or not self._alone:
                 time.sleep(pause)
                 pause = min(1.2 * pause, LONGEST_SLEEP)
             else:
-                self._bell.wait(LONGEST_REST if seconds is None else min(seconds, LONGEST_REST))
+                rest = LONGEST_REST if seconds is None else min(seconds, LONGEST_REST)
+                look = source >= 0 or not self._bell.wait(rest) or self._crowded
+
+    def _complete(self, message: Message) -> Message:
+        """Return a message that is there, and see to it that its values are."""
+        if self._window is not None:
+            self._window.Sync()
+        return message
+
+    def _opened(self, source: int, head: NDArray[np.float64]) -> tuple[Message, bool]:
+        """Make the message that a head announces, with room for its arrays; tells whether its values are there."""
+        kind, n_values, n_numbers = (int(x) for x in head[:3])
+        about = head[3 + n_numbers :].astype(int).tolist()
+        arrays = [np.empty(n, DTYPES[code]) for code, n in zip(about[::2], about[1::2], strict=True)]
+        values, shared = self._box(source, self.rank, n_values)
+        numbers = tuple(head[3 : 3 + n_numbers].tolist())
+        return Message(source, KINDS[kind], numbers, arrays, values), shared or not n_values
 
     def _arrived(self) -> Message | None:
         """Return a message that is there completely; nothing here waits for a sender that has stalled halfway."""
@@ -152,22 +186,14 @@ class MpiChannel:
             source = self._status.source
             head = np.empty(self._status.Get_count(MPI.DOUBLE))
             self._comm.Recv(head, source, HEAD)
-            kind, n_values, n_numbers = (int(x) for x in head[:3])
-            about = head[3 + n_numbers :].astype(int).tolist()
-            arrays: list[NDArray[Any]] = [
-                np.empty(n, DTYPES[code]) for code, n in zip(about[::2], about[1::2], strict=True)
-            ]
-            values, shared = self._box(source, self.rank, n_values)
-            requests = [self._comm.Irecv(values, source, VALUES)] if n_values and not shared else []
-            requests += [self._comm.Irecv(array, source, ARRAY) for array in arrays]
-            message = Message(source, KINDS[kind], tuple(head[3 : 3 + n_numbers].tolist()), arrays, values)
+            message, there = self._opened(source, head)
+            requests = [] if there else [self._comm.Irecv(message.values, source, VALUES)]
+            requests += [self._comm.Irecv(array, source, ARRAY) for array in message.arrays]
             self._coming.append((requests, message))
         for i, (requests, message) in enumerate(self._coming):
             if not requests or MPI.Request.Testall(requests):
                 del self._coming[i]
-                if self._window is not None:
-                    self._window.Sync()
-                return message
+                return self._complete(message)
         return None
 
     def close(self, *, abort: bool = False) -> None:
@@ -191,36 +217,49 @@ class MpiChannel:
 class _Bell:
     """A datagram socket per rank of a machine: whoever sends a message rings, and the receiver wakes at once."""
 
-    def __init__(self, own: socket.socket, names: dict[int, str]):
+    def __init__(self, own: socket.socket, names: dict[int, bytes]):
         self._socket, self._names = own, names
+        self._ranks = {name: rank for rank, name in names.items()}
 
     @classmethod
     def hang(cls, job: str, rank: int, ranks: list[int]) -> _Bell | None:
         """Return this rank's bell, which reaches the ranks of this machine; None where there can be none."""
         if not sys.platform.startswith("linux"):
             return None
-        names = {peer: f"\0tsnn-{job}-{peer}" for peer in ranks}  # abstract: nothing is left in any folder
+        names = {peer: f"\0tsnn-{job}-{peer}".encode() for peer in ranks}  # abstract: nothing is left in any folder
         own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         own.setblocking(False)
         own.bind(names[rank])
         return cls(own, names)
 
-    def reaches_all(self, size: int) -> bool:
-        """Tell whether all ranks are on this machine."""
-        return len(self._names) == size
-
-    def ring(self, to: int) -> None:
-        """Wake a rank, if it is on this machine; one that has many rings waiting needs no more."""
+    def ring(self, to: int, text: bytes = b"") -> bool:
+        """Wake a rank, with a text; tells whether it got that: it is on this machine, and has not too many to hear."""
         if to in self._names:
             with contextlib.suppress(OSError):
-                self._socket.sendto(b"", self._names[to])
+                return self._socket.sendto(text, self._names[to]) == len(text)
+        return False
 
-    def wait(self, seconds: float) -> None:
-        """Sleep until it rings, or for so long."""
-        if select.select([self._socket], [], [], seconds)[0]:
-            with contextlib.suppress(OSError):
-                while True:
-                    self._socket.recv(1)
+    def hear(self) -> tuple[int, bytes]:
+        """Return who rang and a text, the first that is not empty; rank -1 if nobody rang."""
+        source, text = -1, b""
+        with contextlib.suppress(BlockingIOError):
+            while not text:
+                text, name = self._socket.recvfrom(LONGEST_TEXT)
+                source = self._ranks.get(name, -1)
+                text = text if source >= 0 else b""  # of a stranger
+        return source, text
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until it rings, or for so long; tells which."""
+        return bool(select.select([self._socket], [], [], seconds)[0])
+
+
+def _longest_queue() -> int:
+    """Return how many messages may wait in a socket; more go another way."""
+    try:
+        return int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _alone() -> str:

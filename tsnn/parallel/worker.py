@@ -73,14 +73,15 @@ def report(channel: Channel, error: Exception) -> None:
 
 class _Worker:
     def __init__(self, channel: Channel, data: Dataset, config: Config, rng: np.random.Generator):
-        self.channel, self.data, self.config, self.rng = channel, data, config, rng
+        self.channel, self.data, self.rng = channel, data, rng
+        self.config = config.replace({"run.threads": max(1, config.run.threads)})  # 0 would be all cores for each
         self.state: TrainingState | None = None
         self.local = config.parallel.mode == "local"
         self.live: list[float] = []
         self.version = self.update = self.epoch = 0.0
         self.spent = [0.0, 0.0]  # seconds since the last report: communicating, idle
         self.memory = 0
-        kernels.set_threads(max(1, config.run.threads))
+        kernels.set_threads(self.config.run.threads)
 
     def run(self) -> None:
         reply = self.ask("ready")
