@@ -246,25 +246,27 @@ def train_batch(
 
 def batch_gradient(
     network: Network, workspace: Workspace, x: Features, y: NDArray[Any], chosen: Int64, *,
-    task: str, dropout: float, key: int,
+    task: str, dropout: float, key: int, taken: bool = False,
 ) -> tuple[float, float]:  # fmt: skip
     """Compute the gradient of the chosen samples; nothing is trained. Like :func:`train_batch`, but for that.
 
-    The gradient replaces what was in the layers' velocities and bias velocities.
+    The gradient replaces what was in the layers' velocities and bias velocities. ``taken`` says that the first part
+    of the batch, as wide as the workspace, is in ``workspace.activations[0]`` already.
     """
-    return _pass(network, workspace, x, y, chosen, task, dropout, key, 0.0, -1.0, 0.0, update=False)
+    return _pass(network, workspace, x, y, chosen, task, dropout, key, 0.0, -1.0, 0.0, update=False, taken=taken)
 
 
 def _pass(
     network: Network, workspace: Workspace, x: Features, y: NDArray[Any], chosen: Int64, task: str, dropout: float,
     key: int, momentum: float, learning_rate: float, weight_decay: float, *, update: bool,
-    weights: Float32 | None = None,
+    weights: Float32 | None = None, taken: bool = False,
 ) -> tuple[float, float]:  # fmt: skip
     """Pass a batch forward and back, in as many parts as the workspace needs."""
     loss = right = 0.0
     for start in range(0, len(chosen), workspace.width):
         part = chosen[start : start + workspace.width]
-        take(x, part, workspace.activations[0])
+        if start or not taken:
+            take(x, part, workspace.activations[0])
         z = forward(network, workspace, dropout=dropout, key=key, sample_offset=start)
         part_loss, part_right = output_loss(
             task, z, y[part], 1.0 / len(chosen), None if weights is None else weights[part]

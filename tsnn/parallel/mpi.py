@@ -173,12 +173,11 @@ class MpiChannel:
 
     def _opened(self, source: int, head: NDArray[np.float64]) -> tuple[Message, bool]:
         """Make the message that a head announces, with room for its arrays; tells whether its values are there."""
-        kind, n_values, n_numbers = (int(x) for x in head[:3])
-        about = head[3 + n_numbers :].astype(int).tolist()
+        kind, n_values, n_numbers, *rest = head.tolist()
+        numbers, about = rest[: int(n_numbers)], [int(number) for number in rest[int(n_numbers) :]]
         arrays = [np.empty(n, DTYPES[code]) for code, n in zip(about[::2], about[1::2], strict=True)]
-        values, shared = self._box(source, self.rank, n_values)
-        numbers = tuple(head[3 : 3 + n_numbers].tolist())
-        return Message(source, KINDS[kind], numbers, arrays, values), shared or not n_values
+        values, shared = self._box(source, self.rank, int(n_values))
+        return Message(source, KINDS[int(kind)], tuple(numbers), arrays, values), shared or not n_values
 
     def _arrived(self) -> Message | None:
         """Return a message that is there completely; nothing here waits for a sender that has stalled halfway."""

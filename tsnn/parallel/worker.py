@@ -22,7 +22,7 @@ from tsnn import kernels
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.datasets import Dataset, share
 from tsnn.errors import TsnnError
-from tsnn.network import Network, batch_gradient, train_batch
+from tsnn.network import Network, batch_gradient, take, train_batch
 from tsnn.parallel.averaging import describe_topology, flatten, rebuild
 from tsnn.parallel.channel import Arrays, Channel, Message
 from tsnn.records import EpochRecord, WorkerRecord, json_safe
@@ -79,7 +79,9 @@ class _Worker:
         self.local = config.parallel.mode == "local"
         self.live: list[float] = []
         self.version = self.update = self.epoch = 0.0
+        self.chosen: NDArray[np.int64] | None = None  # the next batch, if it has been taken already
         self.spent = [0.0, 0.0]  # seconds since the last report: communicating, idle
+        self.prepared = 0.0  # seconds in which the next batch was taken while the server worked
         self.memory = 0
         kernels.set_threads(self.config.run.threads)
 
@@ -95,8 +97,9 @@ class _Worker:
         """Send a message, wait for the answer, take up changed settings; notes the time that this takes."""
         started = time.perf_counter()
         self.channel.send(0, kind, numbers, arrays=arrays, values=values)
+        self.prepared = self.prepare() if kind == "gradient" and not self.local else 0.0
         reply = self.channel.receive()
-        waited = time.perf_counter() - started
+        waited = time.perf_counter() - started - self.prepared
         assert reply is not None
         if reply.kind == "stop":
             raise _DismissedError
@@ -108,6 +111,15 @@ class _Worker:
             self.live = live
             self.config = self.config.replace(dict(zip(LIVE_SETTINGS.values(), live, strict=True)))
         return reply
+
+    def prepare(self) -> float:
+        """Take the next batch of this pass, which needs no weights; returns the seconds that it took."""
+        started = time.perf_counter()
+        assert self.state is not None
+        if self.state.done < len(self.state.order):
+            self.chosen = self.choose()
+            take(self.data.x_train, self.chosen[: self.workspace.width], self.workspace.activations[0])
+        return time.perf_counter() - started
 
     def take_model(self, reply: Message) -> None:
         """Take up a topology. A gradient is formed in the outbox itself, the weights stay where they come in."""
@@ -138,7 +150,8 @@ class _Worker:
         if self.local:
             self.channel.outbox(0, n)[:] = reply.values
         results = np.sum([self.train_batch() for _ in range(self.batches_to_go())], axis=0)
-        numbers = [self.version, self.update, *results, time.perf_counter() - started, *self.spent, self.memory]
+        computing = time.perf_counter() - started + self.prepared
+        numbers = [self.version, self.update, *results, computing, *self.spent, self.memory]
         self.spent = [0.0, 0.0]
         return self.ask("gradient", numbers, values=n)
 
@@ -150,21 +163,28 @@ class _Worker:
         left = (len(self.state.order) - self.state.done) or len(self.data.x_train)
         return min(self.config.parallel.period, -(-left // self.config.training.batch_size))
 
-    def train_batch(self) -> tuple[int, float, float]:
-        """Train on the next batch (``local``), or compute its gradient; returns samples, loss and right answers."""
-        state, training = self.state, self.config.training
+    def choose(self) -> NDArray[np.int64]:
+        """Return the rows of the next batch."""
+        state = self.state
         assert state is not None
         if state.done >= len(state.order):
             state.order, state.done = state.shuffle.permutation(len(self.data.x_train)), 0
-        chosen = state.order[state.done : state.done + training.batch_size]
-        key, state.key = state.key, (state.key + len(state.network.layers)) % KEYS
+        chosen = state.order[state.done : state.done + self.config.training.batch_size]
         state.done += len(chosen)
+        return chosen
+
+    def train_batch(self) -> tuple[int, float, float]:
+        """Train on the next batch (``local``), or compute its gradient; returns samples, loss and right answers."""
+        state, training, taken = self.state, self.config.training, self.chosen is not None
+        assert state is not None
+        chosen, self.chosen = self.choose() if self.chosen is None else self.chosen, None
+        key, state.key = state.key, (state.key + len(state.network.layers)) % KEYS
         batch = state.network, self.workspace, self.data.x_train, self.data.y_train, chosen
         task, dropout = self.data.task, self.config.network.dropout
         if self.local:
             loss, right = train_batch(*batch, task=task, config=training, dropout=dropout, key=key)
         else:
-            loss, right = batch_gradient(*batch, task=task, dropout=dropout, key=key)
+            loss, right = batch_gradient(*batch, task=task, dropout=dropout, key=key, taken=taken)
         return len(chosen), loss, right
 
     def train_alone(self, reply: Message) -> None:
