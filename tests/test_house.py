@@ -85,13 +85,13 @@ def test_the_dashboard_imports_no_engine():
 
 
 def test_no_kernel_hides_nan():
-    from tsnn.kernels.vectors import FASTMATH
+    from tsnn.kernels.compiling import FASTMATH
 
     assert not FASTMATH & {"nnan", "ninf", "fast"}
     for path in (ROOT / "tsnn").rglob("*.py"):
         text = path.read_text()
         assert "fastmath=True" not in text, path
-        assert "njit" not in text or path.name == "vectors.py", f"{path}: use vectors.compiled"
+        assert "njit" not in text or path.name == "compiling.py", f"{path}: use compiling.compiled"
 
 
 def test_the_suite_passes_without_jit():

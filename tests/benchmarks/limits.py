@@ -24,8 +24,9 @@ def child(pipe, threads):
     import numpy as np
     from numba import prange
 
+    from tsnn.kernels.compiling import compiled
     from tsnn.kernels.rows import TILE_VECTORS, tiles
-    from tsnn.kernels.vectors import LANES, compiled
+    from tsnn.shapes import LANES
 
     step = LANES * TILE_VECTORS
 

@@ -7,8 +7,8 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from tsnn.kernels.compiling import compiled
 from tsnn.kernels.rows import MASK32, mix
-from tsnn.kernels.vectors import compiled
 
 MEAN, SPREAD = 1020.0, 209.0227259443  # of a sum of eight random bytes
 

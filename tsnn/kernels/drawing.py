@@ -13,8 +13,8 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from tsnn.kernels.compiling import compiled
 from tsnn.kernels.rows import chunk_start
-from tsnn.kernels.vectors import compiled
 
 SHORT = 48  # rows up to this length are sorted by insertion
 

@@ -17,6 +17,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from tsnn.kernels.compiling import compiled
 from tsnn.kernels.rows import (
     TILE_VECTORS,
     backward_rows,
@@ -26,7 +27,6 @@ from tsnn.kernels.rows import (
     segment_rows,
     tiles,
 )
-from tsnn.kernels.vectors import compiled
 from tsnn.shapes import LANES
 
 

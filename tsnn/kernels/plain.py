@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.kernels.vectors import compiled
+from tsnn.kernels.compiling import compiled
 from tsnn.shapes import LANES
 
 Floats = NDArray[np.float32]

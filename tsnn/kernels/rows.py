@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.kernels import plain, vectors
-from tsnn.kernels.vectors import compiled
+from tsnn.kernels.compiling import compiled, suited
 from tsnn.shapes import LANES, SEGMENT
 
 TILE_VECTORS = 8  # vectors of a full tile
-tiles: Any = vectors if vectors.suited() else plain
+tiles: Any = vectors if suited() else plain
 
 FAR = 1 << 17  # float32 values: stripes of a larger array (half an L2) are asked for AHEAD connections early
 AHEAD = np.uint64(8)  # connections

@@ -12,70 +12,18 @@ is needed, but arrays that start on 64 bytes are 20-35 % faster.
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable
-from importlib import resources
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from tsnn.shapes import LANES, SEGMENT
+from tsnn.shapes import LANES
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}  # not nnan, not ninf: NaN must survive
 FLOAT, INT, INDEX, WORD = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(16)
 FLOATS, INTS, BITS = (ir.VectorType(kind, LANES) for kind in (FLOAT, INT, ir.IntType(1)))
-
-
-def digest() -> str:
-    """Return a short name of what all kernels say."""
-    said = hashlib.sha256(repr((LANES, SEGMENT)).encode())
-    for file in sorted(resources.files(__package__).iterdir(), key=str):
-        if file.name.endswith(".py"):
-            said.update(file.read_bytes())
-    return said.hexdigest()[:8]
-
-
-DIGEST = digest()
-
-
-def compiled(*, parallel: bool = False, inline: bool = False) -> Callable[[Function], Function]:
-    """Compile with the options that all kernels share, at the first call, and keep it on disk.
-
-    Numba would take it from there again until the file of the function changes, but a kernel also contains
-    what it calls from other files: so the name that it is kept under names the state of them all.
-    """
-    options = {"cache": True, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
-
-    def decorate(function: Function) -> Function:
-        function.__qualname__ += f"-{DIGEST}"
-        njit: Any = numba.njit
-        return cast("Function", njit(parallel=parallel, forceinline=inline, **options)(function))
-
-    return decorate
-
-
-def suited() -> bool:
-    """Tell whether tiles are fast on this processor: with AVX-512 or AVX2.
-
-    16 vectors, 8 partial sums and the connections' own, fill half of the 32 AVX-512 registers. AVX2 has 16 of half the
-    width: half of a tile stays in L1, which still costs less than to walk the connections once for each quarter.
-    The variables NUMBA_CPU_FEATURES and NUMBA_DISABLE_JIT are respected.
-    """
-    settings: Any = numba.config
-    if settings.DISABLE_JIT:
-        return False
-    chosen = settings.CPU_FEATURES
-    if chosen is None:
-        features = {name for name, present in binding.get_host_cpu_features().items() if present}
-    else:
-        features = {name[1:] for name in chosen.split(",") if name.startswith("+")}
-    return {"avx512f", "avx512bw"} <= features or {"avx2", "fma"} <= features
 
 
 class Tile(types.Type):

@@ -145,9 +145,7 @@ class MpiChannel:
         deadline = None if seconds is None else time.monotonic() + seconds
         pause = SHORTEST_SLEEP
         self._sending = [entry for entry in self._sending if not MPI.Request.Testall(entry[0])]
-        look = (
-            bool(self._sending) or self._crowded
-        )  # for what does not come with the bell; MPI sends the rest meanwhile
+        look = self._crowded or bool(self._sending)  # for what does not come with the bell; so MPI sends on, too
         while True:
             if look or self._coming or not self._alone:
                 message = next((found for _ in range(LOOKS) if (found := self._arrived())), None)

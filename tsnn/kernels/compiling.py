@@ -1,0 +1,63 @@
+"""How kernels are compiled, and found again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib import resources
+from typing import Any, TypeVar, cast
+
+import numba
+from llvmlite import binding
+
+from tsnn.shapes import LANES, SEGMENT
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}  # not nnan, not ninf: NaN must survive
+
+
+def digest() -> str:
+    """Return a short name of what all kernels say."""
+    said = hashlib.sha256(repr((LANES, SEGMENT)).encode())
+    for file in sorted(resources.files(__package__).iterdir(), key=str):
+        if file.name.endswith(".py"):
+            said.update(file.read_bytes())
+    return said.hexdigest()[:8]
+
+
+DIGEST = digest()
+
+
+def compiled(*, parallel: bool = False, inline: bool = False) -> Callable[[Function], Function]:
+    """Compile with the options that all kernels share, at the first call, and keep it on disk.
+
+    Numba would take it from there again until the file of the function changes, but a kernel also contains
+    what it calls from other files: so the name that it is kept under names the state of them all.
+    """
+    options = {"cache": True, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+
+    def decorate(function: Function) -> Function:
+        function.__qualname__ += f"-{DIGEST}"
+        njit: Any = numba.njit
+        return cast("Function", njit(parallel=parallel, forceinline=inline, **options)(function))
+
+    return decorate
+
+
+def suited() -> bool:
+    """Tell whether tiles are fast on this processor: with AVX-512 or AVX2.
+
+    16 vectors, 8 partial sums and the connections' own, fill half of the 32 AVX-512 registers. AVX2 has 16 of half the
+    width: half of a tile stays in L1, which still costs less than to walk the connections once for each quarter.
+    The variables NUMBA_CPU_FEATURES and NUMBA_DISABLE_JIT are respected.
+    """
+    settings: Any = numba.config
+    if settings.DISABLE_JIT:
+        return False
+    chosen = settings.CPU_FEATURES
+    if chosen is None:
+        features = {name for name, present in binding.get_host_cpu_features().items() if present}
+    else:
+        features = {name[1:] for name in chosen.split(",") if name.startswith("+")}
+    return {"avx512f", "avx512bw"} <= features or {"avx2", "fma"} <= features
