@@ -18,6 +18,7 @@ def converse(channel, capacity):
     """A stranger's message, more than can wait, arrays of every type, values that grow and shrink again, silence."""
     channel.share_memory(capacity if channel.rank == 0 else 0)
     (collect if channel.rank == 0 else flood)(channel)
+    (listen if channel.rank == 0 else contend)(channel)
     (serve if channel.rank == 0 else work)(channel)
 
 
@@ -45,6 +46,35 @@ def collect(channel):
         came[message.source] += message.numbers
     for rank, numbers in came.items():
         assert sorted(numbers) == list(range(FLOOD))
+        channel.send(rank, "go")
+
+
+def contend(channel):
+    """Send one message with an array, or, if there is another worker that does, small ones without a pause."""
+    if channel.rank == channel.workers:
+        channel.send(0, "epoch", arrays=TOPOLOGY)
+    else:
+        time.sleep(0.1)
+        while True:
+            channel.send(0, "progress")
+            if channel.receive().kind == "stop":
+                break
+    assert channel.receive().kind == "go"
+
+
+def listen(channel):
+    """Whoever talks without a pause does not keep others from being heard."""
+    time.sleep(0.2)
+    deadline, came = time.monotonic() + 10, False
+    talking = channel.workers > 1
+    while talking or not came:
+        message = channel.receive()
+        came |= message.kind == "epoch"
+        if message.kind == "progress":
+            channel.send(message.source, "stop" if came else "values")
+            talking = not came
+        assert time.monotonic() < deadline
+    for rank in range(1, channel.workers + 1):
         channel.send(rank, "go")
 
 

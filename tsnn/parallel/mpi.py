@@ -62,6 +62,7 @@ class MpiChannel:
         self._alone = False  # all ranks are on this machine, and have bells
         self._crowded = True  # so many that a bell might not be heard
         self._bell: _Bell | None = None
+        self._rings = 0  # that announced messages which have not come yet
         self._window: MPI.Win | None = None
         self._sending: list[tuple[list[MPI.Request], Any]] = []
         self._coming: list[tuple[list[MPI.Request], Message]] = []
@@ -147,11 +148,12 @@ class MpiChannel:
         self._sending = [entry for entry in self._sending if not MPI.Request.Testall(entry[0])]
         look = self._crowded or bool(self._sending)  # for what does not come with the bell; so MPI sends on, too
         while True:
-            if look or self._coming or not self._alone:
+            if look or self._rings or self._coming or not self._alone:
                 message = next((found for _ in range(LOOKS) if (found := self._arrived())), None)
                 if message is not None:
                     return message
-            source, text = self._bell.hear() if self._bell is not None else (-1, b"")
+            source, text, rings = self._bell.hear() if self._bell is not None else (0, b"", 0)
+            self._rings += rings
             if text:
                 return self._complete(self._opened(source, np.frombuffer(text))[0])
             if deadline is not None and time.monotonic() > deadline:
@@ -159,9 +161,9 @@ class MpiChannel:
             if self._bell is None or self._coming or not self._alone:
                 time.sleep(pause)
                 pause = min(1.2 * pause, LONGEST_SLEEP)
-            else:
+            elif not rings:
                 rest = LONGEST_REST if seconds is None else min(seconds, LONGEST_REST)
-                look = source >= 0 or not self._bell.wait(rest) or self._crowded
+                look = not self._bell.wait(rest) or self._crowded
 
     def _complete(self, message: Message) -> Message:
         """Return a message that is there, and see to it that its values are."""
@@ -183,6 +185,7 @@ class MpiChannel:
             source = self._status.source
             head = np.empty(self._status.Get_count(MPI.DOUBLE))
             self._comm.Recv(head, source, HEAD)
+            self._rings = max(0, self._rings - 1)
             message, there = self._opened(source, head)
             requests = [] if there else [self._comm.Irecv(message.values, source, VALUES)]
             requests += [self._comm.Irecv(array, source, ARRAY) for array in message.arrays]
@@ -236,15 +239,17 @@ class _Bell:
                 return self._socket.sendto(text, self._names[to]) == len(text)
         return False
 
-    def hear(self) -> tuple[int, bytes]:
-        """Return who rang and a text, the first that is not empty; rank -1 if nobody rang."""
-        source, text = -1, b""
+    def hear(self) -> tuple[int, bytes, int]:
+        """Return who rang with a text, that text, and how many rings without one came before; 0 and b"" if none did."""
+        rings = 0
         with contextlib.suppress(BlockingIOError):
-            while not text:
+            while True:
                 text, name = self._socket.recvfrom(LONGEST_TEXT)
-                source = self._ranks.get(name, -1)
-                text = text if source >= 0 else b""  # of a stranger
-        return source, text
+                if name in self._ranks:  # no stranger
+                    if text:
+                        return self._ranks[name], text, rings
+                    rings += 1
+        return 0, b"", rings
 
     def wait(self, seconds: float) -> bool:
         """Sleep until it rings, or for so long; tells which."""
