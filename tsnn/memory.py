@@ -20,7 +20,7 @@ from tsnn.shapes import (
     epsilon_to_connections,
     fast_width,
     layer_shapes,
-)  # fmt: skip
+)
 
 INTERPRETER = 180 << 20  # Python, the libraries, compiled code
 SHARE = 0.9  # of the free memory that micro-batches are cut for
