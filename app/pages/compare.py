@@ -142,8 +142,8 @@ class CompareTab:
         self.update()
 
     @pn.io.hold()
-    def update(self) -> None:
-        """Show what is new in the runs that are compared."""
+    def update(self) -> bool:
+        """Show what is new in the runs that are compared; returns whether the curves have been drawn anew."""
         versions = [follower.poll() for follower in self._followers.values()]
         options = (tuple(self._followers), self.seeds.value)
         due = versions != self._versions and time.monotonic() - self._tabled >= _TABLE_SECONDS
@@ -152,9 +152,10 @@ class CompareTab:
             self._tabulate()
         lengths = tuple(len(follower.history) for follower in self._followers.values())
         drawn = (lengths, self.axis.value, self.smoothing.value, self.seeds.value, tuple(map(len, self._rows)))
-        if drawn != self._drawn:
+        if changed := drawn != self._drawn:
             self._drawn = drawn
             self._draw()
+        return changed
 
     def _tabulate(self) -> None:
         results = [self._result(follower) for follower in self._followers.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -15,6 +16,7 @@ from tsnn.config import LIVE_SETTINGS, describe
 from tsnn.control import request
 from tsnn.errors import TsnnError
 from tsnn.views import palette
+from tsnn.views.browser import on_release
 from tsnn.views.follow import RunFollower
 
 _RATES = tuple(m * 10.0**e for e in (-5, -4, -3, -2, -1) for m in (1, 2, 5))
@@ -43,7 +45,6 @@ class LiveControls:
         self._follower: RunFollower | None = None
         self._pending: dict[str, str] = {}
         self._answers: list[str] = []
-        self._showing = False
         self.pause = pmui.Button(label="Pause", icon="pause", variant="outlined", size="small", margin=(0, 4))
         self.step = pmui.Button(label="One epoch", icon="skip_next", variant="outlined", size="small", margin=(0, 4))
         self.go_on = pmui.Button(
@@ -90,7 +91,7 @@ class LiveControls:
         self.step.on_click(lambda _: self._request("step", "one epoch"))
         self.stop.on_click(self._stop)
         for name, widget in self.sliders.items():
-            widget.param.watch(lambda event, name=name: self._wish(name, event.new), "value_throttled")
+            on_release(widget, functools.partial(self._wish, name))
 
     def open(self, follower: RunFollower | None) -> None:
         """Take up another run; None takes the controls away."""
@@ -150,19 +151,15 @@ class LiveControls:
         widget = self.sliders[name]
         if widget.value == value:
             return
-        self._showing = True
-        try:
-            if name == "learning_rate":
-                widget.param.update(options=_rate_options(value), value=value)
-            elif name == "epsilon":
-                widget.param.update(end=max(widget.end, 2 * value), value=value)
-            else:
-                widget.value = value
-        finally:
-            self._showing = False
+        if name == "learning_rate":
+            widget.param.update(options=_rate_options(value), value=value)
+        elif name == "epsilon":
+            widget.param.update(end=max(widget.end, 2 * value), value=value)
+        else:
+            widget.value = value
 
     def _wish(self, name: str, value: float) -> None:
-        if self._showing or self._follower is None or value is None:
+        if self._follower is None:
             return
         self._request("set", f"{name.replace('_', ' ')} {palette.setting(value)}", **{name: float(value)})
 

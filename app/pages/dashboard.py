@@ -19,6 +19,7 @@ from tsnn.catalog import catalog
 from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.runs import RunStore, default_root
+from tsnn.views.browser import Pace
 from tsnn.views.follow import follow
 from tsnn.views.viewers import RunView
 from tsnn.views.watching import Ticker
@@ -63,6 +64,7 @@ class Dashboard(param.Parameterized):
         self.view: RunView | None = None
         self._page: Any = None
         self._drawer: bool | None = None
+        self._pace = Pace()
         self.form = StartForm(self.store, self.open)
         self.controls = LiveControls(self._warn)
         self.menu = pmui.TabMenu(
@@ -85,7 +87,7 @@ class Dashboard(param.Parameterized):
         self._replay = pn.Column(**whole)
         self._tabs = {tab: pn.Column(**whole) for tab in TABS}
         self._main = pn.Column(
-            self.notice, self._welcome, self._head, self._replay, *self._tabs.values(),
+            self.notice, self._welcome, self._head, self._replay, *self._tabs.values(), *self._pace.parts,
             styles={"padding": "16px", "gap": "12px"}, **whole,
         )  # fmt: skip
 
@@ -159,16 +161,17 @@ class Dashboard(param.Parameterized):
         self._warn(f"The settings of {name} are in the form. Change what you like and press Start.", "info")
 
     def _begin(self) -> None:
-        self._ticker = Ticker(self.tick)
+        self._ticker = Ticker(self.tick, self._pace)
 
-    def tick(self) -> None:
-        """Bring what is visible up to date."""
+    def tick(self) -> bool:
+        """Bring what is visible up to date; returns whether there was much to draw."""
         if self._drawer is not None:
             self._page.sidebar_open, self._drawer = self._drawer, None
+        changed = False
         if self.tab == "runs":
             self.runs.update()
         elif self.tab == "compare":
-            self.comparison.update()
+            changed = self.comparison.update()
         elif self.view is not None:
             changed = self.view.tick(self.tab)
             self._note_place(self.view.replay)
@@ -180,6 +183,7 @@ class Dashboard(param.Parameterized):
             if changed and self.view.follower.gone:
                 name, self.run_id = self.run_id, ""
                 self._warn(f"Run {name} has been deleted. Start a new one, or choose another under Runs.")
+        return changed
 
     def _note_place(self, replay: Any) -> None:
         """Keep the address up to date with what the bar of time shows."""

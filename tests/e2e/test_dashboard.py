@@ -140,6 +140,21 @@ def test_live_changes_are_acknowledged_and_marked(page, server, engine):
     page.get_by_role("button", name="Stop").wait_for(state="hidden")
 
 
+def test_each_slider_sets_what_it_shows(page, server, engine):
+    run, _ = engine()
+    open_page(page, server, run.id)
+    wait_until(lambda: len(column(page, "test_accuracy")) >= 1, what="an epoch is drawn")
+    for name, answer in (
+        ("Zeta", "zeta 0.31"),
+        ("Epsilon", "epsilon 21"),
+        ("Learning rate", "learning rate 0.02"),
+        ("Dropout", "dropout 0.35"),
+        ("percentile", "percentile 1"),
+    ):
+        page.get_by_role("slider", name=name).press("ArrowRight")
+        page.get_by_text(f"{answer}: accepted after epoch").wait_for()
+
+
 def test_a_stopped_run_goes_on(page, server):
     open_page(page, server)
     run = server.store.open(start_small_run(page, server, epochs=9000))

@@ -102,6 +102,23 @@ def test_a_live_run_is_left_and_followed_again(page, server, engine):
     wait_until(lambda: oldest(page) > 3, what="the newest is shown")
     now = oldest(page)
     wait_until(lambda: oldest(page) > now, what="and the next")
+    page.get_by_role("slider", name="Snapshot").press("Home")
+    wait_until(lambda: oldest(page) == 0, what="the first again, where the slider has been put before")
+
+
+def test_a_slow_browser_follows_and_does_not_fall_behind(page, server, engine):
+    run, _ = engine(seconds=0.05)
+    open_page(page, server, run.id)
+    wait_until(lambda: len(column(page, "test_accuracy")) >= 1, what="an epoch is drawn")
+    machine = page.context.new_cdp_session(page)
+    machine.send("Emulation.setCPUThrottlingRate", {"rate": 12})
+    page.wait_for_timeout(15_000)
+    done = run.status()["epoch"]
+    drawn = len(column(page, "test_accuracy"))
+    machine.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+    assert drawn > 0.6 * done, "what is drawn is not what was sent long ago"
+    page.wait_for_timeout(3_000)
+    assert page.get_by_label("Follow newest").is_checked(), "no hand has turned it off"
 
 
 def test_a_neuron_that_is_clicked_shows_its_connections(page, server):

@@ -4,6 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import panel as pn
+import param
 import pytest
 from bokeh.models import Title
 
@@ -12,7 +13,9 @@ from tsnn import views
 from tsnn.config import Config
 from tsnn.errors import RunError
 from tsnn.runs import RunStore
-from tsnn.views.watching import LivePane
+from tsnn.views import browser
+from tsnn.views.browser import Pace, on_release
+from tsnn.views.watching import Ticker
 
 
 @pytest.fixture
@@ -34,13 +37,48 @@ def test_a_figure_bound_to_a_widget_follows_it_beside_a_watched_run(finished):
     assert [title.text for title in root.select({"type": Title})] == ["3 values"]
 
 
-def test_a_page_counts_as_drawn_once_it_has_answered():
-    pane = LivePane("a run")
-    assert not pane.is_drawn()
-    assert not pane.is_drawn()
-    assert pane._asked.value == 2, "what was asked is asked again: it may be lost"
-    pane._answer.value = pane._asked.value  # what the link does in the page
-    assert pane.is_drawn()
+def answer(pace):
+    """Do what the link does in the page."""
+    pace.parts[1].value = pace.parts[0].value
+
+
+def test_nothing_is_sent_before_the_page_has_answered(monkeypatch):
+    monkeypatch.setattr(browser, "PATIENCE", 0.0)
+    pace, done = Pace(), []
+    ticker = Ticker(lambda: done.append(1) or True, pace, start=False)
+    ticker._tick()
+    ticker._tick()
+    assert not done
+    assert pace.parts[0].value == 2, "what was asked is asked again: it may be lost"
+    answer(pace)
+    ticker._tick()
+    ticker._tick()
+    assert len(done) == 1, "the page is given time to draw"
+    answer(pace)
+    ticker._tick()
+    assert len(done) == 2
+
+
+def test_a_page_is_not_asked_where_nothing_is_new():
+    pace, done = Pace(), []
+    ticker = Ticker(lambda: done.append(1), pace, start=False)
+    ticker._tick()
+    answer(pace)
+    for _ in range(3):
+        ticker._tick()
+    assert len(done) == 3
+    assert pace.parts[0].value == 1
+
+
+def test_letting_go_is_heard_twice_at_the_same_place_and_never_sent_back():
+    slider, heard = pn.widgets.IntSlider(start=0, end=9, value=3), []
+    on_release(slider, heard.append, nothing=-1)
+    for place in (0, 3, 3):
+        slider.value = 5  # as the server does
+        with param.edit_constant(slider):
+            slider.value_throttled = place
+    assert heard == [0, 3, 3]
+    assert slider.value_throttled == -1, "all that a late browser can send back"
 
 
 def test_waiting_for_a_run_ends_with_it_or_with_patience(finished, store):

@@ -13,8 +13,8 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
-import param
 
+from tsnn.views.browser import on_release
 from tsnn.views.cards import explained
 
 
@@ -36,8 +36,7 @@ class Replay:
     """The time slider over a run's epochs, for all its views; each place shows the latest snapshot before it.
 
     While the server moves the slider, the browser sends positions back as its ``value``, however late it is: those
-    are known, and passed over. ``value_throttled`` comes from a person's hand only; the server moves it along, so that
-    it changes wherever that hand puts it.
+    are known, and passed over. Where a person lets go of it is heard in any case.
 
     Parameters
     ----------
@@ -75,7 +74,7 @@ class Replay:
             explained(playing, "play"), self.back, slider, self.forward, explained(self.follow, "follow"),
             self.layer_choice, align_items="center", sizing_mode="stretch_width", visible=False, margin=0,
         )  # fmt: skip
-        self.slider.param.watch(self._moved, "value_throttled")
+        on_release(self.slider, self._let_go, nothing=-1)
         self.slider.param.watch(self._dragged, "value")
         self.follow.param.watch(self._switched, "value")
         self.layer.param.watch(lambda _: moved(), "value")
@@ -169,8 +168,7 @@ class Replay:
     def _send(self, epoch: int) -> None:
         self._at = epoch
         self._sent[epoch] = time.monotonic()
-        with param.edit_constant(self.slider):
-            self.slider.param.update(value=epoch, value_throttled=epoch)
+        self.slider.value = epoch
 
     def _show_label(self) -> None:
         newest = " (newest)" if self._epochs and self.epoch == self._epochs[-1] else ""
@@ -178,10 +176,10 @@ class Replay:
         if label != self.slider.label:
             self.slider.label = label
 
-    def _moved(self, event: Any) -> None:
-        if event.new != self._at:
+    def _let_go(self, epoch: int) -> None:
+        if epoch != self._at:
             self.stop()
-            self.go(int(event.new))
+            self.go(epoch)
 
     def _dragged(self, event: Any) -> None:
         sent = self._sent.get(int(event.new))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import panel as pn
@@ -15,6 +16,7 @@ from panel_material_ui.theme import MaterialDesign
 
 from tsnn.errors import RunError
 from tsnn.runs import ENDED, Run
+from tsnn.views.browser import Pace
 from tsnn.views.follow import RunFollower, follow
 from tsnn.views.viewers import RunView
 
@@ -23,28 +25,33 @@ PERIOD = 250
 
 
 class Ticker:
-    """Calls a function periodically, more rarely if it takes long, and never fails the page.
+    """Calls a function periodically: more rarely if it takes long, and not before the page has drawn what it last did.
 
     Parameters
     ----------
     function : callable
-        What to do; it should return soon where nothing is new.
+        What to do; it should return soon where nothing is new, and says whether something was.
+    pace : Pace
+        Of the page.
     period : int
         Milliseconds between two calls, at least.
     start : bool
         Begin now; else when ``callback`` is started.
     """
 
-    def __init__(self, function: Any, period: int = PERIOD, *, start: bool = True):
-        self._function = function
+    def __init__(self, function: Callable[[], bool], pace: Pace, period: int = PERIOD, *, start: bool = True):
+        self._function, self._pace = function, pace
         self._period = period
         self.seconds: list[float] = []
         self.callback = pn.state.add_periodic_callback(self._tick, period=period, start=start)
 
     def _tick(self) -> None:
+        if not self._pace.is_free():
+            return
         begun = time.process_time()
         with pn.io.hold():
-            self._function()
+            if self._function():
+                self._pace.ask()
         spent = time.process_time() - begun
         self.seconds = [*self.seconds[-199:], spent]
         wanted = max(self._period, int(4000 * spent))
@@ -57,25 +64,17 @@ class LivePane(pn.Column):
 
     There messages of the page are handled in a thread of their own: the lock keeps them apart from what is being drawn.
     And until the page has drawn the column, it throws messages away, or they are overtaken by later ones: it misses
-    models that the next messages refer to, and shows the start for ever. So a number is sent that the page sends back.
+    models that the next messages refer to, and shows the start for ever. So nothing is sent before `pace` says so.
     """
 
     def __init__(self, *objects: Any, **options: Any):
         self.lock = threading.RLock()
-        self._asked: Any = pn.widgets.IntInput(value=0, visible=False)
-        self._answer: Any = pn.widgets.IntInput(value=0, visible=False)
-        self._asked.jslink(self._answer, value="value")
-        super().__init__(*objects, self._asked, self._answer, **options)
+        self.pace = Pace()
+        super().__init__(*objects, *self.pace.parts, **options)
 
     def _on_msg(self, *args: Any) -> None:
         with self.lock:
             super()._on_msg(*args)
-
-    def is_drawn(self) -> bool:
-        """Return whether the page has drawn this; if not, ask it again."""
-        if not (drawn := pn.state.served or bool(self._answer.value)):
-            self._asked.value += 1
-        return drawn
 
 
 def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") -> Any:
@@ -104,14 +103,13 @@ def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") 
         if not pn.state.served:
             pn.io.push_notebook(pane)
 
-    def tick() -> None:
-        if not pane.is_drawn():
-            return
+    def tick() -> bool:
         with pane.lock:
-            if view.tick():
+            if changed := view.tick():
                 push()
         if not view.follower.live and not view.replay.playing:
             ticker.callback.stop()
+        return changed
 
     def play(_event: Any) -> None:
         if not ticker.callback.running:
@@ -122,7 +120,7 @@ def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") 
         push()
 
     view.after_show = show
-    ticker = Ticker(tick, period, start=view.follower.live)
+    ticker = Ticker(tick, pane.pace, period, start=view.follower.live)
     view.replay.play.on_click(play)
     return pane
 
