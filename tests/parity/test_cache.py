@@ -1,14 +1,19 @@
-"""What is compiled once is found again, and only as long as it says the same."""
+"""What is compiled: found again, only as long as it says the same, and without what Numba adds where none looks."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 import tsnn
+from tsnn.kernels.compiling import suited
 
 pytestmark = pytest.mark.compiled
 
@@ -56,3 +61,46 @@ print("epochs", len(list(train(network, data, config, rng=rng))))
         again = run(script, tmp_path, *words)
         assert "epochs 2" in again
         assert "data saved" not in again
+
+
+@pytest.mark.skipif(not suited(), reason="tiles are arrays where the processor has no vectors")
+def test_inner_loops_count_no_references(tmp_path):
+    """They did once, for each neuron: the forward pass took a tenth longer."""
+    script = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from tests.parity.test_kernels import Sample
+from tsnn.kernels import rows
+
+sample = Sample(20, 10, 128)
+sample.forward(threshold=1 << 30)
+sample.scatter(1.0, 1 << 30, 0, 0)
+sample.backward(0.9, 0.1, 0.0, threshold=1 << 30)
+for name in ("forward_rows", "scatter_rows", "backward_rows"):
+    Path(name).write_text("".join(getattr(rows, name).inspect_llvm().values()))
+"""
+    run(script, tmp_path, str(Path(__file__).parents[2]))
+    for name in ("forward_rows", "scatter_rows", "backward_rows"):
+        code = (tmp_path / name).read_text()
+        assert "call void @NRT_incref" in code, "at its start a kernel does"
+        assert [line for line in in_loops(code) if "call void @NRT_" in line] == [], name
+
+
+def in_loops(code):
+    """Return the lines of a text in LLVM's language that may run more than once in a call."""
+    for body in re.findall(r"^define[^\n]*\{\n(.*?)^\}", code, re.DOTALL | re.MULTILINE):
+        blocks = [
+            (block.partition(":")[0], block.splitlines()) for block in re.split(r"^(?=[\w.]+:)", body, flags=re.M)
+        ]
+        names = [name for name, _ in blocks]
+        jumps = {
+            (number, names.index(target))
+            for number, (_, lines) in enumerate(blocks)
+            for target in re.findall(r"label %([\w.]+)", "\n".join(lines))
+        }
+        if jumps:
+            graph = coo_array((np.ones(len(jumps)), tuple(zip(*jumps, strict=True))), shape=2 * (len(names),))
+            _, circle = connected_components(graph, connection="strong")
+            looped = [circle.tolist().count(c) > 1 or (n, n) in jumps for n, c in enumerate(circle.tolist())]
+            yield from (line for again, (_, lines) in zip(looped, blocks, strict=True) if again for line in lines)
