@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import select
 import socket
+import struct
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from tsnn.errors import LaunchError
 from tsnn.parallel.channel import KINDS, Arrays, Float32, Message
@@ -126,14 +125,15 @@ class MpiChannel:
         """See :meth:`tsnn.parallel.channel.Channel.send`."""
         arrays = [np.ascontiguousarray(array) for array in arrays]
         about = [number for array in arrays for number in (DTYPES.index(array.dtype), len(array))]
-        head = np.array([KINDS.index(kind), values, len(numbers), *numbers, *about], np.float64)
+        words = KINDS.index(kind), values, len(numbers), *numbers, *about
+        head = struct.pack(f"{len(words)}d", *words)
         box, shared = self._box(self.rank, to, values)
         if self._window is not None:
             self._window.Sync()
-        whole = not arrays and (shared or not values) and head.nbytes <= LONGEST_TEXT
-        if whole and self._bell is not None and self._bell.ring(to, head.tobytes()):
+        whole = not arrays and (shared or not values) and len(head) <= LONGEST_TEXT
+        if whole and self._bell is not None and self._bell.ring(to, head):
             return
-        requests = [self._comm.Isend(head, to, HEAD)]
+        requests = [self._comm.Isend([head, MPI.DOUBLE], to, HEAD)]
         if values and not shared:
             requests.append(self._comm.Isend(box, to, VALUES))
         requests += [self._comm.Isend(array, to, ARRAY) for array in arrays]
@@ -152,18 +152,18 @@ class MpiChannel:
                 message = next((found for _ in range(LOOKS) if (found := self._arrived())), None)
                 if message is not None:
                     return message
-            source, text, rings = self._bell.hear() if self._bell is not None else (0, b"", 0)
-            self._rings += rings
-            if text:
-                return self._complete(self._opened(source, np.frombuffer(text))[0])
+            sleepy = self._alone and not self._coming
+            rest = (LONGEST_REST if seconds is None else min(seconds, LONGEST_REST)) if sleepy else 0.0
+            heard = self._bell.hear(rest) if self._bell is not None else None
+            if heard is not None and heard[1]:
+                return self._complete(self._opened(*heard)[0])
+            self._rings += heard is not None
             if deadline is not None and time.monotonic() > deadline:
                 return None
-            if self._bell is None or self._coming or not self._alone:
+            look = heard is None or self._crowded
+            if heard is None and not sleepy:
                 time.sleep(pause)
                 pause = min(1.2 * pause, LONGEST_SLEEP)
-            elif not rings:
-                rest = LONGEST_REST if seconds is None else min(seconds, LONGEST_REST)
-                look = not self._bell.wait(rest) or self._crowded
 
     def _complete(self, message: Message) -> Message:
         """Return a message that is there, and see to it that its values are."""
@@ -171,9 +171,9 @@ class MpiChannel:
             self._window.Sync()
         return message
 
-    def _opened(self, source: int, head: NDArray[np.float64]) -> tuple[Message, bool]:
+    def _opened(self, source: int, head: bytes) -> tuple[Message, bool]:
         """Make the message that a head announces, with room for its arrays; tells whether its values are there."""
-        kind, n_values, n_numbers, *rest = head.tolist()
+        kind, n_values, n_numbers, *rest = struct.unpack(f"{len(head) // 8}d", head)
         numbers, about = rest[: int(n_numbers)], [int(number) for number in rest[int(n_numbers) :]]
         arrays = [np.empty(n, DTYPES[code]) for code, n in zip(about[::2], about[1::2], strict=True)]
         values, shared = self._box(source, self.rank, int(n_values))
@@ -183,10 +183,10 @@ class MpiChannel:
         """Return a message that is there completely; nothing here waits for a sender that has stalled halfway."""
         if self._comm.Iprobe(MPI.ANY_SOURCE, HEAD, self._status):
             source = self._status.source
-            head = np.empty(self._status.Get_count(MPI.DOUBLE))
-            self._comm.Recv(head, source, HEAD)
+            head = bytearray(8 * self._status.Get_count(MPI.DOUBLE))
+            self._comm.Recv([head, MPI.DOUBLE], source, HEAD)
             self._rings = max(0, self._rings - 1)
-            message, there = self._opened(source, head)
+            message, there = self._opened(source, bytes(head))
             requests = [] if there else [self._comm.Irecv(message.values, source, VALUES)]
             requests += [self._comm.Irecv(array, source, ARRAY) for array in message.arrays]
             self._coming.append((requests, message))
@@ -220,6 +220,8 @@ class _Bell:
     def __init__(self, own: socket.socket, names: dict[int, bytes]):
         self._socket, self._names = own, names
         self._ranks = {name: rank for rank, name in names.items()}
+        self._sender = own.dup()  # never waits, though the other does
+        self._sender.setblocking(False)
 
     @classmethod
     def hang(cls, job: str, rank: int, ranks: list[int]) -> _Bell | None:
@@ -228,7 +230,6 @@ class _Bell:
             return None
         names = {peer: f"\0tsnn-{job}-{peer}".encode() for peer in ranks}  # abstract: nothing is left in any folder
         own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        own.setblocking(False)
         own.bind(names[rank])
         return cls(own, names)
 
@@ -236,24 +237,18 @@ class _Bell:
         """Wake a rank, with a text; tells whether it got that: it is on this machine, and has not too many to hear."""
         if to in self._names:
             with contextlib.suppress(OSError):
-                return self._socket.sendto(text, self._names[to]) == len(text)
+                return self._sender.sendto(text, self._names[to]) == len(text)
         return False
 
-    def hear(self) -> tuple[int, bytes, int]:
-        """Return who rang with a text, that text, and how many rings without one came before; 0 and b"" if none did."""
-        rings = 0
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                text, name = self._socket.recvfrom(LONGEST_TEXT)
-                if name in self._ranks:  # no stranger
-                    if text:
-                        return self._ranks[name], text, rings
-                    rings += 1
-        return 0, b"", rings
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep until it rings, or for so long; tells which."""
-        return bool(select.select([self._socket], [], [], seconds)[0])
+    def hear(self, seconds: float) -> tuple[int, bytes] | None:
+        """Return who rings within so many seconds, and the text, which may be empty; None if nobody does."""
+        if seconds != self._socket.gettimeout():
+            self._socket.settimeout(seconds)
+        try:
+            text, name = self._socket.recvfrom(LONGEST_TEXT)
+        except (BlockingIOError, TimeoutError):
+            return None
+        return (self._ranks[name], text) if name in self._ranks else None  # no stranger
 
 
 def _longest_queue() -> int:
