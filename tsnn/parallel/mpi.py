@@ -266,8 +266,9 @@ def _alone() -> str:
     if started is not None:
         return (
             f"This is one of {started} processes, but they do not see each other: the launcher belongs to another MPI "
-            f"than mpi4py does ({library}). Start with the mpiexec of that MPI ({_mpiexec_beside()}), or build mpi4py "
-            "against the launcher's MPI: pip install --force-reinstall --no-binary mpi4py mpi4py"
+            f"than mpi4py does ({library}). Start with the mpiexec of that MPI ({_mpiexec_beside()}), under Slurm with "
+            "srun --mpi=pmi2, or build mpi4py against the launcher's MPI: "
+            "pip install --force-reinstall --no-binary mpi4py mpi4py"
         )
     return (
         "A parallel run needs one server and at least one worker, but this process is alone. Start it with "

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import ColumnDataSource, CustomAction, CustomJS, HoverTool, Range, Range1d
+from bokeh.models.annotations import Title
 from bokeh.plotting import figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -108,7 +109,7 @@ def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figur
         **options,
     }
     fig = figure(
-        title=title,
+        title=Title(text=title, text_font_style="bold"),
         x_axis_label=x_label,
         y_axis_label=y_label,
         tools="pan,box_zoom,reset,save",
@@ -120,7 +121,6 @@ def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figur
     )
     fig.toolbar.logo = None
     fig.toolbar.autohide = True
-    fig.title.text_font_style = "bold"  # type: ignore[union-attr]  # a Title, from the text above
     fig.axis.axis_label_text_font_style = "normal"
     fig.grid.grid_line_color = palette.GREY
     fig.grid.grid_line_alpha = 0.2
@@ -184,5 +184,6 @@ def set_range(target: Range, start: float, end: float) -> None:
 
 def set_title(fig: figure, text: str) -> None:
     """Change a figure's title, if it says something else."""
-    if fig.title.text != text:  # type: ignore[union-attr]  # a Title, from base_figure
-        fig.title.text = text  # type: ignore[union-attr]
+    assert isinstance(fig.title, Title)
+    if fig.title.text != text:
+        fig.title.text = text
