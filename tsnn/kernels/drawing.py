@@ -172,6 +172,13 @@ def select_free(
     return need, left
 
 
+@compiled(inline=True)
+def magnitude(bits: int, sign: int) -> int:
+    """Return the bits of |w|, of which larger ones have larger numbers; more than 31 bits if w is not meant."""
+    number = np.int64(bits) * (bits != 0x80000000)  # -0.0 is 0.0
+    return int(number & 0x7FFFFFFF if sign == 2 else number ^ (sign << 31))
+
+
 @compiled()
 def drop_smallest(bits: NDArray[np.uint32], sign: int, number: int, survives: Bools) -> None:
     """Mark the `number` weights of smallest magnitude as dropped: survives[k] = False.
@@ -194,24 +201,20 @@ def drop_smallest(bits: NDArray[np.uint32], sign: int, number: int, survives: Bo
     prefix, wanted = 0, number
     for level in range(3):
         shift = 20 - 10 * level
-        above = 31 if level == 0 else shift + 10
-        histogram = np.zeros(2048, np.int64)
+        width = 11 if level == 0 else 10
+        histogram = np.zeros(1 << width, np.int64)
         for k in range(bits.shape[0]):
-            size = np.int64(bits[k]) & 0x7FFFFFFF
-            if (
-                survives[k]
-                and (size >> above) == prefix
-                and (sign == 2 or (np.int64(bits[k]) > 0x80000000) == (sign == 1))
-            ):
-                histogram[(size >> shift) - (prefix << (above - shift))] += 1
+            size = magnitude(bits[k], sign)
+            here = survives[k] and size >> (shift + width) == prefix
+            histogram[(size >> shift) & ((1 << width) - 1)] += here  # without a branch: it could not be foretold
         place = 0
         while histogram[place] < wanted:
             wanted -= histogram[place]
             place += 1
-        prefix = (prefix << (above - shift)) + place
+        prefix = (prefix << width) + place
     for k in range(bits.shape[0]):
-        size = np.int64(bits[k]) & 0x7FFFFFFF
-        if survives[k] and size <= prefix and (sign == 2 or (np.int64(bits[k]) > 0x80000000) == (sign == 1)):
+        size = magnitude(bits[k], sign)
+        if survives[k] and size <= prefix:
             if size < prefix:
                 survives[k] = False
             elif wanted:
