@@ -1,8 +1,9 @@
 """The ladder of sizes: networks of 1 to 200 million neurons on the papers' artificial data, trained for real.
 
 Each rung is a process of its own, so that its peak memory is its own. Some steps are timed, with the
-topology's evolution half-way; an epoch of 7000 samples is extrapolated from their median. Rungs that are not expected
-to fit into the free memory are passed over.
+topology's evolution half-way; an epoch of 7000 samples is extrapolated from their median. The loss is the mean of a
+quarter of the steps: of the first, of those before the evolution, and of the last (so few after it do not make up for
+the connections that are new). Rungs that are not expected to fit into the free memory are passed over.
 
 Run ``python -m tests.benchmarks.ladder [--top MILLIONS] [--from MILLIONS] [--steps N] [--compact]``.
 """
@@ -81,9 +82,10 @@ def climb(millions, steps, budget, compact):
             started = time.perf_counter()
             evolve_all(network, config, False, None, rng)
             figures["evolution"] = time.perf_counter() - started
-    half = max(1, steps // 3)
+    few, evolved = max(1, steps // 4), steps // 2 + 1
     figures["step"] = statistics.median(seconds)
-    figures["losses"] = statistics.fmean(losses[:half]), statistics.fmean(losses[-half:])
+    parts = losses[:few], losses[:evolved][-few:], losses[-few:]
+    figures["losses"] = [statistics.fmean(part) for part in parts]
 
     started = time.perf_counter()
     width = workspace.width
@@ -167,7 +169,7 @@ def line(f):
         f"{f['step']:>8.2f}{steps * f['step']:>8.0f}{f['evolution']:>10.1f}{1e3 * f['inference']:>8.1f} ms/s."
         f"{f['peak'] / 2**30:>10.2f}{f['expected'] / 2**30:>9.2f}{f['at_rest'] / f['connections']:>12.1f}"
         f"{' compact' if f['compact'] else ''}"
-        f"  {f['losses'][0]:.3f} to {f['losses'][1]:.3f}"
+        f"  {f['losses'][0]:.3f} to {f['losses'][1]:.3f}, evolved, {f['losses'][2]:.3f}"
     )
 
 
