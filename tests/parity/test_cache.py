@@ -102,5 +102,6 @@ def in_loops(code):
         if jumps:
             graph = coo_array((np.ones(len(jumps)), tuple(zip(*jumps, strict=True))), shape=2 * (len(names),))
             _, circle = connected_components(graph, connection="strong")
-            looped = [circle.tolist().count(c) > 1 or (n, n) in jumps for n, c in enumerate(circle.tolist())]
-            yield from (line for again, (_, lines) in zip(looped, blocks, strict=True) if again for line in lines)
+            again = np.bincount(circle)[circle] > 1
+            again[[start for start, end in jumps if start == end]] = True
+            yield from (line for number in np.flatnonzero(again) for line in blocks[number][1])

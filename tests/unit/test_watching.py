@@ -72,7 +72,7 @@ def test_a_page_is_not_asked_where_nothing_is_new():
 
 def test_letting_go_is_heard_twice_at_the_same_place_and_never_sent_back():
     slider, heard = pn.widgets.IntSlider(start=0, end=9, value=3), []
-    on_release(slider, heard.append, nothing=-1)
+    on_release(slider, heard.append)
     for place in (0, 3, 3):
         slider.value = 5  # as the server does
         with param.edit_constant(slider):

@@ -48,7 +48,7 @@ class Pace:
         return free
 
 
-def on_release(slider: Any, act: Callable[[Any], None], nothing: Any = None) -> None:
+def on_release(slider: Any, act: Callable[[Any], None]) -> None:
     """Call a function with the place where a person lets go of a slider.
 
     A page that draws slowly sends back what the server has put into ``value`` and ``value_throttled``, however late: it
@@ -61,9 +61,8 @@ def on_release(slider: Any, act: Callable[[Any], None], nothing: Any = None) -> 
         Of any kind.
     act : callable
         What to do.
-    nothing : optional
-        What ``value_throttled`` holds in between: no place, but of the type that the slider asks for.
     """
+    nothing = slider.start - 1  # no place of the slider's
 
     def empty() -> None:
         with param.edit_constant(slider):

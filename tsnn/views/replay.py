@@ -74,7 +74,7 @@ class Replay:
             explained(playing, "play"), self.back, slider, self.forward, explained(self.follow, "follow"),
             self.layer_choice, align_items="center", sizing_mode="stretch_width", visible=False, margin=0,
         )  # fmt: skip
-        on_release(self.slider, self._let_go, nothing=-1)
+        on_release(self.slider, self._let_go)
         self.slider.param.watch(self._dragged, "value")
         self.follow.param.watch(self._switched, "value")
         self.layer.param.watch(lambda _: moved(), "value")
