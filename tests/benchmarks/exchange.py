@@ -18,6 +18,8 @@ from scipy import sparse
 
 from tsnn import kernels
 from tsnn.launch import mpiexec
+from tsnn.parallel.channel import Step
+from tsnn.parallel.server import GRADIENT_NUMBERS
 from tsnn.topology import erdos_renyi
 
 NEURONS = 10_000
@@ -52,22 +54,32 @@ def buffered(channel, connections, turns):
     """Exchange over a channel as server and worker do."""
     values = np.zeros(connections, np.float32)
     if channel.rank == 0:
-        velocity = np.zeros_like(values)
-        for _ in range(turns):
-            message = channel.receive()
-            kernels.momentum_step(message.values, 0.9, 0.01, 0.0, True, values, velocity)
-            channel.outbox(1, connections)[:] = values
-            channel.send(1, "values", [0.0] * 9, values=connections)
+        serve(channel, values, turns)
         return []
     seconds = []
     gradient = channel.outbox(0, connections)
     for _ in range(turns):
         gradient += 1  # as if computed
         started = time.perf_counter()
-        channel.send(0, "gradient", [0.0] * 9, values=connections)
+        channel.send(0, "gradient", [0.0] * GRADIENT_NUMBERS, values=connections)
         channel.receive()
         seconds.append(time.perf_counter() - started)
     return seconds
+
+
+def serve(channel, weights, turns):
+    """Apply and answer so many gradients, as the server of WASAP does; returns after how many seconds each of them."""
+    step = Step(0, GRADIENT_NUMBERS, [0.0] * 10, 0.9, 0.01, 0.0, weights, np.zeros_like(weights))
+    idle, stamps, started = np.zeros(channel.workers), [], time.perf_counter()
+    while len(stamps) < turns:
+        made = len(channel.answer_gradients(step, idle, turns - len(stamps), 0.1))
+        message = channel.receive(0.1) if not made else None
+        if message is not None:
+            kernels.momentum_step(message.values, *step[3:6], True, weights, step.velocity)
+            channel.outbox(message.source, len(weights))[:] = weights
+            channel.send(message.source, "values", step.answer, values=len(weights))
+        stamps += [time.perf_counter() - started] * (made + (message is not None))
+    return stamps
 
 
 def pickled(comm, connections, turns):

@@ -21,13 +21,14 @@ import time
 
 import numpy as np
 
-from tests.benchmarks.exchange import measure
+from tests.benchmarks.exchange import measure, serve
 from tests.benchmarks.works import FASHION
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.launch import mpiexec
 from tsnn.network import batch_gradient, init_network
 from tsnn.parallel.averaging import flatten
+from tsnn.parallel.server import GRADIENT_NUMBERS
 from tsnn.workspace import Workspace
 
 WORKERS = tuple(2**k for k in range(1, 11))
@@ -78,7 +79,7 @@ def costs():
     def gradient():
         batch_gradient(network, workspace, x, y, chosen, task="classification", dropout=0.3, key=1)
 
-    def serve():
+    def update():
         kernels.momentum_step(box, 0.9, 0.01, 0.0, True, weights, velocity)
         box[:] = weights
 
@@ -86,7 +87,7 @@ def costs():
         kernels.momentum_step(twice, 1.0, -0.5, 0.0, False, mean, mean)
         twice[:] = mean
 
-    found = [clocked(work) for work in (gradient, serve, average)]
+    found = [clocked(work) for work in (gradient, update, average)]
     exchange = measure("shared", len(weights))
     return len(weights), *found, max(exchange - found[1], 0.0)
 
@@ -125,20 +126,12 @@ def sleeper(n, seconds, turns):
     if channel.rank:
         for _ in range(turns):
             time.sleep(seconds)
-            channel.send(0, "gradient", values=n)
+            channel.send(0, "gradient", [0.0] * GRADIENT_NUMBERS, values=n)
             channel.receive()
     else:
-        weights, velocity = np.zeros((2, n), np.float32)
-        total = turns * channel.workers
-        for turn in range(total):
-            if turn == total // 4:
-                started = time.perf_counter()
-            message = channel.receive()
-            kernels.momentum_step(message.values, 0.9, 0.01, 0.0, True, weights, velocity)
-            channel.outbox(message.source, n)[:] = weights
-            channel.send(message.source, "values", values=n)
-            if turn == total // 2 + total // 4:
-                print(json.dumps((total // 2 + 1) / (time.perf_counter() - started)))
+        stamps = serve(channel, np.zeros(n, np.float32), turns * channel.workers)
+        quarter = len(stamps) // 4
+        print(json.dumps(2 * quarter / (stamps[3 * quarter - 1] - stamps[quarter - 1])))
     channel.close()
 
 

@@ -3,22 +3,29 @@
 import copy
 import dataclasses
 import itertools
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.parallel.replay import assert_replayed
 from tests.parallel.threads import Threads, begin
 from tsnn import kernels
 from tsnn.datasets import share
 from tsnn.errors import ConfigError, DivergenceError, WorkerError
-from tsnn.network import batch_gradient, init_network, train_batch
+from tsnn.launch import mpiexec
+from tsnn.network import train_batch
 from tsnn.parallel import worker
-from tsnn.parallel.averaging import average, bind, flatten, retain_valid, trace_connections
+from tsnn.parallel.averaging import average
 from tsnn.records import EpochRecord, Progress
 from tsnn.shapes import layer_shapes
-from tsnn.state import KEYS, TrainingState
-from tsnn.training import begin_epoch, end_epoch, make_workspace, steps
+from tsnn.state import TrainingState
+from tsnn.training import make_workspace, steps
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -141,73 +148,21 @@ def test_workers_that_average_now_and_then_make_whole_passes(blobs, config, peri
     assert records[-1].train_loss < records[0].train_loss
 
 
-def replay(data, config, order, staleness):
-    """Sequential oracle of asynchronous training: who came when decides everything."""
-    state, rng = begin(data, config)
-    shards = [share(data, w, config.parallel.workers) for w in range(config.parallel.workers)]
-    held, states = {}, {}
-    weights, velocity = flatten(state.network)
-    workspace, version, late, updates = make_workspace(state, data), 0, {}, 0
-    topologies = {0: [layer.topology for layer in state.network.layers]}
-
-    def give(w):
-        network = init_network(data.n_features, data.n_outputs, config.network, rng=np.random.default_rng(0))
-        for layer, t in zip(network.layers, topologies[version], strict=True):
-            layer.topology = t
-        own = weights.copy(), np.zeros_like(weights)
-        bind(network, *own)
-        if w not in states:
-            states[w] = TrainingState.begin(network, config, rng=worker._stream(rng, w + 1, 0))
-        held[w] = network, own, version, updates
-
-    first = {rank: i - staleness[i] for i, rank in reversed(list(enumerate(order)))}  # when each got its first model
-    per_epoch = sum(-(-len(shard.x_train) // config.training.batch_size) for shard in shards)
-    for i, (rank, behind) in enumerate(zip(order, staleness, strict=True)):
-        if i % per_epoch == 0:
-            begin_epoch(state, data, workspace)
-        for beginner in (rank for rank in first if first[rank] == i):
-            give(beginner - 1)
-        w = rank - 1
-        network, (_, gradient), of_version, base = held[w]
-        own, shard = states[w], shards[w]
-        if own.done >= len(own.order):
-            own.order, own.done = own.shuffle.permutation(len(shard.x_train)), 0
-        chosen = own.order[own.done : own.done + config.training.batch_size]
-        own.done += len(chosen)
-        loss, _ = batch_gradient(
-            network, make_workspace(own, shard), shard.x_train, shard.y_train, chosen, task=data.task,
-            dropout=config.network.dropout, key=own.key,
-        )  # fmt: skip
-        own.key = (own.key + len(network.layers)) % KEYS
-        state.loss += loss
-        assert updates - base == behind
-        for step in range(of_version, version):
-            gradient = retain_valid(gradient, late[step])
-        t = config.training
-        kernels.momentum_step(gradient, t.momentum, t.learning_rate, t.weight_decay, True, weights, velocity)
-        updates += 1
-        if (i + 1) % per_epoch == 0:
-            end_epoch(state, data, workspace)
-            topologies[version + 1] = [layer.topology for layer in state.network.layers]
-            late[version] = trace_connections(topologies[version], topologies[version + 1])
-            version += 1
-            weights, velocity = flatten(state.network)
-        give(w)
-    return state.network
-
-
 @pytest.mark.parametrize("workers", [2, 3])
 def test_an_asynchronous_run_can_be_replayed_bit_for_bit(blobs, config, workers):
     config = config.replace({"parallel.workers": workers, "training.epochs": 5})
     threads = Threads(blobs, config)
-    steps_made = [item for item in threads if isinstance(item, Progress) and item.worker]
-    order, staleness = zip(*((item.worker, item.staleness) for item in steps_made), strict=True)
-    network = replay(blobs, config, order, staleness)
-    for one, other in zip(threads.state.network.layers, network.layers, strict=True):
-        assert one.topology.indices.tobytes() == other.topology.indices.tobytes()
-        assert one.weights.tobytes() == other.weights.tobytes()
-        assert one.bias.tobytes() == other.bias.tobytes()
-        assert one.velocity.tobytes() == other.velocity.tobytes()
+    assert_replayed(list(threads), threads.state, blobs, config)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_so_can_one_over_mpi(workers):
+    """There compiled code serves the workers, but at the end of an epoch."""
+    command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.parallel.replay"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    updates, compiled = map(int, done.stdout.split())
+    assert 0.5 * updates < compiled < updates
 
 
 def test_in_phase_two_nobody_overwrites_what_a_worker_has_learned(blobs, config):

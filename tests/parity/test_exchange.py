@@ -1,5 +1,9 @@
 """The kernels of parallel training against their naive twins."""
 
+import socket
+import struct
+import uuid
+
 import numpy as np
 import pytest
 
@@ -50,3 +54,109 @@ def test_find_connections_and_add_layers(rng, counts):
     expected = naive.add_layers(*layers)
     assert list(zip(rows.tolist(), indices.tolist(), strict=True)) == [(i, j) for i, j, _ in expected]
     np.testing.assert_allclose(sums, [w for *_, w in expected], rtol=1e-5)
+
+
+N, SLOT, NUMBERS = 20, 32, 9
+EXPECTED = [1, N, NUMBERS, 7]  # kind, values, numbers, version
+
+
+def words(loss=0.5, version=7):
+    """The words of a gradient."""
+    return np.array([*EXPECTED[:3], version, 3, 16, loss, *range(NUMBERS - 4)], np.float64)
+
+
+class Office:
+    """A server's socket and those of two workers, what is trained and what has been handed over."""
+
+    def __init__(self, rng):
+        names = [f"\0tsnn-test-{uuid.uuid4().hex}-{k}".encode() for k in range(3)]
+        self.server, *self.workers = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in names)
+        for each, name in zip((self.server, *self.workers), names, strict=True):
+            each.bind(name)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 50_000))
+        addresses = [struct.pack("=H", socket.AF_UNIX) + name for name in names[1:]]
+        padded = b"".join(address.ljust(kernels.ADDRESS_BYTES, b"\0") for address in addresses)
+        self.names = np.frombuffer(padded, np.uint8).reshape(2, -1).copy()
+        self.lengths = np.array([len(address) for address in addresses])
+        self.place = names[0]
+        self.boxes, self.idle = rng.normal(size=4 * SLOT).astype(np.float32), np.array([0.25, 0.75])
+        self.weights, self.velocity = rng.normal(size=(2, N)).astype(np.float32)
+        self.heard, self.done = np.zeros(30), np.zeros((5, 1 + len(words())))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        for each in (self.server, *self.workers):
+            each.close()
+
+    def send(self, worker, text):
+        self.workers[worker].sendto(bytes(text), self.place)
+
+    def serve(self, seconds=10.0):
+        """Returns what the kernel does; the answers count from update 40 on."""
+        return kernels.answer_gradients(
+            self.server.fileno(), self.names, self.lengths, self.boxes, SLOT, 0.9, 0.1, 0.01, seconds,
+            np.array(EXPECTED, np.float64), self.weights, self.velocity, self.idle,
+            np.array([8, N, 4, 7, 40, 0, 2], np.float64), self.heard, self.done,
+        )  # fmt: skip
+
+    def answer(self, worker):
+        return struct.unpack("7d", self.workers[worker].recv(4096))
+
+
+@pytest.mark.compiled
+def test_gradients_are_applied_and_answered_in_their_order(rng):
+    with Office(rng) as office:
+        for worker in (1, 0, 1):
+            office.send(worker, words(loss=worker))
+        expected, untouched, given = (office.weights, office.velocity), office.boxes.copy(), []
+        for worker in (1, 0, 1):
+            gradient = office.boxes[(2 * worker + 1) * SLOT :][:N]
+            expected = naive.momentum_step(gradient, 0.9, 0.1, 0.01, True, *expected)
+            given.append(expected[0])
+        assert office.serve() == (3, -1, -1)
+        np.testing.assert_allclose(office.weights, expected[0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(office.velocity, expected[1], rtol=1e-5, atol=1e-6)
+        for worker, weights in ((0, given[1]), (1, given[2])):
+            box = slice(2 * worker * SLOT, 2 * worker * SLOT + N)
+            np.testing.assert_allclose(office.boxes[box], weights, rtol=1e-5, atol=1e-6)
+            untouched[box] = office.boxes[box]
+        assert (office.boxes == untouched).all()
+        assert office.done[:3, 0].tolist() == [1, 0, 1]
+        assert office.done[:3, 1:].tolist() == [words(loss=worker).tolist() for worker in (1, 0, 1)]
+        assert [office.answer(1) for _ in range(2)] == [(8, N, 4, 7, 41, 0.75, 2), (8, N, 4, 7, 43, 0, 2)]
+        assert office.answer(0) == (8, N, 4, 7, 42, 0.25, 2)
+        assert office.idle.tolist() == [0, 0]
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize(
+    "text",
+    [b"", words(loss=np.nan), words(loss=np.inf), words(version=6), words()[:-1], np.full(13, 1.0)],
+    ids=["a ring", "nan", "inf", "old version", "short", "long"],
+)
+def test_all_else_is_left_to_python(rng, text):
+    with Office(rng) as office:
+        before = office.weights.tobytes(), office.velocity.tobytes(), office.boxes.tobytes()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(bytes(words()), office.place)
+        office.send(1, text)
+        office.send(0, words())
+        assert office.serve() == (0, 1, len(bytes(text)))
+        assert office.heard.tobytes()[: len(bytes(text))] == bytes(text)
+        assert (office.weights.tobytes(), office.velocity.tobytes(), office.boxes.tobytes()) == before
+
+
+@pytest.mark.compiled
+def test_it_comes_back(rng):
+    with Office(rng) as office:
+        assert office.serve() == (0, -1, -1)  # nobody speaks
+        for _ in range(6):
+            office.send(0, words())
+        assert office.serve(0.0) == (0, -1, -1)  # time is up
+        assert office.serve() == (5, -1, -1)  # there is no more room
+        office.send(1, words())
+        office.workers[0].close()
+        assert office.serve() == (1, 0, -1)  # cannot be answered
+        assert office.serve() == (1, -1, -1)

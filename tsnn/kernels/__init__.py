@@ -12,8 +12,16 @@ has none that would do, of ``plain``.
 """
 
 from tsnn.kernels.artificial import artificial
+from tsnn.kernels.compiling import COMPILED
 from tsnn.kernels.drawing import add_free, add_gradient, count, drop_smallest, keep_free, select_free, sort_rows
-from tsnn.kernels.exchange import add_layers, find_connections, momentum_step, retain
+from tsnn.kernels.exchange import (
+    ADDRESS_BYTES,
+    add_layers,
+    answer_gradients,
+    find_connections,
+    momentum_step,
+    retain,
+)
 from tsnn.kernels.layers import backward, dropout_threshold, forward, gather, gather_sparse, scatter
 from tsnn.kernels.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
 from tsnn.kernels.patterns import (
@@ -30,10 +38,13 @@ from tsnn.kernels.threads import set_threads
 from tsnn.shapes import SEGMENT
 
 __all__ = [
+    "ADDRESS_BYTES",
+    "COMPILED",
     "SEGMENT",
     "add_free",
     "add_gradient",
     "add_layers",
+    "answer_gradients",
     "artificial",
     "backward",
     "binary_cross_entropy",

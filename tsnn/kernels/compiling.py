@@ -15,6 +15,8 @@ from tsnn.shapes import LANES, SEGMENT
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}  # not nnan, not ninf: NaN must survive
+_settings: Any = numba.config
+COMPILED = not _settings.DISABLE_JIT
 
 
 def digest() -> str:
@@ -52,10 +54,9 @@ def suited() -> bool:
     width: half of a tile stays in L1, which still costs less than to walk the connections once for each quarter.
     The variables NUMBA_CPU_FEATURES and NUMBA_DISABLE_JIT are respected.
     """
-    settings: Any = numba.config
-    if settings.DISABLE_JIT:
+    if not COMPILED:
         return False
-    chosen = settings.CPU_FEATURES
+    chosen = _settings.CPU_FEATURES
     if chosen is None:
         features = {name for name, present in binding.get_host_cpu_features().items() if present}
     else:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from tsnn.kernels.compiling import compiled
+
+ADDRESS_BYTES = 110  # of a socket on this machine
+DONT_WAIT, MONOTONIC = 0x40, 1  # Linux
+
+
+def _libc(name: str, *arguments: Any) -> Any:
+    """Return a function of the C library that compiled code can call; it returns a long, -1 if it fails."""
+    return types.ExternalFunction(name, types.intp(*arguments))
+
+
+_POINTER = types.uintp
+_recvfrom = _libc("recvfrom", types.int32, _POINTER, types.uintp, types.int32, _POINTER, _POINTER)
+_sendto = _libc("sendto", types.int32, _POINTER, types.uintp, types.int32, _POINTER, types.uint32)
+_clock_gettime = _libc("clock_gettime", types.int32, _POINTER)
 
 
 @compiled()
@@ -13,17 +30,130 @@ def momentum_step(
     gradient: NDArray[np.float32], momentum: float, learning_rate: float, weight_decay: float, update: bool,
     weights: NDArray[np.float32], velocity: NDArray[np.float32],
 ) -> None:  # fmt: skip
-    """Apply a gradient, float32[n]: v <- momentum v - learning_rate g; then, if `update`, w <- w + v - weight_decay w.
+    """Apply a gradient, float32[n]: v <- momentum v - learning_rate g; if `update`, w <- (1 - weight_decay) w + v.
 
     Several gradients as one: `momentum` with the first, 1.0 with the others, `update` with the last. Memory is the
     limit: 20 bytes per value, read or written once.
     """
-    mu, eta, decay = np.float32(momentum), np.float32(learning_rate), np.float32(weight_decay)
+    mu, eta, keep = np.float32(momentum), np.float32(learning_rate), np.float32(1 - weight_decay)
     for k in range(gradient.shape[0]):
         v = mu * velocity[k] - eta * gradient[k]
         velocity[k] = v
         if update:
-            weights[k] += v - decay * weights[k]
+            weights[k] = keep * weights[k] + v
+
+
+@compiled()
+def answer_gradients(
+    socket: int, names: NDArray[np.uint8], lengths: NDArray[np.int64], boxes: NDArray[np.float32], slot: int,
+    momentum: float, learning_rate: float, weight_decay: float, seconds: float, expected: NDArray[np.float64],
+    weights: NDArray[np.float32], velocity: NDArray[np.float32], idle: NDArray[np.float64],
+    answer: NDArray[np.float64], heard: NDArray[np.float64], done: NDArray[np.float64],
+) -> tuple[int, int, int]:  # fmt: skip
+    """Serve asynchronous workers as long as all they send are gradients: receive, step, answer, without Python.
+
+    Between two gradients a core computes for a worker, so the little that runs here starts with cold caches each time:
+    Python took longer than the step itself.
+
+    Parameters
+    ----------
+    socket : int
+        A datagram socket of Linux that does not wait for ever.
+    names, lengths : uint8[K, ADDRESS_BYTES], int64[K]
+        The workers' addresses.
+    boxes, slot : float32[2 K slot], int
+        Two vectors of every worker: the weights for it, then its gradient.
+    momentum, learning_rate, weight_decay
+        As :func:`momentum_step` takes them.
+    seconds : float
+        After so long the next message is the last.
+    expected : float64[4]
+        The first words of a gradient that belongs to the weights; its loss is word 6.
+    weights, velocity : float32[n]
+        The model.
+    idle : float64[K]
+        Seconds that the next answer shall report; 0 afterwards.
+    answer : float64[m]
+        The words of an answer. Word 4 is the number of the update, 5 is from `idle`.
+    heard : float64[h]
+        What came last.
+    done : float64[most, 1 + w]
+        Which worker, from 0, and the w words of its gradient, for each that has been applied.
+
+    Returns
+    -------
+    count : int
+        How many gradients have been applied, all answered but perhaps the last.
+    worker : int
+        Who sent something else, or could not be given its answer; -1 if neither happened.
+    length : int
+        Of what else there is in `heard`, in bytes; -1 if it was the answer.
+    """
+    n = weights.shape[0]
+    address, size, now = np.empty(ADDRESS_BYTES, np.uint8), np.empty(1, np.int32), np.empty(2, np.int64)
+    _clock_gettime(MONOTONIC, now.ctypes.data)
+    end = now[0] + 1e-9 * now[1] + seconds
+    count = 0
+    while count < done.shape[0] and now[0] + 1e-9 * now[1] < end:
+        size[0] = ADDRESS_BYTES
+        length = _recvfrom(socket, heard.ctypes.data, heard.nbytes, 0, address.ctypes.data, size.ctypes.data)
+        _clock_gettime(MONOTONIC, now.ctypes.data)
+        if length < 0:
+            break
+        worker = _find(names, lengths, address, size[0])
+        if worker < 0:
+            continue
+        if length != 8 * (done.shape[1] - 1) or not _starts(heard, expected) or not np.isfinite(heard[6]):
+            return count, worker, length
+        box, gradient = 2 * worker * slot, (2 * worker + 1) * slot
+        _step_into(
+            boxes[gradient : gradient + n], momentum, learning_rate, weight_decay, weights, velocity,
+            boxes[box : box + n],
+        )  # fmt: skip
+        answer[4] += 1
+        answer[5], idle[worker] = idle[worker], 0.0
+        sent = _sendto(
+            socket, answer.ctypes.data, answer.nbytes, DONT_WAIT, names[worker].ctypes.data, lengths[worker]
+        )  # fmt: skip
+        done[count, 0] = worker
+        done[count, 1:] = heard[: done.shape[1] - 1]
+        count += 1
+        if sent < 0:
+            return count, worker, -1
+    return count, -1, -1
+
+
+@compiled(inline=True)
+def _find(names: NDArray[np.uint8], lengths: NDArray[np.int64], address: NDArray[np.uint8], length: int) -> int:
+    """Return the row of an address, or -1."""
+    for k in range(names.shape[0]):
+        same = lengths[k] == length
+        for i in range(length if same else 0):
+            same &= names[k, i] == address[i]
+        if same:
+            return k
+    return -1
+
+
+@compiled(inline=True)
+def _starts(words: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
+    same = True
+    for i in range(expected.shape[0]):
+        same &= words[i] == expected[i]
+    return same
+
+
+@compiled()
+def _step_into(
+    gradient: NDArray[np.float32], momentum: float, learning_rate: float, weight_decay: float,
+    weights: NDArray[np.float32], velocity: NDArray[np.float32], out: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Do what :func:`momentum_step` does, and write the new weights to a second place, too."""
+    mu, eta, keep = np.float32(momentum), np.float32(learning_rate), np.float32(1 - weight_decay)
+    for k in range(gradient.shape[0]):
+        v = mu * velocity[k] - eta * gradient[k]
+        w = keep * weights[k] + v
+        velocity[k], weights[k], out[k] = v, w, w
 
 
 @compiled()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,33 @@ class Message:
     values: Float32
 
 
+class Step(NamedTuple):
+    """A step of momentum SGD on one gradient, and the answer to it.
+
+    Attributes
+    ----------
+    version : int
+        Of the topology: the first number of a gradient for it.
+    numbers : int
+        How many numbers come with a gradient; the fourth is the loss, which must be finite.
+    answer : sequence of float
+        The numbers of the last answer; the second counts updates and goes up by one, the third is from ``idle``.
+    momentum, learning_rate, weight_decay : float
+        See :func:`tsnn.kernels.momentum_step`.
+    weights, velocity : float32[n]
+        What is trained.
+    """
+
+    version: int
+    numbers: int
+    answer: Sequence[float]
+    momentum: float
+    learning_rate: float
+    weight_decay: float
+    weights: Float32
+    velocity: Float32
+
+
 class Channel(Protocol):
     """One rank's end of the connection between a server and its workers."""
 
@@ -67,6 +94,26 @@ class Channel(Protocol):
 
     def receive(self, seconds: float | None = None) -> Message | None:
         """Wait for the next message from anyone; None if there was none for so long."""
+
+    def answer_gradients(self, step: Step, idle: NDArray[np.float64], most: int, seconds: float) -> NDArray[np.float64]:
+        """Apply and answer gradients for a while, as the server would, where the channel has a faster way.
+
+        What else comes is left for :meth:`receive`.
+
+        Parameters
+        ----------
+        step : Step
+            What is done with a gradient.
+        idle : float64[K]
+            Seconds that the next answer to each worker reports; set to 0 when it has gone.
+        most, seconds
+            How many gradients may be applied, and after how long to come back.
+
+        Returns
+        -------
+        done : float64[m, 1 + numbers]
+            Rank and numbers of the gradients that were applied, in their order; none where there is no faster way.
+        """
 
     def close(self, *, abort: bool = False) -> None:
         """End the connection; ``abort`` ends all ranks at once."""
@@ -119,6 +166,10 @@ class LocalChannel:
             return self._queues[self.rank].get(timeout=seconds)
         except queue.Empty:
             return None
+
+    def answer_gradients(self, step: Step, idle: NDArray[np.float64], most: int, seconds: float) -> NDArray[np.float64]:
+        """See :meth:`Channel.answer_gradients`; there is no faster way between threads."""
+        return np.empty((0, 1 + step.numbers))
 
     def close(self, *, abort: bool = False) -> None:
         """Do nothing: threads that wait for an answer are told to stop by the server."""

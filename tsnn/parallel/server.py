@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from tsnn import kernels
+from tsnn.config import Config
 from tsnn.datasets import Dataset
 from tsnn.errors import ConfigError, WorkerError
 from tsnn.parallel.apart import train_apart
@@ -24,13 +25,15 @@ from tsnn.parallel.averaging import (
     retain_valid,
     trace_connections,
 )  # fmt: skip
-from tsnn.parallel.channel import Arrays, Channel, Message
+from tsnn.parallel.channel import Arrays, Channel, Message, Step
 from tsnn.parallel.ledger import Late, Tally, crowding, live_numbers
 from tsnn.records import EpochRecord, Progress
 from tsnn.state import TrainingState
 from tsnn.training import begin_epoch, check_finite, end_epoch, make_workspace, warm_up
 
 POLL_SECONDS = 0.2  # how often a consumer gets a say while no worker does
+EXCHANGE_SECONDS, MOST_EXCHANGES = 0.1, 1000  # how often it does while the channel answers
+GRADIENT_NUMBERS = 9  # see tsnn.parallel.worker
 GOODBYE_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
@@ -115,8 +118,7 @@ class _Server:
         self.round: dict[int, Message] = {}  # what waits for the other workers'
         self.arrived: dict[int, float] = {}
         self.waited: dict[int, float] = {}
-        self.blocked = 0.0  # seconds in which workers had to wait for something else than their exchange
-        self.blocked_before = dict.fromkeys(self.ranks, 0.0)
+        self.owed = np.zeros(channel.workers)  # seconds that each had to wait for something else than its exchange
         self.tallies = {rank: Tally(rank) for rank in self.ranks}
         self.waiting: set[int] = set()  # for an answer
         self.stopped: set[int] = set()
@@ -128,28 +130,53 @@ class _Server:
             if not self.begun:
                 self.begun, state.whole = True, False
                 begin_epoch(state, self.data, self.workspace)
-            message = self.receive()
-            answered = self.take(message) if message else []
-            staleness = self.update - int(message.numbers[1]) if message and answered else 0
-            if answered:
-                self.update += 1
-                self.count += 1
+            made, answered = self.exchange(), []
+            if not made:
+                message = self.receive()
+                answered = self.take(message) if message else []
+                made = [self.updated(answered, message.numbers[1]) if message and answered else self.progress()]
+            last = self.count == self.per_epoch
             now = time.perf_counter()
             state.seconds += now - resumed
-            done, last = min(self.samples, self.n), self.count == self.per_epoch
             self.answer(() if last else answered)
-            loss = state.loss / max(self.samples, 1)
-            worker = answered[0] if len(answered) == 1 else 0
-            yield Progress(state.epoch + 1, done, self.n, loss, worker, staleness)
+            yield from made
             if last:
                 record = self.end_epoch()
-                self.blocked += time.perf_counter() - now
+                self.owed += time.perf_counter() - now
                 now = time.perf_counter()
                 self.answer(answered)
                 yield record
             resumed = time.perf_counter()
             if last or resumed - now > POLL_SECONDS:
-                self.blocked += resumed - now
+                self.owed += resumed - now
+
+    def exchange(self) -> list[Progress]:
+        """Let the channel take gradients and answer them, as :meth:`take` and :meth:`answer` do one by one."""
+        if self.mode != "wasap":
+            return []
+        training, live = self.state.config.training, self.live_numbers(self.state.config, 1.0)
+        step = Step(
+            self.version, GRADIENT_NUMBERS, [self.version, self.update, 0.0, self.state.epoch, *live],
+            training.momentum, training.learning_rate, training.weight_decay, self.weights, self.velocity,
+        )  # fmt: skip
+        most = min(self.per_epoch - 1 - self.count, MOST_EXCHANGES)  # the epoch's last is answered after its end
+        made = []
+        for rank, *numbers in self.channel.answer_gradients(step, self.owed, most, EXCHANGE_SECONDS).tolist():
+            self.note(int(rank), numbers, 1.0)
+            made.append(self.updated([int(rank)], numbers[1]))
+        return made
+
+    def updated(self, ranks: Sequence[int], base: float) -> Progress:
+        """Count an update by these workers; the last gradient for it was computed on the weights of update `base`."""
+        worker, staleness = (ranks[0], self.update - int(base)) if len(ranks) == 1 else (0, 0)
+        self.update += 1
+        self.count += 1
+        return self.progress(worker, staleness)
+
+    def progress(self, worker: int = 0, staleness: int = 0) -> Progress:
+        """Return where the epoch stands."""
+        loss = self.state.loss / max(self.samples, 1)
+        return Progress(self.state.epoch + 1, min(self.samples, self.n), self.n, loss, worker, staleness)
 
     def receive(self) -> Message | None:
         """Return the next message that is not answered as a matter of course."""
@@ -169,14 +196,8 @@ class _Server:
 
     def take(self, message: Message) -> list[int]:
         """Take what a worker sent, update the model with it, now or with the others'; returns who gets an answer."""
-        rank = message.source
-        version, base, samples, loss, right, *seconds, memory = message.numbers
-        left = self.late[int(version)].left if version != self.version else 1.0
-        check_finite(loss, f"epoch {self.state.epoch + 1}, worker {rank}", self.state.config)
-        self.tallies[rank].add(int(samples), self.update - int(base), left, seconds, int(memory))
-        self.samples += int(samples)
-        self.state.loss += loss
-        self.state.right += right
+        rank, version = message.source, int(message.numbers[0])
+        self.note(rank, message.numbers, self.late[version].left if version != self.version else 1.0)
         self.round[rank], self.arrived[rank] = message, time.perf_counter()
         if self.mode != "wasap" and len(self.round) < len(self.ranks):
             return []
@@ -189,6 +210,15 @@ class _Server:
         else:
             self.step(together)
         return [message.source for message in together]
+
+    def note(self, rank: int, numbers: Sequence[float], left: float) -> None:
+        """Book what a worker has done, and the share of its gradient that still has a place."""
+        _, base, samples, loss, right, *seconds, memory = numbers
+        check_finite(loss, f"epoch {self.state.epoch + 1}, worker {rank}", self.state.config)
+        self.tallies[rank].add(int(samples), self.update - int(base), left, seconds, int(memory))
+        self.samples += int(samples)
+        self.state.loss += loss
+        self.state.right += right
 
     def step(self, messages: Sequence[Message]) -> None:
         """Apply the mean of gradients, each weighted by its samples: momentum SGD."""
@@ -281,19 +311,18 @@ class _Server:
         together = kind in ("model", "values")
         config = self.state.config if together else self.state.pending
         factor = self.factor if together and self.mode == "local" else 1.0
-        if config is not self.told[0] or factor != self.told[1]:
-            self.told = config, factor, live_numbers(config, factor)
-        idle = self.waited.pop(rank, 0.0) + self.blocked - self.blocked_before[rank]
-        self.blocked_before[rank] = self.blocked
-        numbers = [
-            self.version,
-            self.update if together else self.wanted,
-            idle,
-            self.state.epoch,
-            *self.told[2],
-        ]
+        idle = self.waited.pop(rank, 0.0) + float(self.owed[rank - 1])
+        self.owed[rank - 1] = 0.0
+        update = self.update if together else self.wanted
+        numbers = [self.version, update, idle, self.state.epoch, *self.live_numbers(config, factor)]
         self.channel.send(rank, kind, numbers, arrays=arrays, values=values)
         self.waiting.discard(rank)
+
+    def live_numbers(self, config: Config, factor: float) -> list[float]:
+        """Return the settings as the workers are told."""
+        if config is not self.told[0] or factor != self.told[1]:
+            self.told = config, factor, live_numbers(config, factor)
+        return self.told[2]
 
     def receive_apart(self) -> Message | None:
         """Return the next message of phase 2; gradients that came too late for phase 1 are not used."""

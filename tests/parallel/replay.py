@@ -1,0 +1,112 @@
+"""What an asynchronous run computed, once more: who came when, with what staleness, decides everything.
+
+``mpiexec -n 3 python -m mpi4py -m tests.parallel.replay`` does so with a run over MPI, on its rank 0.
+"""
+
+import sys
+
+import numpy as np
+
+from tests.parallel.threads import begin
+from tsnn import kernels
+from tsnn.config import Config
+from tsnn.datasets import make_dataset, share
+from tsnn.network import batch_gradient, init_network
+from tsnn.parallel import worker
+from tsnn.parallel.averaging import bind, flatten, retain_valid, trace_connections
+from tsnn.parallel.server import serve
+from tsnn.records import Progress
+from tsnn.state import KEYS, TrainingState
+from tsnn.training import begin_epoch, end_epoch, make_workspace
+
+
+def assert_replayed(items, state, data, config):
+    """Compare the model of a run, which yielded these items, with its replay, bit for bit."""
+    made = [item for item in items if isinstance(item, Progress) and item.worker]
+    network = replay(data, config, [item.worker for item in made], [item.staleness for item in made])
+    for one, other in zip(state.network.layers, network.layers, strict=True):
+        assert one.topology.indices.tobytes() == other.topology.indices.tobytes()
+        assert one.weights.tobytes() == other.weights.tobytes()
+        assert one.bias.tobytes() == other.bias.tobytes()
+        assert one.velocity.tobytes() == other.velocity.tobytes()
+    return len(made)
+
+
+def replay(data, config, order, staleness):
+    """Sequential oracle of asynchronous training: who came when decides everything."""
+    state, rng = begin(data, config)
+    shards = [share(data, w, config.parallel.workers) for w in range(config.parallel.workers)]
+    held, states = {}, {}
+    weights, velocity = flatten(state.network)
+    workspace, version, late, updates = make_workspace(state, data), 0, {}, 0
+    topologies = {0: [layer.topology for layer in state.network.layers]}
+
+    def give(w):
+        network = init_network(data.n_features, data.n_outputs, config.network, rng=np.random.default_rng(0))
+        for layer, t in zip(network.layers, topologies[version], strict=True):
+            layer.topology = t
+        own = weights.copy(), np.zeros_like(weights)
+        bind(network, *own)
+        if w not in states:
+            states[w] = TrainingState.begin(network, config, rng=worker._stream(rng, w + 1, 0))
+        held[w] = network, own, version, updates
+
+    first = {rank: i - staleness[i] for i, rank in reversed(list(enumerate(order)))}  # when each got its first model
+    per_epoch = sum(-(-len(shard.x_train) // config.training.batch_size) for shard in shards)
+    for i, (rank, behind) in enumerate(zip(order, staleness, strict=True)):
+        if i % per_epoch == 0:
+            begin_epoch(state, data, workspace)
+        for beginner in (rank for rank in first if first[rank] == i):
+            give(beginner - 1)
+        w = rank - 1
+        network, (_, gradient), of_version, base = held[w]
+        own, shard = states[w], shards[w]
+        if own.done >= len(own.order):
+            own.order, own.done = own.shuffle.permutation(len(shard.x_train)), 0
+        chosen = own.order[own.done : own.done + config.training.batch_size]
+        own.done += len(chosen)
+        loss, _ = batch_gradient(
+            network, make_workspace(own, shard), shard.x_train, shard.y_train, chosen, task=data.task,
+            dropout=config.network.dropout, key=own.key,
+        )  # fmt: skip
+        own.key = (own.key + len(network.layers)) % KEYS
+        state.loss += loss
+        assert updates - base == behind
+        for step in range(of_version, version):
+            gradient = retain_valid(gradient, late[step])
+        t = config.training
+        kernels.momentum_step(gradient, t.momentum, t.learning_rate, t.weight_decay, True, weights, velocity)
+        updates += 1
+        if (i + 1) % per_epoch == 0:
+            end_epoch(state, data, workspace)
+            topologies[version + 1] = [layer.topology for layer in state.network.layers]
+            late[version] = trace_connections(topologies[version], topologies[version + 1])
+            version += 1
+            weights, velocity = flatten(state.network)
+        give(w)
+    return state.network
+
+
+def main():
+    """Train as one of the ranks; rank 0 says how many updates there were, and how many compiled code made."""
+    from tsnn.parallel.mpi import MpiChannel
+
+    channel, rng = MpiChannel(), np.random.default_rng(7)
+    x, y = rng.normal(size=(735, 12)), rng.integers(3, size=735)
+    data = make_dataset(x, y, rng=rng)
+    settings = {"parallel.workers": channel.workers, "parallel.phase1_fraction": 1, "training.epochs": 5}
+    settings |= {"network.hidden": [10, 10], "network.epsilon": 2, "training.batch_size": 16}
+    config = Config().replace(settings)
+    state, worker_rng = begin(data, config)
+    if channel.rank:
+        worker.work(channel, data, config, rng=worker_rng)
+    else:
+        compiled, answer = [], channel.answer_gradients
+        channel.answer_gradients = lambda *args: compiled.append(answer(*args)) or compiled[-1]
+        updates = assert_replayed(list(serve(channel, state, data)), state, data, config)
+        sys.stdout.write(f"{updates} {sum(map(len, compiled))}")
+    channel.close()
+
+
+if __name__ == "__main__":
+    main()
