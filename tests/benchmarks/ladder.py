@@ -1,9 +1,10 @@
 """The ladder of sizes: networks of 1 to 200 million neurons on the papers' artificial data, trained for real.
 
-Each rung is a process of its own, so that its peak memory is its own. Some steps are timed, with the
-topology's evolution half-way; an epoch of 7000 samples is extrapolated from their median. The loss is the mean of a
-quarter of the steps: of the first, of those before the evolution, and of the last (so few after it do not make up for
-the connections that are new). Rungs that are not expected to fit into the free memory are passed over.
+Each rung is a process of its own, so that its peak memory is its own. Some steps are timed, with the topology's
+evolution where it belongs, after an epoch, or half-way if there are no more steps than that; an epoch of 7000 samples
+is extrapolated from their median. The loss is the mean of a quarter of the steps: of the first, of those before the
+evolution, and of the last (a few after it do not make up for the connections that are new). Rungs that are not expected
+to fit into the free memory are passed over.
 
 Run ``python -m tests.benchmarks.ladder [--top MILLIONS] [--from MILLIONS] [--steps N] [--compact]``.
 """
@@ -66,7 +67,8 @@ def climb(millions, steps, budget, compact):
     figures["initialisation"] = time.perf_counter() - started
     workspace = Workspace(network.sizes, estimate.micro_batch, compact=estimate.compact)
     order = rng.permutation(SAMPLES)
-    losses, seconds = [], []
+    losses, seconds, epoch = [], [], -(-SAMPLES // batch)
+    evolved = epoch if steps > epoch else steps // 2 + 1
     for step in range(steps):
         chosen = np.roll(order, -step * batch)[:batch]
         started = time.perf_counter()
@@ -78,11 +80,11 @@ def climb(millions, steps, budget, compact):
         losses.append(loss / batch)
         if step == 0:
             figures["at_rest"] = at_rest(network)
-        if step == steps // 2:
+        if step + 1 == evolved:
             started = time.perf_counter()
             evolve_all(network, config, False, None, rng)
             figures["evolution"] = time.perf_counter() - started
-    few, evolved = max(1, steps // 4), steps // 2 + 1
+    few = max(1, steps // 4)
     figures["step"] = statistics.median(seconds)
     parts = losses[:few], losses[:evolved][-few:], losses[-few:]
     figures["losses"] = [statistics.fmean(part) for part in parts]

@@ -1,11 +1,10 @@
-"""The server's books: what each worker did, and where the values of its late gradients belong."""
+"""The server's books: what each worker did."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +12,6 @@ from numpy.typing import NDArray
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.provenance import available_cores
 from tsnn.records import Event, WorkerRecord
-from tsnn.topology import Int32
-
-
-class Late(NamedTuple):
-    """What becomes of gradients of an older version: where today's values were then, and how many there were."""
-
-    sources: Int32
-    size: int
-
-    @property
-    def left(self) -> float:
-        """Share of such a gradient's entries that still have a place."""
-        return int(np.count_nonzero(self.sources >= 0)) / self.size
 
 
 @dataclass

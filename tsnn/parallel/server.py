@@ -17,16 +17,10 @@ from tsnn.config import Config
 from tsnn.datasets import Dataset
 from tsnn.errors import ConfigError, WorkerError
 from tsnn.parallel.apart import train_apart
-from tsnn.parallel.averaging import (
-    average,
-    compose,
-    describe_topology,
-    flatten,
-    retain_valid,
-    trace_connections,
-)  # fmt: skip
+from tsnn.parallel.averaging import average, describe_topology, flatten
 from tsnn.parallel.channel import Arrays, Channel, Message, Step
-from tsnn.parallel.ledger import Late, Tally, crowding, live_numbers
+from tsnn.parallel.ledger import Tally, crowding, live_numbers
+from tsnn.parallel.shared import SharedModel
 from tsnn.records import EpochRecord, Progress
 from tsnn.state import TrainingState
 from tsnn.training import begin_epoch, check_finite, end_epoch, make_workspace, warm_up
@@ -67,7 +61,7 @@ def serve(channel: Channel, state: TrainingState, data: Dataset) -> Iterator[Pro
         If the loss is no longer finite.
     """
     server = _Server(channel, state, data)  # compiles what is not yet; the workers wait for that in the next line
-    channel.share_memory((2 if server.mode == "local" else 1) * len(server.weights))
+    channel.share_memory((2 if server.mode == "local" else 1) * len(server.model.weights))
     state.events += crowding(channel.neighbours, state.epoch, state.config)
     try:
         yield from server.train_together()
@@ -109,12 +103,9 @@ class _Server:
             state.copies = []
         self.told = config, 1.0, live_numbers(config, 1.0)  # settings as they are sent, with a factor for the rate
         self.wanted = max(state.epoch, self.last_shared) + 1  # after this epoch of phase 2 a worker hands in its model
-        self.weights, self.velocity = flatten(state.network)
         self.begun, self.count, self.samples = False, 0, 0  # the epoch, its updates and samples
-        self.factor = self.rate_factor()  # of the learning rate, which the velocities contain
-        self.update = self.version = 0
+        self.model, self.update = SharedModel(state.network, self.rate_factor()), 0
         self.held = dict.fromkeys(self.ranks, -1)  # version of the topology that each worker has
-        self.late: dict[int, Late] = {}  # by version
         self.round: dict[int, Message] = {}  # what waits for the other workers'
         self.arrived: dict[int, float] = {}
         self.waited: dict[int, float] = {}
@@ -154,10 +145,10 @@ class _Server:
         """Let the channel take gradients and answer them, as :meth:`take` and :meth:`answer` do one by one."""
         if self.mode != "wasap":
             return []
-        training, live = self.state.config.training, self.live_numbers(self.state.config, 1.0)
+        training, model, live = self.state.config.training, self.model, self.live_numbers(self.state.config, 1.0)
         step = Step(
-            self.version, GRADIENT_NUMBERS, [self.version, self.update, 0.0, self.state.epoch, *live],
-            training.momentum, training.learning_rate, training.weight_decay, self.weights, self.velocity,
+            model.version, GRADIENT_NUMBERS, [model.version, self.update, 0.0, self.state.epoch, *live],
+            training.momentum, training.learning_rate, training.weight_decay, model.weights, model.velocity,
         )  # fmt: skip
         most = min(self.per_epoch - 1 - self.count, MOST_EXCHANGES)  # the epoch's last is answered after its end
         made = []
@@ -196,8 +187,8 @@ class _Server:
 
     def take(self, message: Message) -> list[int]:
         """Take what a worker sent, update the model with it, now or with the others'; returns who gets an answer."""
-        rank, version = message.source, int(message.numbers[0])
-        self.note(rank, message.numbers, self.late[version].left if version != self.version else 1.0)
+        rank = message.source
+        self.note(rank, message.numbers, self.model.left(int(message.numbers[0])))
         self.round[rank], self.arrived[rank] = message, time.perf_counter()
         if self.mode != "wasap" and len(self.round) < len(self.ranks):
             return []
@@ -206,9 +197,9 @@ class _Server:
         together = [self.round[rank] for rank in sorted(self.round)]
         self.round = {}
         if self.mode == "local":
-            self.average(together)
+            self.model.average(together, self.rate_factor(ahead=1))
         else:
-            self.step(together)
+            self.model.step(together, self.state.config.training, self.rate_factor())
         return [message.source for message in together]
 
     def note(self, rank: int, numbers: Sequence[float], left: float) -> None:
@@ -219,23 +210,6 @@ class _Server:
         self.samples += int(samples)
         self.state.loss += loss
         self.state.right += right
-
-    def step(self, messages: Sequence[Message]) -> None:
-        """Apply the mean of gradients, each weighted by its samples: momentum SGD."""
-        training = self.state.config.training
-        factor, momentum = self.rate_factor(), training.momentum
-        if factor != self.factor:
-            momentum, self.factor = momentum * factor / self.factor, factor
-        total = sum(message.numbers[2] for message in messages)
-        for message in messages:
-            gradient, version = message.values, int(message.numbers[0])
-            if version != self.version:
-                gradient = retain_valid(gradient, self.late[version].sources)
-            kernels.momentum_step(
-                gradient, momentum, training.learning_rate * factor * message.numbers[2] / total,
-                training.weight_decay, message is messages[-1], self.weights, self.velocity,
-            )  # fmt: skip
-            momentum = 1.0
 
     def rate_factor(self, ahead: int = 0) -> float:
         """Return what the learning rate is multiplied by, now or some updates ahead: see ``parallel.warmup``.
@@ -248,16 +222,6 @@ class _Server:
         epochs = self.state.epoch + (self.count + ahead) / self.per_epoch
         return 1 + (len(self.ranks) - 1) * (min(1.0, epochs / warmup) if warmup else 1.0)
 
-    def average(self, messages: Sequence[Message]) -> None:
-        """Replace weights and velocities by the mean of the workers', weighted by their samples."""
-        before, self.factor = self.factor, self.rate_factor(ahead=1)
-        total = sum(message.numbers[2] for message in messages)
-        mean = np.zeros(2 * len(self.weights), np.float32)
-        for message in messages:
-            kernels.momentum_step(message.values, 1.0, -message.numbers[2] / total, 0.0, False, mean, mean)
-        self.weights[:], self.velocity[:] = np.split(mean, 2)
-        self.velocity *= np.float32(self.factor / before)
-
     def end_epoch(self) -> EpochRecord:
         """Evaluate and evolve, and let late gradients find their places in the new topology."""
         state, network = self.state, self.state.network
@@ -266,14 +230,7 @@ class _Server:
         before = [layer.topology for layer in network.layers]
         record = end_epoch(state, self.data, self.workspace)
         state.whole = True
-        after = [layer.topology for layer in network.layers]
-        if any(old is not new for old, new in zip(before, after, strict=True)):
-            trace, size = trace_connections(before, after), len(self.weights)
-            known = {self.version: Late(trace, size)}
-            known |= {version: Late(compose(late.sources, trace), late.size) for version, late in self.late.items()}
-            self.late = {version: known[version] for version in set(self.held.values()) & known.keys()}
-            self.version += 1
-            self.weights, self.velocity = flatten(network)
+        self.model.renew(network, before, self.held.values())
         self.begun, self.count, self.samples = False, 0, 0
         workers = tuple(tally.record() for tally in self.tallies.values())
         self.tallies = {rank: Tally(rank) for rank in self.ranks}
@@ -290,8 +247,8 @@ class _Server:
     def provide(self, rank: int) -> None:
         """Send a worker the weights, a model with a new topology, or in phase 2 its own copy."""
         state = self.state
-        alone, fresh = state.epoch >= self.last_shared, self.held[rank] != self.version
-        network, weights, velocity = state.network, self.weights, self.velocity
+        alone, fresh = state.epoch >= self.last_shared, self.held[rank] != self.model.version
+        network, weights, velocity = state.network, self.model.weights, self.model.velocity
         if alone and state.copies:
             network = state.copies[(rank - 1) % len(state.copies)]
             weights, velocity = flatten(network)
@@ -301,20 +258,20 @@ class _Server:
         box[:n] = weights
         box[n:] = velocity[: size - n]
         if alone and not state.copies:
-            box[n:] /= np.float32(self.factor)
+            box[n:] /= np.float32(self.model.factor)
         arrays = describe_topology(network) if alone or fresh else []
         self.send(rank, "alone" if alone else "model" if fresh else "values", arrays=arrays, values=size)
-        self.held[rank] = self.version
+        self.held[rank] = self.model.version
 
     def send(self, rank: int, kind: str, *, arrays: Arrays = (), values: int = 0) -> None:
         """Answer a worker, with the settings in force; in phase 2 with those to come, as it has epochs of its own."""
         together = kind in ("model", "values")
         config = self.state.config if together else self.state.pending
-        factor = self.factor if together and self.mode == "local" else 1.0
+        factor = self.model.factor if together and self.mode == "local" else 1.0
         idle = self.waited.pop(rank, 0.0) + float(self.owed[rank - 1])
         self.owed[rank - 1] = 0.0
         update = self.update if together else self.wanted
-        numbers = [self.version, update, idle, self.state.epoch, *self.live_numbers(config, factor)]
+        numbers = [self.model.version, update, idle, self.state.epoch, *self.live_numbers(config, factor)]
         self.channel.send(rank, kind, numbers, arrays=arrays, values=values)
         self.waiting.discard(rank)
 
