@@ -18,7 +18,7 @@ from scipy import sparse
 
 from tsnn import kernels
 from tsnn.launch import mpiexec
-from tsnn.parallel.channel import Step
+from tsnn.parallel.channel import Service
 from tsnn.parallel.server import GRADIENT_NUMBERS
 from tsnn.topology import erdos_renyi
 
@@ -69,15 +69,17 @@ def buffered(channel, connections, turns):
 
 def serve(channel, weights, turns):
     """Apply and answer so many gradients, as the server of WASAP does; returns after how many seconds each of them."""
-    step = Step(0, GRADIENT_NUMBERS, [0.0] * 10, 0.9, 0.01, 0.0, weights, np.zeros_like(weights))
-    idle, stamps, started = np.zeros(channel.workers), [], time.perf_counter()
+    velocity, idle, stamps, started = np.zeros_like(weights), np.zeros(channel.workers), [], time.perf_counter()
+    answer, (momentum, rate) = [0.0] * GRADIENT_NUMBERS, (0.9, 0.01)
     while len(stamps) < turns:
-        made = len(channel.answer_gradients(step, idle, turns - len(stamps), 0.1))
+        rates = np.full((turns - len(stamps), 2), (momentum, rate))
+        service = Service(0, GRADIENT_NUMBERS, 1, rates, 0.0, weights, velocity, answer, idle)
+        made = len(channel.answer_gradients(service, 0.1))
         message = channel.receive(0.1) if not made else None
         if message is not None:
-            kernels.momentum_step(message.values, *step[3:6], True, weights, step.velocity)
+            kernels.momentum_step(message.values, momentum, rate, 0.0, True, weights, velocity)
             channel.outbox(message.source, len(weights))[:] = weights
-            channel.send(message.source, "values", step.answer, values=len(weights))
+            channel.send(message.source, "values", answer, values=len(weights))
         stamps += [time.perf_counter() - started] * (made + (message is not None))
     return stamps
 

@@ -9,16 +9,20 @@ import time
 
 import numpy as np
 
+from tsnn.parallel.channel import Service
+
 N = 5000
 FLOOD = 30  # by default 10 can wait in a socket
 TOPOLOGY = [np.arange(7, dtype=dtype) for dtype in (np.float32, np.float64, np.int32, np.int64, np.uint8)]
 
 
 def converse(channel, capacity):
-    """A stranger's message, more than can wait, arrays of every type, values that grow and shrink again, silence."""
+    """A stranger's message, more than can wait, gradients too few for an update, arrays of every type, values that
+    grow and shrink again, silence."""
     channel.share_memory(capacity if channel.rank == 0 else 0)
     (collect if channel.rank == 0 else flood)(channel)
     (listen if channel.rank == 0 else contend)(channel)
+    (expect if channel.rank == 0 else contribute)(channel)
     (serve if channel.rank == 0 else work)(channel)
 
 
@@ -76,6 +80,30 @@ def listen(channel):
         assert time.monotonic() < deadline
     for rank in range(1, channel.workers + 1):
         channel.send(rank, "go")
+
+
+def contribute(channel):
+    channel.outbox(0, N)[:] = channel.rank
+    channel.send(0, "gradient", [7, *range(8)], values=N)
+    assert channel.receive().kind == "go"
+
+
+def expect(channel):
+    """Gradients that wait for one more are left to be received."""
+    time.sleep(0.2)
+    weights, velocity = np.zeros((2, N), np.float32)
+    service = Service(
+        7, 9, channel.workers + 1, np.ones((3, 2)), 0.0, weights, velocity, [0.0] * 9, np.zeros(channel.workers)
+    )
+    assert channel.answer_gradients(service, 0.1).shape == (0, 10)
+    assert not weights.any()
+    messages = [channel.receive() for _ in range(channel.workers)]
+    assert {message.source for message in messages} == set(range(1, channel.workers + 1))
+    for message in messages:
+        assert message.kind == "gradient"
+        assert message.numbers == (7, *range(8))
+        assert (message.values == message.source).all()
+        channel.send(message.source, "go")
 
 
 def serve(channel):

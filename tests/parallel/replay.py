@@ -1,13 +1,14 @@
 """What an asynchronous run computed, once more: who came when, with what staleness, decides everything.
 
-``mpiexec -n 3 python -m mpi4py -m tests.parallel.replay`` does so with a run over MPI, on its rank 0.
+``mpiexec -n 3 python -m mpi4py -m tests.parallel.replay MODE`` does so with a run over MPI, on its rank 0; a
+synchronous run is compared with one whose ranks are threads.
 """
 
 import sys
 
 import numpy as np
 
-from tests.parallel.threads import begin
+from tests.parallel.threads import Threads, begin
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import make_dataset, share
@@ -15,7 +16,7 @@ from tsnn.network import batch_gradient, init_network
 from tsnn.parallel import worker
 from tsnn.parallel.averaging import bind, flatten, retain_valid, trace_connections
 from tsnn.parallel.server import serve
-from tsnn.records import Progress
+from tsnn.records import EpochRecord, Progress
 from tsnn.state import KEYS, TrainingState
 from tsnn.training import begin_epoch, end_epoch, make_workspace
 
@@ -24,12 +25,16 @@ def assert_replayed(items, state, data, config):
     """Compare the model of a run, which yielded these items, with its replay, bit for bit."""
     made = [item for item in items if isinstance(item, Progress) and item.worker]
     network = replay(data, config, [item.worker for item in made], [item.staleness for item in made])
-    for one, other in zip(state.network.layers, network.layers, strict=True):
+    assert_same_bits(state.network, network)
+    return len(made)
+
+
+def assert_same_bits(network, expected):
+    for one, other in zip(network.layers, expected.layers, strict=True):
         assert one.topology.indices.tobytes() == other.topology.indices.tobytes()
         assert one.weights.tobytes() == other.weights.tobytes()
         assert one.bias.tobytes() == other.bias.tobytes()
         assert one.velocity.tobytes() == other.velocity.tobytes()
-    return len(made)
 
 
 def replay(data, config, order, staleness):
@@ -88,7 +93,7 @@ def replay(data, config, order, staleness):
 
 
 def main():
-    """Train as one of the ranks; rank 0 says how many updates there were, and how many compiled code made."""
+    """Train as one of the ranks; rank 0 says how many gradients there were, and how many compiled code took."""
     from tsnn.parallel.mpi import MpiChannel
 
     channel, rng = MpiChannel(), np.random.default_rng(7)
@@ -96,6 +101,7 @@ def main():
     data = make_dataset(x, y, rng=rng)
     settings = {"parallel.workers": channel.workers, "parallel.phase1_fraction": 1, "training.epochs": 5}
     settings |= {"network.hidden": [10, 10], "network.epsilon": 2, "training.batch_size": 16}
+    settings |= {"parallel.mode": sys.argv[1], "parallel.warmup": 3}
     config = Config().replace(settings)
     state, worker_rng = begin(data, config)
     if channel.rank:
@@ -103,8 +109,16 @@ def main():
     else:
         compiled, answer = [], channel.answer_gradients
         channel.answer_gradients = lambda *args: compiled.append(answer(*args)) or compiled[-1]
-        updates = assert_replayed(list(serve(channel, state, data)), state, data, config)
-        sys.stdout.write(f"{updates} {sum(map(len, compiled))}")
+        items = list(serve(channel, state, data))
+        if config.parallel.mode == "wasap":
+            gradients = assert_replayed(items, state, data, config)
+        else:
+            threads = Threads(data, config)
+            gradients = sum(
+                worker.batches for item in threads if isinstance(item, EpochRecord) for worker in item.workers
+            )
+            assert_same_bits(state.network, threads.state.network)
+        sys.stdout.write(f"{gradients} {sum(map(len, compiled))}")
     channel.close()
 
 

@@ -156,13 +156,14 @@ def test_an_asynchronous_run_can_be_replayed_bit_for_bit(blobs, config, workers)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_so_can_one_over_mpi(workers):
+@pytest.mark.parametrize("mode", ["wasap", "wassp"])
+def test_so_can_a_run_over_mpi(mode, workers):
     """There compiled code serves the workers, but at the end of an epoch."""
-    command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.parallel.replay"]
+    command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.parallel.replay", mode]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    updates, compiled = map(int, done.stdout.split())
-    assert 0.5 * updates < compiled < updates
+    gradients, compiled = map(int, done.stdout.split())
+    assert 0.5 * gradients < compiled < gradients
 
 
 def test_in_phase_two_nobody_overwrites_what_a_worker_has_learned(blobs, config):

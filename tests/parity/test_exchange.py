@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import threading
 import uuid
 
 import numpy as np
@@ -58,11 +59,12 @@ def test_find_connections_and_add_layers(rng, counts):
 
 N, SLOT, NUMBERS = 20, 32, 9
 EXPECTED = [1, N, NUMBERS, 7]  # kind, values, numbers, version
+RATES = [(0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.9, 0.1), (0.9, 0.1)]
 
 
-def words(loss=0.5, version=7):
+def words(loss=0.5, version=7, samples=16):
     """The words of a gradient."""
-    return np.array([*EXPECTED[:3], version, 3, 16, loss, *range(NUMBERS - 4)], np.float64)
+    return np.array([*EXPECTED[:3], version, 3, samples, loss, *range(NUMBERS - 4)], np.float64)
 
 
 class Office:
@@ -81,7 +83,8 @@ class Office:
         self.place = names[0]
         self.boxes, self.idle = rng.normal(size=4 * SLOT).astype(np.float32), np.array([0.25, 0.75])
         self.weights, self.velocity = rng.normal(size=(2, N)).astype(np.float32)
-        self.heard, self.done = np.zeros(30), np.zeros((5, 1 + len(words())))
+        self.heard, self.came = np.zeros(30), np.zeros((5, 1 + len(words())))
+        self.unsent = np.zeros(2, np.bool_)
 
     def __enter__(self):
         return self
@@ -93,12 +96,13 @@ class Office:
     def send(self, worker, text):
         self.workers[worker].sendto(bytes(text), self.place)
 
-    def serve(self, seconds=10.0):
+    def serve(self, seconds=10.0, together=1):
         """Returns what the kernel does; the answers count from update 40 on."""
+        rates = np.array(RATES[: 5 // together])
         return kernels.answer_gradients(
-            self.server.fileno(), self.names, self.lengths, self.boxes, SLOT, 0.9, 0.1, 0.01, seconds,
+            self.server.fileno(), self.names, self.lengths, self.boxes, SLOT, together, rates, 0.01, seconds,
             np.array(EXPECTED, np.float64), self.weights, self.velocity, self.idle,
-            np.array([8, N, 4, 7, 40, 0, 2], np.float64), self.heard, self.done,
+            np.array([8, N, 4, 7, 40, 0, 2], np.float64), self.heard, self.came, self.unsent,
         )  # fmt: skip
 
     def answer(self, worker):
@@ -113,9 +117,9 @@ def test_gradients_are_applied_and_answered_in_their_order(rng):
         expected, untouched, given = (office.weights, office.velocity), office.boxes.copy(), []
         for worker in (1, 0, 1):
             gradient = office.boxes[(2 * worker + 1) * SLOT :][:N]
-            expected = naive.momentum_step(gradient, 0.9, 0.1, 0.01, True, *expected)
+            expected = naive.momentum_step(gradient, *RATES[len(given)], 0.01, True, *expected)
             given.append(expected[0])
-        assert office.serve() == (3, -1, -1)
+        assert office.serve() == (3, 3, -1, 0)
         np.testing.assert_allclose(office.weights, expected[0], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(office.velocity, expected[1], rtol=1e-5, atol=1e-6)
         for worker, weights in ((0, given[1]), (1, given[2])):
@@ -123,11 +127,34 @@ def test_gradients_are_applied_and_answered_in_their_order(rng):
             np.testing.assert_allclose(office.boxes[box], weights, rtol=1e-5, atol=1e-6)
             untouched[box] = office.boxes[box]
         assert (office.boxes == untouched).all()
-        assert office.done[:3, 0].tolist() == [1, 0, 1]
-        assert office.done[:3, 1:].tolist() == [words(loss=worker).tolist() for worker in (1, 0, 1)]
+        assert office.came[:3, 0].tolist() == [1, 0, 1]
+        assert office.came[:3, 1:].tolist() == [words(loss=worker).tolist() for worker in (1, 0, 1)]
         assert [office.answer(1) for _ in range(2)] == [(8, N, 4, 7, 41, 0.75, 2), (8, N, 4, 7, 43, 0, 2)]
         assert office.answer(0) == (8, N, 4, 7, 42, 0.25, 2)
         assert office.idle.tolist() == [0, 0]
+        assert not office.unsent.any()
+
+
+@pytest.mark.compiled
+def test_the_mean_of_several_gradients_is_applied_when_all_have_come(rng):
+    with Office(rng) as office:
+        office.send(1, words(samples=10))
+        later = threading.Timer(0.02, lambda: (office.send(0, words(samples=30)), office.send(1, words())))
+        gradients = [office.boxes[(2 * worker + 1) * SLOT :][:N].astype(float) for worker in range(2)]
+        mean = 0.75 * gradients[0] + 0.25 * gradients[1]
+        expected = naive.momentum_step(mean, *RATES[0], 0.01, True, office.weights, office.velocity)
+        later.start()
+        assert office.serve(together=2) == (1, 3, -1, 0)  # the third waits in vain
+        np.testing.assert_allclose(office.weights, expected[0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(office.velocity, expected[1], rtol=1e-4, atol=1e-6)
+        for worker in range(2):
+            assert (office.boxes[2 * worker * SLOT :][:N] == office.weights).all()
+        assert office.came[:3, 0].tolist() == [1, 0, 1]
+        first, second = office.answer(0), office.answer(1)
+        assert first == (8, N, 4, 7, 41, 0.25, 2)
+        assert 0.755 <= second[5] < 10  # has waited for the other
+        with pytest.raises(BlockingIOError):
+            office.answer(1)
 
 
 @pytest.mark.compiled
@@ -143,7 +170,7 @@ def test_all_else_is_left_to_python(rng, text):
             stranger.sendto(bytes(words()), office.place)
         office.send(1, text)
         office.send(0, words())
-        assert office.serve() == (0, 1, len(bytes(text)))
+        assert office.serve() == (0, 0, 1, len(bytes(text)))
         assert office.heard.tobytes()[: len(bytes(text))] == bytes(text)
         assert (office.weights.tobytes(), office.velocity.tobytes(), office.boxes.tobytes()) == before
 
@@ -151,12 +178,15 @@ def test_all_else_is_left_to_python(rng, text):
 @pytest.mark.compiled
 def test_it_comes_back(rng):
     with Office(rng) as office:
-        assert office.serve() == (0, -1, -1)  # nobody speaks
+        assert office.serve() == (0, 0, -1, 0)  # nobody speaks
         for _ in range(6):
             office.send(0, words())
-        assert office.serve(0.0) == (0, -1, -1)  # time is up
-        assert office.serve() == (5, -1, -1)  # there is no more room
+        assert office.serve(0.0) == (0, 0, -1, 0)  # time is up
+        assert office.serve() == (5, 5, -1, 0)  # there are no more rates
         office.send(1, words())
         office.workers[0].close()
-        assert office.serve() == (1, 0, -1)  # cannot be answered
-        assert office.serve() == (1, -1, -1)
+        assert office.serve() == (1, 1, -1, 0)
+        assert office.unsent.tolist() == [True, False]  # cannot be answered
+        assert office.idle.tolist() == [0, 0.75]
+        assert office.serve() == (1, 1, -1, 0)
+        assert office.answer(1)[5] == 0.75

@@ -46,11 +46,11 @@ def momentum_step(
 @compiled()
 def answer_gradients(
     socket: int, names: NDArray[np.uint8], lengths: NDArray[np.int64], boxes: NDArray[np.float32], slot: int,
-    momentum: float, learning_rate: float, weight_decay: float, seconds: float, expected: NDArray[np.float64],
+    together: int, rates: NDArray[np.float64], weight_decay: float, seconds: float, expected: NDArray[np.float64],
     weights: NDArray[np.float32], velocity: NDArray[np.float32], idle: NDArray[np.float64],
-    answer: NDArray[np.float64], heard: NDArray[np.float64], done: NDArray[np.float64],
-) -> tuple[int, int, int]:  # fmt: skip
-    """Serve asynchronous workers as long as all they send are gradients: receive, step, answer, without Python.
+    answer: NDArray[np.float64], heard: NDArray[np.float64], came: NDArray[np.float64], unsent: NDArray[np.bool_],
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """Serve workers as long as all they send are gradients: receive, step, answer, without Python.
 
     Between two gradients a core computes for a worker, so the little that runs here starts with cold caches each time:
     Python took longer than the step itself.
@@ -63,64 +63,74 @@ def answer_gradients(
         The workers' addresses.
     boxes, slot : float32[2 K slot], int
         Two vectors of every worker: the weights for it, then its gradient.
-    momentum, learning_rate, weight_decay
-        As :func:`momentum_step` takes them.
+    together : int
+        How many gradients make an update: 1 or K. It applies their mean, weighted by their samples.
+    rates : float64[u, 2]
+        Momentum and learning rate of the coming updates, which are the most that there will be.
+    weight_decay : float
+        As :func:`momentum_step` takes it.
     seconds : float
-        After so long the next message is the last.
+        After so long the next update is the last.
     expected : float64[4]
-        The first words of a gradient that belongs to the weights; its loss is word 6.
+        The first words of a gradient that belongs to the weights; word 5 are its samples, 6 its loss.
     weights, velocity : float32[n]
         The model.
     idle : float64[K]
-        Seconds that the next answer shall report; 0 afterwards.
+        Seconds that the next answer shall report beside those of waiting for other workers; 0 when it is sent.
     answer : float64[m]
-        The words of an answer. Word 4 is the number of the update, 5 is from `idle`.
+        The words of an answer. Word 4 is the number of the update, 5 the idle seconds.
     heard : float64[h]
         What came last.
-    done : float64[most, 1 + w]
-        Which worker, from 0, and the w words of its gradient, for each that has been applied.
+    came : float64[u together, 1 + w]
+        Which worker, from 0, and the w words of its gradient, for each that came.
+    unsent : bool[K]
+        Whether a worker could not be given its answer.
 
     Returns
     -------
-    count : int
-        How many gradients have been applied, all answered but perhaps the last.
-    worker : int
-        Who sent something else, or could not be given its answer; -1 if neither happened.
-    length : int
-        Of what else there is in `heard`, in bytes; -1 if it was the answer.
+    updates : int
+        How many have been made.
+    gradients : int
+        How many came: more than were applied if an update lacks some.
+    worker, length : int
+        Who sent something else, and how many bytes of `heard` it takes; -1 and 0 if nobody did.
     """
-    n = weights.shape[0]
-    address, size, now = np.empty(ADDRESS_BYTES, np.uint8), np.empty(1, np.int32), np.empty(2, np.int64)
-    _clock_gettime(MONOTONIC, now.ctypes.data)
-    end = now[0] + 1e-9 * now[1] + seconds
-    count = 0
-    while count < done.shape[0] and now[0] + 1e-9 * now[1] < end:
+    words = came.shape[1] - 1
+    address, size, clock = np.empty(ADDRESS_BYTES, np.uint8), np.empty(1, np.int32), np.empty(2, np.int64)
+    arrived = np.zeros(names.shape[0])
+    now = _seconds(clock)
+    end = now + seconds
+    updates = gradients = 0
+    while updates < rates.shape[0] and (gradients > updates * together or now < end):
         size[0] = ADDRESS_BYTES
         length = _recvfrom(socket, heard.ctypes.data, heard.nbytes, 0, address.ctypes.data, size.ctypes.data)
-        _clock_gettime(MONOTONIC, now.ctypes.data)
+        now = _seconds(clock)
         if length < 0:
             break
         worker = _find(names, lengths, address, size[0])
         if worker < 0:
             continue
-        if length != 8 * (done.shape[1] - 1) or not _starts(heard, expected) or not np.isfinite(heard[6]):
-            return count, worker, length
-        box, gradient = 2 * worker * slot, (2 * worker + 1) * slot
-        _step_into(
-            boxes[gradient : gradient + n], momentum, learning_rate, weight_decay, weights, velocity,
-            boxes[box : box + n],
-        )  # fmt: skip
+        if length != 8 * words or not _starts(heard, expected) or not np.isfinite(heard[6]):
+            return updates, gradients, worker, length
+        came[gradients, 0] = worker
+        came[gradients, 1:] = heard[:words]
+        arrived[worker] = now
+        gradients += 1
+        if gradients < (updates + 1) * together:
+            continue
+        latest = came[gradients - together : gradients]
+        _apply(latest, rates[updates], weight_decay, boxes, slot, weights, velocity)
+        updates += 1
         answer[4] += 1
-        answer[5], idle[worker] = idle[worker], 0.0
-        sent = _sendto(
-            socket, answer.ctypes.data, answer.nbytes, DONT_WAIT, names[worker].ctypes.data, lengths[worker]
-        )  # fmt: skip
-        done[count, 0] = worker
-        done[count, 1:] = heard[: done.shape[1] - 1]
-        count += 1
-        if sent < 0:
-            return count, worker, -1
-    return count, -1, -1
+        for k in range(together):
+            worker = int(latest[k, 0])
+            answer[5] = idle[worker] + now - arrived[worker]
+            to, at = names[worker].ctypes.data, lengths[worker]
+            unsent[worker] = _sendto(socket, answer.ctypes.data, answer.nbytes, DONT_WAIT, to, at) < 0
+            idle[worker] = answer[5] if unsent[worker] else 0.0
+        if unsent.any():
+            break
+    return updates, gradients, -1, 0
 
 
 @compiled(inline=True)
@@ -141,6 +151,38 @@ def _starts(words: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
     for i in range(expected.shape[0]):
         same &= words[i] == expected[i]
     return same
+
+
+@compiled(inline=True)
+def _seconds(clock: NDArray[np.int64]) -> float:
+    """Return the time since some moment; `clock`, int64[2], is overwritten."""
+    _clock_gettime(MONOTONIC, clock.ctypes.data)
+    return float(clock[0] + 1e-9 * clock[1])
+
+
+@compiled()
+def _apply(
+    came: NDArray[np.float64], rates: NDArray[np.float64], weight_decay: float, boxes: NDArray[np.float32], slot: int,
+    weights: NDArray[np.float32], velocity: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Make an update of the gradients of different workers, in the order of these, and write the weights for them."""
+    n, together, momentum = weights.shape[0], came.shape[0], rates[0]
+    samples, applied, last = came[:, 6].sum(), 0, 0
+    for worker in range(boxes.shape[0] // (2 * slot)):
+        for k in range(together):
+            if came[k, 0] == worker:
+                applied, last = applied + 1, worker
+                gradient = boxes[(2 * worker + 1) * slot :][:n]
+                rate = rates[1] * came[k, 6] / samples
+                if applied < together:
+                    momentum_step(gradient, momentum, rate, weight_decay, False, weights, velocity)
+                else:
+                    box = boxes[2 * worker * slot :][:n]
+                    _step_into(gradient, momentum, rate, weight_decay, weights, velocity, box)
+                momentum = 1.0
+    for k in range(together):
+        if came[k, 0] != last:
+            boxes[2 * int(came[k, 0]) * slot :][:n] = weights
 
 
 @compiled()

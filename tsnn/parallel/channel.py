@@ -46,31 +46,38 @@ class Message:
     values: Float32
 
 
-class Step(NamedTuple):
-    """A step of momentum SGD on one gradient, and the answer to it.
+class Service(NamedTuple):
+    """How a server serves workers that send gradients: momentum SGD, and the answers.
 
     Attributes
     ----------
     version : int
         Of the topology: the first number of a gradient for it.
     numbers : int
-        How many numbers come with a gradient; the fourth is the loss, which must be finite.
-    answer : sequence of float
-        The numbers of the last answer; the second counts updates and goes up by one, the third is from ``idle``.
-    momentum, learning_rate, weight_decay : float
+        How many numbers come with a gradient. The third are its samples, the fourth is the loss, which must be finite.
+    together : int
+        How many gradients make an update, which applies their mean, weighted by their samples: 1 or all workers'.
+    rates : float64[u, 2]
+        Momentum and learning rate of the coming updates, of which there may be so many.
+    weight_decay : float
         See :func:`tsnn.kernels.momentum_step`.
     weights, velocity : float32[n]
         What is trained.
+    answer : sequence of float
+        The numbers of the last answer; the second counts updates and goes up by one, the third is a worker's idle time.
+    idle : float64[K]
+        Seconds that the next answer to each worker reports, beside those of waiting for others; 0 when it has gone.
     """
 
     version: int
     numbers: int
-    answer: Sequence[float]
-    momentum: float
-    learning_rate: float
+    together: int
+    rates: NDArray[np.float64]
     weight_decay: float
     weights: Float32
     velocity: Float32
+    answer: Sequence[float]
+    idle: NDArray[np.float64]
 
 
 class Channel(Protocol):
@@ -95,23 +102,14 @@ class Channel(Protocol):
     def receive(self, seconds: float | None = None) -> Message | None:
         """Wait for the next message from anyone; None if there was none for so long."""
 
-    def answer_gradients(self, step: Step, idle: NDArray[np.float64], most: int, seconds: float) -> NDArray[np.float64]:
-        """Apply and answer gradients for a while, as the server would, where the channel has a faster way.
+    def answer_gradients(self, service: Service, seconds: float) -> NDArray[np.float64]:
+        """Apply and answer gradients for so long, as the server would, where the channel has a faster way.
 
-        What else comes is left for :meth:`receive`.
-
-        Parameters
-        ----------
-        step : Step
-            What is done with a gradient.
-        idle : float64[K]
-            Seconds that the next answer to each worker reports; set to 0 when it has gone.
-        most, seconds
-            How many gradients may be applied, and after how long to come back.
+        What else comes is left for :meth:`receive`, and so are gradients that lack others for an update.
 
         Returns
         -------
-        done : float64[m, 1 + numbers]
+        came : float64[m, 1 + numbers]
             Rank and numbers of the gradients that were applied, in their order; none where there is no faster way.
         """
 
@@ -167,9 +165,9 @@ class LocalChannel:
         except queue.Empty:
             return None
 
-    def answer_gradients(self, step: Step, idle: NDArray[np.float64], most: int, seconds: float) -> NDArray[np.float64]:
+    def answer_gradients(self, service: Service, seconds: float) -> NDArray[np.float64]:
         """See :meth:`Channel.answer_gradients`; there is no faster way between threads."""
-        return np.empty((0, 1 + step.numbers))
+        return np.empty((0, 1 + service.numbers))
 
     def close(self, *, abort: bool = False) -> None:
         """Do nothing: threads that wait for an answer are told to stop by the server."""

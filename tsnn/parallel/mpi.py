@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tsnn import kernels
 from tsnn.errors import LaunchError
 from tsnn.parallel.bell import LONGEST_TEXT, Bell, longest_queue
-from tsnn.parallel.channel import KINDS, Arrays, Float32, Message, Step
+from tsnn.parallel.channel import KINDS, Arrays, Float32, Message, Service
 
 HEAD, VALUES, ARRAY = 1, 2, 3  # tags
 DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "int32", "int64", "uint8"))
@@ -148,7 +148,7 @@ class MpiChannel:
     def receive(self, seconds: float | None = None) -> Message | None:
         """See :meth:`tsnn.parallel.channel.Channel.receive`."""
         if self._heard:
-            return self._complete(self._opened(*self._heard.pop())[0])
+            return self._complete(self._opened(*self._heard.pop(0))[0])
         deadline = None if seconds is None else time.monotonic() + seconds
         pause = SHORTEST_SLEEP
         self._forget_what_is_sent()
@@ -171,30 +171,32 @@ class MpiChannel:
                 time.sleep(pause)
                 pause = min(1.2 * pause, LONGEST_SLEEP)
 
-    def answer_gradients(self, step: Step, idle: NDArray[np.float64], most: int, seconds: float) -> NDArray[np.float64]:
+    def answer_gradients(self, service: Service, seconds: float) -> NDArray[np.float64]:
         """See :meth:`tsnn.parallel.channel.Channel.answer_gradients`: in compiled code, where all ranks have bells."""
-        n, done = len(step.weights), np.empty((most, 4 + step.numbers))
+        n, most = len(service.weights), len(service.rates) * service.together
+        came = np.empty((most, 4 + service.numbers))
         self._forget_what_is_sent()
         busy = self._heard or self._rings or self._coming or self._sending or self._crowded
         if self._bell is None or busy or not self._alone or n > self._slot or not kernels.COMPILED:
-            return done[:0, 3:]
-        expected = np.array([KINDS.index("gradient"), n, step.numbers, step.version], np.float64)
-        answer = np.array([KINDS.index("values"), n, len(step.answer), *step.answer], np.float64)
-        heard = np.empty(LONGEST_TEXT // 8)
+            return came[:0, 3:]
+        expected = np.array([KINDS.index("gradient"), n, service.numbers, service.version], np.float64)
+        answer = np.array([KINDS.index("values"), n, len(service.answer), *service.answer], np.float64)
+        heard, unsent = np.empty(LONGEST_TEXT // 8), np.zeros(self.workers, np.bool_)
         self._bell.be_patient(LONGEST_REST)
-        count, worker, length = kernels.answer_gradients(
-            *self._bell.addresses, self._memory, self._slot, step.momentum, step.learning_rate, step.weight_decay,
-            seconds, expected, step.weights, step.velocity, idle, answer, heard, done,
+        updates, gradients, worker, length = kernels.answer_gradients(
+            *self._bell.addresses, self._memory, self._slot, service.together, service.rates, service.weight_decay,
+            seconds, expected, service.weights, service.velocity, service.idle, answer, heard, came, unsent,
         )  # fmt: skip
-        if worker >= 0 and length < 0:
-            self.send(worker + 1, "values", answer[3:].tolist(), values=n)
-        elif length == 0:
-            self._rings += 1
-        elif length > 0:
+        applied = updates * service.together
+        self._heard += [(int(row[0]) + 1, row[1:].tobytes()) for row in came[applied:gradients]]
+        if length:
             self._heard.append((worker + 1, heard.tobytes()[:length]))
-        done = done[:count]
-        done[:, 3] = done[:, 0] + 1
-        return done[:, 3:]
+        self._rings += worker >= 0 and not length
+        for k in np.flatnonzero(unsent).tolist():
+            answer[5], service.idle[k] = service.idle[k], 0.0
+            self.send(k + 1, "values", answer[3:].tolist(), values=n)
+        came[:applied, 3] = came[:applied, 0] + 1
+        return came[:applied, 3:]
 
     def _forget_what_is_sent(self) -> None:
         self._sending = [entry for entry in self._sending if not MPI.Request.Testall(entry[0])]

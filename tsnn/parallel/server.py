@@ -18,7 +18,7 @@ from tsnn.datasets import Dataset
 from tsnn.errors import ConfigError, WorkerError
 from tsnn.parallel.apart import train_apart
 from tsnn.parallel.averaging import average, describe_topology, flatten
-from tsnn.parallel.channel import Arrays, Channel, Message, Step
+from tsnn.parallel.channel import Arrays, Channel, Message, Service
 from tsnn.parallel.ledger import Tally, crowding, live_numbers
 from tsnn.parallel.shared import SharedModel
 from tsnn.records import EpochRecord, Progress
@@ -26,7 +26,7 @@ from tsnn.state import TrainingState
 from tsnn.training import begin_epoch, check_finite, end_epoch, make_workspace, warm_up
 
 POLL_SECONDS = 0.2  # how often a consumer gets a say while no worker does
-EXCHANGE_SECONDS, MOST_EXCHANGES = 0.1, 1000  # how often it does while the channel answers
+EXCHANGE_SECONDS, MOST_UPDATES = 0.1, 256  # how often it does while the channel answers
 GRADIENT_NUMBERS = 9  # see tsnn.parallel.worker
 GOODBYE_SECONDS = 2.0
 
@@ -125,7 +125,8 @@ class _Server:
             if not made:
                 message = self.receive()
                 answered = self.take(message) if message else []
-                made = [self.updated(answered, message.numbers[1]) if message and answered else self.progress()]
+                alone = answered[0] if len(answered) == 1 else 0
+                made = [self.updated(alone, message.numbers[1]) if message and answered else self.progress()]
             last = self.count == self.per_epoch
             now = time.perf_counter()
             state.seconds += now - resumed
@@ -143,23 +144,28 @@ class _Server:
 
     def exchange(self) -> list[Progress]:
         """Let the channel take gradients and answer them, as :meth:`take` and :meth:`answer` do one by one."""
-        if self.mode != "wasap":
+        if self.mode == "local" or self.round:
             return []
-        training, model, live = self.state.config.training, self.model, self.live_numbers(self.state.config, 1.0)
-        step = Step(
-            model.version, GRADIENT_NUMBERS, [model.version, self.update, 0.0, self.state.epoch, *live],
-            training.momentum, training.learning_rate, training.weight_decay, model.weights, model.velocity,
+        state, model, training = self.state, self.model, self.state.config.training
+        together = 1 if self.mode == "wasap" else len(self.ranks)
+        most = min(self.per_epoch - 1 - self.count, MOST_UPDATES)  # the epoch's last is answered after its end
+        factors = [self.rate_factor(ahead) for ahead in range(most)]
+        answer = [model.version, self.update, 0.0, state.epoch, *self.live_numbers(state.config, 1.0)]
+        service = Service(
+            model.version, GRADIENT_NUMBERS, together, model.rates(factors, training), training.weight_decay,
+            model.weights, model.velocity, answer, self.owed,
         )  # fmt: skip
-        most = min(self.per_epoch - 1 - self.count, MOST_EXCHANGES)  # the epoch's last is answered after its end
-        made = []
-        for rank, *numbers in self.channel.answer_gradients(step, self.owed, most, EXCHANGE_SECONDS).tolist():
+        made: list[Progress] = []
+        for k, (rank, *numbers) in enumerate(self.channel.answer_gradients(service, EXCHANGE_SECONDS).tolist()):
             self.note(int(rank), numbers, 1.0)
-            made.append(self.updated([int(rank)], numbers[1]))
+            if (k + 1) % together == 0:
+                model.factor = factors[len(made)]
+                made.append(self.updated(int(rank) if together == 1 else 0, numbers[1]))
         return made
 
-    def updated(self, ranks: Sequence[int], base: float) -> Progress:
-        """Count an update by these workers; the last gradient for it was computed on the weights of update `base`."""
-        worker, staleness = (ranks[0], self.update - int(base)) if len(ranks) == 1 else (0, 0)
+    def updated(self, worker: int, base: float) -> Progress:
+        """Count an update by a worker, whose gradient was computed on the weights of update `base`; 0: by several."""
+        staleness = self.update - int(base) if worker else 0
         self.update += 1
         self.count += 1
         return self.progress(worker, staleness)

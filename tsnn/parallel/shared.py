@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tsnn import kernels
 from tsnn.config import TrainingConfig
@@ -54,19 +56,26 @@ class SharedModel:
         """Return the share of a gradient of some version that still has a place."""
         return 1.0 if version == self.version else self._late[version].left
 
+    def rates(self, factors: Sequence[float], training: TrainingConfig) -> NDArray[np.float64]:
+        """Return momentum and learning rate, float64[u, 2], of coming updates with these factors of the rate."""
+        before = (self.factor, *factors)
+        pairs = [
+            (training.momentum * new / old, training.learning_rate * new) for old, new in itertools.pairwise(before)
+        ]
+        return np.array(pairs).reshape(-1, 2)
+
     def step(self, messages: Sequence[Message], training: TrainingConfig, factor: float) -> None:
         """Apply the mean of gradients, each weighted by its samples: momentum SGD. `factor` multiplies the rate."""
-        momentum = training.momentum
-        if factor != self.factor:
-            momentum, self.factor = momentum * factor / self.factor, factor
+        ((momentum, learning_rate),) = self.rates([factor], training).tolist()
+        self.factor = factor
         total = sum(message.numbers[2] for message in messages)
         for message in messages:
             gradient, version = message.values, int(message.numbers[0])
             if version != self.version:
                 gradient = retain_valid(gradient, self._late[version].sources)
             kernels.momentum_step(
-                gradient, momentum, training.learning_rate * factor * message.numbers[2] / total,
-                training.weight_decay, message is messages[-1], self.weights, self.velocity,
+                gradient, momentum, learning_rate * message.numbers[2] / total, training.weight_decay,
+                message is messages[-1], self.weights, self.velocity,
             )  # fmt: skip
             momentum = 1.0
 
