@@ -32,9 +32,11 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +59,16 @@ POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0
 RESTARTS = 3
 TAIL_BYTES = 4000
+SAID_CHARACTERS = 400
+
+#: Open MPI (PRTE: from version 5 on) starts no more ranks than cores unless told to, and ties each to one. But the
+#: server sleeps nearly all the time, and a rank may have threads.
+OPEN_MPI = {
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+}
 
 log = logging.getLogger("tsnn.supervisor")
 
@@ -114,6 +126,7 @@ class Supervisor:
         self.stopping = math.inf  # when to begin to insist
         self._wishes = ControlReader(run)
         self._beats: dict[Path, tuple[Any, float]] = {}
+        self._log_start = 0  # of this attempt
 
     def supervise(self) -> int:
         """Run the job to its end, again with fewer workers where that helps; returns the exit code.
@@ -131,7 +144,7 @@ class Supervisor:
                 old.unlink(missing_ok=True)
             self._wishes.poll()  # what was wished for before is the engine's business
             self._status(state="starting", message="", pid=self.me["pid"], process=self.me)
-            log_start = (self.run.path / "log.txt").stat().st_size
+            log_start = self._log_size()
             attempts, end = 0, End("failed", "There is no job for this run", 1)
             while (job := job_of(self.run, attempts)) is not None:
                 end = self._attempt(job, held.fileno())
@@ -148,6 +161,9 @@ class Supervisor:
             write_atomic(self.run.path / "exit.json", json.dumps(content, indent=1).encode())
         return 0 if end.state in ("finished", "stopped") else 1
 
+    def _log_size(self) -> int:
+        return (self.run.path / "log.txt").stat().st_size
+
     def _status(self, **changes: Any) -> None:
         content = {**read_json(self.run.path / "status.json"), **changes, "time": time.time()}
         write_atomic(self.run.path / "status.json", json.dumps(content).encode())
@@ -160,8 +176,9 @@ class Supervisor:
         for beat in self.run.path.glob("beat.rank*.json"):
             beat.unlink()
         self._beats.clear()
+        self._log_start = self._log_size()
         told = {"folder": str(self.run.path.resolve()), "process": self.me, "note": self.note}
-        environment = os.environ | {VARIABLE: json.dumps(told)}
+        environment = OPEN_MPI | os.environ | {VARIABLE: json.dumps(told)}
         if threads := self.run.config().run.threads:
             environment["NUMBA_NUM_THREADS"] = str(threads)
         posix: dict[str, Any] = {"pass_fds": [lock], "preexec_fn": functools.partial(end_with, self.me["pid"])}
@@ -224,7 +241,16 @@ class Supervisor:
             return End("failed", killed, rc, died=True)
         if rc == 0:
             return End("failed", "The engine ended without a result and without a word", rc)
+        if self.run.config().parallel.workers and not any(self.run.path.glob("beat.rank*.json")):
+            return End("failed", f"The workers could not be started. {_cause(rc)}: {self._said()}", rc)
         return End("failed", _cause(rc), rc, died=True)
+
+    def _said(self) -> str:
+        """Return the beginning of what this attempt has written to the log, as one line without rules."""
+        with open(self.run.path / "log.txt", "rb") as file:
+            file.seek(self._log_start)
+            text = re.sub("[-=]{3,}", "", file.read(TAIL_BYTES).decode(errors="replace"))
+        return textwrap.shorten(text, SAID_CHARACTERS, placeholder=" ...") or "nothing was said"
 
 
 def _reap(process: subprocess.Popen[bytes]) -> int | None:

@@ -288,6 +288,26 @@ def test_a_job_that_fails_with_an_error_is_not_started_again(store, config):
     assert last_word(run, "raise ValueError('same again')", workers=9)["attempts"] == 1
 
 
+def test_a_job_that_its_launcher_does_not_start_is_not_tried_with_fewer_workers(store, config):
+    run = store.create(config.replace({"parallel.workers": 9}))
+    last = last_word(run, "print('-----\\nThere are not\\n enough slots')\nsys.exit(1)", workers=9)
+    assert (last["state"], last["attempts"]) == ("failed", 1)
+    assert "could not be started" in last["reason"]
+    assert "There are not enough slots" in last["reason"]
+    assert "---" not in last["reason"]
+
+
+def test_open_mpi_may_start_more_ranks_than_cores_but_for_what_the_user_says(store, config, monkeypatch):
+    run = store.create(config)
+    monkeypatch.setenv("PRTE_MCA_hwloc_default_binding_policy", "core")
+    program = (
+        "with RunWriter(run) as w: w.end('stopped', ' '.join(f'{k}={v}' for k, v in os.environ.items() if 'MCA' in k))"
+    )
+    words = set(last_word(run, program)["reason"].split())
+    assert {"OMPI_MCA_rmaps_base_oversubscribe=1", "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe"} <= words
+    assert {"OMPI_MCA_hwloc_base_binding_policy=none", "PRTE_MCA_hwloc_default_binding_policy=core"} <= words
+
+
 def test_the_second_attempt_may_succeed(store, config):
     run = store.create(config)
     program = "if not lost: os.abort()\nwith RunWriter(run) as w: w.end('finished', 'done')"
