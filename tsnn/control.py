@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -111,11 +112,19 @@ def _parse(line: Mapping[str, Any]) -> Wish | None:
 
 
 @contextlib.contextmanager
-def stopping_on_signals(run: Run) -> Iterator[list[int]]:
+def stopping_on_signals(run: Run, delay: float = 0.0) -> Iterator[list[int]]:
     """Turn the first SIGINT or SIGTERM into a wish to stop, taken up after the batch; the second one interrupts.
 
     Raising in the middle of compiled code is not safe, so this is what a process that carries out a run uses.
     Yields the list of signals received. Before the run trains, the first signal interrupts.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    delay : float
+        Seconds until the wish. A launcher that has lost a rank sends SIGTERM to the others, too, and kills them soon
+        after: then nobody wishes anything.
     """
     received: list[int] = []
 
@@ -123,7 +132,12 @@ def stopping_on_signals(run: Run) -> Iterator[list[int]]:
         received.append(signum)
         if len(received) > 1 or run.status()["state"] not in ("training", "paused"):
             raise KeyboardInterrupt
-        request(run, "stop")
+        if delay:
+            timer = threading.Timer(delay, request, (run, "stop"))
+            timer.daemon = True
+            timer.start()
+        else:
+            request(run, "stop")
 
     previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -242,7 +242,8 @@ class Supervisor:
         if rc == 0:
             return End("failed", "The engine ended without a result and without a word", rc)
         if self.run.config().parallel.workers and not any(self.run.path.glob("beat.rank*.json")):
-            return End("failed", f"The workers could not be started. {_cause(rc)}: {self._said()}", rc)
+            code = _signal_of(rc) or f"code {rc}"
+            return End("failed", f"The workers could not be started ({code}): {self._said()}", rc)
         return End("failed", _cause(rc), rc, died=True)
 
     def _said(self) -> str:
@@ -273,10 +274,16 @@ def _kill_descendants() -> bool:
     return bool(left)
 
 
-def _cause(rc: int) -> str:
+def _signal_of(rc: int) -> str:
+    """Return the name of the signal that an exit code tells of; "" if it tells of none."""
     code = -rc if rc < 0 else rc if rc in (6, 7, 9, 11) else rc - 128  # MPICH's mpiexec gives the bare number
     with contextlib.suppress(ValueError):
-        name = signal.Signals(code).name
+        return signal.Signals(code).name
+    return ""
+
+
+def _cause(rc: int) -> str:
+    if name := _signal_of(rc):
         memory = ", as the system does when memory runs out" if name == "SIGKILL" else ""
         return f"A process of the run was ended by {name}{memory}"
     return f"The engine ended with code {rc} and without a word"

@@ -15,9 +15,11 @@ from tsnn.errors import TsnnError
 from tsnn.experiment import execute
 from tsnn.parallel.mpi import MpiChannel
 from tsnn.parallel.worker import report, work
-from tsnn.processes import Heartbeat, enter_service
+from tsnn.processes import Heartbeat, enter_service, supervision
 from tsnn.provenance import generators, load_data
 from tsnn.runs import Run
+
+LAUNCHERS_SECONDS = 3.0  # in which Open MPI kills all ranks when one has died; the supervisor starts the others again
 
 
 def main() -> int:
@@ -59,7 +61,7 @@ def _work(channel: MpiChannel, config: Config) -> None:
 
 def _serve(channel: MpiChannel, run: Run) -> int:
     try:
-        with stopping_on_signals(run) as received:
+        with stopping_on_signals(run, LAUNCHERS_SECONDS if supervision(run.path) else 0.0) as received:
             for _ in execute(run, channel):
                 pass
         code = 130 if received else 0
