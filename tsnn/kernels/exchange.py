@@ -113,22 +113,24 @@ def answer_gradients(
         if length != 8 * words or not _starts(heard, expected) or not np.isfinite(heard[6]):
             return updates, gradients, worker, length
         came[gradients, 0] = worker
-        came[gradients, 1:] = heard[:words]
+        for i in range(words):
+            came[gradients, 1 + i] = heard[i]
         arrived[worker] = now
         gradients += 1
         if gradients < (updates + 1) * together:
             continue
-        latest = came[gradients - together : gradients]
-        _apply(latest, rates[updates], weight_decay, boxes, slot, weights, velocity)
+        first, failed = updates * together, False
+        _apply(came, first, gradients, rates, updates, weight_decay, boxes, slot, weights, velocity)
         updates += 1
         answer[4] += 1
-        for k in range(together):
-            worker = int(latest[k, 0])
+        for k in range(first, gradients):
+            worker = int(came[k, 0])
             answer[5] = idle[worker] + now - arrived[worker]
-            to, at = names[worker].ctypes.data, lengths[worker]
+            to, at = names.ctypes.data + worker * ADDRESS_BYTES, lengths[worker]
             unsent[worker] = _sendto(socket, answer.ctypes.data, answer.nbytes, DONT_WAIT, to, at) < 0
             idle[worker] = answer[5] if unsent[worker] else 0.0
-        if unsent.any():
+            failed |= unsent[worker]
+        if failed:
             break
     return updates, gradients, -1, 0
 
@@ -162,27 +164,29 @@ def _seconds(clock: NDArray[np.int64]) -> float:
 
 @compiled()
 def _apply(
-    came: NDArray[np.float64], rates: NDArray[np.float64], weight_decay: float, boxes: NDArray[np.float32], slot: int,
-    weights: NDArray[np.float32], velocity: NDArray[np.float32],
+    came: NDArray[np.float64], start: int, stop: int, rates: NDArray[np.float64], update: int, weight_decay: float,
+    boxes: NDArray[np.float32], slot: int, weights: NDArray[np.float32], velocity: NDArray[np.float32],
 ) -> None:  # fmt: skip
-    """Make an update of the gradients of different workers, in the order of these, and write the weights for them."""
-    n, together, momentum = weights.shape[0], came.shape[0], rates[0]
-    samples, applied, last = came[:, 6].sum(), 0, 0
+    """Make an update of gradients start to stop, in the order of their workers, and write the weights for these."""
+    n, momentum, samples, left, last = weights.shape[0], rates[update, 0], 0.0, stop - start, 0
+    for k in range(start, stop):
+        samples += came[k, 6]
     for worker in range(boxes.shape[0] // (2 * slot)):
-        for k in range(together):
+        for k in range(start, stop):
             if came[k, 0] == worker:
-                applied, last = applied + 1, worker
-                gradient = boxes[(2 * worker + 1) * slot :][:n]
-                rate = rates[1] * came[k, 6] / samples
-                if applied < together:
-                    momentum_step(gradient, momentum, rate, weight_decay, False, weights, velocity)
+                left, last = left - 1, worker
+                box, gradient = 2 * worker * slot, boxes[(2 * worker + 1) * slot :]
+                rate = rates[update, 1] * came[k, 6] / samples
+                if left:
+                    momentum_step(gradient[:n], momentum, rate, weight_decay, False, weights, velocity)
                 else:
-                    box = boxes[2 * worker * slot :][:n]
-                    _step_into(gradient, momentum, rate, weight_decay, weights, velocity, box)
+                    _step_into(gradient[:n], momentum, rate, weight_decay, weights, velocity, boxes[box : box + n])
                 momentum = 1.0
-    for k in range(together):
+    for k in range(start, stop):
+        box = 2 * int(came[k, 0]) * slot
         if came[k, 0] != last:
-            boxes[2 * int(came[k, 0]) * slot :][:n] = weights
+            for i in range(n):
+                boxes[box + i] = weights[i]
 
 
 @compiled()

@@ -12,10 +12,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tsnn import kernels
 
 LONGEST_TEXT = 4096  # bytes of a message that comes with the bell
+
+#: A socket, the workers' addresses and their lengths, for compiled code.
+Addresses = tuple[int, NDArray[np.uint8], NDArray[np.int64]]
+NOBODY: Addresses = -1, np.empty((0, kernels.ADDRESS_BYTES), np.uint8), np.empty(0, np.int64)
 
 
 class Bell:
@@ -28,8 +33,7 @@ class Bell:
         packed = [struct.pack("=H", socket.AF_UNIX) + names[rank] for rank in sorted(names) if rank]
         padded = b"".join(address.ljust(kernels.ADDRESS_BYTES, b"\0") for address in packed)
         workers = np.frombuffer(padded, np.uint8).reshape(-1, kernels.ADDRESS_BYTES).copy()
-        #: The socket, and the workers' addresses and their lengths, for compiled code.
-        self.addresses = own.fileno(), workers, np.array([len(address) for address in packed], np.int64)
+        self.addresses: Addresses = own.fileno(), workers, np.array([len(address) for address in packed], np.int64)
 
     @classmethod
     def hang(cls, job: str, rank: int, ranks: list[int]) -> Bell | None:

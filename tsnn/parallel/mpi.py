@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tsnn import kernels
 from tsnn.errors import LaunchError
-from tsnn.parallel.bell import LONGEST_TEXT, Bell, longest_queue
+from tsnn.parallel.bell import LONGEST_TEXT, NOBODY, Addresses, Bell, longest_queue
 from tsnn.parallel.channel import KINDS, Arrays, Float32, Message, Service
 
 HEAD, VALUES, ARRAY = 1, 2, 3  # tags
@@ -77,6 +77,9 @@ class MpiChannel:
         Ranks on the server's machine get a place that both sides see. If that machine has too little room for it,
         or the vectors have grown beyond it, values travel as they do between machines.
         """
+        if self.rank == 0 and kernels.COMPILED:  # what is to be compiled first, the others need not wait for later
+            none = np.empty(0, np.float32)
+            self._serve(NOBODY, Service(0, 0, 1, np.empty((0, 2)), 0.0, none, none, (), np.empty(0)), 0.0)
         self._meet()
         node, ranks = self._node, self._ranks
         wanted = np.array([capacity])
@@ -173,19 +176,23 @@ class MpiChannel:
 
     def answer_gradients(self, service: Service, seconds: float) -> NDArray[np.float64]:
         """See :meth:`tsnn.parallel.channel.Channel.answer_gradients`: in compiled code, where all ranks have bells."""
-        n, most = len(service.weights), len(service.rates) * service.together
-        came = np.empty((most, 4 + service.numbers))
         self._forget_what_is_sent()
         busy = self._heard or self._rings or self._coming or self._sending or self._crowded
-        if self._bell is None or busy or not self._alone or n > self._slot or not kernels.COMPILED:
-            return came[:0, 3:]
+        if self._bell is None or busy or not self._alone or len(service.weights) > self._slot or not kernels.COMPILED:
+            return np.empty((0, 1 + service.numbers))
+        self._bell.be_patient(LONGEST_REST)
+        return self._serve(self._bell.addresses, service, seconds)
+
+    def _serve(self, addresses: Addresses, service: Service, seconds: float) -> NDArray[np.float64]:
+        """Hand a service over to compiled code; see :func:`tsnn.kernels.answer_gradients`."""
+        n = len(service.weights)
         expected = np.array([KINDS.index("gradient"), n, service.numbers, service.version], np.float64)
         answer = np.array([KINDS.index("values"), n, len(service.answer), *service.answer], np.float64)
         heard, unsent = np.empty(LONGEST_TEXT // 8), np.zeros(self.workers, np.bool_)
-        self._bell.be_patient(LONGEST_REST)
+        came = np.empty((len(service.rates) * service.together, 4 + service.numbers))
         updates, gradients, worker, length = kernels.answer_gradients(
-            *self._bell.addresses, self._memory, self._slot, service.together, service.rates, service.weight_decay,
-            seconds, expected, service.weights, service.velocity, service.idle, answer, heard, came, unsent,
+            *addresses, self._memory, self._slot, service.together, service.rates, service.weight_decay, seconds,
+            expected, service.weights, service.velocity, service.idle, answer, heard, came, unsent,
         )  # fmt: skip
         applied = updates * service.together
         self._heard += [(int(row[0]) + 1, row[1:].tobytes()) for row in came[applied:gradients]]
