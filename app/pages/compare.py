@@ -18,7 +18,7 @@ from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.export import csv_bytes
 from tsnn.runs import Run, RunStore
-from tsnn.views.cards import GRID, card
+from tsnn.views.cards import card, grid
 from tsnn.views.compared import compare_plots, styled
 from tsnn.views.follow import RunFollower, follow
 from tsnn.waiting import enqueue
@@ -115,7 +115,7 @@ class CompareTab:
         self._table = pn.pane.HTML("", styles={**CARD, "padding": "10px 14px", "overflow-x": "auto"}, **whole)
         self.plots = compare_plots()
         self._cards = [card(plot.figure, f"compared_{plot.column}") for plot in self.plots]
-        self._grid = pn.Column(*self._cards, styles=GRID, **whole)
+        self._grid = grid(*self._cards)
         for part in (self._table, self._grid, self.download):
             part.visible = False
         self.runs.param.watch(lambda event: self._chosen(list(event.new)), "value")

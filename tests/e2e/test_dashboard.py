@@ -9,6 +9,9 @@ import pytest
 
 from tests.e2e import fake_engine
 from tests.e2e.conftest import Server, wait_until
+from tests.unit.test_worker_views import worker
+from tsnn.config import Config
+from tsnn.writer import RunWriter
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
 
@@ -218,6 +221,22 @@ def test_replay_shows_an_earlier_snapshot(page, server):
         return bool(page.get_by_text("Snapshot: epoch 0").count())
 
     wait_until(rewound, what="the first snapshot is shown")
+
+
+def test_the_workers_figures_stand_side_by_side_when_they_come(page, server):
+    run = server.store.create(Config.preset("fashion_mnist").replace({"parallel.workers": 2}))
+    with RunWriter(run) as writer:
+        writer.update(state="training", epochs=9, samples_total=100)
+        open_page(page, server, run.id)
+        page.get_by_role("tab", name="Workers").click()
+        page.get_by_text("The workers report after their first epoch").wait_for()
+        record = fake_engine.epoch_record(1, run.config()).to_dict()
+        writer.line("epoch", **record | {"workers": [worker(1), worker(2)]})
+        words = ("Batches that each worker trains", "What a worker does with its time")
+        speed, time_ = (page.get_by_text(text) for text in words)
+        time_.wait_for()
+        wait_until(lambda: speed.bounding_box()["x"] < time_.bounding_box()["x"], what="speed stands left of time")
+        assert speed.bounding_box()["y"] == time_.bounding_box()["y"]
 
 
 def test_a_failed_run_says_why(page, server):

@@ -20,13 +20,15 @@ CARD = {
     "min-width": "0",
     "align-self": "stretch",
 }
-GRID = {
+_GRID = {
     "display": "grid",
     "grid-template-columns": "repeat(auto-fill, minmax(min(400px, 100%), 1fr))",
     "grid-auto-rows": "max-content",
     "flex-shrink": "0",
     "gap": "12px",
 }
+#: A column has a button to scroll with: it would take a cell, the first one if the cards come later.
+_GRID_SHEET = ".scroll-button {display: none !important}"
 _CAPTION = "font-family:var(--bokeh-base-font);font-size:12.5px;line-height:1.4;padding:0 12px 6px"
 #: The note of a control: read by screen readers always, seen while the control or something in it has the focus.
 _NOTE = """
@@ -36,6 +38,12 @@ _NOTE = """
     width: max-content; height: auto; max-width: 340px; max-height: none; clip-path: none; z-index: 20; top: 100%;
     left: 8px; padding: 6px 10px; border-radius: 6px; background: #2b3138; color: #fff; pointer-events: none}
 """
+
+
+def grid(*cards: Any, **options: Any) -> pn.Column:
+    """Return cards side by side, as many as there is room for; options are the column's."""
+    style = {"styles": _GRID, "stylesheets": [_GRID_SHEET], "sizing_mode": "stretch_width", "margin": 0}
+    return pn.Column(*cards, **style, **options)
 
 
 def card(fig: Any, caption: str, *beside: Any, **options: Any) -> Card:

@@ -11,7 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from tsnn.views import plots
-from tsnn.views.cards import CARD, GRID, Card, card, explained, figure_pane
+from tsnn.views.cards import CARD, Card, card, explained, figure_pane, grid
 from tsnn.views.degree_plots import AgePlot, DegreePlot
 from tsnn.views.follow import RunFollower
 from tsnn.views.replay import Replay
@@ -106,8 +106,7 @@ class ConnectivityTab:
             "replaced": self.replaced,
         }
         self._cards = {name: card(plot.figure, name) for name, plot in figures.items()}
-        grid = pn.Column(self.input.layout, *self._cards.values(), styles=GRID, sizing_mode="stretch_width", margin=0)
-        self.layout.objects = [grid]
+        self.layout.objects = [grid(self.input.layout, *self._cards.values())]
 
 
 def empty_pane() -> Any:

@@ -15,7 +15,7 @@ from bokeh.models.widgets.tables import NumberFormatter
 
 from tsnn.config import Config
 from tsnn.views import plots
-from tsnn.views.cards import GRID, Card, card, explained
+from tsnn.views.cards import Card, card, explained, grid
 from tsnn.views.connectivity import empty_pane, say_empty
 from tsnn.views.follow import RunFollower
 from tsnn.views.neuron_plots import (
@@ -107,7 +107,7 @@ class NeuronsTab:
         singles = {name: getattr(self, name) for name in captions}
         self._singles: dict[Any, str] = {plot: name for name, plot in singles.items() if plot is not None}
         self._cards |= {name: card(plot.figure, captions[name], visible=False) for plot, name in self._singles.items()}
-        self.layout.objects = [pn.Column(*self._cards.values(), styles=GRID, sizing_mode="stretch_width", margin=0)]
+        self.layout.objects = [grid(*self._cards.values())]
 
     def _update_history(self, layer: int) -> None:
         """Show the histograms of all snapshots as far as they have been read, and who lived."""

@@ -17,7 +17,7 @@ from bokeh.events import RangesUpdate, Reset
 from bokeh.models import Range1d
 
 from tsnn.views import plots
-from tsnn.views.cards import GRID, card
+from tsnn.views.cards import card, grid
 from tsnn.views.connectivity import ConnectivityTab, InputCard, empty_pane, say_empty
 from tsnn.views.figures import EventMarks
 from tsnn.views.follow import RunFollower
@@ -122,7 +122,7 @@ class Overview:
         self._cards = [card(plot.figure, name) for plot, name in zip(self.plots, names, strict=True)]
         self.input = InputCard(follower, replay)
         self._empty = empty_pane()
-        self.layout = pn.Column(styles=GRID, sizing_mode="stretch_width", margin=0)
+        self.layout = grid()
         self.update()
         shown = [self._empty, self._cards[0], self.input.layout, *self._cards[1:]]
         self.layout.objects = shown

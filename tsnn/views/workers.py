@@ -12,7 +12,7 @@ import numpy as np
 import panel as pn
 
 from tsnn.views import palette
-from tsnn.views.cards import GRID, card
+from tsnn.views.cards import card, grid
 from tsnn.views.follow import RunFollower
 from tsnn.views.replay import Replay
 from tsnn.views.worker_plots import SpeedPlot, StalenessPlot, TimePlot, Workers, batches_per_second, seconds_of
@@ -40,7 +40,7 @@ class WorkersTab:
         self.plots: list[Any] = []
         self._cards: list[Any] = []
         self.text = pn.pane.HTML("", sizing_mode="stretch_width", margin=0, styles={"font-size": "15px"})
-        self._grid = pn.Column(styles=GRID, margin=0, visible=False, sizing_mode="stretch_width")
+        self._grid = grid(visible=False)
         self.layout = pn.Column(self.text, self._grid, sizing_mode="stretch_width", margin=0)
 
     @pn.io.hold()
