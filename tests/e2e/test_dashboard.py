@@ -237,6 +237,7 @@ def test_the_workers_figures_stand_side_by_side_when_they_come(page, server):
         time_.wait_for()
         wait_until(lambda: speed.bounding_box()["x"] < time_.bounding_box()["x"], what="speed stands left of time")
         assert speed.bounding_box()["y"] == time_.bounding_box()["y"]
+        writer.end("stopped", "")  # a run that goes on would be ended with its process, which is this one
 
 
 def test_a_failed_run_says_why(page, server):
