@@ -102,6 +102,9 @@ class Channel(Protocol):
     def receive(self, seconds: float | None = None) -> Message | None:
         """Wait for the next message from anyone; None if there was none for so long."""
 
+    def can_answer(self, values: int) -> bool:
+        """Tell whether :meth:`answer_gradients` could now do so for vectors of so many values."""
+
     def answer_gradients(self, service: Service, seconds: float) -> NDArray[np.float64]:
         """Apply and answer gradients for so long, as the server would, where the channel has a faster way.
 
@@ -165,8 +168,12 @@ class LocalChannel:
         except queue.Empty:
             return None
 
+    def can_answer(self, values: int) -> bool:
+        """See :meth:`Channel.can_answer`; there is no faster way between threads."""
+        return False
+
     def answer_gradients(self, service: Service, seconds: float) -> NDArray[np.float64]:
-        """See :meth:`Channel.answer_gradients`; there is no faster way between threads."""
+        """See :meth:`Channel.answer_gradients`."""
         return np.empty((0, 1 + service.numbers))
 
     def close(self, *, abort: bool = False) -> None:

@@ -174,11 +174,15 @@ class MpiChannel:
                 time.sleep(pause)
                 pause = min(1.2 * pause, LONGEST_SLEEP)
 
-    def answer_gradients(self, service: Service, seconds: float) -> NDArray[np.float64]:
-        """See :meth:`tsnn.parallel.channel.Channel.answer_gradients`: in compiled code, where all ranks have bells."""
+    def can_answer(self, values: int) -> bool:
+        """See :meth:`tsnn.parallel.channel.Channel.can_answer`: where all ranks have bells and share memory."""
         self._forget_what_is_sent()
         busy = self._heard or self._rings or self._coming or self._sending or self._crowded
-        if self._bell is None or busy or not self._alone or len(service.weights) > self._slot or not kernels.COMPILED:
+        return self._alone and not busy and values <= self._slot and kernels.COMPILED
+
+    def answer_gradients(self, service: Service, seconds: float) -> NDArray[np.float64]:
+        """See :meth:`tsnn.parallel.channel.Channel.answer_gradients`: in compiled code."""
+        if self._bell is None or not self.can_answer(len(service.weights)):
             return np.empty((0, 1 + service.numbers))
         self._bell.be_patient(LONGEST_REST)
         return self._serve(self._bell.addresses, service, seconds)

@@ -144,7 +144,7 @@ class _Server:
 
     def exchange(self) -> list[Progress]:
         """Let the channel take gradients and answer them, as :meth:`take` and :meth:`answer` do one by one."""
-        if self.mode == "local" or self.round:
+        if self.mode == "local" or self.round or not self.channel.can_answer(len(self.model.weights)):
             return []
         state, model, training = self.state, self.model, self.state.config.training
         together = 1 if self.mode == "wasap" else len(self.ranks)
