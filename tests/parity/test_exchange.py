@@ -10,6 +10,7 @@ import pytest
 
 from tests import naive
 from tsnn import kernels
+from tsnn.parallel.bell import Bell
 from tsnn.topology import erdos_renyi
 
 FLOATS = ("gradient", "weights", "velocity")
@@ -76,10 +77,7 @@ class Office:
         for each, name in zip((self.server, *self.workers), names, strict=True):
             each.bind(name)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 50_000))
-        addresses = [struct.pack("=H", socket.AF_UNIX) + name for name in names[1:]]
-        padded = b"".join(address.ljust(kernels.ADDRESS_BYTES, b"\0") for address in addresses)
-        self.names = np.frombuffer(padded, np.uint8).reshape(2, -1).copy()
-        self.lengths = np.array([len(address) for address in addresses])
+        self.addresses = Bell(self.server, dict(enumerate(names))).addresses
         self.place = names[0]
         self.boxes, self.idle = rng.normal(size=4 * SLOT).astype(np.float32), np.array([0.25, 0.75])
         self.weights, self.velocity = rng.normal(size=(2, N)).astype(np.float32)
@@ -100,7 +98,7 @@ class Office:
         """Returns what the kernel does; the answers count from update 40 on."""
         rates = np.array(RATES[: 5 // together])
         return kernels.answer_gradients(
-            self.server.fileno(), self.names, self.lengths, self.boxes, SLOT, together, rates, 0.01, seconds,
+            *self.addresses, self.boxes, SLOT, together, rates, 0.01, seconds,
             np.array(EXPECTED, np.float64), self.weights, self.velocity, self.idle,
             np.array([8, N, 4, 7, 40, 0, 2], np.float64), self.heard, self.came, self.unsent,
         )  # fmt: skip
