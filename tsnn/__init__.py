@@ -17,45 +17,121 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from tsnn._version import __version__
 
 if TYPE_CHECKING:
-    from tsnn.checkpoint import load_network, save_network
     from tsnn.config import Config
-    from tsnn.datasets import Dataset, load_dataset
+    from tsnn.datasets import Dataset, load_dataset, make_dataset
+    from tsnn.engine.evolution import evolve
+    from tsnn.engine.importance import importance, prune_neurons
+    from tsnn.engine.memory import memory_estimate
+    from tsnn.engine.metrics import decision_values, evaluate, gradients
+    from tsnn.engine.network import Layer, Network, init_network
+    from tsnn.engine.serialization import load_network, save_network
+    from tsnn.engine.snapshots import take_snapshot
+    from tsnn.engine.topology import Topology, erdos_renyi
+    from tsnn.engine.training import train
+    from tsnn.engine.workspace import Workspace
     from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor
-    from tsnn.evolution import evolve, importance, prune_neurons
     from tsnn.formats import from_scipy, from_torch, to_onnx, to_scipy, to_torch
-    from tsnn.launch import resume, start, stop
-    from tsnn.metrics import evaluate
-    from tsnn.network import Layer, Network, init_network
+    from tsnn.jobs.launch import resume, start, stop
     from tsnn.runs import Run, RunStore
-    from tsnn.topology import Topology, erdos_renyi
-    from tsnn.training import train
-    from tsnn.workspace import Workspace
+    from tsnn.runs.control import request
 
 _HOMES = {
-    "checkpoint": ("load_network", "save_network"),
     "config": ("Config",),
-    "datasets": ("Dataset", "load_dataset"),
-    "estimator": ("SparseMLPClassifier", "SparseMLPRegressor"),
-    "formats": ("from_scipy", "from_torch", "to_onnx", "to_scipy", "to_torch"),
-    "evolution": ("evolve", "importance", "prune_neurons"),
-    "launch": ("resume", "start", "stop"),
-    "metrics": ("evaluate",),
-    "network": ("Layer", "Network", "init_network"),
-    "runs": ("Run", "RunStore"),
-    "topology": ("Topology", "erdos_renyi"),
-    "training": ("train",),
-    "workspace": ("Workspace",),
+    "datasets": (
+        "Dataset",
+        "load_dataset",
+        "make_dataset",
+    ),
+    "engine.evolution": ("evolve",),
+    "engine.importance": (
+        "importance",
+        "prune_neurons",
+    ),
+    "engine.memory": ("memory_estimate",),
+    "engine.metrics": (
+        "decision_values",
+        "evaluate",
+        "gradients",
+    ),
+    "engine.network": (
+        "Layer",
+        "Network",
+        "init_network",
+    ),
+    "engine.serialization": (
+        "load_network",
+        "save_network",
+    ),
+    "engine.snapshots": ("take_snapshot",),
+    "engine.topology": (
+        "Topology",
+        "erdos_renyi",
+    ),
+    "engine.training": ("train",),
+    "engine.workspace": ("Workspace",),
+    "estimator": (
+        "SparseMLPClassifier",
+        "SparseMLPRegressor",
+    ),
+    "formats": (
+        "from_scipy",
+        "from_torch",
+        "to_onnx",
+        "to_scipy",
+        "to_torch",
+    ),
+    "jobs.launch": (
+        "resume",
+        "start",
+        "stop",
+    ),
+    "runs": (
+        "Run",
+        "RunStore",
+    ),
+    "runs.control": ("request",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Config", "Dataset", "Layer", "Network", "Run", "RunStore", "SparseMLPClassifier", "SparseMLPRegressor",
-    "Topology", "Workspace", "erdos_renyi", "evaluate", "evolve", "from_scipy", "from_torch", "importance",
-    "init_network", "load_dataset", "load_network", "prune_neurons", "resume", "save_network", "start", "stop",
-    "to_onnx", "to_scipy", "to_torch", "train",
+    "Config",
+    "Dataset",
+    "Layer",
+    "Network",
+    "Run",
+    "RunStore",
+    "SparseMLPClassifier",
+    "SparseMLPRegressor",
+    "Topology",
+    "Workspace",
+    "__version__",
+    "decision_values",
+    "erdos_renyi",
+    "evaluate",
+    "evolve",
+    "from_scipy",
+    "from_torch",
+    "gradients",
+    "importance",
+    "init_network",
+    "load_dataset",
+    "load_network",
+    "make_dataset",
+    "memory_estimate",
+    "prune_neurons",
+    "request",
+    "resume",
+    "save_network",
+    "start",
+    "stop",
+    "take_snapshot",
+    "to_onnx",
+    "to_scipy",
+    "to_torch",
+    "train",
 ]  # fmt: skip
 
 

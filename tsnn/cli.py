@@ -18,15 +18,15 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 import tsnn
-from tsnn.compare import result, table, words
 from tsnn.config import Config, describe, setting_names
-from tsnn.control import stopping_on_signals
 from tsnn.datasets import known_datasets
 from tsnn.errors import ConfigError, TsnnError
-from tsnn.export import FORMATS
-from tsnn.launch import command, prepare_resume, watch
+from tsnn.jobs.launch import command, prepare_resume, watch
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import Run, RunStore
+from tsnn.runs.comparison import result, table, words
+from tsnn.runs.control import stopping_on_signals
+from tsnn.runs.export import FORMATS
 
 MODEL_FORMATS = ("npz", "onnx", "torch")
 
@@ -176,7 +176,7 @@ def _carry_out(run: Run) -> int:
     if config.parallel.workers:
         items = watch(run)
     else:
-        from tsnn.experiment import execute  # brings Numba; listing runs does without
+        from tsnn.execution.engine import execute  # brings Numba; listing runs does without
 
         items = execute(run)
     last: EpochRecord | None = None
@@ -212,7 +212,7 @@ def _carry_out(run: Run) -> int:
 @contextlib.contextmanager
 def _announcements() -> Iterator[None]:
     """Show what the engine says before it starts, above the progress bar."""
-    engine = logging.getLogger("tsnn.experiment")
+    engine = logging.getLogger("tsnn.execution.engine")
     level = engine.level
     engine.setLevel(logging.INFO)
     try:

@@ -14,7 +14,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from tsnn.records import json_safe
+from tsnn._version import __version__
+from tsnn.records import FORMAT, json_safe
 
 
 def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -117,3 +118,27 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def write_archive(path: Path, kind: str, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Replace a file atomically by one of a header and arrays, see the module; nothing of it is copied."""
+    about = {"format": FORMAT, "tsnn": __version__, "kind": kind, "arrays": list(arrays)}
+    header = json.dumps({**about, "values": values})
+    with replacing(path) as file:
+        write_npz(file, {"header": header, **arrays})
+
+
+def read_archive(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the header and the arrays of such a file; of one in another format, the header only.
+
+    Raises whatever there is, where the file is damaged: checksums are compared before anything is believed.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("its members are compressed")
+        if (broken := archive.testzip()) is not None:  # before anything in it is believed
+            raise ValueError(f"{broken} has a wrong checksum")
+    with np.load(path, allow_pickle=False) as members:
+        header = json.loads(str(members["header"]))
+        names = header["arrays"] if header["format"] == FORMAT else []
+        return header, {name: members[name] for name in names}

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
+#: Version of everything that is written to files: run directories, checkpoints, networks, estimators.
+FORMAT = 1
+
 
 @dataclass(frozen=True)
 class LayerRecord:

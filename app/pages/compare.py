@@ -12,16 +12,16 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pages.theme import CARD, NATURAL, html
-from tsnn.catalog import catalog
-from tsnn.compare import Column, RunResult, baselines, find, grouped, labels, result, seeds, table, words
 from tsnn.config import Config
 from tsnn.errors import TsnnError
-from tsnn.export import csv_bytes
+from tsnn.jobs.queue import enqueue
 from tsnn.runs import Run, RunStore
-from tsnn.views.cards import card, grid
-from tsnn.views.compared import compare_plots, styled
-from tsnn.views.follow import RunFollower, follow
-from tsnn.waiting import enqueue
+from tsnn.runs.catalog import catalog
+from tsnn.runs.comparison import Column, RunResult, baselines, find, grouped, labels, result, seeds, table, words
+from tsnn.runs.export import csv_bytes
+from tsnn.views.live.follower import RunFollower, follow
+from tsnn.views.plots.comparison import compare_plots, styled
+from tsnn.views.tabs.cards import card, grid
 
 _OFFERED = 300
 _SETTINGS_IN_FRONT = 3

@@ -11,13 +11,13 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pages.theme import html
-from tsnn import launch, waiting
 from tsnn.config import LIVE_SETTINGS, describe
-from tsnn.control import request
 from tsnn.errors import TsnnError
-from tsnn.views import palette
-from tsnn.views.browser import on_release
-from tsnn.views.follow import RunFollower
+from tsnn.jobs import launch, queue
+from tsnn.runs.control import request
+from tsnn.views.live.browser import on_release
+from tsnn.views.live.follower import RunFollower
+from tsnn.views.plots import palette
 
 _RATES = tuple(m * 10.0**e for e in (-5, -4, -3, -2, -1) for m in (1, 2, 5))
 _SHOWN_ANSWERS = 3
@@ -183,7 +183,7 @@ class LiveControls:
             return
         try:
             if self._follower.state == "queued":
-                waiting.cancel(self._follower.run)
+                queue.cancel(self._follower.run)
             else:
                 launch.stop(self._follower.run)
         except (TsnnError, OSError) as error:
@@ -195,7 +195,7 @@ class LiveControls:
     def _go_on(self, _event: Any) -> None:
         if self._follower is not None:
             try:
-                waiting.resume(self._follower.run)
+                queue.resume(self._follower.run)
             except (TsnnError, OSError) as error:
                 self._warn(str(error))
 

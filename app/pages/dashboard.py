@@ -15,15 +15,15 @@ from pages.controls import LiveControls
 from pages.form import StartForm
 from pages.runs import RunsList
 from pages.theme import CARD, KEYS, MENU, PAGE, THEME, html
-from tsnn.catalog import catalog
 from tsnn.config import Config
 from tsnn.errors import TsnnError
+from tsnn.jobs.queue import tend
 from tsnn.runs import RunStore, default_root
-from tsnn.views.browser import Pace
-from tsnn.views.follow import follow
-from tsnn.views.viewers import RunView
-from tsnn.views.watching import Ticker
-from tsnn.waiting import tend
+from tsnn.runs.catalog import catalog
+from tsnn.views.live.browser import Pace
+from tsnn.views.live.follower import follow
+from tsnn.views.notebook import Ticker
+from tsnn.views.tabs.run import RunView
 
 #: Tabs by name, with their icons.
 TABS = {

@@ -10,11 +10,11 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pages.theme import html
-from tsnn.catalog import delete
 from tsnn.errors import TsnnError
-from tsnn.notes import MAX_TAG, MAX_TITLE, annotate, notes
+from tsnn.jobs.queue import resume
 from tsnn.runs import Run
-from tsnn.waiting import resume
+from tsnn.runs.catalog import delete
+from tsnn.runs.notes import MAX_TAG, MAX_TITLE, annotate, notes
 
 _NAMED = 5
 _OnRuns = Callable[[list[Run]], None]

@@ -11,16 +11,16 @@ import panel_material_ui as pmui
 
 from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, SECTION_TITLES, setting_widget, shown
 from pages.theme import html
-from tsnn.catalog import catalog
 from tsnn.config import Config
 from tsnn.datasets import DatasetInfo, known_datasets
+from tsnn.engine.memory import fitting_estimate
+from tsnn.engine.shapes import layer_shapes
 from tsnn.errors import ConfigError, TsnnError
-from tsnn.memory import fitting_estimate
-from tsnn.pace import pace
+from tsnn.jobs.duration import pace
+from tsnn.jobs.queue import enqueue
 from tsnn.runs import RunStore
-from tsnn.shapes import layer_shapes
-from tsnn.views import palette
-from tsnn.waiting import enqueue
+from tsnn.runs.catalog import catalog
+from tsnn.views.plots import palette
 
 #: The preset that the page opens with: the papers' settings on the bundled images, over in a minute or two.
 DEMONSTRATION = {"data.name": "fashion_mnist", "data.size": "small"}

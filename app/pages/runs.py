@@ -16,12 +16,12 @@ from bokeh.models.widgets.tables import NumberFormatter
 
 from pages.dialogs import DeleteDialog, RenameDialog, ResumeDialog
 from pages.theme import CARD, html
-from tsnn.catalog import RunSummary, catalog
 from tsnn.config import Config
 from tsnn.errors import TsnnError
-from tsnn.export import FORMATS, csv_bytes
 from tsnn.runs import ENDED, Run, RunStore
-from tsnn.views import palette
+from tsnn.runs.catalog import RunSummary, catalog
+from tsnn.runs.export import FORMATS, csv_bytes
+from tsnn.views.plots import palette
 
 _SECONDS = 2.0
 _READING_SECONDS = 0.25

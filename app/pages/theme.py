@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tsnn.views import palette
+from tsnn.views.plots import palette
 
 THEME: dict[str, Any] = {
     "light": {

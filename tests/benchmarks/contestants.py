@@ -16,10 +16,10 @@ class Tsnn:
 
     def __init__(self, work, x, y):
         from tsnn.config import NetworkConfig, TrainingConfig
-        from tsnn.network import Layer, Network, draw_weights
-        from tsnn.shapes import fast_width
-        from tsnn.topology import Topology
-        from tsnn.workspace import Workspace
+        from tsnn.engine.network import Layer, Network, draw_weights
+        from tsnn.engine.topology import Topology
+        from tsnn.engine.workspace import Workspace
+        from tsnn.tiling import fast_width
 
         self.work, self.x, self.y = work, x, y
         self.rng = np.random.default_rng(0)
@@ -34,7 +34,7 @@ class Tsnn:
         self.steps = 0
 
     def step(self, chosen):
-        from tsnn.network import train_batch
+        from tsnn.engine.network import train_batch
 
         self.steps += 1
         train_batch(
@@ -43,7 +43,7 @@ class Tsnn:
         )  # fmt: skip
 
     def evolve(self):
-        from tsnn.evolution import evolve
+        from tsnn.engine.evolution import evolve
 
         for l, layer in enumerate(self.network.layers[:-1]):
             same = layer.topology.connections
@@ -52,7 +52,7 @@ class Tsnn:
             ).layer
 
     def evaluate(self):
-        from tsnn.metrics import evaluate
+        from tsnn.engine.metrics import evaluate
 
         left = self.work.test
         while left > 0:
@@ -61,7 +61,7 @@ class Tsnn:
             left -= len(part)
 
     def predict(self, sample):
-        from tsnn.metrics import decision_values
+        from tsnn.engine.metrics import decision_values
 
         decision_values(self.network, sample, self.single)
 

@@ -24,7 +24,7 @@ from tests.e2e import fake_engine
 from tests.e2e.conftest import ROOT, Server, chromium, wait_until
 from tsnn.config import Config
 from tsnn.runs import Run, RunStore
-from tsnn.views.watching import PERIOD
+from tsnn.views.notebook import PERIOD
 
 PARTS = ("tick", "click", "sessions", "hidden", "soak", "stores")
 EPOCHS, SECONDS_PER_EPOCH = 2000, 0.5

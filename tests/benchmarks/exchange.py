@@ -17,10 +17,10 @@ import numpy as np
 from scipy import sparse
 
 from tsnn import kernels
-from tsnn.launch import mpiexec
+from tsnn.engine.topology import erdos_renyi
+from tsnn.jobs.launch import mpiexec
 from tsnn.parallel.channel import Service
 from tsnn.parallel.server import GRADIENT_NUMBERS
-from tsnn.topology import erdos_renyi
 
 NEURONS = 10_000
 WAYS = ("pickled", "messages", "shared")

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tsnn.config import Config
-from tsnn.launch import mpiexec
+from tsnn.jobs.launch import mpiexec
 from tsnn.runs import RunStore
 
 EPOCHS = 12
@@ -69,7 +69,7 @@ def train(enter, folder, ranks, settings):
     hosts = ",".join(f"{address}:{n}" for address, n in zip(ADDRESSES, ranks, strict=True) if n)
     command = [
         mpiexec(), "-n", "3", "-hosts", hosts, "-launcher", "ssh", "-launcher-exec", enter, "-iface", "cable",
-        sys.executable, "-m", "mpi4py", "-m", "tsnn.parallel", run.path,
+        sys.executable, "-m", "mpi4py", "-m", "tsnn.execution", run.path,
     ]  # fmt: skip
     before = sent()
     line = " ".join(map(str, command))

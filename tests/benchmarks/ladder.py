@@ -24,11 +24,11 @@ import psutil
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import load_dataset
-from tsnn.evolution import evolve_all
-from tsnn.memory import memory_estimate
-from tsnn.metrics import evaluate
-from tsnn.network import init_network, train_batch
-from tsnn.workspace import Workspace
+from tsnn.engine.evolution import evolve_all
+from tsnn.engine.memory import memory_estimate
+from tsnn.engine.metrics import evaluate
+from tsnn.engine.network import init_network, train_batch
+from tsnn.engine.workspace import Workspace
 
 FEATURES, CLASSES, SAMPLES = 65_536, 2, 7000
 RUNGS = {  # millions of neurons: hidden layers, epsilon, batch, learning rate

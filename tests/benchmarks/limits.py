@@ -26,7 +26,7 @@ def child(pipe, threads):
 
     from tsnn.kernels.compiling import compiled
     from tsnn.kernels.rows import TILE_VECTORS, tiles
-    from tsnn.shapes import LANES
+    from tsnn.tiling import LANES
 
     step = LANES * TILE_VECTORS
 

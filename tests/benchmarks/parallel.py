@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tsnn.config import Config
-from tsnn.launch import start
+from tsnn.jobs.launch import start
 from tsnn.runs import ENDED, RunStore
 
 WAYS = {

@@ -25,11 +25,11 @@ from tests.benchmarks.exchange import measure, serve
 from tests.benchmarks.works import FASHION
 from tsnn import kernels
 from tsnn.config import Config
-from tsnn.launch import mpiexec
-from tsnn.network import batch_gradient, init_network
+from tsnn.engine.network import batch_gradient, init_network
+from tsnn.engine.workspace import Workspace
+from tsnn.jobs.launch import mpiexec
 from tsnn.parallel.averaging import flatten
 from tsnn.parallel.server import GRADIENT_NUMBERS
-from tsnn.workspace import Workspace
 
 WORKERS = tuple(2**k for k in range(1, 11))
 PERIODS = (16, 256)

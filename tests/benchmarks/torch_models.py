@@ -12,12 +12,12 @@ from torch import nn
 from torch.nn.utils import prune
 
 from tsnn.config import Config
+from tsnn.engine.metrics import decision_values
+from tsnn.engine.network import init_network
+from tsnn.engine.workspace import Workspace
 from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor
 from tsnn.formats import from_torch, to_torch
 from tsnn.formats.pytorch import save_torch
-from tsnn.metrics import decision_values
-from tsnn.network import init_network
-from tsnn.workspace import Workspace
 
 
 def answers(network, x):

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from tsnn.config import Config
-from tsnn.control import ControlReader, Wish, changed_config
 from tsnn.errors import ConfigError
 from tsnn.records import EpochRecord, Event, LayerRecord
 from tsnn.runs import Run, RunStore
-from tsnn.writer import RunWriter
+from tsnn.runs.control import ControlReader, Wish, changed_config
+from tsnn.runs.writer import RunWriter
 
 INPUTS = {"fashion_mnist": ((28, 28), 784, 10), "cifar10": ((3, 32, 32), 3072, 10), "madelon": (None, 500, 2)}
 

@@ -11,7 +11,7 @@ from tests.e2e import fake_engine
 from tests.e2e.conftest import Server, wait_until
 from tests.unit.test_worker_views import worker
 from tsnn.config import Config
-from tsnn.writer import RunWriter
+from tsnn.runs.writer import RunWriter
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
 

@@ -14,7 +14,7 @@ from tests.e2e import fake_engine
 from tests.e2e.conftest import ROOT, Server, wait_until
 from tests.e2e.test_dashboard import address, badge, column, open_page
 from tsnn.config import Config
-from tsnn.notes import annotate, notes
+from tsnn.runs.notes import annotate, notes
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900), pytest.mark.compiled]
 

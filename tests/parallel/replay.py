@@ -12,13 +12,13 @@ from tests.parallel.threads import Threads, begin
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import make_dataset, share
-from tsnn.network import batch_gradient, init_network
+from tsnn.engine.network import batch_gradient, init_network
+from tsnn.engine.state import KEYS, TrainingState
+from tsnn.engine.training import begin_epoch, end_epoch, make_workspace
 from tsnn.parallel import worker
 from tsnn.parallel.averaging import bind, flatten, retain_valid, trace_connections
 from tsnn.parallel.server import serve
 from tsnn.records import EpochRecord, Progress
-from tsnn.state import KEYS, TrainingState
-from tsnn.training import begin_epoch, end_epoch, make_workspace
 
 
 def assert_replayed(items, state, data, config):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.parallel.contract import N, converse
-from tsnn.launch import mpiexec
+from tsnn.jobs.launch import mpiexec
 from tsnn.parallel.channel import LocalChannel
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_real_ranks_keep_the_contract(capacity, workers):
 
 def test_a_rank_alone_is_told_what_is_wrong():
     before = shared_segments()
-    command = [sys.executable, "-m", "mpi4py", "-m", "tsnn.parallel", "nothing"]
+    command = [sys.executable, "-m", "mpi4py", "-m", "tsnn.execution", "nothing"]
     alone = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert alone.returncode == 1
     assert "this process is alone" in alone.stderr

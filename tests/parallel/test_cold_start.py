@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from tsnn.config import Config
-from tsnn.launch import mpiexec
+from tsnn.jobs.launch import mpiexec
 from tsnn.runs import RunStore
 
 
@@ -16,7 +16,7 @@ from tsnn.runs import RunStore
 def test_one_rank_compiles_for_all(tmp_path):
     settings = {"training.epochs": 4, "network.hidden": [30, 20], "parallel.workers": 2, "data.size": "small"}
     run = RunStore(tmp_path / "runs").create(Config.preset("madelon").replace(settings))
-    words = [mpiexec(), "-n", "3", sys.executable, "-m", "mpi4py", "-m", "tsnn.parallel", str(run.path)]
+    words = [mpiexec(), "-n", "3", sys.executable, "-m", "mpi4py", "-m", "tsnn.execution", str(run.path)]
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_DEBUG_CACHE": "1"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr

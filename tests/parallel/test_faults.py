@@ -33,7 +33,8 @@ def part(run, name):
     if name in ("supervisor", "server"):
         return psutil.Process(status["process"]["pid"] if name == "supervisor" else status["pid"])
     below = psutil.Process(status["process"]["pid"]).children(recursive=True)
-    python = [p for p in below if "tsnn.parallel" in p.cmdline() and "-n" not in p.cmdline() and p.pid != status["pid"]]
+    others = [p for p in below if p.pid != status["pid"]]
+    python = [p for p in others if "tsnn.execution" in p.cmdline() and "-n" not in p.cmdline()]
     launchers = [p for p in below if p.pid != status["pid"] and p not in python]
     return {"mpiexec": launchers[0], "proxy": launchers[-1], "worker": python[0]}[name]
 

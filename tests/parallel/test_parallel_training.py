@@ -15,15 +15,15 @@ from tests.parallel.replay import assert_replayed
 from tests.parallel.threads import Threads, begin
 from tsnn import kernels
 from tsnn.datasets import share
+from tsnn.engine.network import train_batch
+from tsnn.engine.shapes import layer_shapes
+from tsnn.engine.state import TrainingState
+from tsnn.engine.training import make_workspace, steps
 from tsnn.errors import ConfigError, DivergenceError, WorkerError
-from tsnn.launch import mpiexec
-from tsnn.network import train_batch
+from tsnn.jobs.launch import mpiexec
 from tsnn.parallel import worker
 from tsnn.parallel.averaging import average
 from tsnn.records import EpochRecord, Progress
-from tsnn.shapes import layer_shapes
-from tsnn.state import TrainingState
-from tsnn.training import make_workspace, steps
 
 ROOT = Path(__file__).parents[2]
 
@@ -269,7 +269,7 @@ def test_closing_the_server_sends_the_workers_home(blobs, config):
 @pytest.mark.parametrize("fraction", [0, 1])
 def test_what_goes_wrong_in_a_worker_is_the_servers_error(blobs, config, monkeypatch, fraction, caplog):
     place = "train_batch" if fraction == 0 else "batch_gradient"
-    module = "tsnn.training" if fraction == 0 else "tsnn.parallel.worker"
+    module = "tsnn.engine.training" if fraction == 0 else "tsnn.parallel.worker"
     monkeypatch.setattr(f"{module}.{place}", lambda *_, **__: 1 / 0)
     threads = Threads(blobs, config.replace({"parallel.phase1_fraction": fraction}))
     with pytest.raises(WorkerError, match=r"Worker \d: ZeroDivisionError: division by zero"):
@@ -326,7 +326,7 @@ def test_a_worker_that_stands_still_delays_nobody(blobs, config, monkeypatch):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_too_many_workers_for_the_cores_are_warned_of(blobs, config, monkeypatch, workers):
-    monkeypatch.setattr("tsnn.parallel.ledger.available_cores", lambda: 2)
+    monkeypatch.setattr("tsnn.parallel.worker_stats.available_cores", lambda: 2)
     config = config.replace({"parallel.workers": workers, "training.epochs": 1})
     warnings = [event.message for event in records_of(Threads(blobs, config))[0].events if event.kind == "workers"]
     assert (["at 67% of its speed" in text for text in warnings] == [True]) if workers > 2 else not warnings

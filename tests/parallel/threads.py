@@ -4,11 +4,11 @@ import threading
 
 import numpy as np
 
-from tsnn.network import init_network
+from tsnn.engine.network import init_network
+from tsnn.engine.state import TrainingState
 from tsnn.parallel.channel import LocalChannel
 from tsnn.parallel.server import serve
 from tsnn.parallel.worker import work
-from tsnn.state import TrainingState
 
 
 def begin(data, config, seed=3):

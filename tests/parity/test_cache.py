@@ -45,8 +45,8 @@ import sys
 import numpy as np
 from tsnn.config import Config
 from tsnn.datasets import make_dataset
-from tsnn.network import init_network
-from tsnn.training import train
+from tsnn.engine.network import init_network
+from tsnn.engine.training import train
 
 rng = np.random.default_rng(0)
 data = make_dataset(rng.normal(size=(300, 20)), np.arange(300) % 3, rng=rng)

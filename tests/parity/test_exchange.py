@@ -10,8 +10,8 @@ import pytest
 
 from tests import naive
 from tsnn import kernels
-from tsnn.parallel.bell import Bell
-from tsnn.topology import erdos_renyi
+from tsnn.engine.topology import erdos_renyi
+from tsnn.parallel.wakeup import Bell
 
 FLOATS = ("gradient", "weights", "velocity")
 

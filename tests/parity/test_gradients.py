@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tsnn.config import NetworkConfig
-from tsnn.losses import output_loss
-from tsnn.metrics import evaluate, gradients
-from tsnn.network import backward, forward, init_network
-from tsnn.workspace import Workspace
+from tsnn.engine.losses import output_loss
+from tsnn.engine.metrics import evaluate, gradients
+from tsnn.engine.network import backward, forward, init_network
+from tsnn.engine.workspace import Workspace
 
 SAMPLES = 11
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsnn.config import Config
-from tsnn.evolution import evolve
-from tsnn.network import Layer, init_network
+from tsnn.engine.evolution import evolve
+from tsnn.engine.network import Layer, init_network
+from tsnn.engine.topology import erdos_renyi
 from tsnn.parallel.averaging import (
     average,
     bind,
@@ -21,7 +22,6 @@ from tsnn.parallel.averaging import (
     retain_valid,
     trace_connections,
 )  # fmt: skip
-from tsnn.topology import erdos_renyi
 
 seeds = st.integers(0, 2**32)
 CONFIG = Config().replace({"network.hidden": [9, 8], "network.epsilon": 2})

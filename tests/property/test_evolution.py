@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from tests import naive
 from tsnn.config import NetworkConfig
-from tsnn.evolution import evolve, importance, prune_neurons, prune_smallest
-from tsnn.network import Layer, forward, init_network
-from tsnn.topology import erdos_renyi
-from tsnn.workspace import Workspace
+from tsnn.engine.evolution import evolve
+from tsnn.engine.importance import importance, prune_neurons
+from tsnn.engine.network import Layer, forward, init_network
+from tsnn.engine.pruning import prune_smallest
+from tsnn.engine.topology import erdos_renyi
+from tsnn.engine.workspace import Workspace
 
 
 @st.composite

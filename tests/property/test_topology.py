@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tsnn.engine.shapes import epsilon_to_connections
+from tsnn.engine.topology import PIECE, Topology, draw_free, erdos_renyi
 from tsnn.errors import TopologyError
-from tsnn.shapes import epsilon_to_connections
-from tsnn.topology import PIECE, Topology, draw_free, erdos_renyi
 
 sizes = st.integers(1, 40)
 

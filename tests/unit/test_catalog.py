@@ -5,15 +5,15 @@ import json
 import pytest
 
 from tests.e2e import fake_engine
-from tsnn import catalog as catalogs
-from tsnn.catalog import Catalog, catalog, delete, summarise
 from tsnn.config import Config
 from tsnn.errors import RunError
-from tsnn.export import csv_bytes, to_csv, to_toml
-from tsnn.notes import annotate, notes
-from tsnn.pace import pace
+from tsnn.jobs.duration import pace
 from tsnn.runs import Run, RunStore
-from tsnn.writer import RunWriter
+from tsnn.runs import catalog as catalogs
+from tsnn.runs.catalog import Catalog, catalog, delete, summarise
+from tsnn.runs.export import csv_bytes, to_csv, to_toml
+from tsnn.runs.notes import annotate, notes
+from tsnn.runs.writer import RunWriter
 
 SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 3}
 

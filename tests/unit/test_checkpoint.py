@@ -8,27 +8,20 @@ import numpy as np
 import pytest
 
 import tsnn
-from tsnn.checkpoint import (
-    load_network,
-    network_arrays,
-    pack,
-    read_checkpoint,
-    save_network,
-    unpack,
-    write_checkpoint,
-)
 from tsnn.config import Config
+from tsnn.engine.importance import prune_neurons
+from tsnn.engine.memory import memory_estimate
+from tsnn.engine.metrics import decision_values
+from tsnn.engine.network import init_network
+from tsnn.engine.serialization import load_network, network_arrays, pack, save_network, unpack
+from tsnn.engine.state import TrainingState
+from tsnn.engine.training import steps
+from tsnn.engine.workspace import Workspace
 from tsnn.errors import DataError, RunError
-from tsnn.evolution import prune_neurons
 from tsnn.files import npz_bytes
-from tsnn.memory import memory_estimate
-from tsnn.metrics import decision_values
-from tsnn.network import init_network
 from tsnn.records import EpochRecord, Progress
 from tsnn.runs import RunStore
-from tsnn.state import TrainingState
-from tsnn.training import steps
-from tsnn.workspace import Workspace
+from tsnn.runs.checkpoints import read_checkpoint, write_checkpoint
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from onnx.reference import ReferenceEvaluator
 from scipy.special import softmax
 
 from tests.e2e import fake_engine
-from tsnn.checkpoint import load_network
 from tsnn.cli import main
 from tsnn.config import Config, setting_names
-from tsnn.metrics import decision_values
+from tsnn.engine.metrics import decision_values
+from tsnn.engine.serialization import load_network
+from tsnn.engine.workspace import Workspace
 from tsnn.runs import RunStore
-from tsnn.workspace import Workspace
 
 QUICK = ["--set", "data.size=small", "--set", "network.hidden=20-10", "--set", "training.epochs=2"]
 
@@ -181,6 +181,6 @@ def test_a_parallel_run_can_be_prepared_for_a_scheduler(capsys):
     (run,) = RunStore().list()
     words = capsys.readouterr().out.split()
     assert words[1:3] == ["-n", "4"]
-    assert words[-3:] == ["-m", "tsnn.parallel", str(run.path.resolve())]
+    assert words[-3:] == ["-m", "tsnn.execution", str(run.path.resolve())]
     assert (run.config().parallel.workers, run.config().parallel.mode) == (3, "wassp")
     assert run.status()["state"] == "created"

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.e2e import fake_engine
-from tsnn.compare import baselines, differing, find, grouped, labels, result, seeds, table, words
 from tsnn.config import Config
-from tsnn.notes import annotate
 from tsnn.runs import RunStore
-from tsnn.writer import RunWriter
+from tsnn.runs.comparison import baselines, differing, find, grouped, labels, result, seeds, table, words
+from tsnn.runs.notes import annotate
+from tsnn.runs.writer import RunWriter
 
 SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 4}
 
@@ -160,8 +160,8 @@ def test_what_exists_is_found_and_what_ended_badly_is_not(store):
 
 
 def test_mean_and_spread_by_epoch(store):
-    compared = pytest.importorskip("tsnn.views.compared")
-    from tsnn.views.follow import History
+    compared = pytest.importorskip("tsnn.views.plots.comparison")
+    from tsnn.views.live.history import History
 
     runs = [run_with(store, epochs=n, run__seed=s) for s, n in enumerate((4, 4, 2))]
     histories = [History.of(run) for run in runs]
@@ -177,7 +177,7 @@ def test_mean_and_spread_by_epoch(store):
 
 
 def test_smoothing_is_an_unbiased_moving_average():
-    compared = pytest.importorskip("tsnn.views.compared")
+    compared = pytest.importorskip("tsnn.views.plots.comparison")
     constant = compared.smoothed(np.full(5, 3.0), 0.9)
     assert constant == pytest.approx(np.full(5, 3.0)), "no bias at the start"
     values = compared.smoothed(np.array([1.0, np.nan, 2.0]), 0.5)
@@ -186,8 +186,8 @@ def test_smoothing_is_an_unbiased_moving_average():
 
 
 def test_the_curves_drawn_are_those_recorded(store):
-    compared = pytest.importorskip("tsnn.views.compared")
-    from tsnn.views.follow import History
+    compared = pytest.importorskip("tsnn.views.plots.comparison")
+    from tsnn.views.live.history import History
 
     runs = [run_with(store, network__topology=t) for t in ("set", "dense")]
     rows = compared.styled(["set", "dense"], [[History.of(run)] for run in runs])

@@ -3,8 +3,8 @@
 import pytest
 
 from tsnn.config import Config, describe, setting_names
+from tsnn.config.presets import PRESETS
 from tsnn.errors import ConfigError
-from tsnn.presets import PRESETS
 
 
 def test_toml_round_trip(tmp_path):

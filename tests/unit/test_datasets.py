@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from tsnn.datasets import load_dataset, make_artificial, make_dataset
+from tsnn.engine.network import init_network
+from tsnn.engine.training import train
 from tsnn.errors import ConfigError, DataError
-from tsnn.network import init_network
-from tsnn.training import train
 
 
 def rng(seed: int = 0) -> np.random.Generator:

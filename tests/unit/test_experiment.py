@@ -8,12 +8,12 @@ import pytest
 
 import tsnn
 from tsnn.config import Config
-from tsnn.control import request
+from tsnn.engine.snapshots import EXTREME, STRONGEST, Ages, density_map, snapshot_epochs, take_snapshot
 from tsnn.errors import DivergenceError
-from tsnn.experiment import execute
+from tsnn.execution.engine import execute
 from tsnn.records import EpochRecord
 from tsnn.runs import RunStore
-from tsnn.snapshots import EXTREME, STRONGEST, Ages, density_map, snapshot_epochs, take_snapshot
+from tsnn.runs.control import request
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_wish_that_became_impossible_is_refused(store, config):
 
 
 def test_an_unexpected_error_leaves_its_traceback_in_the_log(store, config, monkeypatch):
-    monkeypatch.setattr("tsnn.experiment.take_snapshot", lambda *_: 1 / 0)
+    monkeypatch.setattr("tsnn.execution.engine.take_snapshot", lambda *_: 1 / 0)
     run = store.create(config)
     with pytest.raises(ZeroDivisionError):
         list(execute(run))
@@ -200,7 +200,7 @@ def test_ages_tell_since_when_connections_exist(rng, blobs, tiny):
 def test_ages_of_wide_layers_are_those_of_a_part(rng, monkeypatch):
     network = tsnn.init_network(300, 3, Config().replace({"network.hidden": [200]}).network, rng=rng)
     total = network.layers[0].topology.connections
-    monkeypatch.setattr("tsnn.snapshots.FOLLOWED", 1000)
+    monkeypatch.setattr("tsnn.engine.snapshots.FOLLOWED", 1000)
     followed = Ages(network).counts(0)[:, 1].sum()
     assert 0 < followed <= 1200 < total
 

@@ -8,12 +8,12 @@ from scipy import sparse
 from scipy.special import expit, softmax
 
 from tsnn.config import Config
+from tsnn.engine.metrics import decision_values
+from tsnn.engine.network import init_network
+from tsnn.engine.workspace import Workspace
 from tsnn.errors import TopologyError, TsnnError
 from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor
 from tsnn.formats import from_scipy, from_torch, onnx, to_onnx, to_scipy, to_torch
-from tsnn.metrics import decision_values
-from tsnn.network import init_network
-from tsnn.workspace import Workspace
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsnn.config import Config
+from tsnn.engine.memory import INTERPRETER, check_memory, fitting_estimate, memory_estimate
 from tsnn.errors import ConfigError
-from tsnn.memory import INTERPRETER, check_memory, fitting_estimate, memory_estimate
-from tsnn.shapes import LANES, fast_width
+from tsnn.tiling import LANES, fast_width
 
 MEASURE = """
 import json, resource, sys
 from pathlib import Path
 from tsnn.config import Config
-from tsnn.experiment import execute
+from tsnn.execution.engine import execute
 from tsnn.runs import RunStore
 run = RunStore(Path(sys.argv[2])).create(Config.from_dict(json.loads(sys.argv[1])))
 list(execute(run))

@@ -12,11 +12,11 @@ import pytest
 
 import tsnn
 from tsnn.cli import main
-from tsnn.control import request
 from tsnn.errors import ConfigError, DataError, DivergenceError, RunError
-from tsnn.experiment import execute
+from tsnn.execution.engine import execute
 from tsnn.records import EpochRecord
 from tsnn.runs import ENDED, RunStore
+from tsnn.runs.control import request
 
 TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes")
 
@@ -66,7 +66,7 @@ def advance(execution, condition):
 
 
 def engine(run):
-    return subprocess.Popen([sys.executable, "-m", "tsnn.experiment", str(run.path)])
+    return subprocess.Popen([sys.executable, "-m", "tsnn.execution", str(run.path)])
 
 
 def wait_until(condition, seconds=90):
@@ -95,7 +95,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_where_it_stopped(store, config, s
 def test_records_after_the_checkpoint_come_again(store, config, monkeypatch):
     config = config.replace({"run.checkpoint_epochs": 2})
     run = store.create(config)
-    monkeypatch.setattr("tsnn.experiment._Engine.end", lambda *_: None)  # as if it were killed
+    monkeypatch.setattr("tsnn.execution.engine._Engine.end", lambda *_: None)  # as if it were killed
     execution = execute(run)
     advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
     execution.close()
@@ -109,7 +109,7 @@ def test_records_after_the_checkpoint_come_again(store, config, monkeypatch):
 def test_a_run_without_checkpoint_begins_again(store, config, monkeypatch):
     config = config.replace({"run.checkpoint_epochs": 0, "run.checkpoint_minutes": 0})
     run = store.create(config)
-    monkeypatch.setattr("tsnn.experiment._Engine.end", lambda *_: None)
+    monkeypatch.setattr("tsnn.execution.engine._Engine.end", lambda *_: None)
     execution = execute(run)
     advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
     execution.close()
@@ -173,7 +173,7 @@ def test_settings_changed_while_it_trained_stay_changed(store, config):
 
 
 def test_old_orders_to_stop_are_not_obeyed_again(store, config, monkeypatch):
-    monkeypatch.setattr("tsnn.experiment.POLL_SECONDS", 0)
+    monkeypatch.setattr("tsnn.execution.engine.POLL_SECONDS", 0)
     run = store.create(config)
     execution = execute(run)
     advance(execution, lambda item: item.epoch == 2)
@@ -220,7 +220,7 @@ def test_a_run_that_diverged_keeps_its_last_good_checkpoint(store, config):
     with pytest.raises(DivergenceError):
         list(execution)
     assert run.status()["state"] == "failed"
-    tsnn.launch.prepare_resume(run)
+    tsnn.jobs.launch.prepare_resume(run)
     assert run.resumes_from() >= 3
     request(run, "set", learning_rate=0.01)
     list(execute(run))
@@ -253,7 +253,7 @@ def test_a_disk_that_is_too_small_is_told_of_and_training_goes_on(store, config)
     """A limit on the size of files stands in for the disk: the checkpoint exceeds it, all else fits."""
     run = store.create(config.replace({"network.hidden": [400, 400], "network.epsilon": 20, "training.epochs": 3}))
     limited = subprocess.run(
-        [sys.executable, "-m", "tsnn.experiment", str(run.path)],
+        [sys.executable, "-m", "tsnn.execution", str(run.path)],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, 250_000)),
         check=False,
     )
@@ -265,7 +265,7 @@ def test_a_disk_that_is_too_small_is_told_of_and_training_goes_on(store, config)
 
 
 def test_too_little_room_is_told_of_before_the_start(store, config, monkeypatch):
-    monkeypatch.setattr("tsnn.memory.shutil.disk_usage", lambda _: type("Usage", (), {"free": 5000}))
+    monkeypatch.setattr("tsnn.engine.memory.shutil.disk_usage", lambda _: type("Usage", (), {"free": 5000}))
     run = uninterrupted(store, config)
     assert "fewer than three checkpoints" in events(run, "disk")[0]
 
@@ -290,8 +290,8 @@ def test_checkpoints_come_by_the_clock_and_never_take_much_of_the_time(store, co
         now[0] += writing
         written.append(now[0])
 
-    monkeypatch.setattr("tsnn.experiment.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("tsnn.experiment.write_checkpoint", write)
+    monkeypatch.setattr("tsnn.execution.engine.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tsnn.execution.engine.write_checkpoint", write)
     run = store.create(config.replace({"training.epochs": 40, "run.checkpoint_epochs": 0}))
     for _ in execute(run):
         now[0] += 10

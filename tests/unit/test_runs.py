@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from tsnn.config import Config
-from tsnn.control import ControlReader, request
 from tsnn.errors import ConfigError, RunError
 from tsnn.files import append_line, npz_bytes, read_lines, write_atomic
-from tsnn.processes import identity
 from tsnn.runs import Run, RunStore
-from tsnn.writer import RunWriter
+from tsnn.runs.control import ControlReader, request
+from tsnn.runs.liveness import identity
+from tsnn.runs.writer import RunWriter
 
 
 @pytest.fixture
@@ -100,7 +100,9 @@ def test_a_writer_goes_back_to_a_position_and_cuts_torn_lines(run):
 
 
 def test_only_one_process_writes_a_run(run):
-    code = f"from tsnn.writer import *; from pathlib import Path; RunWriter(Run(Path({str(run.path)!r}))).__enter__()"
+    code = (
+        f"from tsnn.runs.writer import *; from pathlib import Path; RunWriter(Run(Path({str(run.path)!r}))).__enter__()"
+    )
     with RunWriter(run):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"is being written by process {os.getpid()}" in other.stderr

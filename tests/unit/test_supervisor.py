@@ -14,9 +14,9 @@ import pytest
 import tsnn
 from tsnn.errors import RunError
 from tsnn.files import read_json
-from tsnn.processes import alive, identity
 from tsnn.runs import ENDED, Run, RunStore
-from tsnn.writer import RunWriter, hold
+from tsnn.runs.liveness import alive, identity
+from tsnn.runs.writer import RunWriter, hold
 
 pytestmark = [pytest.mark.compiled, pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")]
 
@@ -171,7 +171,7 @@ def test_a_second_engine_is_refused(store, config):
     with pytest.raises(RunError, match=rf"is being written by process {run.status()['pid']} since 20\d\d-"):
         hold(run)
     second = subprocess.run(
-        [sys.executable, "-m", "tsnn.supervisor", str(run.path)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tsnn.jobs.supervisor", str(run.path)], capture_output=True, text=True, check=False
     )
     assert second.returncode == 1
     assert "is being written by" in second.stderr
@@ -213,9 +213,9 @@ def test_killed_at_random_it_always_goes_on(store, config):
 PRELUDE = """
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
-from tsnn.processes import Heartbeat, enter_service, supervision
+from tsnn.jobs.processes import Heartbeat, enter_service, supervision
 from tsnn.runs import Run
-from tsnn.writer import RunWriter
+from tsnn.runs.writer import RunWriter
 run = Run(Path(sys.argv[1])); lost = int(sys.argv[2]); enter_service(run.path)
 """
 
@@ -223,7 +223,7 @@ run = Run(Path(sys.argv[1])); lost = int(sys.argv[2]); enter_service(run.path)
 def supervise(run, program, workers=1, patience="math.inf"):
     """Supervise a program as if it were the engine; it is given as many chances as workers are left."""
     code = f"""
-import math, sys, tsnn.supervisor as s
+import math, sys, tsnn.jobs.supervisor as s
 command = [sys.executable, "-c", {PRELUDE + program!r}, {str(run.path)!r}]
 s.job_of = lambda run, lost: s.Job((*command, str(lost)), {patience}) if lost < {workers} else None
 sys.exit(s.main())

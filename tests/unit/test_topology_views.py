@@ -13,15 +13,16 @@ pytest.importorskip("panel")
 
 from tests.e2e import fake_engine
 from tsnn.config import Config
+from tsnn.engine.topology import erdos_renyi
 from tsnn.runs import RunStore
-from tsnn.topology import erdos_renyi
-from tsnn.views import degree_plots, neuron_plots
-from tsnn.views.captions import CAPTIONS
-from tsnn.views.degree_plots import blind_survival, power_law_tail, random_degrees
-from tsnn.views.follow import History, RunFollower
-from tsnn.views.neurons import next_pruning
-from tsnn.views.replay import FRAMES, Replay
-from tsnn.views.viewers import RunView
+from tsnn.views.live.follower import RunFollower
+from tsnn.views.live.history import History
+from tsnn.views.live.replay import FRAMES, Replay
+from tsnn.views.plots import degrees, neurons
+from tsnn.views.plots.degrees import blind_survival, power_law_tail, random_degrees
+from tsnn.views.tabs.captions import CAPTIONS
+from tsnn.views.tabs.neurons import next_pruning
+from tsnn.views.tabs.run import RunView
 
 SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 12}
 
@@ -44,10 +45,10 @@ def test_random_degrees_are_hypergeometric():
 
 def test_random_degrees_are_those_of_the_start(rng):
     topology = erdos_renyi(400, 300, 6000, rng=rng)
-    for degrees, places in ((topology.in_degree, 400), (topology.out_degree, 300)):
+    for counts, places in ((topology.in_degree, 400), (topology.out_degree, 300)):
         k, share = random_degrees(places, 400 * 300, 6000)
-        observed = np.array([(degrees >= x).mean() for x in k])
-        assert abs(observed - share).max() < 1.63 / math.sqrt(len(degrees)), "Kolmogorov-Smirnov, 1 %"
+        observed = np.array([(counts >= x).mean() for x in k])
+        assert abs(observed - share).max() < 1.63 / math.sqrt(len(counts)), "Kolmogorov-Smirnov, 1 %"
 
 
 def test_random_degrees_of_huge_layers_cost_little():
@@ -63,8 +64,8 @@ def test_the_exponent_of_a_power_law_is_found(exponent):
     k = np.arange(1, 20_000)
     share = (k - 0.5) ** (1 - exponent)
     counts = np.random.default_rng(0).multinomial(20_000, -np.diff(share, append=0) / share[0])
-    degrees = np.stack([k, counts], axis=1)[counts > 0]
-    found, start, part = power_law_tail(degrees)
+    counted = np.stack([k, counts], axis=1)[counts > 0]
+    found, start, part = power_law_tail(counted)
     assert found == pytest.approx(exponent, rel=0.05)
     assert 0 < part <= 1
     assert start >= 1
@@ -73,9 +74,9 @@ def test_the_exponent_of_a_power_law_is_found(exponent):
 def test_a_random_layer_has_no_tail(rng):
     topology = erdos_renyi(1000, 1000, 40_000, rng=rng)
     counts = np.bincount(topology.in_degree)
-    degrees = np.stack([np.flatnonzero(counts), counts[counts > 0]], axis=1)
-    plot = degree_plots.DegreePlot(start=[40_000])
-    snapshot = {"sizes": np.array([1000, 1000]), "in_degree_0": degrees, "out_degree_0": degrees}
+    counted = np.stack([np.flatnonzero(counts), counts[counts > 0]], axis=1)
+    plot = degrees.DegreePlot(start=[40_000])
+    snapshot = {"sizes": np.array([1000, 1000]), "in_degree_0": counted, "out_degree_0": counted}
     plot.update(snapshot)
     assert plot.tails["in_degree"].data["k"] == []
     heavy = np.stack([np.arange(1, 600), np.maximum(1, 1e6 * np.arange(1, 600) ** -2.5).astype(int)], axis=1)
@@ -96,7 +97,7 @@ def test_blind_pruning_forgets_at_the_rate_of_zeta(store):
 
 
 def test_ages_are_drawn_as_shares_and_told_as_turnover():
-    plot = degree_plots.AgePlot()
+    plot = degrees.AgePlot()
     snapshot = {"age_0": np.array([[0, 30], [2, 20], [4, 50]]), "epoch": np.int64(4), "ages_since": np.int64(0)}
     plot.update(snapshot, before=3)
     assert plot.source.data["age"] == [0, 2, 4]
@@ -116,12 +117,12 @@ def test_the_importance_map_is_made_of_the_histograms():
         counts = np.zeros(60, int)
         counts[low : low + 20] = 7
         snapshots[epoch] = {"importance_0": counts, "importance_edges_0": edges}
-    image, top = neuron_plots.importance_map(snapshots, 0)
+    image, top = neurons.importance_map(snapshots, 0)
     assert top == 3.0
-    assert image.shape == (neuron_plots.ROWS, 6)
-    bright = [np.flatnonzero(column > 0.5) / neuron_plots.ROWS for column in image.T]
+    assert image.shape == (neurons.ROWS, 6)
+    bright = [np.flatnonzero(column > 0.5) / neurons.ROWS for column in image.T]
     assert [round(3 * float(b[0])) for b in bright] == [0, 0, 2, 2, 2, 1], "each epoch as the snapshot before it says"
-    assert all(len(b) == pytest.approx(neuron_plots.ROWS / 3, abs=1) for b in bright)
+    assert all(len(b) == pytest.approx(neurons.ROWS / 3, abs=1) for b in bright)
     assert image.max() == pytest.approx(1.0)
 
 
@@ -248,12 +249,12 @@ def test_neurons_show_importance_and_the_one_that_is_chosen(store):
     assert tab.neuron.value == best
     assert tab.table.value["neuron"][0] == f"{best:,}"
     picture = tab.picture.source.data["image"][0]
-    inputs, weights = neuron_plots.connections_of(snapshot, 0, best, "incoming")
+    inputs, weights = neurons.connections_of(snapshot, 0, best, "incoming")
     assert np.array_equal(np.flatnonzero(np.isfinite(picture)), inputs)
     assert np.allclose(picture.ravel()[inputs], weights)
     other = int(snapshot["neurons_0"][0])
     tab.neuron.value = other
-    inputs, _ = neuron_plots.connections_of(snapshot, 0, other, "incoming")
+    inputs, _ = neurons.connections_of(snapshot, 0, other, "incoming")
     assert np.array_equal(np.flatnonzero(np.isfinite(tab.picture.source.data["image"][0])), inputs)
     view.replay.layer.value = 2
     assert not tab._cards["picture"].visible
@@ -282,7 +283,7 @@ def test_a_neuron_that_stays_in_the_list_stays_chosen(store):
 def test_snapshots_are_collected_little_by_little_and_read_once(store, monkeypatch):
     run = fake_engine.finished_run(store, SETTINGS, 12)
     follower = RunFollower(run)
-    monkeypatch.setattr("tsnn.views.snapshot_reader._COLLECT_SECONDS", 0.0)
+    monkeypatch.setattr("tsnn.views.live.snapshot_reader._COLLECT_SECONDS", 0.0)
     assert list(follower.collect("importance", 1)) == [12], "the newest first"
     for _ in range(12):
         found = follower.collect("importance", 1)

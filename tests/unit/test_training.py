@@ -7,14 +7,14 @@ import pytest
 
 from tsnn.config import Config, TrainingConfig
 from tsnn.datasets import load_dataset, make_dataset
+from tsnn.engine.metrics import decision_values, evaluate
+from tsnn.engine.network import init_network, probe_gradient, train_batch
+from tsnn.engine.shapes import layer_shapes
+from tsnn.engine.state import TrainingState
+from tsnn.engine.training import steps, train
+from tsnn.engine.workspace import Workspace
 from tsnn.errors import DataError, DivergenceError
-from tsnn.metrics import decision_values, evaluate
-from tsnn.network import init_network, probe_gradient, train_batch
 from tsnn.records import EpochRecord, Progress
-from tsnn.shapes import layer_shapes
-from tsnn.state import TrainingState
-from tsnn.training import steps, train
-from tsnn.workspace import Workspace
 
 
 def fresh(data, config, seed=3):

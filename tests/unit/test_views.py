@@ -17,13 +17,14 @@ from tests.e2e import fake_engine
 from tsnn.config import Config
 from tsnn.records import Event
 from tsnn.runs import Run, RunStore
-from tsnn.views import degree_plots, neuron_plots, palette, plots, topology_plots
-from tsnn.views.figures import EventMarks, decimate, log_padded, padded
-from tsnn.views.follow import History, RunFollower, follow
-from tsnn.views.summary import progress, summary_html
-from tsnn.views.viewers import RunView
-from tsnn.views.watching import watch
-from tsnn.writer import RunWriter
+from tsnn.runs.writer import RunWriter
+from tsnn.views.live.follower import RunFollower, follow
+from tsnn.views.live.history import History
+from tsnn.views.notebook import watch
+from tsnn.views.plots import curves, neurons, palette, topology
+from tsnn.views.plots.figures import EventMarks, decimate, log_padded, padded
+from tsnn.views.tabs.run import RunView
+from tsnn.views.tabs.summary import progress, summary_html
 
 SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 12}
 
@@ -151,7 +152,7 @@ def test_a_damaged_run_says_why(store, finished):
 
 
 def test_views_load_neither_numba_nor_scipy():
-    modules = "tsnn.views.viewers, tsnn.launch, tsnn.datasets, sys"
+    modules = "tsnn.views.tabs.run, tsnn.jobs.launch, tsnn.datasets, sys"
     code = f"import {modules}; print({{'numba', 'scipy', 'mpi4py'}} & {{*sys.modules}})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
@@ -195,11 +196,11 @@ def test_ranges_show_all_finite_values():
 # --- plots -----------------------------------------------------------------------------------------------
 
 CURVES = {
-    plots.accuracy: ["train_accuracy", "test_accuracy"],
-    plots.loss: ["train_loss", "test_loss"],
-    plots.connections: ["connections_0", "connections_3"],
-    plots.density: ["density_0", "density_3"],
-    plots.seconds: ["seconds_train", "seconds_evolve", "seconds_evaluate"],
+    curves.accuracy: ["train_accuracy", "test_accuracy"],
+    curves.loss: ["train_loss", "test_loss"],
+    curves.connections: ["connections_0", "connections_3"],
+    curves.density: ["density_0", "density_3"],
+    curves.seconds: ["seconds_train", "seconds_evolve", "seconds_evaluate"],
 }
 
 
@@ -238,7 +239,7 @@ def test_a_regression_run_has_no_accuracy(store):
     history = History()
     history.append(line)
     assert history.last("test_accuracy") is None
-    plots.accuracy(history)  # draws nothing, fails not
+    curves.accuracy(history)  # draws nothing, fails not
 
 
 def test_events_share_a_mark_per_epoch():
@@ -250,37 +251,37 @@ def test_events_share_a_mark_per_epoch():
 
 def test_input_picture_is_the_snapshot(finished):
     snapshot = finished.snapshot(5)
-    plot = topology_plots.input_plot((28, 28))
-    topology_plots.draw(plot, snapshot)
+    plot = topology.input_plot((28, 28))
+    topology.draw(plot, snapshot)
     assert np.array_equal(plot.source.data["image"][0], snapshot["input_degree"].reshape(28, 28))
     plot.measure = "strength"
-    topology_plots.draw(plot, snapshot)
+    topology.draw(plot, snapshot)
     assert np.allclose(plot.source.data["image"][0], snapshot["input_strength"].reshape(28, 28))
     assert (plot.figure.y_range.start, plot.figure.y_range.end) == (28, 0), "row 0 is on top"
 
 
 def test_colour_planes_are_summed():
     values = np.arange(3 * 4 * 4)
-    first = topology_plots.as_picture(values, (3, 4, 4))
+    first = topology.as_picture(values, (3, 4, 4))
     assert np.array_equal(first, values.reshape(3, 4, 4).sum(axis=0))
-    assert np.array_equal(topology_plots.as_picture(values, (4, 4, 3)), values.reshape(16, 3).sum(axis=1).reshape(4, 4))
-    assert topology_plots.as_picture(values, (5, 5)) is None
+    assert np.array_equal(topology.as_picture(values, (4, 4, 3)), values.reshape(16, 3).sum(axis=1).reshape(4, 4))
+    assert topology.as_picture(values, (5, 5)) is None
 
 
 def test_top_inputs_are_the_largest(store):
     run = fake_engine.finished_run(store, {"data.name": "madelon", "training.epochs": 2}, 2)
     snapshot = run.snapshot(2)
-    plot = topology_plots.input_plot(None)
-    topology_plots.draw(plot, snapshot)
+    plot = topology.input_plot(None)
+    topology.draw(plot, snapshot)
     values = plot.source.data["value"]
-    assert values == sorted(snapshot["input_degree"].tolist(), reverse=True)[: topology_plots.TOP_FEATURES]
+    assert values == sorted(snapshot["input_degree"].tolist(), reverse=True)[: topology.TOP_FEATURES]
     named = [snapshot["input_degree"][int(name)] for name in plot.source.data["feature"]]
     assert named == values
 
 
 def test_degrees_are_survival_shares():
-    degrees = np.array([[0, 5], [1, 3], [4, 2]])
-    k, share = degree_plots.survival(degrees)
+    counts = np.array([[0, 5], [1, 3], [4, 2]])
+    k, share = degrees.survival(counts)
     assert k.tolist() == [1, 4]
     assert share.tolist() == [0.5, 0.2]
 
@@ -288,13 +289,13 @@ def test_degrees_are_survival_shares():
 def test_matrix_and_importance_are_the_snapshot(store):
     run = fake_engine.finished_run(store, {**SETTINGS, "importance.percentile": 20}, 1)
     snapshot = run.snapshot(1)
-    matrix = topology_plots.MatrixMap(1)
-    topology_plots.draw(matrix, snapshot)
+    matrix = topology.MatrixMap(1)
+    topology.draw(matrix, snapshot)
     exact = snapshot["density_1"].astype(float) * 6 / 255
     assert np.array_equal(matrix.source.data["image"][0], np.rint(exact)), "counts are whole numbers"
     assert matrix.source.data["dw"] == [1000]
-    bars = neuron_plots.ImportancePlot(2)
-    topology_plots.draw(bars, snapshot)
+    bars = neurons.ImportancePlot(2)
+    topology.draw(bars, snapshot)
     assert bars.source.data["top"] == snapshot["importance_2"].tolist()
     assert bars.threshold.visible
     assert bars.threshold.location == pytest.approx(float(snapshot["importance_threshold_2"]))

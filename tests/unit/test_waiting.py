@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from tsnn import launch, waiting
-from tsnn.catalog import delete
 from tsnn.config import Config
 from tsnn.errors import ConfigError, RunError
+from tsnn.jobs import launch, queue
+from tsnn.jobs.queue import advance, cancel, cores, enqueue, queued_runs, resume
 from tsnn.runs import RunStore
-from tsnn.views.follow import RunFollower
-from tsnn.waiting import advance, cancel, cores, enqueue, queue, resume
-from tsnn.writer import RunWriter
+from tsnn.runs.catalog import delete
+from tsnn.runs.writer import RunWriter
+from tsnn.views.live.follower import RunFollower
 
 
 @pytest.fixture
@@ -48,13 +48,13 @@ def end(writer: RunWriter) -> None:
 def test_a_run_starts_at_once_where_there_is_room(store, begun):
     run = enqueue(config(), store)
     assert [writer.run for writer in begun] == [run]
-    assert queue(store) == []
+    assert queued_runs(store) == []
 
 
 def test_runs_wait_in_turn_for_the_cores_they_need(store, begun):
     first, whole, small = enqueue(config(1), store), enqueue(config(0), store), enqueue(config(1), store)
     assert [writer.run for writer in begun] == [first], "the one in front needs both cores, and nobody overtakes it"
-    assert queue(store) == [whole, small]
+    assert queued_runs(store) == [whole, small]
     assert RunFollower(small).status["message"] == "Position 2 of 2 in line."
     end(begun[0])
     assert advance(store) == [whole]
@@ -75,8 +75,8 @@ def test_a_run_asks_for_no_more_than_there_is(store, begun):
 def test_another_process_finds_the_line_in_the_directories(store, begun, monkeypatch):
     enqueue(config(), store)
     waiting_run = enqueue(config(), store)
-    monkeypatch.setattr("tsnn.catalog._catalogs", {})  # as after a restart
-    assert queue(store) == [waiting_run]
+    monkeypatch.setattr("tsnn.runs.catalog._catalogs", {})  # as after a restart
+    assert queued_runs(store) == [waiting_run]
     assert advance(store) == []
     end(begun[0])
     assert advance(store) == [waiting_run]
@@ -101,7 +101,7 @@ def test_a_run_that_goes_on_waits_like_any_other(store, begun):
 
 def test_a_parallel_run_takes_a_core_for_each_process():
     parallel = config(threads=8).replace({"parallel.workers": 1})
-    assert waiting.cores_of(parallel) == min(2, cores())
+    assert queue.cores_of(parallel) == min(2, cores())
 
 
 def test_a_cancelled_run_never_begins(store, begun):
@@ -137,7 +137,7 @@ def test_one_process_at_a_time_moves_the_line(store, begun):
     enqueue(config(), store)
     enqueue(config(), store)
     end(begun[0])
-    with waiting._alone(store.root) as allowed:
+    with queue._alone(store.root) as allowed:
         assert allowed
         other: list = []
         thread = threading.Thread(target=lambda: other.append(advance(store)))
@@ -148,11 +148,11 @@ def test_one_process_at_a_time_moves_the_line(store, begun):
 
 
 def test_the_line_is_tended_in_the_background(store, begun, monkeypatch):
-    monkeypatch.setattr(waiting, "_SECONDS", 0.01)
+    monkeypatch.setattr(queue, "_SECONDS", 0.01)
     enqueue(config(), store)
     run = enqueue(config(), store)
-    waiting.tend(store)
-    waiting.tend(store)
+    queue.tend(store)
+    queue.tend(store)
     assert [t.name for t in threading.enumerate()].count(f"queue of {store.root.resolve()}") == 1
     end(begun[0])
     deadline = time.monotonic() + 30

@@ -13,9 +13,9 @@ from tsnn import views
 from tsnn.config import Config
 from tsnn.errors import RunError
 from tsnn.runs import RunStore
-from tsnn.views import browser
-from tsnn.views.browser import Pace, on_release
-from tsnn.views.watching import Ticker
+from tsnn.views.live import browser
+from tsnn.views.live.browser import Pace, on_release
+from tsnn.views.notebook import Ticker
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from tests.e2e.fake_engine import epoch_record
 from tsnn.config import Config
 from tsnn.records import Event, WorkerRecord
 from tsnn.runs import RunStore
-from tsnn.views.follow import RunFollower
-from tsnn.views.replay import Replay
-from tsnn.views.worker_plots import StalenessPlot
-from tsnn.views.workers import WorkersTab, summary
-from tsnn.writer import RunWriter
+from tsnn.runs.writer import RunWriter
+from tsnn.views.live.follower import RunFollower
+from tsnn.views.live.replay import Replay
+from tsnn.views.plots.workers import StalenessPlot
+from tsnn.views.tabs.workers import WorkersTab, summary
 
 
 def worker(number, **changes):

@@ -19,17 +19,17 @@ from tsnn.config import Config
 from tsnn.datasets import Dataset
 from tsnn.datasets.preparation import apply_scaling, check_finite, draw_split, fit_scaling, merge_identical
 from tsnn.datasets.sparse import SparseFeatures, fit_sparse_scaling
+from tsnn.engine.memory import check_memory, fitting_estimate
+from tsnn.engine.metrics import decision_values
+from tsnn.engine.network import Network, init_network
+from tsnn.engine.state import TrainingState
+from tsnn.engine.workspace import Workspace
 from tsnn.errors import ConfigError, DataError
 from tsnn.estimator.files import load_estimator, save_estimator
 from tsnn.estimator.fitting import Patience, fit_network
 from tsnn.formats import to_onnx, to_scipy, to_torch
-from tsnn.memory import check_memory, fitting_estimate
-from tsnn.metrics import decision_values
-from tsnn.network import Network, init_network
 from tsnn.records import EpochRecord
-from tsnn.shapes import fast_width
-from tsnn.state import TrainingState
-from tsnn.workspace import Workspace
+from tsnn.tiling import fast_width
 
 PARAMETERS = """Parameters
     ----------

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tsnn.checkpoint import FORMAT, pack, read_archive, unpack, write_archive
+from tsnn.engine.serialization import pack, unpack
 from tsnn.errors import DataError, RunError, TsnnError
-from tsnn.records import EpochRecord
+from tsnn.files import read_archive, write_archive
+from tsnn.records import FORMAT, EpochRecord
 
 PLAIN = ("_task", "_flat", "best_epoch_", "n_features_in_")
 ARRAYS = ("_offset", "_scale", "_target_offset", "_target_scale", "_target_spread", "classes_", "feature_names_in_")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from tsnn.datasets import Dataset
-from tsnn.network import Network
+from tsnn.engine.network import Network
+from tsnn.engine.state import TrainingState
+from tsnn.engine.training import steps
 from tsnn.records import EpochRecord, Progress
-from tsnn.state import TrainingState
-from tsnn.training import steps
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 
 from tsnn.datasets.preparation import apply_scaling, fit_scaling
+from tsnn.engine.network import Network
 from tsnn.errors import DataError
 from tsnn.estimator.base import SparseMLP
-from tsnn.network import Network
 
 
 @dataclass(eq=False, repr=False)

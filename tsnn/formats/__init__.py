@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+from tsnn.engine.network import Network
 from tsnn.errors import TsnnError
 from tsnn.formats.csr import from_scipy, to_scipy
-from tsnn.network import Network
 
 __all__ = ["from_scipy", "from_torch", "to_onnx", "to_scipy", "to_torch"]
 

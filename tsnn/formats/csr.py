@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from tsnn.activations import IDENTITY_SLOPE, hidden_slope
+from tsnn.engine.activations import IDENTITY_SLOPE, hidden_slope
+from tsnn.engine.network import Layer, Network
+from tsnn.engine.topology import Topology
 from tsnn.errors import TopologyError
-from tsnn.network import Layer, Network
-from tsnn.topology import Topology
 
 
 def to_scipy(network: Network) -> list[csr_array]:

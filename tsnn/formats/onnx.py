@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
 
-import tsnn
+from tsnn._version import __version__
+from tsnn.engine.network import Layer, Network
 from tsnn.errors import TsnnError
-from tsnn.network import Layer, Network
 
 OPSET, IR_VERSION = 18, 9  # of 2023: what runtimes of the last years read
 BYTES_PER_CONNECTION = 16  # weight and input float32, int32; output int64
@@ -51,7 +51,7 @@ def to_onnx(network: Network, task: str, class_names: Sequence[str]) -> Any:
     model = helper.make_model(
         helper.make_graph(graph.nodes, "tsnn", ends[:1], ends[1:], graph.constants),
         opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="tsnn",
-        producer_version=tsnn.__version__,
+        producer_version=__version__,
     )  # fmt: skip
     if class_names:
         helper.set_model_props(model, {"classes": "\n".join(class_names)})

@@ -13,10 +13,10 @@ import torch
 from scipy.sparse import csr_array
 from torch import nn
 
-from tsnn.activations import IDENTITY_SLOPE
+from tsnn.engine.activations import IDENTITY_SLOPE
+from tsnn.engine.network import Layer, Network
 from tsnn.errors import TopologyError
 from tsnn.formats.csr import assemble
-from tsnn.network import Layer, Network
 
 _PASSED_OVER = (nn.Dropout, nn.AlphaDropout, nn.Flatten, nn.Identity)
 _AT_THE_END = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)

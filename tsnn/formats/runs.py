@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from tsnn.checkpoint import load_network
+from tsnn.engine.serialization import load_network
 from tsnn.errors import RunError
 from tsnn.formats import missing, to_onnx
 from tsnn.runs import Run

@@ -35,7 +35,7 @@ from tsnn.kernels.patterns import (
     transpose_pattern,
 )
 from tsnn.kernels.threads import set_threads
-from tsnn.shapes import SEGMENT
+from tsnn.tiling import SEGMENT
 
 __all__ = [
     "ADDRESS_BYTES",

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import numba
 from llvmlite import binding
 
-from tsnn.shapes import LANES, SEGMENT
+from tsnn.tiling import LANES, SEGMENT
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -27,7 +27,7 @@ from tsnn.kernels.rows import (
     segment_rows,
     tiles,
 )
-from tsnn.shapes import LANES
+from tsnn.tiling import LANES
 
 
 def dropout_threshold(p: float) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.kernels.compiling import compiled
-from tsnn.shapes import SEGMENT
+from tsnn.tiling import SEGMENT
 
 
 @compiled()

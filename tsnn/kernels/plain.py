@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.kernels.compiling import compiled
-from tsnn.shapes import LANES
+from tsnn.tiling import LANES
 
 Floats = NDArray[np.float32]
 Words = NDArray[np.uint16]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tsnn.kernels import plain, vectors
 from tsnn.kernels.compiling import compiled, suited
-from tsnn.shapes import LANES, SEGMENT
+from tsnn.tiling import LANES, SEGMENT
 
 TILE_VECTORS = 8  # vectors of a full tile
 tiles: Any = vectors if suited() else plain

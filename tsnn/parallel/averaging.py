@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tsnn import kernels
 from tsnn.config import Config
-from tsnn.evolution import ANY, NEGATIVE, POSITIVE, drop_smallest
-from tsnn.network import Float32, Layer, Network, layer_slopes
-from tsnn.topology import Int32, Topology
+from tsnn.engine.network import Float32, Layer, Network, layer_slopes
+from tsnn.engine.pruning import ANY, NEGATIVE, POSITIVE, drop_smallest
+from tsnn.engine.topology import Int32, Topology
 
 PARTS = 3  # arrays per layer that :func:`describe_topology` gives
 

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from tsnn import kernels
 from tsnn.errors import LaunchError
-from tsnn.parallel.bell import LONGEST_TEXT, NOBODY, Addresses, Bell, longest_queue
 from tsnn.parallel.channel import KINDS, Arrays, Float32, Message, Service
+from tsnn.parallel.wakeup import LONGEST_TEXT, NOBODY, Addresses, Bell, longest_queue
 
 HEAD, VALUES, ARRAY = 1, 2, 3  # tags
 DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "int32", "int64", "uint8"))
@@ -274,7 +274,7 @@ def _alone() -> str:
         )
     return (
         "A parallel run needs one server and at least one worker, but this process is alone. Start it with "
-        "tsnn train ... --workers K, or with mpiexec -n 1+K python -m mpi4py -m tsnn.parallel RUN_DIR"
+        "tsnn train ... --workers K, or with mpiexec -n 1+K python -m mpi4py -m tsnn.execution RUN_DIR"
     )
 
 

@@ -15,15 +15,15 @@ import numpy as np
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset
+from tsnn.engine.state import TrainingState
+from tsnn.engine.training import begin_epoch, check_finite, end_epoch, make_workspace, warm_up
 from tsnn.errors import ConfigError, WorkerError
-from tsnn.parallel.apart import train_apart
 from tsnn.parallel.averaging import average, describe_topology, flatten
 from tsnn.parallel.channel import Arrays, Channel, Message, Service
-from tsnn.parallel.ledger import Tally, crowding, live_numbers
-from tsnn.parallel.shared import SharedModel
+from tsnn.parallel.phase2 import train_apart
+from tsnn.parallel.shared_model import SharedModel
+from tsnn.parallel.worker_stats import Tally, crowding, live_numbers
 from tsnn.records import EpochRecord, Progress
-from tsnn.state import TrainingState
-from tsnn.training import begin_epoch, check_finite, end_epoch, make_workspace, warm_up
 
 POLL_SECONDS = 0.2  # how often a consumer gets a say while no worker does
 EXCHANGE_SECONDS, MOST_UPDATES = 0.1, 256  # how often it does while the channel answers
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def serve(channel: Channel, state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecord]:
-    """Let the workers at the other end of a channel train a network; the parallel :func:`tsnn.training.steps`.
+    """Let the workers at the other end of a channel train a network; the parallel :func:`tsnn.engine.training.steps`.
 
     While the generator is not advanced, the workers wait. When it ends or is closed, they are told to stop.
 

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from tsnn import kernels
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.datasets import Dataset, share
+from tsnn.engine.network import Network, batch_gradient, take, train_batch
+from tsnn.engine.state import KEYS, TrainingState
+from tsnn.engine.training import make_workspace, steps
 from tsnn.errors import TsnnError
-from tsnn.network import Network, batch_gradient, take, train_batch
 from tsnn.parallel.averaging import describe_topology, flatten, rebuild
 from tsnn.parallel.channel import Arrays, Channel, Message
 from tsnn.records import EpochRecord, WorkerRecord, json_safe
-from tsnn.state import KEYS, TrainingState
-from tsnn.training import make_workspace, steps
 
 REPORT_SECONDS = 0.5  # between two reports in phase 2
 _OWN = 3  # the first of the seed's children that no one else draws from

@@ -12,28 +12,55 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tsnn.views.charts import curves, histogram
-    from tsnn.views.degree_plots import AgePlot, DegreePlot
-    from tsnn.views.follow import History, RunFollower
-    from tsnn.views.neuron_plots import ImportancePlot
-    from tsnn.views.plots import accuracy, connections, density, loss, seconds
-    from tsnn.views.topology_plots import MatrixMap, draw, input_plot
-    from tsnn.views.watching import ended, watch
+    from tsnn.views.live.follower import RunFollower
+    from tsnn.views.live.history import History
+    from tsnn.views.notebook import ended, watch
+    from tsnn.views.plots.charts import curves, histogram
+    from tsnn.views.plots.curves import accuracy, connections, density, loss, seconds
+    from tsnn.views.plots.degrees import AgePlot, DegreePlot
+    from tsnn.views.plots.neurons import ImportancePlot
+    from tsnn.views.plots.topology import MatrixMap, draw, input_plot
+    from tsnn.views.plots.workers import StalenessPlot, TimePlot
 
 _HOMES = {
-    "charts": ("curves", "histogram"),
-    "degree_plots": ("AgePlot", "DegreePlot"),
-    "follow": ("History", "RunFollower"),
-    "neuron_plots": ("ImportancePlot",),
-    "plots": ("accuracy", "connections", "density", "loss", "seconds"),
-    "topology_plots": ("MatrixMap", "draw", "input_plot"),
-    "watching": ("ended", "watch"),
+    "live.follower": ("RunFollower",),
+    "live.history": ("History",),
+    "notebook": (
+        "ended",
+        "watch",
+    ),
+    "plots.charts": (
+        "curves",
+        "histogram",
+    ),
+    "plots.curves": (
+        "accuracy",
+        "connections",
+        "density",
+        "loss",
+        "seconds",
+    ),
+    "plots.degrees": (
+        "AgePlot",
+        "DegreePlot",
+    ),
+    "plots.neurons": ("ImportancePlot",),
+    "plots.topology": (
+        "MatrixMap",
+        "draw",
+        "input_plot",
+    ),
+    "plots.workers": (
+        "StalenessPlot",
+        "TimePlot",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "AgePlot", "DegreePlot", "History", "ImportancePlot", "MatrixMap", "RunFollower", "accuracy", "connections",
-    "curves", "density", "draw", "ended", "histogram", "input_plot", "loss", "seconds", "watch",
+    "AgePlot", "DegreePlot", "History", "ImportancePlot", "MatrixMap", "RunFollower", "StalenessPlot", "TimePlot",
+    "accuracy", "connections", "curves", "density", "draw", "ended", "histogram", "input_plot", "loss", "seconds",
+    "watch",
 ]  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""The engine: topologies, networks, training. Arrays only: no files, no processes, no windows."""

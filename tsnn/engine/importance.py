@@ -1,0 +1,68 @@
+"""Importance pruning of hidden neurons (arXiv 2102.01732, section 3.3)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn import kernels
+from tsnn.engine.evolution import merge_connections
+from tsnn.engine.network import Layer, Network
+
+
+def importance(layer: Layer) -> NDArray[np.float64]:
+    """Return the importance of each neuron at a layer's end, float64[n_out].
+
+    The sum of ``|w|`` over its incoming connections (arXiv 2102.01732, section 3.3).
+    """
+    return kernels.column_strength(layer.topology.indices, layer.weights, layer.topology.n_out)
+
+
+def prune_neurons(network: Network, percentile: float) -> list[int]:
+    """Prune the unimportant neurons of every hidden layer, in place (section 3.3).
+
+    A pruned neuron loses its incoming and outgoing connections for good; they leave the budget. The constant
+    that it would still emit, ``f(bias)``, is folded into the next layer's biases.
+
+    Parameters
+    ----------
+    network : Network
+        Changed: layers replaced, ``living`` updated.
+    percentile : float
+        Living neurons whose importance is at or below this percentile of their layer are pruned.
+        The most important neuron of a layer always stays, so no layer is ever emptied.
+
+    Returns
+    -------
+    pruned : list of int
+        Number of neurons pruned in each hidden layer.
+    """
+    scores = [importance(layer) for layer in network.layers[:-1]]
+    pruned = []
+    for l, score in enumerate(scores):
+        living = network.living[l]
+        doomed = living & (score <= np.percentile(score[living], percentile))
+        if doomed.sum() == living.sum():
+            doomed[np.flatnonzero(living)[score[living].argmax()]] = False
+        network.living[l] = living & ~doomed
+        pruned.append(int(doomed.sum()))
+        if pruned[-1]:
+            _fold_constants(network.layers[l], network.layers[l + 1], doomed, network.slopes[l])
+            network.layers[l] = _without(network.layers[l], doomed[network.layers[l].topology.indices])
+            network.layers[l + 1] = _without(
+                network.layers[l + 1], np.repeat(doomed, network.layers[l + 1].topology.out_degree)
+            )
+    return pruned
+
+
+def _fold_constants(layer: Layer, following: Layer, doomed: NDArray[np.bool_], slope: float) -> None:
+    emitted = np.where(doomed, np.where(layer.bias > 0, layer.bias, np.float32(slope) * layer.bias), np.float32(0))
+    t = following.topology
+    following.bias += kernels.column_sums(t.indptr, t.indices, following.weights, emitted, t.n_out).astype(np.float32)
+    layer.bias[doomed] = 0
+    layer.bias_velocity[doomed] = 0
+
+
+def _without(layer: Layer, dropped: NDArray[np.bool_]) -> Layer:
+    nothing = np.zeros_like(layer.topology.indptr), np.empty(0, np.int32), np.empty(0, np.float32)
+    return merge_connections(layer, ~dropped, *nothing)

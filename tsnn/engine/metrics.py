@@ -1,0 +1,90 @@
+"""Evaluation: loss and accuracy over a whole data set, raw answers and gradients, in batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn.datasets import Features
+from tsnn.engine.losses import output_loss
+from tsnn.engine.network import Network, batch_gradient, forward, take
+from tsnn.engine.workspace import Workspace
+
+
+def evaluate(
+    network: Network, x: Features, y: NDArray[Any], task: str, workspace: Workspace,
+    weights: NDArray[np.float32] | None = None,
+) -> tuple[float, float | None]:  # fmt: skip
+    """Return mean loss and accuracy of a network; every sample counts, also those of a last, smaller batch.
+
+    Parameters
+    ----------
+    network : Network
+        Not changed; dropout is off.
+    x, y : arrays
+        Samples and their labels or targets; see :func:`tsnn.engine.losses.output_loss`.
+    task : str
+        ``classification``, ``regression`` or ``multilabel``.
+    workspace : Workspace
+        Buffers; overwritten.
+    weights : float32[n_samples], optional
+        How much each sample counts in the loss, 1 on average.
+
+    Returns
+    -------
+    loss : float
+        Mean over the samples; NaN if there are none.
+    accuracy : float or None
+        Share of right answers; None for ``regression``, or without samples.
+    """
+    if len(x) == 0:
+        return math.nan, None
+    total = right = 0.0
+    for rows, z in _answers(network, x, workspace):
+        loss, hits = output_loss(task, z, y[rows], 0.0, None if weights is None else weights[rows])
+        total += loss
+        right += hits
+    return total / len(x), None if task == "regression" else right / len(x)
+
+
+def decision_values(network: Network, x: Features, workspace: Workspace) -> NDArray[np.float32]:
+    """Return the output neurons' sums for each sample, float32[n_samples, n_outputs]."""
+    return np.concatenate([z[:, : len(rows)].T.copy() for rows, z in _answers(network, x, workspace)])
+
+
+def _answers(
+    network: Network, x: Features, workspace: Workspace
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    for start in range(0, len(x), workspace.width):
+        rows = np.arange(start, min(start + workspace.width, len(x)))
+        take(x, rows, workspace.activations[0])
+        yield rows, forward(network, workspace)
+
+
+def gradients(
+    network: Network, x: Features, y: NDArray[Any], task: str, workspace: Workspace
+) -> list[NDArray[np.float32]]:
+    """Return the gradient of the mean loss at every connection; nothing is trained.
+
+    Parameters
+    ----------
+    network, x, y, task, workspace
+        See :func:`evaluate`.
+
+    Returns
+    -------
+    gradients : list of float32[connections]
+        For each layer, aligned to its weights.
+    """
+    layers = [
+        dataclasses.replace(layer, velocity=np.zeros_like(layer.velocity), bias_velocity=np.zeros_like(layer.bias))
+        for layer in network.layers
+    ]
+    probe = dataclasses.replace(network, layers=layers)
+    batch_gradient(probe, workspace, x, y, np.arange(len(x)), task=task, dropout=0, key=0)
+    return [layer.velocity for layer in layers]

@@ -1,0 +1,35 @@
+"""Shapes: how many connections each layer gets, in which units work is done. Known before any array exists."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import NamedTuple
+
+from tsnn.config import NetworkConfig
+
+
+class LayerShape(NamedTuple):
+    """Neurons on both sides of a layer, and the connections that it gets."""
+
+    n_in: int
+    n_out: int
+    connections: int
+
+
+def epsilon_to_connections(epsilon: float, n_in: int, n_out: int) -> int:
+    """Return the number of connections that epsilon stands for: ``epsilon (n_in + n_out)``, at most dense.
+
+    The Erdős–Rényi probability of SET is ``p = epsilon (n_in + n_out) / (n_in n_out)``
+    (Nature Communications 2018, Methods); the layer gets exactly ``round(p n_in n_out)`` connections, or all.
+    """
+    return n_in * n_out if math.isinf(epsilon) else min(round(epsilon * (n_in + n_out)), n_in * n_out)
+
+
+def layer_shapes(n_features: int, n_outputs: int, config: NetworkConfig) -> list[LayerShape]:
+    """Return the layers of the network that a configuration describes, from the input to the output."""
+    epsilon = math.inf if config.topology in ("dense", "two_phase") else config.epsilon
+    return [
+        LayerShape(n_in, n_out, epsilon_to_connections(epsilon, n_in, n_out))
+        for n_in, n_out in itertools.pairwise((n_features, *config.hidden, n_outputs))
+    ]

@@ -1,0 +1,94 @@
+"""The state of training: everything that the next batch depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn.config import Config
+from tsnn.engine.network import Network
+from tsnn.engine.topology import Topology
+from tsnn.records import Event
+
+KEYS = 2**62  # how many sets of dropout masks there are
+
+
+@dataclass(eq=False)
+class TrainingState:
+    """All that training needs to go on bit for bit.
+
+    :func:`tsnn.engine.training.steps` advances it in place; it is whole whenever that yields.
+
+    Attributes
+    ----------
+    network : Network
+        Trained in place.
+    config : Config
+        Settings in force.
+    pending : Config
+        Settings that come into force between epochs; put changed ones here at any time.
+    shuffle, evolution : numpy.random.Generator
+        Sources of the order of the samples, and of the evolution's randomness.
+    key : int
+        Number of the next step's dropout masks (:func:`tsnn.engine.network.forward`).
+    epsilon_met : float
+        The epsilon that the number of connections answers to.
+    epoch : int
+        Finished epochs.
+    order : int64[n] or int64[0]
+        Order of the samples in the epoch under way; empty between epochs.
+    done : int
+        How many of them have been trained on.
+    loss, right, seconds : float
+        Sums over those.
+    evolution_due : bool
+        Whether the evolution after the last epoch was left out because the run was to end there.
+    events : list of Event
+        What the next record will tell.
+    evolution_every : int
+        Epochs from one evolution to the next. Who trains on one of K shares of the samples evolves after every K-th
+        pass: new connections get as many updates as they would on all samples.
+    copies : list of Network
+        In phase 2 of a parallel run (:mod:`tsnn.parallel`) the workers' models, as they were last handed in.
+    whole : bool
+        False while workers hold what is not here: training could not go on from this state.
+    """
+
+    network: Network
+    config: Config
+    pending: Config
+    shuffle: np.random.Generator
+    evolution: np.random.Generator
+    key: int
+    epsilon_met: float
+    epoch: int = 0
+    order: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    done: int = 0
+    loss: float = 0.0
+    right: float = 0.0
+    seconds: float = 0.0
+    evolution_due: bool = False
+    evolution_every: int = 1
+    events: list[Event] = field(default_factory=list)
+    copies: list[Network] = field(default_factory=list)
+    whole: bool = True
+
+    @property
+    def shown(self) -> Network:
+        """The network that those who watch see: the first worker's where each trains its own."""
+        return self.copies[0] if self.copies else self.network
+
+    @classmethod
+    def begin(cls, network: Network, config: Config, *, rng: np.random.Generator) -> TrainingState:
+        """Return the state before the first epoch."""
+        shuffle, dropout, evolution = rng.spawn(3)
+        state = cls(network, config, config, shuffle, evolution, int(dropout.integers(KEYS)), config.network.epsilon)
+        topologies = [layer.topology for layer in network.layers]
+        state.events = [_dense_event(l, t) for l, t in enumerate(topologies) if t.density == 1]
+        return state
+
+
+def _dense_event(l: int, t: Topology) -> Event:
+    return Event(0, "dense_layer", f"Layer {l + 1} ({t.n_in} to {t.n_out}) is dense: epsilon grants every connection")

@@ -1,0 +1,55 @@
+"""The buffers that a network works in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn.tiling import LANES
+
+Float32 = NDArray[np.float32]
+
+
+class Workspace:
+    """Buffers for one batch, allocated once and used for every batch of a run.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Neurons of each layer.
+    batch : int
+        Largest number of samples at a time; rounded up to the SIMD width. A larger batch is processed in parts.
+    compact : bool
+        Compute layers without transposed view where few connections share an output neuron: 12 instead of 20
+        bytes per connection.
+
+    Attributes
+    ----------
+    activations : list of float32[n, width]
+        Of each layer of neurons, the inputs first; neuron-major, 64-byte aligned. On the way back ``dLoss/dz``
+        takes their place.
+    masks : list of uint16[n, 2, width / 16]
+        Signs and dropout's choice, as bits, of each layer of neurons but the inputs.
+    """
+
+    def __init__(self, sizes: Sequence[int], batch: int, *, compact: bool = False):
+        self.compact = compact
+        self.width = -(-batch // LANES) * LANES
+        self.activations = [_aligned(n, self.width) for n in sizes]
+        self.masks = [np.zeros((n, 2, self.width // LANES), np.uint16) for n in sizes[1:]]
+        self._partials: list[Float32] = [_aligned(0, self.width) for _ in sizes[1:]]
+
+    def partial(self, layer: int, rows: int) -> Float32:
+        """Return scratch for the partial sums of a layer's neurons with very many inputs."""
+        if len(self._partials[layer]) != rows:
+            self._partials[layer] = _aligned(rows, self.width)
+        return self._partials[layer]
+
+
+def _aligned(rows: int, columns: int) -> Float32:
+    """Return zeros float32[rows, columns] whose first byte lies on a 64-byte boundary."""
+    raw = np.zeros(rows * columns * 4 + 64, dtype=np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + rows * columns * 4].view(np.float32).reshape(rows, columns)

@@ -1,0 +1,69 @@
+"""What a run is made of: randomness, data, and all that its figures rest on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from typing import Any
+
+import numpy as np
+import psutil
+
+from tsnn._version import __version__
+from tsnn.config import Config
+from tsnn.datasets import Dataset, load_dataset
+from tsnn.engine.memory import MemoryEstimate
+from tsnn.engine.shapes import layer_shapes
+from tsnn.machine import available_cores, processor_name
+
+
+def generators(config: Config) -> list[np.random.Generator]:
+    """Return a run's sources of randomness: for the data, the network at the start, the training."""
+    return [np.random.default_rng(s) for s in np.random.SeedSequence(config.run.seed).spawn(3)]
+
+
+def load_data(config: Config, rng: np.random.Generator) -> Dataset:
+    """Load what a run trains on."""
+    d = config.data
+    return load_dataset(
+        d.name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
+        validation_fraction=d.validation_fraction, preprocessing=d.preprocessing, rng=rng,
+    )  # fmt: skip
+
+
+def provenance(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[str, Any]:
+    """Return what a run is made of, for ``meta.json``."""
+    shapes = layer_shapes(data.n_features, data.n_outputs, config.network)
+    packages = ("numpy", "scipy", "numba", "llvmlite")
+    versions = {"tsnn": __version__, "python": platform.python_version()}
+    return {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seed": config.run.seed,
+        "config": config.to_dict(),
+        "versions": {**versions, **{p: importlib.metadata.version(p) for p in packages}},
+        "machine": {
+            "system": platform.platform(),
+            "processor": processor_name(),
+            "cores": available_cores(),
+            "memory_bytes": psutil.virtual_memory().total,
+        },
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "digest": data.digest,
+            "task": data.task,
+            "n_train": len(data.x_train),
+            "n_test": len(data.x_test),
+            "n_validation": 0 if data.x_validation is None else len(data.x_validation),
+            "n_features": data.n_features,
+            "n_outputs": data.n_outputs,
+            "image_shape": data.image_shape,
+            "class_names": data.class_names,
+        },
+        "network": {
+            "sizes": (data.n_features, *(shape.n_out for shape in shapes)),
+            "connections": [shape.connections for shape in shapes],
+        },
+        "memory": {"expected": estimate.total, "items": dict(estimate.items), "micro_batch": estimate.micro_batch},
+    }

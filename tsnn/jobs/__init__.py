@@ -1,0 +1,1 @@
+"""Jobs: the processes that carry out runs. Launching, queueing, supervising."""

@@ -1,0 +1,292 @@
+"""Runs beside each other: the settings in which they differ, what came out, mean and spread over seeds.
+
+What came out is read off the last epoch and, where samples are held back for validation, off the epoch where their
+loss was least. The best of many test epochs would be chosen with the very samples that are to judge it: it is never
+shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from tsnn.config import Config
+from tsnn.errors import TsnnError
+from tsnn.runs.notes import notes
+from tsnn.runs.store import Run
+
+#: The topologies of one experiment, as "run baselines" starts them.
+BASELINES = ("set", "fixed", "dense")
+SEED = "run.seed"
+_TELLING = ("network.topology", "data.name")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run as it stands in a comparison; None where it is not known.
+
+    Attributes
+    ----------
+    run, name, state : str
+        Directory, title (or directory), state.
+    settings : dict
+        Every setting at the start as ``{"section.field": value}``; empty if they cannot be read.
+    changed : int
+        How many settings were changed while it trained.
+    epochs, samples : int
+        Finished epochs, and training samples seen in them.
+    test_accuracy, test_loss, train_loss : float
+        After the last epoch.
+    connections : int
+        After the last epoch.
+    seconds : float
+        Training, evolution and evaluation, summed over the epochs.
+    memory_bytes : int
+        Most resident memory at the end of any epoch.
+    best_epoch : int
+        Epoch with the least validation loss; None without a validation part.
+    best_accuracy, best_loss : float
+        On the test part, after that epoch.
+    """
+
+    run: str
+    name: str
+    state: str
+    settings: Mapping[str, Any]
+    changed: int
+    epochs: int
+    samples: int
+    test_accuracy: float | None
+    test_loss: float | None
+    train_loss: float | None
+    connections: int | None
+    seconds: float | None
+    memory_bytes: int | None
+    best_epoch: int | None = None
+    best_accuracy: float | None = None
+    best_loss: float | None = None
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation of ``n`` runs that differ in the seed only."""
+
+    mean: float
+    deviation: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a comparison: its title, how its values are meant, one value per row.
+
+    ``kind`` is one of ``text``, ``share``, ``number``, ``count``, ``seconds``, ``bytes``. A value may be a
+    :class:`Spread`.
+    """
+
+    title: str
+    kind: str
+    values: tuple[Any, ...]
+
+
+def result(run: Run) -> RunResult:
+    """Return what a run has come to, from all of its metrics."""
+    try:
+        settings = run.config().flat()
+    except TsnnError:
+        settings = {}
+    status = run.status()
+    epochs: list[Mapping[str, Any]] = []
+    changed: set[tuple[Any, Any]] = set()
+    for line in run.lines()[0]:
+        if line.get("type") == "epoch" and isinstance(line.get("epoch"), int):
+            while epochs and epochs[-1]["epoch"] >= line["epoch"]:  # a resumed run comes by an epoch again
+                epochs.pop()
+            epochs.append(line)
+        elif line.get("type") == "event" and line.get("kind") == "setting":
+            changed.add((line.get("epoch"), line.get("message")))
+    last = epochs[-1] if epochs else {}
+    judged = [epoch for epoch in epochs if epoch.get("validation_loss") is not None]
+    best = min(judged, key=lambda epoch: float(epoch["validation_loss"]), default={})
+    parts = [[epoch.get(f"seconds_{part}") or 0.0 for epoch in epochs] for part in ("train", "evolve", "evaluate")]
+    return RunResult(
+        run=run.id,
+        name=notes(run)[0] or run.id,
+        state=str(status["state"]),
+        settings=settings,
+        changed=len(changed),
+        epochs=len(epochs),
+        samples=last.get("samples") or 0,
+        test_accuracy=last.get("test_accuracy"),
+        test_loss=last.get("test_loss"),
+        train_loss=last.get("train_loss"),
+        connections=last.get("connections"),
+        seconds=sum(map(sum, parts)) if epochs else None,
+        memory_bytes=max((epoch.get("memory_bytes") or 0 for epoch in epochs), default=0) or None,
+        best_epoch=best.get("epoch"),
+        best_accuracy=best.get("test_accuracy"),
+        best_loss=best.get("test_loss"),
+    )
+
+
+def differing(results: Sequence[RunResult]) -> list[str]:
+    """Return the settings in which the runs differ, in the order of the configuration."""
+    readable = [r.settings for r in results if r.settings]
+    names = dict.fromkeys(name for settings in readable for name in settings)
+    return [name for name in names if any(s.get(name) != readable[0].get(name) for s in readable)]
+
+
+def grouped(results: Iterable[RunResult]) -> list[list[RunResult]]:
+    """Return the runs in groups that differ in nothing but the seed, in the order of their first run.
+
+    How a run is carried out (threads, parts of a batch, snapshots) changes no result, so it does not count.
+    A run whose settings were changed while it trained, or cannot be read, stays alone.
+    """
+    groups: dict[Any, list[RunResult]] = {}
+    for r in results:
+        settings = {name: v for name, v in _essence(r.settings).items() if name != SEED}
+        alone = r.run if r.changed or not settings else ""
+        groups.setdefault((repr(settings), alone), []).append(r)
+    return list(groups.values())
+
+
+_RESULTS = (
+    ("test accuracy", "share", "test_accuracy"),
+    ("test loss", "number", "test_loss"),
+    ("train loss", "number", "train_loss"),
+    ("best epoch by validation", "count", "best_epoch"),
+    ("test accuracy then", "share", "best_accuracy"),
+    ("test loss then", "number", "best_loss"),
+    ("epochs", "count", "epochs"),
+    ("connections", "count", "connections"),
+    ("time", "seconds", "seconds"),
+    ("memory", "bytes", "memory_bytes"),
+)
+
+
+def table(results: Sequence[RunResult], *, over_seeds: bool = False) -> list[Column]:
+    """Return the comparison: who, the settings that differ, what came out.
+
+    Parameters
+    ----------
+    results : sequence of RunResult
+        The runs.
+    over_seeds : bool
+        One row for each group of runs that differ in the seed only, with mean and standard deviation.
+    """
+    rows = grouped(results) if over_seeds else [[r] for r in results]
+    names = [name for name in differing(results) if not (over_seeds and name == SEED)]
+    columns = [
+        Column("run", "text", tuple(_title(row) for row in rows)),
+        Column("state", "text", tuple(" ".join(dict.fromkeys(r.state for r in row)) for row in rows)),
+        *(Column(name, "text", tuple(shown(row[0].settings.get(name)) for row in rows)) for name in names),
+    ]
+    if any(r.changed for r in results):
+        columns.append(Column("changed live", "count", tuple(row[0].changed for row in rows)))
+    for title, kind, attribute in _RESULTS:
+        values = tuple(_value([getattr(r, attribute) for r in row]) for row in rows)
+        if any(v is not None for v in values):
+            columns.append(Column(title, kind, values))
+    return columns
+
+
+def labels(rows: Sequence[Sequence[RunResult]]) -> list[str]:
+    """Return short names for groups of runs, as :func:`grouped` gives them: a title, or what tells them apart.
+
+    Of the settings that differ, only those are named without which two names would be the same.
+    """
+    first = [row[0] for row in rows]
+    texts = [r.name if r.name != r.run else "" for r in first]
+    for name in sorted(differing(first), key=lambda name: name not in _TELLING):
+        parts = [_part(name, r.settings.get(name)) for r in first]
+        longer = [
+            text if r.name != r.run else f"{text}, {part}".removeprefix(", ")
+            for text, part, r in zip(texts, parts, first, strict=True)
+        ]
+        if len(set(longer)) > len(set(texts)):
+            texts = longer
+    return [
+        text if text and texts.count(text) == 1 else f"{text or r.run} ({r.run[-4:]})"
+        for text, r in zip(texts, first, strict=True)
+    ]
+
+
+def _part(name: str, value: Any) -> str:
+    """Return a setting in a few words: ``zeta 0.3``, or the value alone where it says what it is."""
+    if name == "data.name":
+        return Path(shown(value)).name  # of a file its name, not its folders
+    return shown(value) if name in _TELLING else f"{name.rpartition('.')[2].replace('_', ' ')} {shown(value)}"
+
+
+def _title(row: Sequence[RunResult]) -> str:
+    return row[0].name if len(row) == 1 else f"{row[0].name} and {len(row) - 1} more seeds"
+
+
+def _value(values: Sequence[float | None]) -> float | Spread | None:
+    known = [v for v in values if v is not None]
+    if len(values) == 1 or not known:
+        return known[0] if known else None
+    return Spread(fmean(known), stdev(known) if len(known) > 1 else math.nan, len(known))
+
+
+def shown(value: Any) -> str:
+    """Return a setting's value as people write it."""
+    if isinstance(value, list | tuple):
+        return "-".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def words(kind: str, value: Any) -> str:
+    """Return a value of a :class:`Column` in words: ``88.1 %``, ``88.1 ± 0.4 %``, a dash where there is none."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    factor, form, unit = _FORMS[kind]
+    if not isinstance(value, Spread):
+        return f"{value * factor:{form}}{unit}"
+    deviation = "" if math.isnan(value.deviation) else f" ± {value.deviation * factor:{form}}"
+    return f"{value.mean * factor:{form}}{deviation}{unit}"
+
+
+_FORMS = {
+    "share": (100, ".2f", " %"),
+    "number": (1, ".4f", ""),
+    "count": (1, ",.0f", ""),
+    "seconds": (1, ",.1f", " s"),
+    "bytes": (2**-20, ",.0f", " MiB"),
+}
+
+
+def baselines(config: Config) -> list[Config]:
+    """Return the configuration with each topology: SET, fixed and dense at otherwise equal settings."""
+    return [config.replace({"network.topology": topology}) for topology in BASELINES]
+
+
+def seeds(config: Config, n: int) -> list[Config]:
+    """Return the configuration with ``n`` seeds, its own and those that follow."""
+    return [config.replace({SEED: config.run.seed + i}) for i in range(n)]
+
+
+def find(config: Config, runs: Iterable[Run]) -> Run | None:
+    """Return the first of some runs that carries out a configuration, or has; None if there is none.
+
+    Threads and the like change no result, so they need not agree. A run that failed, was stopped, or whose
+    settings were changed while it trained does not count.
+    """
+    wanted = _essence(config.flat())
+    for run in runs:
+        try:
+            equal = _essence(run.config().flat()) == wanted
+        except TsnnError:
+            continue
+        if equal and run.status()["state"] not in ("failed", "stopped", "lost") and not result(run).changed:
+            return run
+    return None
+
+
+def _essence(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: v for name, v in settings.items() if not name.startswith("run.") or name == SEED}

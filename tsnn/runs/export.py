@@ -1,0 +1,57 @@
+"""What a run can be taken away as: one function per format, for command line and dashboard alike."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from itertools import zip_longest
+from typing import Any
+
+from tsnn.errors import RunError
+from tsnn.records import EpochRecord
+from tsnn.runs.store import Run
+
+_PER_LAYER = ("connections", "density", "pruned", "grown", "living")
+
+
+def to_csv(run: Run) -> bytes:
+    """Return the finished epochs as a table: one line per epoch, the layers' columns named ``layer1_density``.
+
+    Raises
+    ------
+    RunError
+        If no epoch is finished.
+    """
+    records = run.records()
+    if not records:
+        raise RunError(f"Run {run.id} has no finished epoch to export. Try again when one is.")
+    scalars = [f.name for f in fields(EpochRecord) if f.name not in ("layers", "events")]
+    columns: dict[str, Sequence[Any]] = {name: [getattr(r, name) for r in records] for name in scalars}
+    for l in range(len(records[0].layers)):
+        for name in _PER_LAYER:
+            columns[f"layer{l + 1}_{name}"] = [getattr(r.layers[l], name) for r in records]
+    return csv_bytes(columns)
+
+
+def to_toml(run: Run) -> bytes:
+    """Return the settings, as ``tsnn train`` and the form read them."""
+    return run.config().to_toml().encode()
+
+
+#: Formats by name.
+FORMATS: dict[str, Callable[[Run], bytes]] = {"csv": to_csv, "toml": to_toml}
+
+
+def csv_bytes(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    """Return columns as CSV; text that a spreadsheet would take for a formula is quoted with an apostrophe."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(columns)
+    writer.writerows([_safe(v) for v in row] for row in zip_longest(*columns.values()))
+    return buffer.getvalue().encode()
+
+
+def _safe(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

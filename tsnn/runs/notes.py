@@ -1,0 +1,39 @@
+"""What people say of a run: a title and tags, in its ``notes.json``. They never become a path or an argument."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from tsnn.errors import RunError
+from tsnn.files import read_json, write_atomic
+from tsnn.runs.store import Run
+
+MAX_TITLE = 120
+MAX_TAG = 40
+MAX_TAGS = 20
+
+
+def notes(run: Run) -> tuple[str, tuple[str, ...]]:
+    """Return title and tags of a run; empty where nobody gave any."""
+    values = read_json(run.path / "notes.json")
+    tags = values.get("tags")
+    tags = tags[:MAX_TAGS] if isinstance(tags, list) else []
+    return str(values.get("title") or "")[:MAX_TITLE], tuple(str(tag)[:MAX_TAG] for tag in tags)
+
+
+def annotate(run: Run, *, title: str | None = None, tags: Iterable[str] | None = None) -> None:
+    """Give a run a title or tags; what is None stays as it is.
+
+    Raises
+    ------
+    RunError
+        If a title or tag is too long or not printable.
+    """
+    old_title, old_tags = notes(run)
+    title = old_title if title is None else title.strip()
+    kept = old_tags if tags is None else tuple(dict.fromkeys(t for tag in tags if (t := tag.strip())))
+    for what, text, limit in (("title", title, MAX_TITLE), *(("tag", t, MAX_TAG) for t in kept)):
+        if len(text) > limit or not text.isprintable():
+            raise RunError(f"A {what} has at most {limit} printable characters; got {text[:50]!r}, {len(text)} long.")
+    write_atomic(run.path / "notes.json", json.dumps({"title": title, "tags": kept}).encode())

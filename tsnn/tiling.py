@@ -1,0 +1,25 @@
+"""Tiling: the units in which kernels work, and how a batch is cut into parts."""
+
+from __future__ import annotations
+
+LANES = 16  # samples are processed in multiples of these: the floats of a vector register
+WIDE = 1025  # neurons: 128 samples of such a layer leave half of an L2 cache of 1 MB
+SEGMENT = 4096  # connections of one output neuron that are summed before a partial sum is stored
+
+
+def fast_width(widest: int, batch: int) -> int:
+    """Return how many samples of a batch to process at a time, for speed alone; all parts are about equal.
+
+    128 are a tile. Where a layer is `WIDE`, and until it leaves the L3 cache, 64 took 0.8 to 1.0 times as long;
+    1.1 times at 10 connections to a neuron.
+    """
+    most = 64 if WIDE <= widest < 1 << 18 else 128
+    if batch <= most:
+        return batch
+    parts = -(-batch // most)
+    return -(-batch // (parts * LANES)) * LANES
+
+
+def can_scatter(n_out: int, connections: int) -> bool:
+    """Tell whether a layer may do without its transposed view: not if its sums are so long that they are split."""
+    return connections <= SEGMENT * n_out

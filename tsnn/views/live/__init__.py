@@ -1,0 +1,1 @@
+"""Live views: following a run, replaying it, keeping pace with a browser."""

@@ -1,0 +1,227 @@
+"""Following a run: one :class:`RunFollower` per run and process, shared by all who watch it.
+
+A follower reads only what is new. It has no thread: whoever watches calls :meth:`RunFollower.poll`, as often
+as they like, and looks at :attr:`RunFollower.version` to see whether anything has changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from tsnn.config import Config
+from tsnn.errors import RunError, TsnnError
+from tsnn.jobs.queue import place_in_line
+from tsnn.records import Event
+from tsnn.runs import ENDED, LIVE, Run
+from tsnn.views.live.history import SCALARS, History
+from tsnn.views.live.snapshot_reader import Snapshot, SnapshotReader
+
+_STATUS_SECONDS = 1.0
+
+
+class RunFollower:
+    """Keeps what is known of a run up to date, reading only new bytes.
+
+    Parameters
+    ----------
+    run : Run
+        The run; it may not have begun.
+    min_interval : float
+        Seconds in which at most one :meth:`poll` looks at the files.
+
+    Attributes
+    ----------
+    version : int
+        Grows whenever anything below has changed.
+    status : dict
+        As :meth:`Run.status` returns it.
+    history : History
+        Finished epochs.
+    events : list of Event
+        What happened, in order.
+    acks : dict
+        Answers to wishes, by the wish's id.
+    snapshots : list of int
+        Epochs with a snapshot.
+    """
+
+    def __init__(self, run: Run, min_interval: float = 0.2):
+        self.run = run
+        self.version = 0
+        self._min_interval = min_interval
+        self._lock = threading.RLock()
+        self._polled = self._status_read = -float("inf")
+        self._marks: dict[str, tuple[int, int, int] | None] = {}
+        self._reader = SnapshotReader(run)
+        self._meta: dict[str, Any] = {}
+        self._reset()
+        self.poll()
+
+    def _reset(self) -> None:
+        self._offset = 0
+        self.status: dict[str, Any] = getattr(self, "status", {"state": "created"})
+        self.history = History()
+        self.events: list[Event] = []
+        self.acks: dict[str, dict[str, Any]] = {}
+        self.snapshots: list[int] = []
+        self._reader.forget()
+        self.__dict__.pop("config", None)  # a run may go on with more epochs
+
+    @property
+    def state(self) -> str:
+        """State of the run, as :meth:`Run.status` calls it."""
+        return str(self.status.get("state", "lost"))
+
+    @property
+    def live(self) -> bool:
+        """Whether the run is going on."""
+        return self.state in LIVE
+
+    @property
+    def gone(self) -> bool:
+        """Whether the run has been deleted."""
+        return not self.run.path.exists()
+
+    @functools.cached_property
+    def config(self) -> Config:
+        """Settings the run was started with; the defaults if they cannot be read (see :attr:`problem`)."""
+        with contextlib.suppress(TsnnError):
+            return self.run.config()
+        return Config()
+
+    @property
+    def problem(self) -> str:
+        """Why the run cannot be shown completely, in words; empty if it can."""
+        try:
+            self.run.meta()
+            self.run.config()
+        except TsnnError as error:
+            return str(error)
+        return ""
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Contents of ``meta.json``; empty until the engine has written it."""
+        if not self._meta:
+            with contextlib.suppress(RunError):
+                self._meta = self.run.meta()
+        return self._meta
+
+    @property
+    def sizes(self) -> list[int]:
+        """Neurons of each layer; empty until the data have been read."""
+        return [int(n) for n in self.meta.get("network", {}).get("sizes", ())]
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """Shape of an input sample where it is a picture."""
+        shape = self.meta.get("data", {}).get("image_shape")
+        return tuple(int(n) for n in shape) if shape else None
+
+    def poll(self) -> int:
+        """Read what is new, unless that was done just now; returns :attr:`version`."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._polled >= self._min_interval:
+                self._polled = now
+                changed = self._poll_metrics()
+                self.version += int(self._poll_status(now) or changed)
+            return self.version
+
+    def _changed(self, name: str) -> bool:
+        try:
+            stat = (self.run.path / name).stat()
+            mark = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        except OSError:
+            mark = None
+        if self._marks.get(name) == mark:
+            return False
+        self._marks[name] = mark
+        return True
+
+    def _poll_metrics(self) -> bool:
+        before = self._marks.get("metrics.jsonl")
+        if not self._changed("metrics.jsonl"):
+            return False
+        mark = self._marks["metrics.jsonl"]
+        if mark is None or mark[1] < self._offset or (before and before[2] != mark[2]):  # a resumed run's is replaced
+            self._reset()
+        lines, self._offset = self.run.lines(self._offset)
+        for line in lines:
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                self._take(line)
+        return bool(lines) or mark is None
+
+    def _take(self, line: Mapping[str, Any]) -> None:
+        kind = line.get("type")
+        if kind == "epoch":
+            self.history.append(line)
+            for event in line.get("events", ()):
+                self._take_event(event)
+        elif kind == "event":
+            self._take_event(line)
+        elif kind == "snapshot":
+            epoch = int(line["epoch"])
+            self.snapshots = [*(e for e in self.snapshots if e < epoch), epoch]
+            self._reader.forget(epoch)
+        elif kind == "ack":
+            self.acks[str(line["wish"])] = dict(line)
+
+    def _take_event(self, line: Mapping[str, Any]) -> None:
+        event = Event(int(line["epoch"]), str(line["kind"]), str(line["message"]))
+        if event not in self.events:
+            self.events.append(event)
+
+    def _poll_status(self, now: float) -> bool:
+        ended = self.status.get("state") in ENDED
+        due = not ended and now - self._status_read >= _STATUS_SECONDS
+        if not self._changed("status.json") and not due:
+            return False
+        self._status_read = now
+        before, self.status = self.status, self.run.status()
+        if self.state == "queued":
+            self.status["message"] = place_in_line(self.run)
+        return before != self.status
+
+    def snapshot(self, epoch: int, layer: int | None = None, parts: tuple[str, ...] = ("",)) -> Snapshot | None:
+        """Return the snapshot of an epoch; None (and it is forgotten) if it cannot be read.
+
+        With ``layer`` only what concerns that layer or the whole network, of ``parts`` only names that begin so.
+        """
+        with self._lock:
+            arrays = self._reader.read(epoch, layer, parts)
+            if arrays is None:
+                self.snapshots = [e for e in self.snapshots if e != epoch]
+            return arrays
+
+    def collect(self, name: str, layer: int) -> dict[int, Snapshot]:
+        """Return a layer's arrays whose names begin with ``name``, of every snapshot that has been read so far."""
+        with self._lock:
+            return self._reader.collect(name, layer, self.snapshots)
+
+    def seconds_left(self) -> float | None:
+        """Estimate the remaining training time from the last epochs; None while that is unknown."""
+        epochs = int(self.status.get("epochs") or self.config.training.epochs)
+        if not len(self.history) or self.state not in ("training", "stalled"):
+            return None
+        recent = sum(self.history[name][-5:].mean() for name in SCALARS if name.startswith("seconds_"))
+        total = self.status.get("samples_total") or 0
+        part = min(1.0, self.status.get("samples", 0) / total) if total else 0.0
+        return float(recent * max(0.0, epochs - len(self.history) - part))
+
+
+_followers: weakref.WeakValueDictionary[str, RunFollower] = weakref.WeakValueDictionary()
+_followers_lock = threading.Lock()
+
+
+def follow(run: Run) -> RunFollower:
+    """Return this process's follower of a run; all who watch the same run share it."""
+    key = str(run.path.resolve())
+    with _followers_lock:
+        return _followers.get(key) or _followers.setdefault(key, RunFollower(run))

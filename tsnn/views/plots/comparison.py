@@ -1,0 +1,192 @@
+"""Curves of several runs in one figure: over epochs, samples or time; smoothed; mean and spread over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
+from numpy.typing import NDArray
+
+from tsnn.views.live.history import History
+from tsnn.views.plots import palette
+from tsnn.views.plots.figures import add_legend, base_figure, decimate, log_padded, padded, set_range
+
+#: What the horizontal axis can be: label by name.
+AXES = {
+    "epoch": "Epoch",
+    "samples": "Training samples seen",
+    "seconds": "Seconds of training, evolution and evaluation",
+}
+_MAX_POINTS = 400
+_LEGEND_LINES = 3  # a longer legend would take the plot's place; the table of results has one, too
+_LEGEND_LETTERS = 60  # as many as stand beside each other above a plot
+
+
+@dataclass(frozen=True)
+class Row:
+    """One curve: what it is called, how it is drawn, the histories that it is the mean of."""
+
+    label: str
+    color: str
+    dash: str
+    histories: tuple[History, ...]
+
+
+def horizontal(history: History, axis: str) -> NDArray[np.float64]:
+    """Return the places of a history's epochs on one of the :data:`AXES`."""
+    if axis == "seconds":
+        return np.cumsum(sum(np.nan_to_num(history[f"seconds_{part}"]) for part in ("train", "evolve", "evaluate")))
+    return history[axis]
+
+
+def mean_and_spread(histories: Sequence[History], column: str, axis: str) -> tuple[NDArray[np.float64], ...]:
+    """Return place, mean and standard deviation of a column, epoch by epoch, over the histories that came so far.
+
+    Returns
+    -------
+    x, mean, deviation : ndarray of float64 [epochs]
+        The deviation is 0 where a single history goes on alone.
+    """
+    n = max((len(h) for h in histories), default=0)
+    places, values = np.full((2, len(histories), n), np.nan)
+    for row, history in enumerate(histories):
+        places[row, : len(history)] = horizontal(history, axis)
+        values[row, : len(history)] = history[column]
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, values, 0).sum(axis=0) / count
+    square = np.where(known, (values - mean) ** 2, 0).sum(axis=0)
+    there = np.isfinite(places)
+    x = np.where(there, places, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    return x, np.where(known.any(axis=0), mean, np.nan), np.sqrt(square / np.maximum(count - 1, 1))
+
+
+def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
+    """Return an exponential moving average without the bias of its start; ``weight`` 0 changes nothing.
+
+    Parameters
+    ----------
+    values : ndarray of float64 [n]
+        A curve; NaN is passed over.
+    weight : float
+        Share of the past in each value, below 1.
+    """
+    if not weight:
+        return values
+    result = np.empty_like(values)
+    total = norm = 0.0
+    for i, value in enumerate(values.tolist()):
+        if value == value:
+            total, norm = weight * total + (1 - weight) * value, weight * norm + (1 - weight)
+        result[i] = total / norm if norm else np.nan
+    return result
+
+
+class ComparePlot:
+    """A figure with one column of several runs.
+
+    Parameters
+    ----------
+    title : str
+        Words on the figure, with units.
+    column : str
+        Column of the histories.
+    y_format : str
+        Numeral.js format of the values.
+    """
+
+    def __init__(self, title: str, column: str, y_format: str, *, log: bool = False, ceiling: float | None = None):
+        self.column = column
+        self._log, self._ceiling = log, ceiling
+        self._shown: dict[int, Any] = {}
+        self.lines = ColumnDataSource({"xs": [], "ys": [], "color": [], "dash": [], "label": []})
+        self._raw = ColumnDataSource({"xs": [], "ys": [], "color": []})
+        self._bands = ColumnDataSource({"xs": [], "ys": [], "color": []})
+        self.figure = base_figure(title, AXES["epoch"], "", y_axis_type="log" if log else "linear")
+        self.figure.yaxis.formatter = NumeralTickFormatter(format=y_format)
+        self.figure.xaxis.formatter = NumeralTickFormatter(format="0,0.[0]")
+        faint: dict[str, Any] = {"color": "color", "alpha": 0.25}
+        self.figure.patches("xs", "ys", source=self._bands, fill_color="color", fill_alpha=0.18, line_color=None)
+        self.figure.multi_line("xs", "ys", source=self._raw, line_width=1, **faint)
+        drawn = self.figure.multi_line(
+            "xs", "ys", source=self.lines, color="color", line_dash="dash", line_width=2, legend_field="label"
+        )
+        tips = [("", "@label"), (title, f"$snap_y{{{y_format}}}"), ("at", "$snap_x{0,0.[00]}")]
+        hover = HoverTool(renderers=[drawn], tooltips=tips, line_policy="nearest", visible=False)
+        self.figure.add_tools(hover)
+        add_legend(self.figure)
+        self.figure.legend[0].click_policy = "none"
+
+    @property
+    def visible(self) -> bool:
+        """Whether there is anything to see."""
+        return bool(self._shown)
+
+    def update(self, rows: Sequence[Row], axis: str, smoothing: float) -> None:
+        """Show these curves, and fit the ranges to them."""
+        curves = [self._curve(row, axis, smoothing) for row in rows]
+        shown = {i: curve for i, curve in enumerate(curves) if curve is not None}
+        self._shown = shown
+        kept = [rows[i] for i in shown]
+        style = {"color": [row.color for row in kept]}
+        self.lines.data = {
+            "xs": [c["x"] for c in shown.values()], "ys": [c["y"] for c in shown.values()],
+            "dash": [row.dash for row in kept], "label": [row.label for row in kept], **style,
+        }  # fmt: skip
+        raw = [c.get("raw") for c in shown.values()]
+        self._raw.data = {
+            "xs": [c["x"] for c in shown.values() if "raw" in c], "ys": [r for r in raw if r is not None],
+            "color": [color for color, r in zip(style["color"], raw, strict=True) if r is not None],
+        }  # fmt: skip
+        bands = [(row.color, c["band"]) for row, c in zip(kept, shown.values(), strict=True) if "band" in c]
+        self._bands.data = {
+            "xs": [x for _, (x, _) in bands], "ys": [y for _, (_, y) in bands], "color": [color for color, _ in bands]
+        }  # fmt: skip
+        longest = max((len(row.label) for row in kept), default=1)
+        beside = max(1, min(4, _LEGEND_LETTERS // (longest + 6)))
+        self.figure.legend[0].update(visible=1 < len(kept) <= beside * _LEGEND_LINES, ncols=beside)
+        self._fit(list(shown.values()), axis)
+
+    def _curve(self, row: Row, axis: str, smoothing: float) -> dict[str, Any] | None:
+        x, mean, deviation = mean_and_spread(row.histories, self.column, axis)
+        if not np.isfinite(mean).any():
+            return None
+        line = smoothed(mean, smoothing)
+        places = decimate([line, mean], _MAX_POINTS)
+        curve: dict[str, Any] = {"x": x[places].tolist(), "y": line[places].tolist()}
+        if len(row.histories) > 1:
+            low, high = (line - deviation)[places], (line + deviation)[places]
+            curve["band"] = [*curve["x"], *curve["x"][::-1]], [*low.tolist(), *high[::-1].tolist()]
+        elif smoothing:
+            curve["raw"] = mean[places].tolist()
+        return curve
+
+    def _fit(self, curves: Sequence[dict[str, Any]], axis: str) -> None:
+        drawn = [np.asarray(c["band"][1] if "band" in c else c.get("raw", c["y"])) for c in curves]
+        fit = log_padded if self._log else padded
+        set_range(self.figure.y_range, *fit(drawn, None if self._log else 0, self._ceiling))
+        last = max((c["x"][-1] for c in curves), default=1.0)
+        set_range(self.figure.x_range, 0.0, last * 1.02)
+        if self.figure.xaxis[0].axis_label != AXES[axis]:
+            self.figure.xaxis.axis_label = AXES[axis]
+
+
+def compare_plots() -> list[ComparePlot]:
+    """Return the figures of a comparison, what matters most first."""
+    return [
+        ComparePlot("Test accuracy (%)", "test_accuracy", "0.[0]%", ceiling=1.0),
+        ComparePlot("Test loss (mean per sample)", "test_loss", "0.00[00]"),
+        ComparePlot("Training loss (mean per sample, with dropout)", "train_loss", "0.00[00]"),
+        ComparePlot("Connections", "connections", "0,0", log=True),
+    ]
+
+
+def styled(labels: Sequence[str], histories: Sequence[Sequence[History]]) -> list[Row]:
+    """Return rows with colours and dashes that tell them apart, by colour first."""
+    return [
+        Row(label, *palette.series_style(i), tuple(group))
+        for i, (label, group) in enumerate(zip(labels, histories, strict=True))
+    ]

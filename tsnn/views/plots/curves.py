@@ -1,0 +1,234 @@
+"""Curves over the epochs: each plot is a figure that is built once and shown new data.
+
+``accuracy(history)`` and its siblings return a Bokeh figure from a run, from records or from a
+:class:`~tsnn.views.live.follower.History`; live views keep the :class:`CurvePlot` and call ``update``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, NumeralTickFormatter, Range, Range1d
+from bokeh.models.annotations import Span
+from bokeh.plotting import figure
+
+from tsnn.records import EpochRecord
+from tsnn.runs import Run
+from tsnn.views.live.history import History
+from tsnn.views.plots import palette
+from tsnn.views.plots.figures import ROUND, EventMarks, add_legend, base_figure, decimate, log_padded, padded, set_range
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve of a plot: which column, what it is called, how it is drawn."""
+
+    column: str
+    label: str
+    color: str
+    dash: str = "solid"
+
+
+class CurvePlot:
+    """A figure with columns of a history over the epochs.
+
+    Parameters
+    ----------
+    title, y_label : str
+        Words on the figure, with units.
+    curves : sequence of Curve
+        What is drawn.
+    y_format : str
+        Numeral.js format of the values.
+    floor, ceiling : float, optional
+        Bounds that the vertical range never crosses.
+    log : bool
+        Draw the values on a logarithmic scale.
+    x_range : Range1d, optional
+        Range shared with other plots; the one who made it moves it (:func:`show_epochs`).
+    marks : EventMarks, optional
+        Events to draw.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        y_label: str,
+        curves: Sequence[Curve],
+        *,
+        y_format: str,
+        floor: float | None = None,
+        ceiling: float | None = None,
+        log: bool = False,
+        x_range: Range1d | None = None,
+        marks: EventMarks | None = None,
+    ):
+        self.curves = tuple(curves)
+        self._bounds = floor, ceiling
+        self._log = log
+        self.source = ColumnDataSource({"epoch": [], **{c.column: [] for c in curves}})
+        self._head = ColumnDataSource({"epoch": [], "y": [], "color": []})
+        self.figure = base_figure(title, "Epoch", y_label, x_range=x_range or Range1d(start=0, end=1),
+                                  y_axis_type="log" if log else "linear")  # fmt: skip
+        self.figure.yaxis.formatter = NumeralTickFormatter(format=y_format)
+        self.figure.xaxis.formatter = NumeralTickFormatter(format="0,0.[0]")
+        if log:
+            self.figure.yaxis.ticker = FixedTicker(ticks=ROUND)
+        self.cursor = Span(dimension="height", line_color=palette.GREY, line_width=1.5, visible=False)
+        self.figure.add_layout(self.cursor)
+        if marks is not None:
+            marks.draw_on(self.figure)
+        lines = [
+            self.figure.line(
+                "epoch",
+                curve.column,
+                source=self.source,
+                color=curve.color,
+                line_dash=curve.dash,
+                line_width=2,
+                legend_label=curve.label,
+            )
+            for curve in curves
+        ]
+        heads = self.figure.scatter("epoch", "y", source=self._head, color="color", size=6)
+        heads.level = "overlay"
+        rows = [("epoch", "@epoch")] + [(c.label, f"@{{{c.column}}}{{{y_format}}}") for c in curves]
+        self.figure.add_tools(HoverTool(renderers=[lines[0]], tooltips=rows, mode="vline", visible=False))
+        add_legend(self.figure)
+
+    def update(self, history: History, *, follow: bool = True) -> None:
+        """Show a history; with ``follow`` the vertical range is fitted to it."""
+        columns = {c.column: history[c.column] for c in self.curves if c.column in history}
+        if not len(history) or len(columns) < len(self.curves):
+            return
+        epochs = history["epoch"]
+        rows = decimate(list(columns.values()))
+        self.source.data = {
+            "epoch": epochs[rows].tolist(),
+            **{name: values[rows].tolist() for name, values in columns.items()},
+        }
+        self._head.data = {
+            "epoch": [epochs[-1]] * len(self.curves),
+            "y": [columns[c.column][-1] for c in self.curves],
+            "color": [c.color for c in self.curves],
+        }
+        if follow:
+            fit = log_padded if self._log else padded
+            set_range(self.figure.y_range, *fit(list(columns.values()), *self._bounds))
+
+    def show_cursor(self, epoch: int | None) -> None:
+        """Mark the epoch that the replay shows; None takes the mark away."""
+        self.cursor.update(location=epoch, visible=epoch is not None)
+
+
+def show_epochs(x_range: Range, history: History) -> None:
+    """Fit the shared range of epochs to a history."""
+    last = history.last("epoch") or 1.0
+    set_range(x_range, 0.0, max(2.0, last * 1.02))
+
+
+def accuracy_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
+    """Return the plot of training and test accuracy, and that on samples held back for validation."""
+    curves = [
+        Curve("train_accuracy", "training, with dropout", palette.TRAIN, "dashed"),
+        Curve("test_accuracy", "test", palette.TEST),
+        *([Curve("validation_accuracy", "validation", palette.GREEN, "dotdash")] if validation else []),
+    ]
+    return CurvePlot("Accuracy (%)", "Accuracy", curves, y_format="0.[0]%", floor=0, ceiling=1.0, **shared)
+
+
+def loss_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
+    """Return the plot of training and test loss, and that on samples held back for validation."""
+    curves = [
+        Curve("train_loss", "training, with dropout", palette.TRAIN, "dashed"),
+        Curve("test_loss", "test", palette.TEST),
+        *([Curve("validation_loss", "validation", palette.GREEN, "dotdash")] if validation else []),
+    ]
+    return CurvePlot("Loss (mean per sample)", "Loss", curves, y_format="0.00[00]", floor=0, **shared)
+
+
+def connections_plot(layers: int, **shared: Any) -> CurvePlot:
+    """Return the plot of the number of connections of each layer."""
+    curves = _layer_curves("connections", layers)
+    return CurvePlot("Connections per layer", "Connections", curves, y_format="0,0", floor=0, **shared)
+
+
+def density_plot(layers: int, **shared: Any) -> CurvePlot:
+    """Return the plot of the density of each layer."""
+    curves = _layer_curves("density", layers)
+    title = "Density per layer (% of all possible connections)"
+    return CurvePlot(title, "Density", curves, y_format="0.[0000]%", log=True, ceiling=1.2, **shared)
+
+
+def seconds_plot(**shared: Any) -> CurvePlot:
+    """Return the plot of where an epoch's time goes."""
+    curves = [
+        Curve("seconds_train", "train", palette.BLUE),
+        Curve("seconds_evolve", "evolve topology", palette.VERMILION, "dashed"),
+        Curve("seconds_evaluate", "evaluate", palette.GREEN, "dotdash"),
+    ]
+    return CurvePlot("Time per epoch (seconds)", "Seconds", curves, y_format="0.0[00]", floor=0, **shared)
+
+
+def replaced_plot(layers: int, **shared: Any) -> CurvePlot:
+    """Return the plot of the share of each layer's connections that evolution replaced."""
+    curves = _layer_curves("replaced", layers)
+    return CurvePlot("Connections replaced per epoch (%)", "Share", curves, y_format="0.[0]%", floor=0, **shared)
+
+
+def living_plot(layers: int, **shared: Any) -> CurvePlot:
+    """Return the plot of the neurons that importance pruning has left, in each hidden layer."""
+    curves = _layer_curves("living", layers)[:-1]
+    return CurvePlot("Living neurons per hidden layer", "Neurons", curves, y_format="0,0", floor=0, **shared)
+
+
+def _layer_curves(column: str, layers: int) -> list[Curve]:
+    styles = [palette.series_style(l) for l in range(layers)]
+    return [Curve(f"{column}_{l}", f"layer {l + 1}", *styles[l]) for l in range(layers)]
+
+
+Source = History | Run | Iterable[EpochRecord]
+
+
+def _drawn(make: Callable[..., CurvePlot], source: Source) -> figure:
+    history = History.of(source)
+    marks = EventMarks()
+    plot = make(history, marks=marks)
+    if isinstance(source, Run):
+        from tsnn.views.live.follower import follow
+
+        marks.update(follow(source).events)
+    show_epochs(plot.figure.x_range, history)
+    plot.update(history)
+    return plot.figure
+
+
+def _validated(history: History) -> bool:
+    return history.last("validation_loss") is not None
+
+
+def accuracy(source: Source) -> figure:
+    """Return training and test accuracy over the epochs of a run, of records, or of a history."""
+    return _drawn(lambda history, **shared: accuracy_plot(validation=_validated(history), **shared), source)
+
+
+def loss(source: Source) -> figure:
+    """Return training and test loss over the epochs."""
+    return _drawn(lambda history, **shared: loss_plot(validation=_validated(history), **shared), source)
+
+
+def connections(source: Source) -> figure:
+    """Return the connections of each layer over the epochs."""
+    return _drawn(lambda history, **shared: connections_plot(history.layers, **shared), source)
+
+
+def density(source: Source) -> figure:
+    """Return the density of each layer over the epochs."""
+    return _drawn(lambda history, **shared: density_plot(history.layers, **shared), source)
+
+
+def seconds(source: Source) -> figure:
+    """Return the seconds that training, evolution and evaluation take in each epoch."""
+    return _drawn(lambda _, **shared: seconds_plot(**shared), source)

@@ -1,0 +1,189 @@
+"""What all plots have in common: how a figure looks, how its ranges move, how curves are thinned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from bokeh.models import ColumnDataSource, CustomAction, CustomJS, HoverTool, Range, Range1d
+from bokeh.models.annotations import Title
+from bokeh.plotting import figure
+from numpy.typing import ArrayLike, NDArray
+
+from tsnn.records import Event
+from tsnn.views.plots import palette
+
+HEIGHT = 270
+MAX_POINTS = 600  # a plot is about 400 pixels wide
+
+_SVG_ICON = ".bk-tool-icon-copy"
+_SVG = """
+Bokeh.index.find_one(fig).export("svg").to_blob().then((blob) => {
+    const link = document.createElement("a")
+    link.href = URL.createObjectURL(blob)
+    link.download = fig.title.text.replace(/[^A-Za-z0-9]+/g, " ").trim() + ".svg"
+    link.click()
+    URL.revokeObjectURL(link.href)
+})
+"""
+
+#: Ticks of logarithmic axes: round numbers, few enough to be read.
+ROUND = [m * 10.0**e for e in range(-7, 9) for m in (1, 2, 5)]
+
+
+def decimate(columns: Sequence[ArrayLike], limit: int = MAX_POINTS) -> NDArray[np.intp]:
+    """Choose at most ``limit`` rows such that every curve keeps its look: minimum and maximum of each stretch.
+
+    Parameters
+    ----------
+    columns : sequence of array_like [n]
+        The curves; NaN counts as absent.
+    limit : int
+        Most rows to keep; at least ``2 * len(columns) + 2``.
+
+    Returns
+    -------
+    rows : ndarray of int
+        Rows to draw, ascending, with the first and the last.
+    """
+    curves = [np.asarray(c, dtype=np.float64) for c in columns]
+    n = len(curves[0]) if curves else 0
+    if n <= limit:
+        return np.arange(n)
+    stretches = max(1, (limit - 2) // (2 * len(curves)))
+    starts = np.arange(stretches) * n // stretches
+    kept = [np.array([0, n - 1])]
+    for curve in curves:
+        for fill, choose in ((np.inf, np.argmin), (-np.inf, np.argmax)):
+            filled = np.where(np.isnan(curve), fill, curve)
+            kept.append(_choose_in_stretches(filled, starts, choose))
+    return np.unique(np.concatenate(kept))
+
+
+def _choose_in_stretches(values: NDArray[np.float64], starts: NDArray[np.intp], choose: Any) -> NDArray[np.intp]:
+    """Return the row of each stretch that ``choose`` picks; stretches differ in length by at most one."""
+    ends = np.append(starts[1:], len(values))
+    width = int((ends - starts).max())
+    rows = np.minimum(starts[:, None] + np.arange(width), ends[:, None] - 1)
+    best: NDArray[np.intp] = choose(values[rows], axis=1)
+    return starts + np.minimum(best, ends - starts - 1)
+
+
+def padded(
+    values: Sequence[NDArray[Any]], floor: float | None = None, ceiling: float | None = None
+) -> tuple[float, float]:
+    """Return the range that shows all finite values with some air, within floor and ceiling."""
+    finite = [v[np.isfinite(v)] for v in values]
+    joined = np.concatenate(finite) if finite else np.empty(0)
+    if not joined.size:
+        return (floor or 0.0), (1.0 if ceiling is None else ceiling)
+    low, high = float(joined.min()), float(joined.max())
+    air = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
+    low, high = low - air, high + air
+    low = low if floor is None else max(floor, low)
+    return low, high if ceiling is None else min(ceiling, high)
+
+
+def log_padded(
+    values: Sequence[NDArray[Any]], floor: float | None = None, ceiling: float | None = None
+) -> tuple[float, float]:
+    """Return the range that shows all positive values with some air on a logarithmic scale."""
+    finite = np.concatenate([v[np.isfinite(v) & (v > 0)] for v in values] or [np.empty(0)])
+    if not finite.size:
+        return 0.01, 1.0
+    low, high = float(finite.min()) / 1.5, float(finite.max()) * 1.5
+    return max(low, floor or 0.0), high if ceiling is None else min(high, ceiling)
+
+
+def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figure:
+    """Return an empty figure in the house style; ranges are set by the server, never by the browser."""
+    options = {
+        "x_range": Range1d(start=0, end=1),
+        "y_range": Range1d(start=0.01, end=1),
+        "height": HEIGHT,
+        "sizing_mode": "stretch_width",
+        "min_border_left": 12,
+        "min_border_right": 16,
+        **options,
+    }
+    fig = figure(
+        title=Title(text=title, text_font_style="bold"),
+        x_axis_label=x_label,
+        y_axis_label=y_label,
+        tools="pan,box_zoom,reset,save",
+        toolbar_location="above",
+        **options,
+    )
+    fig.add_tools(
+        CustomAction(description="Save as SVG", icon=_SVG_ICON, callback=CustomJS(args={"fig": fig}, code=_SVG))
+    )
+    fig.toolbar.logo = None
+    fig.toolbar.autohide = True
+    fig.axis.axis_label_text_font_style = "normal"
+    fig.grid.grid_line_color = palette.GREY
+    fig.grid.grid_line_alpha = 0.2
+    fig.outline_line_color = None
+    return fig
+
+
+def add_legend(fig: figure, columns: int = 6) -> None:
+    """Put the figure's legend in a line above the plot, where it hides nothing; a click hides a curve."""
+    legend = fig.legend[0]
+    fig.add_layout(legend, "above")
+    legend.orientation = "horizontal"
+    legend.ncols = columns
+    legend.click_policy = "hide"
+    legend.update(margin=0, padding=0)
+    legend.border_line_color = None
+    legend.background_fill_alpha = 0.0
+    legend.glyph_width = 24
+    legend.stylesheets = [":host {font-size: 12.5px}"]
+
+
+class EventMarks:
+    """Vertical lines with a handle on top, one for each epoch at which something happened.
+
+    One instance serves all figures of a view.
+    """
+
+    def __init__(self) -> None:
+        self.source = ColumnDataSource({"x": [], "message": [], "top": [], "bottom": []})
+
+    def draw_on(self, fig: figure) -> None:
+        """Add the marks to a figure, on a scale of their own."""
+        fig.extra_y_ranges["marks"] = Range1d(start=0, end=1)
+        style: dict[str, Any] = {"source": self.source, "y_range_name": "marks"}
+        fig.segment("x", "bottom", "x", "top", color=palette.GREY, line_dash="dashed", line_alpha=0.7, **style)
+        handle = fig.scatter("x", "top", marker="inverted_triangle", size=9, color=palette.VERMILION, **style)
+        fig.add_tools(HoverTool(renderers=[handle], tooltips="epoch @x: @message", visible=False))
+
+    def update(self, events: Sequence[Event]) -> None:
+        """Show these events; several in one epoch share a mark."""
+        messages: dict[int, list[str]] = {}
+        for event in events:
+            messages.setdefault(event.epoch, []).append(event.message)
+        n = len(messages)
+        data: dict[str, Any] = {
+            "x": list(messages),
+            "message": [" · ".join(texts) for texts in messages.values()],
+            "top": [0.98] * n,
+            "bottom": [0.0] * n,
+        }
+        if data != dict(self.source.data):
+            self.source.data = data
+
+
+def set_range(target: Range, start: float, end: float) -> None:
+    """Move a figure's range, a Range1d, if it is not there already."""
+    assert isinstance(target, Range1d)
+    if math.isfinite(start) and math.isfinite(end) and (target.start, target.end) != (start, end):
+        target.update(start=start, end=end)
+
+
+def set_title(fig: figure, text: str) -> None:
+    """Change a figure's title, if it says something else."""
+    assert isinstance(fig.title, Title)
+    if fig.title.text != text:
+        fig.title.text = text

@@ -1,0 +1,193 @@
+"""Pictures of one snapshot of the topology: input connectivity, and where a layer's connections are.
+
+``snapshot`` is always the mapping that :meth:`tsnn.runs.Run.snapshot` returns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from bokeh.models import ColumnDataSource, FactorRange, HoverTool, LinearColorMapper, NumeralTickFormatter, Range1d
+from bokeh.models.annotations import ColorBar
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+from tsnn.views.live.snapshot_reader import Snapshot
+from tsnn.views.plots import palette
+from tsnn.views.plots.figures import base_figure, set_range, set_title
+
+TOP_FEATURES = 30
+MAP_SIDE = 184
+
+#: What the input map can show: the snapshot's array, and its name with unit.
+MEASURES = {
+    "degree": ("input_degree", "connections of each input"),
+    "strength": ("input_strength", "sum of |weight| of each input"),
+}
+
+
+class SnapshotPlot(Protocol):
+    """A figure that shows a snapshot."""
+
+    figure: figure
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show another snapshot."""
+
+
+def as_picture(values: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float64] | None:
+    """Arrange one value per input as a picture, colour planes summed; None if the shape does not fit.
+
+    Parameters
+    ----------
+    values : array [n]
+        One value per input feature.
+    shape : sequence of int
+        (height, width), (planes, height, width) or (height, width, planes).
+    """
+    if math.prod(shape) != len(values) or len(shape) not in (2, 3):
+        return None
+    picture = np.asarray(values, dtype=np.float64).reshape(shape)
+    if picture.ndim == 3:
+        picture = picture.sum(axis=_planes(shape))
+    return picture
+
+
+def _planes(shape: Sequence[int]) -> int:
+    """Return the axis of the colour planes: the shortest."""
+    return 2 if shape[2] < shape[0] else 0
+
+
+def picture_figure(title: str, shape: Sequence[int]) -> figure:
+    """Return an empty figure for a picture of this shape (see :func:`as_picture`), row 0 on top."""
+    height, width = shape[:2] if len(shape) == 3 and _planes(shape) == 2 else shape[-2:]
+    fig = base_figure(
+        title,
+        "Pixel column",
+        "Pixel row",
+        x_range=Range1d(start=0, end=width),
+        y_range=Range1d(start=height, end=0),
+        height=MAP_SIDE + 86,
+        width=round(MAP_SIDE * min(max(width / height, 0.4), 1.3)) + 108,
+        sizing_mode="fixed",
+        min_border_left=54,
+        min_border_right=54,
+    )
+    fig.grid.visible = False
+    return fig
+
+
+class InputPicture:
+    """Connectivity of the inputs, arranged as the picture they come from.
+
+    Colours begin at 0, so that pictures of different epochs can be compared.
+    """
+
+    def __init__(self, shape: Sequence[int], measure: str = "degree"):
+        self.shape = tuple(shape)
+        self.measure = measure
+        self.source = ColumnDataSource({"image": [], "dw": [], "dh": []})
+        self.mapper = LinearColorMapper(palette=palette.IMAGE, low=0, high=1)
+        self.figure = picture_figure("Input connectivity", self.shape)
+        image = draw_image(self.figure, self.source, self.mapper)
+        tips = [("pixel", "row $y{0}, column $x{0}"), ("value", "@image{0,0.[00]}")]
+        self.figure.add_tools(HoverTool(renderers=[image], tooltips=tips, visible=False))
+        add_color_bar(self.figure, self.mapper)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show another snapshot."""
+        column, name = MEASURES[self.measure]
+        picture = as_picture(snapshot[column], self.shape)
+        if picture is None:
+            return
+        height, width = picture.shape
+        set_title(self.figure, name[0].upper() + name[1:])
+        self.mapper.high = float(picture.max()) or 1.0
+        self.source.data = {"image": [picture.astype(np.float32)], "dw": [width], "dh": [height]}
+
+
+class TopInputs:
+    """The inputs with the most connections, where inputs are no picture."""
+
+    def __init__(self, measure: str = "degree"):
+        self.measure = measure
+        self.source = ColumnDataSource({"feature": [], "value": []})
+        self._factors = FactorRange()
+        self.figure = base_figure("Input connectivity", "Input feature", "", x_range=self._factors)
+        bars = self.figure.vbar("feature", top="value", width=0.8, source=self.source, color=palette.BLUE)
+        tips = [("feature", "@feature"), ("value", "@value{0,0.[00]}")]
+        self.figure.add_tools(HoverTool(renderers=[bars], tooltips=tips, visible=False))
+        self.figure.xaxis.major_label_orientation = math.pi / 2
+        self.figure.xgrid.visible = False
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show another snapshot."""
+        column, name = MEASURES[self.measure]
+        values = snapshot[column]
+        top = np.argsort(-values, kind="stable")[:TOP_FEATURES]
+        block = -(-int(snapshot["sizes"][0]) // len(values))
+        names = [str(i) if block == 1 else f"{i * block}+" for i in top]
+        set_title(self.figure, f"Top {len(top)} inputs: {name}")
+        self.figure.yaxis.axis_label = name[0].upper() + name[1:]
+        self._factors.factors = names
+        self.source.data = {"feature": names, "value": values[top].astype(float).tolist()}
+        set_range(self.figure.y_range, 0.0, 1.05 * float(values.max()) or 1.0)
+
+
+def input_plot(image_shape: Sequence[int] | None, measure: str = "degree") -> InputPicture | TopInputs:
+    """Return the plot of input connectivity that suits the data."""
+    return InputPicture(image_shape, measure) if image_shape else TopInputs(measure)
+
+
+class MatrixMap:
+    """Where a layer's connections are: its matrix, counted in at most 200 x 200 cells."""
+
+    def __init__(self, layer: int = 0):
+        self.layer = layer
+        self.source = ColumnDataSource({"image": [], "dw": [], "dh": []})
+        self.mapper = LinearColorMapper(palette=palette.IMAGE, low=0, high=1)
+        self.figure = base_figure("Connections of the layer", "Neuron at its end", "Neuron at its start")
+        image = draw_image(self.figure, self.source, self.mapper)
+        tips = [("from neuron", "$y{0,0}"), ("to neuron", "$x{0,0}"), ("connections", "@image{0,0.[0]}")]
+        self.figure.add_tools(HoverTool(renderers=[image], tooltips=tips, visible=False))
+        for axis in self.figure.axis:
+            axis.formatter = NumeralTickFormatter(format="0,0")
+        add_color_bar(self.figure, self.mapper)
+        self.figure.grid.visible = False
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show another snapshot."""
+        counts, sizes = snapshot[f"density_{self.layer}"], snapshot["sizes"]
+        n_in, n_out = int(sizes[self.layer]), int(sizes[self.layer + 1])
+        high = float(snapshot[f"density_max_{self.layer}"])
+        cell = f"{math.ceil(n_in / counts.shape[0])} × {math.ceil(n_out / counts.shape[1])} neurons"
+        set_title(self.figure, f"Layer {self.layer + 1}: connections per {cell}")
+        self.mapper.update(low=0.0, high=high)
+        image = counts.astype(np.float32) * np.float32(high / 255)
+        if high <= 255:
+            image = np.rint(image).astype(np.uint8)  # the counts themselves, in a quarter of the bytes
+        self.source.data = {"image": [image], "dw": [n_out], "dh": [n_in]}
+        set_range(self.figure.x_range, 0, n_out)
+        set_range(self.figure.y_range, n_in, 0)
+
+
+def draw(plot: SnapshotPlot, snapshot: Snapshot) -> figure:
+    """Return a plot's figure with a snapshot on it: ``draw(DegreePlot(1), run.snapshot(20))``."""
+    plot.update(snapshot)
+    return plot.figure
+
+
+def draw_image(fig: figure, source: ColumnDataSource, mapper: LinearColorMapper) -> Any:
+    """Add the image that a source's columns ``image``, ``dw``, ``dh`` hold; returns its renderer."""
+    options: dict[str, Any] = {"source": source, "color_mapper": mapper}
+    return fig.image(image="image", x=0, y=0, dw="dw", dh="dh", **options)
+
+
+def add_color_bar(fig: figure, mapper: LinearColorMapper) -> None:
+    """Put the scale of an image's colours on its right."""
+    bar = ColorBar(color_mapper=mapper, width=10, label_standoff=6, padding=4, background_fill_alpha=0.0)
+    bar.formatter = NumeralTickFormatter(format="0,0.[00]")
+    fig.add_layout(bar, "right")

@@ -1,0 +1,172 @@
+# mypy: disable-error-code="no-untyped-call"
+# Panel's constructors are not annotated.
+
+"""The Neurons tab: how important a layer's neurons are, which are pruned, and what single ones look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.models.widgets.tables import NumberFormatter
+
+from tsnn.config import Config
+from tsnn.views.live.follower import RunFollower
+from tsnn.views.live.replay import Replay
+from tsnn.views.live.snapshot_reader import Snapshot
+from tsnn.views.plots import curves
+from tsnn.views.plots.neurons import ImportanceHistory, ImportancePlot, WeightBars, WeightPicture, connections_of
+from tsnn.views.tabs.cards import Card, card, explained, grid
+from tsnn.views.tabs.connectivity import empty_pane, say_empty
+
+_TABLE = """
+:host .tabulator {font-size: 12.5px; font-family: var(--bokeh-base-font)}
+.tabulator-row {cursor: pointer}
+:host .tabulator .tabulator-row .tabulator-cell, :host .tabulator .tabulator-col-content {padding: 3px 6px}
+.tabulator-col-title {font-weight: 700}
+:host .tabulator .tabulator-row.tabulator-selected {
+    background: color-mix(in srgb, var(--panel-primary-color) 30%, transparent) !important}
+"""
+#: What the tab shows of a snapshot.
+_PARTS = ("sizes", "percentile", "importance", "neuron", "incoming", "outgoing")
+_TITLES = {"neuron": "Neuron", "importance": "Importance", "incoming": "Incoming", "outgoing": "Outgoing"}
+
+
+class NeuronsTab:
+    """Importance, its history, survivors, and single neurons of one layer in one snapshot."""
+
+    def __init__(self, follower: RunFollower, replay: Replay):
+        self._follower, self._replay = follower, replay
+        self._drawn: tuple[Any, ...] = ()
+        self._drawn_history: tuple[Any, ...] = ()
+        self._listed: tuple[Any, ...] = ()
+        self._neurons: list[int] = []
+        self._offering = False
+        self._empty = empty_pane()
+        self._cards: dict[str, Any] = {}
+        self.layout = pn.Column(self._empty, sizing_mode="stretch_width", margin=0)
+
+    @pn.io.hold()
+    def update(self, *, words: bool = True) -> None:
+        """Show what is new; the figures are made when this tab is first seen. Without ``words`` they come later."""
+        epoch, layer = self._replay.epoch, self._replay.layer.value
+        snapshot = None if epoch is None else self._follower.snapshot(epoch, layer, _PARTS)
+        if snapshot is None or f"importance_{layer}" not in snapshot:
+            say_empty(self._empty, self._follower)
+            return
+        if not self._cards:
+            self._build()
+        self._update_history(layer)
+        self._neurons = snapshot.get(f"neurons_{layer}", np.empty(0, int))[::-1].tolist()
+        neuron = self.neuron.value if self.neuron.value in self._neurons else next(iter(self._neurons), None)
+        before, self._drawn = self._drawn, (epoch, layer, neuron)
+        if self._drawn[:2] != before[:2]:
+            self.importance.layer = layer
+            self.importance.update(snapshot)
+        if self._drawn != before and neuron is not None:
+            self._show_neuron(snapshot, layer, neuron)
+        if words:
+            self._offer_neurons(snapshot, layer, neuron)
+            self._cards["importance"].say(f"{self.importance.note} {next_pruning(self._follower.config, epoch or 0)}")
+
+    def _build(self) -> None:
+        self.importance, self.history = ImportancePlot(), ImportanceHistory()
+        self.living = curves.living_plot(len(self._follower.sizes) - 1)
+        self.neuron = pmui.Select(
+            label="Neuron", options={}, size="small", sizing_mode="stretch_width", margin=(8, 8, 4, 8)
+        )
+        self.table = pn.widgets.Tabulator(
+            pd.DataFrame(columns=list(_TITLES)), show_index=False, disabled=True, selectable=1, titles=_TITLES,
+            sizing_mode="stretch_width", layout="fit_columns", height=300, margin=(0, 8), theme="simple", sortable=True,
+            formatters={"importance": NumberFormatter(format="0.000")} | dict.fromkeys(
+                ("incoming", "outgoing"), NumberFormatter(format="0,0", nan_format="–")),
+            text_align=dict.fromkeys(("importance", "incoming", "outgoing"), "right"), stylesheets=[_TABLE],
+        )  # fmt: skip
+        self.table.on_click(self._clicked)
+        self.neuron.param.watch(self._chosen, "value")
+        shape, names = self._follower.image_shape, self._follower.meta.get("data", {}).get("class_names") or ()
+        self._names = tuple(str(name) for name in names)
+        self.picture = WeightPicture(shape) if shape else None
+        self.incoming = WeightBars("From neuron")
+        self.outgoing = WeightBars("To neuron")
+        self.outcome = WeightBars("To class" if names else "To output", self._names)
+        figures: dict[str, Any] = {"importance": self.importance, "importance_history": self.history,
+                                   "living": self.living}  # fmt: skip
+        self._cards = {name: card(plot.figure, name) for name, plot in figures.items()}
+        self._cards["neurons"] = Card(explained(self.neuron, "neuron"), "neurons", self.table)
+        captions = {"picture": "incoming", "incoming": "incoming", "outgoing": "outgoing", "outcome": "outgoing"}
+        singles = {name: getattr(self, name) for name in captions}
+        self._singles: dict[Any, str] = {plot: name for name, plot in singles.items() if plot is not None}
+        self._cards |= {name: card(plot.figure, captions[name], visible=False) for plot, name in self._singles.items()}
+        self.layout.objects = [grid(*self._cards.values())]
+
+    def _update_history(self, layer: int) -> None:
+        """Show the histograms of all snapshots as far as they have been read, and who lived."""
+        found, history = self._follower.collect("importance", layer), self._follower.history
+        state = layer, len(found), max(found, default=0), history.last("epoch")
+        before, self._drawn_history = self._drawn_history, state
+        if state[:3] != before[:3]:
+            self.history.layer = layer
+            self.history.update(found)
+        if state[3:] != before[3:]:
+            curves.show_epochs(self.living.figure.x_range, history)
+            self.living.update(history)
+        for plot in (self.history, self.living):
+            plot.show_cursor(self._replay.cursor)
+
+    def _offer_neurons(self, snapshot: Snapshot, layer: int, neuron: int | None) -> None:
+        """List the neurons that the snapshot shows one by one, the most important first."""
+        place = self._replay.epoch, layer
+        if self._listed != place:
+            self._listed = place
+            values = snapshot.get(f"neuron_values_{layer}", np.empty((0, 3)))[::-1].astype(float)
+            last = layer == len(snapshot["sizes"]) - 2
+            names = [self._name(n, last) for n in self._neurons]
+            table = {"neuron": names, "importance": values[:, 0], "incoming": values[:, 1],
+                     "outgoing": np.full(len(names), np.nan) if last else values[:, 2]}  # fmt: skip
+            self.table.value = pd.DataFrame(table)
+            self._offering = True
+            self.neuron.param.update(options=dict(zip(names, self._neurons, strict=True)), value=neuron)
+            self._offering = False
+        selected = [] if neuron is None else [self._neurons.index(neuron)]
+        if self.table.selection != selected:
+            self.table.selection = selected
+        for plot, name in self._singles.items():
+            self._cards[name].say(plot.note)
+
+    def _name(self, neuron: int, last: bool) -> str:
+        return self._names[neuron] if last and neuron < len(self._names) else f"{neuron:,}"
+
+    def _clicked(self, event: Any) -> None:
+        self.neuron.value = self._neurons[event.row]
+
+    def _chosen(self, _event: Any) -> None:
+        if not self._offering:
+            self.update()
+
+    def _show_neuron(self, snapshot: Snapshot, layer: int, neuron: int) -> None:
+        """Draw the connections of the neuron that is chosen."""
+        layers = len(snapshot["sizes"]) - 1
+        last = layer == layers - 1
+        into = self.picture if self.picture is not None and layer == 0 else self.incoming
+        goal = None if last else self.outcome if layer == layers - 2 else self.outgoing
+        for plot, card_name in self._singles.items():
+            visible = plot is into or plot is goal
+            if self._cards[card_name].visible != visible:
+                self._cards[card_name].visible = visible
+        name = self._name(neuron, last)
+        into.update(f"Neuron {name}: weights that come in", *connections_of(snapshot, layer, neuron, "incoming"))
+        if goal is not None:
+            goal.update(f"Neuron {name}: weights that go out", *connections_of(snapshot, layer, neuron, "outgoing"))
+
+
+def next_pruning(config: Config, done: int) -> str:
+    """Return when importance pruning comes next, in words."""
+    schedule, epochs = config.importance, config.training.epochs
+    due = max(schedule.start, schedule.start + schedule.every * -(-(done + 1 - schedule.start) // schedule.every))
+    if due >= epochs:
+        return f"No pruning is due before the last epoch, {epochs:,}."
+    return f"Neurons are pruned next after epoch {due:,}, if a percentile is set then."

@@ -1,0 +1,127 @@
+"""The head of a run in words and numbers, as HTML. Everything that comes from files is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from itertools import pairwise
+from pathlib import Path
+
+from tsnn.views.live.follower import RunFollower
+from tsnn.views.plots import palette
+
+STYLE = """
+.head {font-family: var(--bokeh-base-font, sans-serif); line-height: 1.35; font-variant-numeric: tabular-nums}
+.head .line {display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px}
+.head .badge {color: #fff; border-radius: 10px; padding: 1px 10px; font-size: 12px; font-weight: 700}
+.head .id {font-size: 16px; font-weight: 700; overflow-wrap: anywhere}
+.head .what {font-size: 13px; opacity: .75}
+.head .tiles {display: flex; flex-wrap: wrap; gap: 6px 32px; margin: 8px 0 6px}
+.head .tile b {display: block; font-size: 19px; font-weight: 700; white-space: nowrap}
+.head .tile span {font-size: 12px; opacity: .75}
+.head .bar {height: 5px; border-radius: 3px; overflow: hidden;
+            background: color-mix(in srgb, currentColor 15%, transparent)}
+.head .bar div {height: 100%; transition: width .25s linear}
+.head .note {font-size: 13px; margin-top: 8px}
+.head .note.bad {border-left: 4px solid #D55E00; padding-left: 10px}
+.head pre {font-size: 12px; max-height: 220px; overflow: auto; padding: 8px; margin: 6px 0 0; white-space: pre-wrap;
+           background: color-mix(in srgb, currentColor 8%, transparent); border-radius: 4px}
+"""
+
+_WORDS = {
+    "queued": "Waits for a free place: all cores are taken. It begins by itself.",
+    "created": "The engine is being started.",
+    "starting": "The engine is reading the data.",
+    "compiling": "Compiling kernels (once); this takes some seconds on the first run and is kept for the next ones.",
+    "paused": "Paused: nothing is computed. Press Resume to go on.",
+    "stalled": "The process lives but has said nothing for ten seconds: a long step, or a very busy machine.",
+    "lost": "The process of this run is gone without a word: killed, out of memory, or the machine was restarted. "
+    "What it had recorded is shown here.",
+}
+
+
+def summary_html(follower: RunFollower) -> str:
+    """Return state, name, progress and the main numbers of a run."""
+    state = follower.state
+    color = palette.STATE_COLORS.get(state, palette.GREY)
+    done, total = progress(follower)
+    return (
+        f"<style>{STYLE}</style><div class='head'><div class='line'>"
+        f"<span class='badge' style='background:{color}'>{escape(state)}</span>"
+        f"<span class='id'>{escape(follower.run.id)}</span>"
+        f"<span class='what'>{escape(describe(follower))}</span></div>"
+        f"<div class='tiles'>{''.join(_tile(*tile) for tile in _tiles(follower))}</div>"
+        f"<div class='bar' role='progressbar' aria-label='Progress' aria-valuenow='{100 * done / total:.0f}'>"
+        f"<div style='width:{100 * done / total:.2f}%;background:{color}'></div></div>"
+        f"{_note(follower)}</div>"
+    )
+
+
+def describe(follower: RunFollower) -> str:
+    """Return what is trained in one line: data set, topology, layers, seed."""
+    config = follower.config
+    data = Path(config.data.name).name + ("" if config.data.size == "auto" else f" ({config.data.size})")
+    known = [f"{n:,}" for n in follower.sizes]
+    layers = "–".join(known or ["…", *(f"{n:,}" for n in config.network.hidden), "…"])
+    return f"{data} · {config.network.topology} · {layers} · seed {config.run.seed}"
+
+
+def progress(follower: RunFollower) -> tuple[float, int]:
+    """Return finished epochs, with the part of the one under way, and all epochs."""
+    status = follower.status
+    total = int(status.get("epochs") or follower.config.training.epochs)
+    done = float(len(follower.history))
+    if follower.live and status.get("samples_total") and int(status.get("epoch", 0)) == len(follower.history):
+        done += min(1.0, status.get("samples", 0) / status["samples_total"])
+    return min(done, float(total)), max(1, total)
+
+
+def _tiles(follower: RunFollower) -> list[tuple[str, str]]:
+    history = follower.history
+    done, total = len(history), progress(follower)[1]
+    tiles = [(f"{done:,} / {total:,}", "epochs")]
+    accuracy, loss = history.last("test_accuracy"), history.last("test_loss")
+    if accuracy is not None:
+        tiles.append((palette.percent(accuracy), "test accuracy"))
+    if loss is not None:
+        tiles.append((f"{loss:.3f}", "test loss"))
+    connections = history.last("connections")
+    planned = follower.meta.get("network", {}).get("connections") or []
+    if connections is None and planned:
+        connections = float(sum(planned))
+    if connections is not None:
+        sizes = follower.sizes
+        dense = sum(a * b for a, b in pairwise(sizes))
+        share = f", {palette.small_percent(connections / dense)} of dense" if dense else ""
+        tiles.append((palette.count(connections), f"connections{share}"))
+    if done:
+        seconds = sum(history.last(f"seconds_{part}") or 0.0 for part in ("train", "evolve", "evaluate"))
+        tiles.append((palette.duration(seconds), "last epoch"))
+        samples = (history.last("samples") or 0.0) / (history.last("epoch") or 1.0)
+        if train := history.last("seconds_train"):
+            tiles.append((palette.count(samples / train), "samples / s"))
+        tiles.append((f"{(history.last('memory_bytes') or 0.0) / 2**20:,.0f} MiB", "memory"))
+    left = follower.seconds_left()
+    if left is not None:
+        tiles.append((palette.duration(left), "left, about"))
+    return tiles
+
+
+def _tile(value: str, name: str) -> str:
+    return f"<div class='tile'><b>{escape(value)}</b><span>{escape(name)}</span></div>"
+
+
+def _note(follower: RunFollower) -> str:
+    state, message = follower.state, str(follower.status.get("message") or "")
+    words = _WORDS.get(state, "")
+    if state in ("failed", "stopped", "finished") and message:
+        words = message
+    elif message and message not in words and state not in ("lost", "compiling", "training"):
+        words = f"{words} {message}"
+    if state in ("failed", "lost", "stopped") and follower.run.checkpoints():
+        words += f" It can go on from epoch {follower.run.resumes_from()}: tsnn resume {follower.run.id}"
+    bad = state in ("failed", "lost", "stalled")
+    log = ""
+    end = follower.run.log(2000).strip() if state in ("failed", "lost") else ""
+    if state == "lost" or "Traceback" in end:  # an error that was foreseen is told by its message
+        log = f"<pre>{escape(end)}</pre>" if end else "<div class='what'>Its log is empty.</div>"
+    return f"<div class='note{' bad' if bad else ''}'>{escape(words)}{log}</div>" if words else ""
