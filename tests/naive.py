@@ -110,8 +110,8 @@ def prune_smallest(weights, zeta, rule):
     groups = [order]
     if rule == "signed":
         groups = [[k for k in order if weights[k] >= 0], [k for k in order if weights[k] < 0]]
-    doomed = {k for group in groups for k in group[: int(zeta * len(group))]}
-    return [k not in doomed for k in range(len(weights))]
+    to_prune = {k for group in groups for k in group[: int(zeta * len(group))]}
+    return [k not in to_prune for k in range(len(weights))]
 
 
 def merge_connections(indptr, indices, weights, velocity, survives, new_indptr, new_indices, new_weights, n_out):
@@ -151,8 +151,8 @@ def drop_smallest(bits, sign, number, survives):
     """Survivors as a list of bools, by sorting."""
     weights = bits.view(np.float32)
     meant = [k for k in range(len(weights)) if survives[k] and (sign == 2 or (weights[k] < 0) == (sign == 1))]
-    doomed = set(sorted(meant, key=lambda k: abs(weights[k]))[:number])
-    return [bool(survives[k]) and k not in doomed for k in range(len(weights))]
+    to_prune = set(sorted(meant, key=lambda k: abs(weights[k]))[:number])
+    return [bool(survives[k]) and k not in to_prune for k in range(len(weights))]
 
 
 def artificial(keys, centres, shift):

@@ -21,10 +21,10 @@ import tsnn
 from tsnn.config import Config, describe, setting_names
 from tsnn.datasets import known_datasets
 from tsnn.errors import ConfigError, TsnnError
-from tsnn.jobs.launch import command, prepare_resume, watch
+from tsnn.jobs.launch import command_line, prepare_resume, watch
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import Run, RunStore
-from tsnn.runs.comparison import result, table, words
+from tsnn.runs.comparison import format_cell, result, table
 from tsnn.runs.control import stopping_on_signals
 from tsnn.runs.export import FORMATS
 
@@ -157,7 +157,7 @@ def _config(options: argparse.Namespace) -> Config:
 def _train(options: argparse.Namespace) -> int:
     run = RunStore(options.runs).create(_config(options))
     if options.prepare:
-        print(shlex.join(command(run)))
+        print(shlex.join(command_line(run)))
         return 0
     return _carry_out(run)
 
@@ -291,7 +291,7 @@ def _run_line(run: Run) -> str:
 def _compare(options: argparse.Namespace) -> int:
     store = RunStore(options.runs)
     columns = table([result(store.open(name)) for name in options.run], over_seeds=options.seeds)
-    texts = [[c.title, *(words(c.kind, value) for value in c.values)] for c in columns]
+    texts = [[c.title, *(format_cell(c.kind, value) for value in c.values)] for c in columns]
     widths = [max(map(len, cells)) for cells in texts]
     for row in zip(*texts, strict=True):
         cells = [

@@ -17,7 +17,7 @@ from tsnn.errors import TsnnError
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import Run, RunStore
 from tsnn.runs.catalog import catalog
-from tsnn.runs.comparison import Column, RunResult, baselines, find, grouped, labels, result, seeds, table, words
+from tsnn.runs.comparison import Column, RunResult, baselines, find, format_cell, grouped, labels, result, seeds, table
 from tsnn.runs.export import csv_bytes
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.plots.comparison import compare_plots, styled
@@ -193,8 +193,9 @@ class CompareTab:
                 f"<span class='swatch' style='border-color:{row.color};border-top-style:{_CSS_DASH[row.dash]}'></span>"
             )
             cells = [
-                f"<td{_align(c.kind)}>{swatch if c.title == 'run' else ''}{escape(words(c.kind, c.values[i]))}</td>"
+                f"<td{_align(c.kind)}>{swatch if c.title == 'run' else ''}{escape(text)}</td>"
                 for c in self._columns
+                for text in [format_cell(c.kind, c.values[i])]
             ]
             body += f"<tr>{''.join(cells)}</tr>"
         return html(f"{_STYLE}<table class='compared'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,4 +1,4 @@
-"""What can be done with a run while it trains: pause, stop, live settings; each wish waits for its answer."""
+"""What can be done with a run while it trains: pause, stop, live settings; each command waits for its answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LiveControls:
     buttons : Panel object
         Pause or Resume, and Stop.
     settings : Panel object
-        Sliders, and what became of the wishes.
+        Sliders, and what became of the commands.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
@@ -117,8 +117,8 @@ class LiveControls:
             return
         if self.stop.label != (label := "Cancel" if queued else "Stop"):
             self.stop.label = label
-        for wish in [w for w in self._pending if w in follower.acks]:
-            self._answer(self._pending.pop(wish), follower.acks[wish])
+        for command in [w for w in self._pending if w in follower.acks]:
+            self._answer(self._pending.pop(command), follower.acks[command])
         if not live and self._pending:
             self._pending = {}
         if live:
@@ -147,7 +147,7 @@ class LiveControls:
                     self._show(name, value)
 
     def _show(self, name: str, value: float) -> None:
-        """Move a slider without making a wish of it."""
+        """Move a slider without making a command of it."""
         widget = self.sliders[name]
         if widget.value == value:
             return
@@ -166,11 +166,11 @@ class LiveControls:
     def _request(self, action: str, words: str, **settings: float) -> None:
         assert self._follower is not None
         try:
-            wish = request(self._follower.run, action, **settings)
+            command = request(self._follower.run, action, **settings)
         except (TsnnError, OSError) as error:
             self._answers = [*self._answers[-_SHOWN_ANSWERS + 1 :], f"{words}: {error}"]
         else:
-            self._pending[wish.id] = words
+            self._pending[command.id] = words
         self.update()
 
     def _pause_or_resume(self, _event: Any) -> None:

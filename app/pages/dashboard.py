@@ -17,10 +17,10 @@ from pages.runs import RunsList
 from pages.theme import CARD, KEYS, MENU, PAGE, THEME, html
 from tsnn.config import Config
 from tsnn.errors import TsnnError
-from tsnn.jobs.queue import tend
+from tsnn.jobs.queue import start_queue_thread
 from tsnn.runs import RunStore, default_root
 from tsnn.runs.catalog import catalog
-from tsnn.views.live.browser import Pace
+from tsnn.views.live.browser import Throttle
 from tsnn.views.live.follower import follow
 from tsnn.views.notebook import Ticker
 from tsnn.views.tabs.run import RunView
@@ -64,7 +64,7 @@ class Dashboard(param.Parameterized):
         self.view: RunView | None = None
         self._page: Any = None
         self._drawer: bool | None = None
-        self._pace = Pace()
+        self._throttle = Throttle()
         self.form = StartForm(self.store, self.open)
         self.controls = LiveControls(self._warn)
         self.menu = pmui.TabMenu(
@@ -87,7 +87,7 @@ class Dashboard(param.Parameterized):
         self._replay = pn.Column(**whole)
         self._tabs = {tab: pn.Column(**whole) for tab in TABS}
         self._main = pn.Column(
-            self.notice, self._welcome, self._head, self._replay, *self._tabs.values(), *self._pace.parts,
+            self.notice, self._welcome, self._head, self._replay, *self._tabs.values(), *self._throttle.parts,
             styles={"padding": "16px", "gap": "12px"}, **whole,
         )  # fmt: skip
 
@@ -127,7 +127,7 @@ class Dashboard(param.Parameterized):
         self.param.watch(self._another_run, "run_id")
         self.param.watch(lambda _: self._show_tab(), "tab")
         self.param.watch(lambda _: self._show_compared(), "compared")
-        tend(self.store)
+        start_queue_thread(self.store)
         known = catalog(self.store)
         known.refresh(seconds=_READING_SECONDS)
         if not self.run_id and (live := known.live()):
@@ -161,7 +161,7 @@ class Dashboard(param.Parameterized):
         self._warn(f"The settings of {name} are in the form. Change what you like and press Start.", "info")
 
     def _begin(self) -> None:
-        self._ticker = Ticker(self.tick, self._pace)
+        self._ticker = Ticker(self.tick, self._throttle)
 
     def tick(self) -> bool:
         """Bring what is visible up to date; returns whether there was much to draw."""
@@ -179,7 +179,7 @@ class Dashboard(param.Parameterized):
                 self.controls.update()
                 if not self.view.follower.live:
                     catalog(self.store).refresh(seconds=_READING_SECONDS)
-                    self.form.foretell()
+                    self.form.show_estimate()
             if changed and self.view.follower.gone:
                 name, self.run_id = self.run_id, ""
                 self._warn(f"Run {name} has been deleted. Start a new one, or choose another under Runs.")

@@ -9,14 +9,14 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, SECTION_TITLES, setting_widget, shown
+from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, SECTION_TITLES, setting_widget, widget_value
 from pages.theme import html
 from tsnn.config import Config
 from tsnn.datasets import DatasetInfo, known_datasets
 from tsnn.engine.memory import fitting_estimate
 from tsnn.engine.shapes import layer_shapes
 from tsnn.errors import ConfigError, TsnnError
-from tsnn.jobs.duration import pace
+from tsnn.jobs.duration import seconds_per_connection
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog
@@ -86,7 +86,9 @@ class StartForm:
         """
         values = self._preset.flat()
         changes = {
-            name: widget.value for name, widget in self.widgets.items() if widget.value != shown(values.get(name))
+            name: widget.value
+            for name, widget in self.widgets.items()
+            if widget.value != widget_value(values.get(name))
         }
         if self.data.value == _FILE:
             if not self.path.value.strip():
@@ -152,7 +154,7 @@ class StartForm:
             self.data.value = data
             self.path.param.update(value=path, visible=data == _FILE)
             for name, widget in self.widgets.items():
-                widget.value = shown(values.get(name))
+                widget.value = widget_value(values.get(name))
         finally:
             self._loading = False
         self._changed()
@@ -160,9 +162,9 @@ class StartForm:
     def _changed(self, *_events: Any) -> None:
         if not self._loading:
             self._complain("")
-            self.foretell()
+            self.show_estimate()
 
-    def foretell(self) -> None:
+    def show_estimate(self) -> None:
         """Describe what Start would train, and what that takes, judged by the runs that there are now."""
         self.preview.object = self._preview()
 
@@ -206,7 +208,7 @@ class StartForm:
 
     def _time(self, config: Config, info: DatasetInfo, connections: int) -> str:
         """Foretell the time of a run in words, judged by earlier runs on this machine."""
-        speed = pace(self._store, catalog(self._store).lines(), connections=connections,
+        speed = seconds_per_connection(self._store, catalog(self._store).lines(), connections=connections,
                      topology=config.network.topology)  # fmt: skip
         if speed is None:
             return "How long it takes is unknown until a run has ended on this machine."

@@ -203,7 +203,7 @@ class RunsList:
 
     def _changed(self, runs: list[Run]) -> None:
         for run in runs:
-            self._catalog.look_again(run.id)
+            self._catalog.refresh_run(run.id)
         self.update(now=True)
 
     @contextlib.contextmanager

@@ -65,7 +65,7 @@ def label(name: str) -> str:
     return _LABELS.get(name) or name.partition(".")[2].replace("_", " ").capitalize()
 
 
-def shown(value: Any) -> Any:
+def widget_value(value: Any) -> Any:
     """Return a setting's value as its widget holds it."""
     if isinstance(value, tuple | list):
         return "-".join(map(str, value))
@@ -89,7 +89,7 @@ def setting_widget(name: str, config: Config, *, help_below: bool = False, **opt
         Passed on to the widget.
     """
     about = describe(name)
-    value = shown(config.flat().get(name))
+    value = widget_value(config.flat().get(name))
     options = {"label": label(name), "value": value, "size": "small", "sizing_mode": "stretch_width", **options}
     options.setdefault("margin", (6, 4))
     options.setdefault("sx", EVEN_HEIGHT)

@@ -160,7 +160,7 @@ def hidden(bench, server, process, run, page):
 
 
 def click(bench, run, pages):
-    """Click Pause and Resume in turn; a wish carries the moment at which it was written."""
+    """Click Pause and Resume in turn; a command carries the moment at which it was written."""
     control, delays = run.path / "control.jsonl", []
     for i in range(CLICKS):
         page = pages[i % len(pages)]
@@ -171,7 +171,7 @@ def click(bench, run, pages):
         size = control.stat().st_size if control.exists() else 0
         begun = time.time()
         button.dispatch_event("click")
-        wait_until(lambda size=size: control.exists() and control.stat().st_size > size, 60, "the wish is written")
+        wait_until(lambda size=size: control.exists() and control.stat().st_size > size, 60, "the command is written")
         delays.append(1000 * (run_wishes(run)[-1]["time"] - begun))
     bench.say("click to control file, 4 sessions, median", statistics.median(delays), 300, "ms", ".0f")
     bench.say("click to control file, 4 sessions, worst", max(delays), None, "ms", ".0f")

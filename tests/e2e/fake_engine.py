@@ -1,6 +1,6 @@
 """A stand-in for the engine: plays a run into a run directory, so that views can be tried without training.
 
-``python -m tests.e2e.fake_engine RUN_DIR [seconds per epoch [epochs behind it]]`` obeys wishes like the real one.
+``python -m tests.e2e.fake_engine RUN_DIR [seconds per epoch [epochs behind it]]`` obeys commands like the real one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tsnn.config import Config
 from tsnn.errors import ConfigError
 from tsnn.records import EpochRecord, Event, LayerRecord
 from tsnn.runs import Run, RunStore
-from tsnn.runs.control import ControlReader, Wish, changed_config
+from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.writer import RunWriter
 
 INPUTS = {"fashion_mnist": ((28, 28), 784, 10), "cifar10": ((3, 32, 32), 3072, 10), "madelon": (None, 500, 2)}
@@ -145,7 +145,7 @@ def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, stat
 def play(run: Run, seconds: float = 0.5, behind: int = 0) -> None:
     """Play a live run until its epochs are over or it is stopped; the epochs ``behind`` it take no time."""
     config = run.config()
-    wishes = ControlReader(run)
+    commands = ControlReader(run)
     paused = stopped = False
     with RunWriter(run) as writer:
         writer.update(state="compiling", epochs=config.training.epochs, message="compiling kernels (once)")
@@ -159,8 +159,8 @@ def play(run: Run, seconds: float = 0.5, behind: int = 0) -> None:
         while epoch < config.training.epochs and not stopped:
             begun = time.monotonic()
             while paused or time.monotonic() - begun < seconds:
-                for wish in wishes.poll():
-                    config, paused, stopped = _obey(wish, writer, config, epoch, paused)
+                for command in commands.poll():
+                    config, paused, stopped = _obey(command, writer, config, epoch, paused)
                 if stopped:
                     break
                 writer.update(samples=int(10_000 * min(1.0, (time.monotonic() - begun) / seconds)))
@@ -176,21 +176,21 @@ def play(run: Run, seconds: float = 0.5, behind: int = 0) -> None:
         writer.end("stopped" if stopped else "finished", f"After {epoch} epochs.")
 
 
-def _obey(wish: Wish, writer: RunWriter, config: Config, epoch: int, paused: bool) -> tuple[Config, bool, bool]:
-    accepted, message, kind = True, wish.action, "setting"
+def _obey(command: Command, writer: RunWriter, config: Config, epoch: int, paused: bool) -> tuple[Config, bool, bool]:
+    accepted, message, kind = True, command.action, "setting"
     try:
-        config = changed_config(config, wish.settings)
-        if wish.settings:
-            message = ", ".join(f"{name} = {value:g}" for name, value in wish.settings.items())
+        config = changed_config(config, command.settings)
+        if command.settings:
+            message = ", ".join(f"{name} = {value:g}" for name, value in command.settings.items())
     except ConfigError as error:
         accepted, message = False, str(error)
-    if wish.action in ("pause", "resume"):
-        paused, kind = wish.action == "pause", f"{wish.action}d"
+    if command.action in ("pause", "resume"):
+        paused, kind = command.action == "pause", f"{command.action}d"
         writer.update(state="paused" if paused else "training")
-    writer.line("ack", wish=wish.id, epoch=epoch, accepted=accepted, message=message)
-    if accepted and wish.action != "stop":
+    writer.line("ack", command=command.id, epoch=epoch, accepted=accepted, message=message)
+    if accepted and command.action != "stop":
         writer.line("event", epoch=epoch, kind=kind, message=message)
-    return config, paused, wish.action == "stop"
+    return config, paused, command.action == "stop"
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def flood(channel):
 
 def intrude(channel):
     """Let someone who is no rank ring rank 0's bell with what could be a message."""
-    bell = getattr(channel, "_bell", None)
+    bell = getattr(channel, "_wakeup", None)
     if bell is not None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
             stranger.sendto(np.zeros(3).tobytes(), bell._names[0])

@@ -11,7 +11,7 @@ import numpy as np
 from tests.parallel.threads import Threads, begin
 from tsnn import kernels
 from tsnn.config import Config
-from tsnn.datasets import make_dataset, share
+from tsnn.datasets import make_dataset, shard
 from tsnn.engine.network import batch_gradient, init_network
 from tsnn.engine.state import KEYS, TrainingState
 from tsnn.engine.training import begin_epoch, end_epoch, make_workspace
@@ -40,7 +40,7 @@ def assert_same_bits(network, expected):
 def replay(data, config, order, staleness):
     """Sequential oracle of asynchronous training: who came when decides everything."""
     state, rng = begin(data, config)
-    shards = [share(data, w, config.parallel.workers) for w in range(config.parallel.workers)]
+    shards = [shard(data, w, config.parallel.workers) for w in range(config.parallel.workers)]
     held, states = {}, {}
     weights, velocity = flatten(state.network)
     workspace, version, late, updates = make_workspace(state, data), 0, {}, 0

@@ -164,7 +164,7 @@ def test_ctrl_c_in_the_terminal_stops_the_run_in_order(config, store, tmp_path):
 def test_signals_to_a_users_own_mpiexec_stop_the_run_in_order(store, config):
     """On a cluster, the scheduler or a person ends the job."""
     run = store.create(config.replace(ENDLESS))
-    command = tsnn.jobs.launch.command(run)
+    command = tsnn.jobs.launch.command_line(run)
     job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     wait_until(lambda: len(run.records()) > 1 or job.poll() is not None)
     job.send_signal(signal.SIGTERM)

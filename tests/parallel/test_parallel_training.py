@@ -14,7 +14,7 @@ import pytest
 from tests.parallel.replay import assert_replayed
 from tests.parallel.threads import Threads, begin
 from tsnn import kernels
-from tsnn.datasets import share
+from tsnn.datasets import shard
 from tsnn.engine.network import train_batch
 from tsnn.engine.shapes import layer_shapes
 from tsnn.engine.state import TrainingState
@@ -179,7 +179,7 @@ def test_in_phase_two_nobody_overwrites_what_a_worker_has_learned(blobs, config)
         own = TrainingState.begin(start.network, config, rng=worker._stream(rng, w + 1, 0))
         own.evolution, own.evolution_every = own.evolution.spawn(1)[0], 2
         models.append(own)
-        alone = records_of(steps(own, share(blobs, w, 2)))
+        alone = records_of(steps(own, shard(blobs, w, 2)))
         assert len(alone) == len(records) == 4
     expected = average((model.network for model in models), 2, connections)
     assert_same(threads.state.network, expected, rtol=0, atol=0)
@@ -202,7 +202,7 @@ def test_phase_two_takes_over_the_momentum_but_not_the_multiplied_learning_rate(
         own = TrainingState.begin(
             copy.deepcopy(first.state.network), whole, rng=worker._stream(begin(blobs, config)[1], w + 1, 0)
         )
-        own.epoch, part = 2, share(blobs, w, 2)
+        own.epoch, part = 2, shard(blobs, w, 2)
         for layer in own.network.layers:
             layer.velocity /= 2
             layer.bias_velocity /= 2

@@ -11,7 +11,7 @@ import pytest
 from tests import naive
 from tsnn import kernels
 from tsnn.engine.topology import erdos_renyi
-from tsnn.parallel.wakeup import Bell
+from tsnn.parallel.wakeup import WakeupSocket
 
 FLOATS = ("gradient", "weights", "velocity")
 
@@ -77,7 +77,7 @@ class Office:
         for each, name in zip((self.server, *self.workers), names, strict=True):
             each.bind(name)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 50_000))
-        self.addresses = Bell(self.server, dict(enumerate(names))).addresses
+        self.addresses = WakeupSocket(self.server, dict(enumerate(names))).addresses
         self.place = names[0]
         self.boxes, self.idle = rng.normal(size=4 * SLOT).astype(np.float32), np.array([0.25, 0.75])
         self.weights, self.velocity = rng.normal(size=(2, N)).astype(np.float32)

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e import fake_engine
 from tsnn.config import Config
 from tsnn.runs import RunStore
-from tsnn.runs.comparison import baselines, differing, find, grouped, labels, result, seeds, table, words
+from tsnn.runs.comparison import baselines, differing, find, format_cell, grouped, labels, result, seeds, table
 from tsnn.runs.notes import annotate
 from tsnn.runs.writer import RunWriter
 
@@ -95,7 +95,7 @@ def test_seeds_become_mean_and_spread(store):
     accuracies = [r.test_accuracy for r in results[:3]]
     assert spread == pytest.approx((fmean(accuracies), stdev(accuracies), 3))
     assert "run.seed" not in [c.title for c in columns]
-    assert words("share", spread) == f"{100 * spread.mean:.2f} ± {100 * spread.deviation:.2f} %"
+    assert format_cell("share", spread) == f"{100 * spread.mean:.2f} ± {100 * spread.deviation:.2f} %"
 
 
 def test_how_a_run_is_carried_out_does_not_part_seeds(store):
@@ -129,12 +129,12 @@ def test_labels_name_no_more_than_tells_runs_apart(store):
 
 
 def test_words():
-    assert words("share", 0.8765) == "87.65 %"
-    assert words("count", 125680) == "125,680"
-    assert words("bytes", 2**20 * 3) == "3 MiB"
-    assert words("seconds", None) == "–"
-    assert words("number", math.nan) == "nan"
-    assert words("text", "<b>") == "<b>"
+    assert format_cell("share", 0.8765) == "87.65 %"
+    assert format_cell("count", 125680) == "125,680"
+    assert format_cell("bytes", 2**20 * 3) == "3 MiB"
+    assert format_cell("seconds", None) == "–"
+    assert format_cell("number", math.nan) == "nan"
+    assert format_cell("text", "<b>") == "<b>"
 
 
 def test_baselines_and_seeds_differ_in_one_setting_each():

@@ -97,12 +97,12 @@ def test_wishes_are_obeyed_and_answered(store, config):
             next(execution)
             assert time.monotonic() < deadline
 
-    def acked(wish):
-        return any(line["wish"] == wish.id and line["accepted"] for line in lines_of(run, "ack"))
+    def acked(command):
+        return any(line["command"] == command.id and line["accepted"] for line in lines_of(run, "ack"))
 
     advance(lambda: len(run.records()) > 0)
-    wish = request(run, "set", zeta=0.7, learning_rate=0.011)
-    advance(lambda: acked(wish))
+    command = request(run, "set", zeta=0.7, learning_rate=0.011)
+    advance(lambda: acked(command))
     messages = [line["message"] for line in lines_of(run, "event")]
     assert "zeta changed from 0.3 to 0.7" in messages
     advance(lambda: run.records()[-1].zeta == 0.7 and run.records()[-1].learning_rate == 0.011)
@@ -137,7 +137,7 @@ def test_a_wish_that_became_impossible_is_refused(store, config):
         next(execution)
         assert time.monotonic() < deadline
     execution.close()
-    answers = {line["wish"]: line for line in lines_of(run, "ack")}
+    answers = {line["command"]: line for line in lines_of(run, "ack")}
     assert answers["good"]["accepted"]
     assert not answers["bad"]["accepted"]
     assert "training.zeta must be" in answers["bad"]["message"]

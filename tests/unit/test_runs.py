@@ -218,13 +218,13 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 def test_wishes_reach_the_reader_once(run):
     reader = ControlReader(run)
     assert reader.poll() == []
-    wish = request(run, "set", zeta=0.2)
+    command = request(run, "set", zeta=0.2)
     with open(run.path / "control.jsonl", "a") as file:
         file.write('{"action": "explode"}\n{"nonsense": 1}\n{"action": "set", "settings": 7}\n')
     request(run, "stop")
-    wishes = reader.poll()
-    assert [w.action for w in wishes] == ["set", "stop"]
-    assert wishes[0] == wish
+    commands = reader.poll()
+    assert [w.action for w in commands] == ["set", "stop"]
+    assert commands[0] == command
     assert reader.poll() == []
 
 

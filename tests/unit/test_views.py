@@ -21,7 +21,7 @@ from tsnn.runs.writer import RunWriter
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.history import History
 from tsnn.views.notebook import watch
-from tsnn.views.plots import curves, neurons, palette, topology
+from tsnn.views.plots import curves, degrees, neurons, palette, topology
 from tsnn.views.plots.figures import EventMarks, decimate, log_padded, padded
 from tsnn.views.tabs.run import RunView
 from tsnn.views.tabs.summary import progress, summary_html
@@ -124,7 +124,7 @@ def test_follower_knows_events_acks_snapshots_and_the_end(store):
         writer.snapshot(0, fake_engine.snapshot(0, run.config()))
         writer.line("event", epoch=0, kind="setting", message="zeta 0.2")
         writer.line("event", epoch=0, kind="setting", message="zeta 0.2")
-        writer.line("ack", wish="abc", epoch=0, accepted=True, message="ok")
+        writer.line("ack", command="abc", epoch=0, accepted=True, message="ok")
         follower = RunFollower(run, min_interval=0)
         assert follower.live
         writer.end("failed", "The loss is no longer finite.")

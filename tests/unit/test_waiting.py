@@ -151,8 +151,8 @@ def test_the_line_is_tended_in_the_background(store, begun, monkeypatch):
     monkeypatch.setattr(queue, "_SECONDS", 0.01)
     enqueue(config(), store)
     run = enqueue(config(), store)
-    queue.tend(store)
-    queue.tend(store)
+    queue.start_queue_thread(store)
+    queue.start_queue_thread(store)
     assert [t.name for t in threading.enumerate()].count(f"queue of {store.root.resolve()}") == 1
     end(begun[0])
     deadline = time.monotonic() + 30

@@ -14,7 +14,7 @@ from tsnn.config import Config
 from tsnn.errors import RunError
 from tsnn.runs import RunStore
 from tsnn.views.live import browser
-from tsnn.views.live.browser import Pace, on_release
+from tsnn.views.live.browser import Throttle, on_release
 from tsnn.views.notebook import Ticker
 
 
@@ -44,7 +44,7 @@ def answer(pace):
 
 def test_nothing_is_sent_before_the_page_has_answered(monkeypatch):
     monkeypatch.setattr(browser, "PATIENCE", 0.0)
-    pace, done = Pace(), []
+    pace, done = Throttle(), []
     ticker = Ticker(lambda: done.append(1) or True, pace, start=False)
     ticker._tick()
     ticker._tick()
@@ -60,7 +60,7 @@ def test_nothing_is_sent_before_the_page_has_answered(monkeypatch):
 
 
 def test_a_page_is_not_asked_where_nothing_is_new():
-    pace, done = Pace(), []
+    pace, done = Throttle(), []
     ticker = Ticker(lambda: done.append(1), pace, start=False)
     ticker._tick()
     answer(pace)

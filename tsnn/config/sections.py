@@ -308,7 +308,7 @@ SECTIONS: dict[str, type[Section]] = {
     cls.section: cls for cls in (DataConfig, NetworkConfig, TrainingConfig, ImportanceConfig, ParallelConfig, RunConfig)
 }
 
-#: Settings that may be changed while a run trains, by the short name that a wish uses.
+#: Settings that may be changed while a run trains, by the short name that a command uses.
 LIVE_SETTINGS = {
     "zeta": "training.zeta",
     "epsilon": "network.epsilon",

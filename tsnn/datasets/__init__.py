@@ -4,7 +4,7 @@
 ``targets`` and ``preparation`` (what is done to it).
 """
 
-from tsnn.datasets.dataset import Batches, Dataset, Features, load_dataset, make_artificial, make_dataset, share
+from tsnn.datasets.dataset import Batches, Dataset, Features, load_dataset, make_artificial, make_dataset, shard
 from tsnn.datasets.sources import DatasetInfo, known_datasets
 
 __all__ = [
@@ -16,5 +16,5 @@ __all__ = [
     "load_dataset",
     "make_artificial",
     "make_dataset",
-    "share",
+    "shard",
 ]

@@ -140,7 +140,7 @@ class SelectedRows:
         self.features.gather(self.rows[rows], out)
 
 
-def share(data: Dataset, index: int, count: int) -> Dataset:
+def shard(data: Dataset, index: int, count: int) -> Dataset:
     """Return one of ``count`` equal shares of a data set's samples: every ``count``-th, from sample ``index`` on.
 
     Of a test or validation part with fewer samples than shares, a share holds one sample.

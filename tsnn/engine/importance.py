@@ -41,26 +41,26 @@ def prune_neurons(network: Network, percentile: float) -> list[int]:
     pruned = []
     for l, score in enumerate(scores):
         living = network.living[l]
-        doomed = living & (score <= np.percentile(score[living], percentile))
-        if doomed.sum() == living.sum():
-            doomed[np.flatnonzero(living)[score[living].argmax()]] = False
-        network.living[l] = living & ~doomed
-        pruned.append(int(doomed.sum()))
+        to_prune = living & (score <= np.percentile(score[living], percentile))
+        if to_prune.sum() == living.sum():
+            to_prune[np.flatnonzero(living)[score[living].argmax()]] = False
+        network.living[l] = living & ~to_prune
+        pruned.append(int(to_prune.sum()))
         if pruned[-1]:
-            _fold_constants(network.layers[l], network.layers[l + 1], doomed, network.slopes[l])
-            network.layers[l] = _without(network.layers[l], doomed[network.layers[l].topology.indices])
+            _fold_constants(network.layers[l], network.layers[l + 1], to_prune, network.slopes[l])
+            network.layers[l] = _without(network.layers[l], to_prune[network.layers[l].topology.indices])
             network.layers[l + 1] = _without(
-                network.layers[l + 1], np.repeat(doomed, network.layers[l + 1].topology.out_degree)
+                network.layers[l + 1], np.repeat(to_prune, network.layers[l + 1].topology.out_degree)
             )
     return pruned
 
 
-def _fold_constants(layer: Layer, following: Layer, doomed: NDArray[np.bool_], slope: float) -> None:
-    emitted = np.where(doomed, np.where(layer.bias > 0, layer.bias, np.float32(slope) * layer.bias), np.float32(0))
+def _fold_constants(layer: Layer, following: Layer, to_prune: NDArray[np.bool_], slope: float) -> None:
+    emitted = np.where(to_prune, np.where(layer.bias > 0, layer.bias, np.float32(slope) * layer.bias), np.float32(0))
     t = following.topology
     following.bias += kernels.column_sums(t.indptr, t.indices, following.weights, emitted, t.n_out).astype(np.float32)
-    layer.bias[doomed] = 0
-    layer.bias_velocity[doomed] = 0
+    layer.bias[to_prune] = 0
+    layer.bias_velocity[to_prune] = 0
 
 
 def _without(layer: Layer, dropped: NDArray[np.bool_]) -> Layer:

@@ -1,4 +1,4 @@
-"""Losses by task: what the output layer's sums are compared with, and how right they are."""
+"""Losses by task: what the output layer's sums are compared with, and how n_correct they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tsnn.errors import ConfigError
 def output_loss(
     task: str, z: NDArray[np.float32], y: NDArray[Any], scale: float, weights: NDArray[np.float32] | None = None
 ) -> tuple[float, float]:
-    """Compute loss, number of right answers and the output layer's delta for one batch.
+    """Compute loss, number of n_correct answers and the output layer's delta for one batch.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ def output_loss(
     -------
     loss : float
         Weighted sum over the batch's samples; not finite if any sample's is not.
-    right : float
+    n_correct : float
         Samples classified correctly, whatever their weights; for ``multilabel`` each sample counts its share of
-        right labels; NaN for ``regression``.
+        n_correct labels; NaN for ``regression``.
     """
     weights = np.ones(len(y), np.float32) if weights is None else weights
     if task == "classification":
@@ -45,6 +45,6 @@ def output_loss(
     if task == "regression":
         return kernels.mean_squared_error(z, y, weights, scale), np.nan
     if task == "multilabel":
-        right = float(((z[:, : len(y)] > 0) == (y.T > 0.5)).mean(axis=0).sum())
-        return kernels.binary_cross_entropy(z, y, weights, scale), right
+        n_correct = float(((z[:, : len(y)] > 0) == (y.T > 0.5)).mean(axis=0).sum())
+        return kernels.binary_cross_entropy(z, y, weights, scale), n_correct
     raise ConfigError(f"Unknown task {task!r}; known are classification, regression, multilabel.")

@@ -44,12 +44,12 @@ def evaluate(
     """
     if len(x) == 0:
         return math.nan, None
-    total = right = 0.0
+    total = n_correct = 0.0
     for rows, z in _answers(network, x, workspace):
         loss, hits = output_loss(task, z, y[rows], 0.0, None if weights is None else weights[rows])
         total += loss
-        right += hits
-    return total / len(x), None if task == "regression" else right / len(x)
+        n_correct += hits
+    return total / len(x), None if task == "regression" else n_correct / len(x)
 
 
 def decision_values(network: Network, x: Features, workspace: Workspace) -> NDArray[np.float32]:

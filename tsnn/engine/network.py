@@ -238,7 +238,7 @@ def train_batch(
 
     Returns
     -------
-    loss, right : float
+    loss, n_correct : float
         Sums over the batch, before the step.
     """
     rates = config.momentum, config.learning_rate, config.weight_decay
@@ -247,29 +247,29 @@ def train_batch(
 
 def batch_gradient(
     network: Network, workspace: Workspace, x: Features, y: NDArray[Any], chosen: Int64, *,
-    task: str, dropout: float, key: int, taken: bool = False,
+    task: str, dropout: float, key: int, gathered: bool = False,
 ) -> tuple[float, float]:  # fmt: skip
     """Compute the gradient of the chosen samples; nothing is trained. Like :func:`train_batch`, but for that.
 
-    The gradient replaces what was in the layers' velocities and bias velocities. ``taken`` says that the first part
+    The gradient replaces what was in the layers' velocities and bias velocities. ``gathered`` says that the first part
     of the batch, as wide as the workspace, is in ``workspace.activations[0]`` already.
     """
-    return _pass(network, workspace, x, y, chosen, task, dropout, key, 0.0, -1.0, 0.0, update=False, taken=taken)
+    return _pass(network, workspace, x, y, chosen, task, dropout, key, 0.0, -1.0, 0.0, update=False, gathered=gathered)
 
 
 def _pass(
     network: Network, workspace: Workspace, x: Features, y: NDArray[Any], chosen: Int64, task: str, dropout: float,
     key: int, momentum: float, learning_rate: float, weight_decay: float, *, update: bool,
-    weights: Float32 | None = None, taken: bool = False,
+    weights: Float32 | None = None, gathered: bool = False,
 ) -> tuple[float, float]:  # fmt: skip
     """Pass a batch forward and back, in as many parts as the workspace needs."""
-    loss = right = 0.0
+    loss = n_correct = 0.0
     for start in range(0, len(chosen), workspace.width):
         part = chosen[start : start + workspace.width]
-        if start or not taken:
+        if start or not gathered:
             take(x, part, workspace.activations[0])
         z = forward(network, workspace, dropout=dropout, key=key, sample_offset=start)
-        part_loss, part_right = output_loss(
+        part_loss, part_correct = output_loss(
             task, z, y[part], 1.0 / len(chosen), None if weights is None else weights[part]
         )
         backward(
@@ -277,8 +277,8 @@ def _pass(
             weight_decay=weight_decay, update=update and start + len(part) == len(chosen),
         )  # fmt: skip
         loss += part_loss
-        right += part_right
-    return loss, right
+        n_correct += part_correct
+    return loss, n_correct
 
 
 def probe_gradient(

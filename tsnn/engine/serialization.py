@@ -32,7 +32,7 @@ _MISFITS = (KeyError, ValueError, TypeError, IndexError, AttributeError, TsnnErr
 def pack(state: TrainingState) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a state of training as values and arrays; nothing is copied."""
     arrays = {**network_arrays(state.network, training=True), "order": state.order}
-    plain = ("key", "epsilon_met", "epoch", "done", "loss", "right", "seconds", "evolution_due")
+    plain = ("key", "applied_epsilon", "epoch", "done", "loss", "n_correct", "seconds", "evolution_due")
     for k, network in enumerate(state.copies):
         arrays |= {f"copy_{k}_{name}": array for name, array in network_arrays(network, training=True).items()}
     values = {

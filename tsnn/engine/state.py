@@ -33,7 +33,7 @@ class TrainingState:
         Sources of the order of the samples, and of the evolution's randomness.
     key : int
         Number of the next step's dropout masks (:func:`tsnn.engine.network.forward`).
-    epsilon_met : float
+    applied_epsilon : float
         The epsilon that the number of connections answers to.
     epoch : int
         Finished epochs.
@@ -41,7 +41,7 @@ class TrainingState:
         Order of the samples in the epoch under way; empty between epochs.
     done : int
         How many of them have been trained on.
-    loss, right, seconds : float
+    loss, n_correct, seconds : float
         Sums over those.
     evolution_due : bool
         Whether the evolution after the last epoch was left out because the run was to end there.
@@ -62,21 +62,21 @@ class TrainingState:
     shuffle: np.random.Generator
     evolution: np.random.Generator
     key: int
-    epsilon_met: float
+    applied_epsilon: float
     epoch: int = 0
     order: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     done: int = 0
     loss: float = 0.0
-    right: float = 0.0
+    n_correct: float = 0.0
     seconds: float = 0.0
     evolution_due: bool = False
     evolution_every: int = 1
     events: list[Event] = field(default_factory=list)
     copies: list[Network] = field(default_factory=list)
-    whole: bool = True
+    resumable: bool = True
 
     @property
-    def shown(self) -> Network:
+    def displayed(self) -> Network:
         """The network that those who watch see: the first worker's where each trains its own."""
         return self.copies[0] if self.copies else self.network
 

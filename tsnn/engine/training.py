@@ -85,7 +85,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
             state.order, state.done = state.shuffle.permutation(n), 0
         epoch, config = state.epoch + 1, state.config
         while state.done < n:
-            loss, right = train_batch(
+            loss, n_correct = train_batch(
                 network, workspace, data.x_train, data.y_train, state.order[state.done : state.done + batch],
                 task=data.task, config=config.training, dropout=config.network.dropout, key=state.key,
                 weights=data.weights_train,
@@ -93,7 +93,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
             check_finite(loss, f"epoch {epoch}, batch {state.done // batch + 1}", config)
             state.key = (state.key + len(network.layers)) % KEYS
             state.loss += float(loss)
-            state.right += float(right)
+            state.n_correct += float(n_correct)
             state.done = min(state.done + batch, n)
             state.seconds += time.perf_counter() - started
             yield Progress(epoch, state.done, n, state.loss / state.done)
@@ -134,8 +134,8 @@ def begin_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> No
         _evolve(state, data, workspace)
         text = f"The run goes on: evolution after epoch {state.epoch} made up for"
         state.events.append(Event(state.epoch, "evolution", text))
-    _take_up(state)
-    state.loss = state.right = state.seconds = 0.0
+    _apply_pending_settings(state)
+    state.loss = state.n_correct = state.seconds = 0.0
 
 
 def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> EpochRecord:
@@ -170,7 +170,7 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
     state.epoch, state.order, state.done = epoch, state.order[:0], 0
     state.evolution_due = epoch == config.training.epochs
     if state.evolution_due:
-        _take_up(state)
+        _apply_pending_settings(state)
     else:
         grown = _evolve(state, data, workspace)
     evolved = time.perf_counter()
@@ -180,7 +180,7 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         samples=epoch * n,
         train_loss=state.loss / n,
         test_loss=test_loss,
-        train_accuracy=None if data.task == "regression" else state.right / n,
+        train_accuracy=None if data.task == "regression" else state.n_correct / n,
         test_accuracy=test_accuracy,
         seconds_train=state.seconds,
         seconds_evolve=evolved - evaluated,
@@ -207,7 +207,7 @@ def validate(network: Network, data: Dataset, workspace: Workspace) -> tuple[flo
     return evaluate(network, data.x_validation, data.y_validation, data.task, workspace)
 
 
-def _take_up(state: TrainingState) -> None:
+def _apply_pending_settings(state: TrainingState) -> None:
     """Put changed settings into force; one event for each that differs."""
     old, new = state.config.flat(), state.pending.flat()
     state.events += [
@@ -226,18 +226,18 @@ def _evolve(state: TrainingState, data: Dataset, workspace: Workspace) -> list[i
     network = state.network
     if _importance_due(state.config, state.epoch):
         state.events += _prune_neurons(network, state.config, state.epoch)
-    _take_up(state)
+    _apply_pending_settings(state)
     state.evolution_due = False
     config = state.config
     if config.network.topology == "two_phase":
         if state.epoch == config.training.epochs // 2:
             _end_dense_phase(state)
         return [0] * len(network.layers)
-    new_epsilon = config.network.epsilon != state.epsilon_met
+    new_epsilon = config.network.epsilon != state.applied_epsilon
     due = state.epoch % state.evolution_every == 0
     if config.network.topology != "set" or not due or not (config.training.zeta > 0 or new_epsilon):
         return [0] * len(network.layers)
-    state.epsilon_met = config.network.epsilon
+    state.applied_epsilon = config.network.epsilon
     probe = None
     if config.training.regrow == "gradient":
         chosen = state.evolution.permutation(len(data.x_train))[: config.training.batch_size]

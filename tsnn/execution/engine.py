@@ -28,7 +28,7 @@ from tsnn.parallel.server import serve
 from tsnn.records import EpochRecord, Progress
 from tsnn.runs import Run
 from tsnn.runs.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from tsnn.runs.control import ControlReader, Wish, changed_config
+from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.liveness import supervision
 from tsnn.runs.writer import RunWriter
 
@@ -69,7 +69,7 @@ def execute(run: Run, channel: Channel | None = None) -> Iterator[Progress | Epo
             engine.end("stopped", "Interrupted")
             raise
         except KeyboardInterrupt:
-            engine.whole = False  # perhaps in the middle of a batch
+            engine.between_batches = False  # perhaps in the middle of a batch
             engine.end("stopped", "Interrupted")
             raise
         except Exception as error:
@@ -103,9 +103,9 @@ class _Engine:
         self.run, self.writer, self.channel = run, writer, channel
         self.kind = "parallel" if channel else "sequential"
         self.control = ControlReader(run)
-        self.open_wishes: list[str] = []
+        self.pending_commands: list[str] = []
         self.state: TrainingState
-        self.whole = False  # whether there is a state, and no batch half done
+        self.between_batches = False  # whether there is a state, and no batch half done
         self.paused = self.stopping = self.stepping = False
         self.polled = 0.0
         self.saved_at, self.saving_took, self.disk_full = time.monotonic(), 0.0, False
@@ -133,7 +133,7 @@ class _Engine:
             config = config.replace({"run.micro_batch": estimate.micro_batch})
             network = init_network(data.n_features, data.n_outputs, config.network, rng=init_rng)
             state = TrainingState.begin(network, config, rng=rng)
-        self.ages = Ages(state.shown, state.epoch, saved.arrays if saved else {})
+        self.ages = Ages(state.displayed, state.epoch, saved.arrays if saved else {})
         self._begin(state, saved, data, bool(begun))
         if warning := disk_warning(estimate, self.run.path):
             self._event("disk", warning)
@@ -146,11 +146,11 @@ class _Engine:
         for item in self._drive(training):
             if isinstance(item, EpochRecord):
                 self._record(item)
-                if state.whole:
-                    self.ages.update(state.shown, item.epoch)
-                if item.epoch in keep and state.whole:
+                if state.resumable:
+                    self.ages.update(state.displayed, item.epoch)
+                if item.epoch in keep and state.resumable:
                     percentile = state.config.importance.percentile
-                    writer.snapshot(item.epoch, take_snapshot(state.shown, percentile, self.ages))
+                    writer.snapshot(item.epoch, take_snapshot(state.displayed, percentile, self.ages))
             else:
                 now = "paused" if self.paused else "training"
                 writer.update(state=now, message="", samples=item.samples, train_loss=item.loss)
@@ -172,20 +172,23 @@ class _Engine:
 
     def _begin(self, state: TrainingState, saved: Checkpoint | None, data: Dataset, again: bool) -> None:
         """Bring the records to where the state is, and tell how it came about."""
-        writer, self.state, self.whole, self.scaling = self.writer, state, True, data.scaling
+        writer, self.state, self.between_batches, self.scaling = self.writer, state, True, data.scaling
         if saved is not None:
             again = True
             dropped = writer.rewind(saved.values["metrics"], state.epoch)
-            self.control.offset, self.open_wishes = saved.values["wishes_read"], list(saved.values["open_wishes"])
+            self.control.offset, self.pending_commands = (
+                saved.values["commands_read"],
+                list(saved.values["pending_commands"]),
+            )
         else:
             dropped = writer.rewind({"lines": 0, "bytes": 0}, -1)
             writer.line("event", epoch=0, kind="data", message=f"{data.name}: {data.source}")
             writer.snapshot(0, take_snapshot(state.network, state.config.importance.percentile, self.ages))
         if not again:
             return
-        for wish in self.control.poll():  # settings are still wished for; what was to happen at once, has
-            if wish.action == "set":
-                self._set(wish, state.epoch)
+        for command in self.control.poll():  # settings are still wished for; what was to happen at once, has
+            if command.action == "set":
+                self._set(command, state.epoch)
         for damage in saved.damaged if saved else ():
             self._event("checkpoint", f"{damage}; the one before is used")
         where = f"epoch {state.epoch}" if saved else "the start, there being no checkpoint"
@@ -203,7 +206,7 @@ class _Engine:
         if self.channel:  # a parallel run goes on from the end of an epoch
             return (
                 isinstance(item, EpochRecord)
-                and self.state.whole
+                and self.state.resumable
                 and settings.checkpoint_minutes > 0
                 and time.monotonic() - self.saved_at > self.saving_took / SHARE_OF_SAVING
             )
@@ -219,8 +222,8 @@ class _Engine:
         started = time.monotonic()
         values, arrays = pack(state)
         own = {
-            "state": values, "metrics": self.writer.position(), "wishes_read": self.control.offset,
-            "open_wishes": self.open_wishes,
+            "state": values, "metrics": self.writer.position(), "commands_read": self.control.offset,
+            "pending_commands": self.pending_commands,
         }  # fmt: skip
         try:
             write_checkpoint(self.run, state.epoch, state.done, self.kind, own, arrays | self.ages.arrays())
@@ -237,8 +240,8 @@ class _Engine:
 
     def end(self, state: str, message: str) -> None:
         """Keep the weights as they are and mark the run as ended."""
-        if self.whole:
-            if self.state.whole:
+        if self.between_batches:
+            if self.state.resumable:
                 self.save()
             network = dataclasses.replace(self.state.network, scaling=self.scaling)
             save_network(network, self.run.path / "weights.npz")
@@ -246,42 +249,42 @@ class _Engine:
         self.writer.end(state, message)
 
     def _drive(self, training: Iterator[Progress | EpochRecord]) -> Iterator[Progress | EpochRecord]:
-        """Advance the training; between two batches, take up wishes and wait while paused."""
+        """Advance the training; between two batches, take up commands and wait while paused."""
         for item in training:
             yield item
-            self._take_wishes(item)
+            self._read_commands(item)
             if self.stepping and isinstance(item, EpochRecord):
                 self.stepping, self.paused = False, True
             while self.paused and not self.stopping:
                 yield item if isinstance(item, Progress) else Progress(item.epoch + 1, 0, 1, item.train_loss)
                 time.sleep(POLL_SECONDS)
-                self._take_wishes(item)
+                self._read_commands(item)
             if self.stopping:
                 return
 
-    def _take_wishes(self, item: Progress | EpochRecord) -> None:
+    def _read_commands(self, item: Progress | EpochRecord) -> None:
         if time.monotonic() - self.polled < POLL_SECONDS:
             return
         self.polled = time.monotonic()
-        for wish in self.control.poll():
-            if wish.action == "set":
-                self._set(wish, item.epoch)
+        for command in self.control.poll():
+            if command.action == "set":
+                self._set(command, item.epoch)
                 continue
-            self.paused = wish.action == "pause"
-            self.stepping = wish.action == "step"
-            self.stopping |= wish.action == "stop"
-            self._ack(wish.id, item.epoch, True, "")
+            self.paused = command.action == "pause"
+            self.stepping = command.action == "step"
+            self.stopping |= command.action == "stop"
+            self._ack(command.id, item.epoch, True, "")
 
-    def _set(self, wish: Wish, epoch: int) -> None:
+    def _set(self, command: Command, epoch: int) -> None:
         try:
-            self.state.pending = changed_config(self.state.pending, wish.settings)
+            self.state.pending = changed_config(self.state.pending, command.settings)
         except TsnnError as error:
-            self._ack(wish.id, epoch, False, str(error))
+            self._ack(command.id, epoch, False, str(error))
         else:
-            self.open_wishes.append(wish.id)
+            self.pending_commands.append(command.id)
 
-    def _ack(self, wish: str, epoch: int, accepted: bool, message: str) -> None:
-        self.writer.line("ack", wish=wish, epoch=epoch, accepted=accepted, message=message)
+    def _ack(self, command: str, epoch: int, accepted: bool, message: str) -> None:
+        self.writer.line("ack", command=command, epoch=epoch, accepted=accepted, message=message)
 
     def _record(self, record: EpochRecord) -> None:
         values = record.to_dict()
@@ -293,9 +296,9 @@ class _Engine:
         )  # fmt: skip
         for event in events:
             self.writer.line("event", **event)
-        for wish in self.open_wishes:  # settings come into force between epochs, so all that were sent are now
-            self._ack(wish, record.epoch, True, "")
-        self.open_wishes = []
+        for command in self.pending_commands:  # settings come into force between epochs, so all that were sent are now
+            self._ack(command, record.epoch, True, "")
+        self.pending_commands = []
         self.writer.update(
             epoch=record.epoch, samples=0, test_loss=record.test_loss, test_accuracy=record.test_accuracy,
             connections=record.connections,

@@ -16,7 +16,9 @@ _TAIL_BYTES = 64 * 1024
 _LOOKED_AT = 5
 
 
-def pace(store: RunStore, lines: Iterable[RunSummary], *, connections: int, topology: str) -> float | None:
+def seconds_per_connection(
+    store: RunStore, lines: Iterable[RunSummary], *, connections: int, topology: str
+) -> float | None:
     """Return seconds per connection, sample and epoch of earlier runs on this machine; None if there are none.
 
     The median of the last epochs of the few runs that are nearest in size, of the same topology if there are any.

@@ -80,7 +80,7 @@ def prepare_resume(run: Run, epochs: int | None = None) -> None:
         write_atomic(run.path / "config.toml", wanted.to_toml().encode())
 
 
-def command(run: Run, lost: int = 0) -> list[str]:
+def command_line(run: Run, lost: int = 0) -> list[str]:
     """Return the words that start a run's engine; of a parallel run, one process for each rank.
 
     Parameters
@@ -180,7 +180,7 @@ def stop(run: Run, wait: float = 0.0) -> None:
 
 def begin(run: Run) -> None:
     """Start the supervisor, and with it the engine, of a run that is not going on."""
-    command(run)  # an error is raised here rather than there
+    command_line(run)  # an error is raised here rather than there
     (run.path / "config.toml").touch()  # one that has waited counts as created now
     with open(run.path / "log.txt", "ab") as log:
         process = subprocess.Popen(

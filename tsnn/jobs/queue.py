@@ -84,7 +84,7 @@ def resume(run: Run, epochs: int | None = None) -> None:
 def _join(run: Run) -> None:
     write_atomic(run.path / "queued.json", json.dumps({"time": time.time_ns()}).encode())
     store = RunStore(run.path.parent)
-    catalog(store).look_again(run.id)
+    catalog(store).refresh_run(run.id)
     advance(store)
 
 
@@ -95,7 +95,7 @@ def queued_runs(store: RunStore) -> list[Run]:
     return [Run(store.root / name) for name in _line(known)]
 
 
-def place_in_line(run: Run) -> str:
+def queue_position(run: Run) -> str:
     """Tell in words how many runs wait before this one."""
     names = [waiting.id for waiting in queued_runs(RunStore(run.path.parent))]
     return f"Position {names.index(run.id) + 1} of {len(names)} in line." if run.id in names else ""
@@ -161,7 +161,7 @@ def advance(store: RunStore) -> list[Run]:
                 (run.path / "queued.json").unlink(missing_ok=True)
                 started.append(run)
                 free -= needed
-            known.look_again(name)
+            known.refresh_run(name)
     return started
 
 
@@ -189,18 +189,18 @@ def _alone(root: Path, *, wait: bool = False) -> Iterator[bool]:
             yield True
 
 
-_tended: set[Path] = set()
+_advanced: set[Path] = set()
 
 
-def tend(store: RunStore) -> None:
+def start_queue_thread(store: RunStore) -> None:
     """Let this process start the runs of a store that wait, from now on; asking twice changes nothing."""
     root = store.root.resolve()
-    if root not in _tended:
-        _tended.add(root)
-        threading.Thread(target=_tend, args=(store,), name=f"queue of {root}", daemon=True).start()
+    if root not in _advanced:
+        _advanced.add(root)
+        threading.Thread(target=_advance_periodically, args=(store,), name=f"queue of {root}", daemon=True).start()
 
 
-def _tend(store: RunStore) -> None:
+def _advance_periodically(store: RunStore) -> None:
     while True:
         try:
             advance(store)

@@ -5,8 +5,8 @@ run's lock, in a session of its own, so that nothing that happens to a dashboard
 run. A *job* is any command, with any number of processes below it; they train, the supervisor only looks after them:
 
 - A job that dies without a word is noticed at once: ``status.json`` then says ``failed``, and why.
-- A wish to stop, SIGTERM or SIGINT: the engine is left to end by itself; after 5 s the job gets SIGTERM; 5 s later, if
-  a rank gives no sign of life, or at the latest after 60 s, all its processes are killed.
+- A command to stop, SIGTERM or SIGINT: the engine is left to end by itself; after 5 s the job gets SIGTERM; 5 s later,
+  if a rank gives no sign of life, or at the latest after 60 s, all its processes are killed.
 - Nothing is left of a job: it inherits orphans (Linux) and kills them. If it is itself killed, the kernel kills the
   job (Linux; elsewhere the engine notices within a second), and the next reader of the run finds it lost.
 - ``exit.json`` is its last word: ``state``, ``reason``, ``rc``, ``attempts`` and ``tail``, the end of the log.
@@ -47,7 +47,7 @@ import psutil
 
 from tsnn.errors import RunError
 from tsnn.files import read_json, write_atomic
-from tsnn.jobs.launch import command
+from tsnn.jobs.launch import command_line
 from tsnn.jobs.processes import adopt_orphans, end_with
 from tsnn.runs import ENDED, Run
 from tsnn.runs.control import ControlReader, request
@@ -97,7 +97,7 @@ def job_of(run: Run, lost: int) -> Job | None:
     if lost and lost >= parallel.workers:
         return None
     waits = parallel.workers and parallel.mode != "wasap"  # for the slowest; in WASAP nobody does
-    return Job(tuple(command(run, lost)), PATIENCE_SECONDS if waits else math.inf)
+    return Job(tuple(command_line(run, lost)), PATIENCE_SECONDS if waits else math.inf)
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Supervisor:
         self.note = ""  # for the next attempt: why there is one
         self.signalled = False
         self.stopping = math.inf  # when to begin to insist
-        self._wishes = ControlReader(run)
+        self._commands = ControlReader(run)
         self._beats: dict[Path, tuple[Any, float]] = {}
         self._log_start = 0  # of this attempt
 
@@ -143,7 +143,7 @@ class Supervisor:
         with hold(self.run, GRACE_SECONDS) as held:
             for old in [self.run.path / "exit.json", *self.run.path.glob("error.rank*.json")]:
                 old.unlink(missing_ok=True)
-            self._wishes.poll()  # what was wished for before is the engine's business
+            self._commands.poll()  # what was wished for before is the engine's business
             self._status(state="starting", message="", pid=self.me["pid"], process=self.me)
             log_start = self._log_size()
             attempts, end = 0, End("failed", "There is no job for this run", 1)
@@ -191,7 +191,7 @@ class Supervisor:
         while (rc := _reap(process)) is None:
             time.sleep(POLL_SECONDS)
             now, silent = time.monotonic(), self._silence()
-            if self._stop_is_wished():
+            if self._stop_requested():
                 self.stopping = min(self.stopping, now)
             if silent > job.patience:
                 killed = killed or f"A process has given no sign of life for {silent:.0f} s"
@@ -208,8 +208,8 @@ class Supervisor:
             _reap(process)
         return self._verdict(rc, killed)
 
-    def _stop_is_wished(self) -> bool:
-        wished = any(wish.action == "stop" for wish in self._wishes.poll())
+    def _stop_requested(self) -> bool:
+        wished = any(command.action == "stop" for command in self._commands.poll())
         if self.signalled and not wished:
             self.signalled = False
             request(self.run, "stop")

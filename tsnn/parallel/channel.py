@@ -18,7 +18,7 @@ Float32 = NDArray[np.float32]
 Arrays = Sequence[NDArray[Any]]
 
 #: What a message may be; see the senders in :mod:`tsnn.parallel.worker` and :mod:`tsnn.parallel.server`.
-KINDS = ("ready", "gradient", "model", "progress", "epoch", "final", "error", "bye", "values", "alone", "go", "stop")
+KINDS = ("ready", "gradient", "model", "progress", "epoch", "final", "error", "bye", "values", "phase2", "go", "stop")
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tsnn import kernels
 from tsnn.errors import LaunchError
 from tsnn.parallel.channel import KINDS, Arrays, Float32, Message, Service
-from tsnn.parallel.wakeup import LONGEST_TEXT, NOBODY, Addresses, Bell, longest_queue
+from tsnn.parallel.wakeup import MAX_TEXT, NO_ADDRESSES, Addresses, WakeupSocket, longest_queue
 
 HEAD, VALUES, ARRAY = 1, 2, 3  # tags
 DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "int32", "int64", "uint8"))
@@ -61,9 +61,9 @@ class MpiChannel:
         self._prepared = False
         self._alone = False  # all ranks are on this machine, and have bells
         self._crowded = True  # so many that a bell might not be heard
-        self._bell: Bell | None = None
-        self._rings = 0  # that announced messages which have not come yet
-        self._heard: list[tuple[int, bytes]] = []  # by answer_gradients, and not for it
+        self._wakeup: WakeupSocket | None = None
+        self._announced = 0  # that announced messages which have not come yet
+        self._received: list[tuple[int, bytes]] = []  # by answer_gradients, and not for it
         self._window: MPI.Win | None = None
         self._memory: Float32 = np.empty(0, np.float32)  # two boxes per worker
         self._slot = 0  # values from one to the next
@@ -79,7 +79,7 @@ class MpiChannel:
         """
         if self.rank == 0 and kernels.COMPILED:  # what is to be compiled first, the others need not wait for later
             none = np.empty(0, np.float32)
-            self._serve(NOBODY, Service(0, 0, 1, np.empty((0, 2)), 0.0, none, none, (), np.empty(0)), 0.0)
+            self._serve(NO_ADDRESSES, Service(0, 0, 1, np.empty((0, 2)), 0.0, none, none, (), np.empty(0)), 0.0)
         self._meet()
         node, ranks = self._node, self._ranks
         wanted = np.array([capacity])
@@ -89,8 +89,8 @@ class MpiChannel:
         capacity = int(wanted[0])
         name = np.frombuffer(secrets.token_bytes(8), np.uint8).copy()
         self._comm.Bcast(name)
-        self._bell = Bell.hang(bytes(name).hex(), self.rank, ranks.tolist())
-        self._alone = self._bell is not None and len(ranks) == self._comm.size
+        self._wakeup = WakeupSocket.open(bytes(name).hex(), self.rank, ranks.tolist())
+        self._alone = self._wakeup is not None and len(ranks) == self._comm.size
         self._crowded = self._comm.size > longest_queue()
         if 0 in ranks and node.size > 1 and capacity:
             self._slot = slot = -(-capacity // 16) * 16
@@ -137,36 +137,36 @@ class MpiChannel:
         box, shared = self._box(self.rank, to, values)
         if self._window is not None:
             self._window.Sync()
-        whole = not arrays and (shared or not values) and len(head) <= LONGEST_TEXT
-        if whole and self._bell is not None and self._bell.ring(to, head):
+        whole = not arrays and (shared or not values) and len(head) <= MAX_TEXT
+        if whole and self._wakeup is not None and self._wakeup.notify(to, head):
             return
         requests = [self._comm.Isend([head, MPI.DOUBLE], to, HEAD)]
         if values and not shared:
             requests.append(self._comm.Isend(box, to, VALUES))
         requests += [self._comm.Isend(array, to, ARRAY) for array in arrays]
-        if self._bell is not None:
-            self._bell.ring(to)
+        if self._wakeup is not None:
+            self._wakeup.notify(to)
         self._sending.append((requests, (head, box, arrays)))
 
     def receive(self, seconds: float | None = None) -> Message | None:
         """See :meth:`tsnn.parallel.channel.Channel.receive`."""
-        if self._heard:
-            return self._complete(self._opened(*self._heard.pop(0))[0])
+        if self._received:
+            return self._complete(self._opened(*self._received.pop(0))[0])
         deadline = None if seconds is None else time.monotonic() + seconds
         pause = SHORTEST_SLEEP
         self._forget_what_is_sent()
         look = self._crowded or bool(self._sending)  # for what does not come with the bell; so MPI sends on, too
         while True:
-            if look or self._rings or self._coming or not self._alone:
+            if look or self._announced or self._coming or not self._alone:
                 message = next((found for _ in range(LOOKS) if (found := self._arrived())), None)
                 if message is not None:
                     return message
             sleepy = self._alone and not self._coming
             rest = (LONGEST_REST if seconds is None else min(seconds, LONGEST_REST)) if sleepy else 0.0
-            heard = self._bell.hear(rest) if self._bell is not None else None
+            heard = self._wakeup.wait(rest) if self._wakeup is not None else None
             if heard is not None and heard[1]:
                 return self._complete(self._opened(*heard)[0])
-            self._rings += heard is not None
+            self._announced += heard is not None
             if deadline is not None and time.monotonic() > deadline:
                 return None
             look = heard is None or self._crowded
@@ -177,32 +177,32 @@ class MpiChannel:
     def can_answer(self, values: int) -> bool:
         """See :meth:`tsnn.parallel.channel.Channel.can_answer`: where all ranks have bells and share memory."""
         self._forget_what_is_sent()
-        busy = self._heard or self._rings or self._coming or self._sending or self._crowded
+        busy = self._received or self._announced or self._coming or self._sending or self._crowded
         return self._alone and not busy and values <= self._slot and kernels.COMPILED
 
     def answer_gradients(self, service: Service, seconds: float) -> NDArray[np.float64]:
         """See :meth:`tsnn.parallel.channel.Channel.answer_gradients`: in compiled code."""
-        if self._bell is None or not self.can_answer(len(service.weights)):
+        if self._wakeup is None or not self.can_answer(len(service.weights)):
             return np.empty((0, 1 + service.numbers))
-        self._bell.be_patient(LONGEST_REST)
-        return self._serve(self._bell.addresses, service, seconds)
+        self._wakeup.set_timeout(LONGEST_REST)
+        return self._serve(self._wakeup.addresses, service, seconds)
 
     def _serve(self, addresses: Addresses, service: Service, seconds: float) -> NDArray[np.float64]:
         """Hand a service over to compiled code; see :func:`tsnn.kernels.answer_gradients`."""
         n = len(service.weights)
         expected = np.array([KINDS.index("gradient"), n, service.numbers, service.version], np.float64)
         answer = np.array([KINDS.index("values"), n, len(service.answer), *service.answer], np.float64)
-        heard, unsent = np.empty(LONGEST_TEXT // 8), np.zeros(self.workers, np.bool_)
+        heard, unsent = np.empty(MAX_TEXT // 8), np.zeros(self.workers, np.bool_)
         came = np.empty((len(service.rates) * service.together, 4 + service.numbers))
         updates, gradients, worker, length = kernels.answer_gradients(
             *addresses, self._memory, self._slot, service.together, service.rates, service.weight_decay, seconds,
             expected, service.weights, service.velocity, service.idle, answer, heard, came, unsent,
         )  # fmt: skip
         applied = updates * service.together
-        self._heard += [(int(row[0]) + 1, row[1:].tobytes()) for row in came[applied:gradients]]
+        self._received += [(int(row[0]) + 1, row[1:].tobytes()) for row in came[applied:gradients]]
         if length:
-            self._heard.append((worker + 1, heard.tobytes()[:length]))
-        self._rings += worker >= 0 and not length
+            self._received.append((worker + 1, heard.tobytes()[:length]))
+        self._announced += worker >= 0 and not length
         for k in np.flatnonzero(unsent).tolist():
             answer[5], service.idle[k] = service.idle[k], 0.0
             self.send(k + 1, "values", answer[3:].tolist(), values=n)
@@ -232,7 +232,7 @@ class MpiChannel:
             source = self._status.source
             head = bytearray(8 * self._status.Get_count(MPI.DOUBLE))
             self._comm.Recv([head, MPI.DOUBLE], source, HEAD)
-            self._rings = max(0, self._rings - 1)
+            self._announced = max(0, self._announced - 1)
             message, there = self._opened(source, bytes(head))
             requests = [] if there else [self._comm.Irecv(message.values, source, VALUES)]
             requests += [self._comm.Irecv(array, source, ARRAY) for array in message.arrays]

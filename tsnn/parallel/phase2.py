@@ -27,7 +27,7 @@ from tsnn.records import EpochRecord, Event, Progress
 COPY_SECONDS = 2.0  # between two copies of the workers' models in phase 2
 
 
-def train_apart(
+def follow_phase2(
     state: TrainingState,
     data: Dataset,
     workspace: Workspace,
@@ -58,7 +58,7 @@ def train_apart(
         The records are means over the workers; the last one is that of the averaged model.
     """
     last = state.config.training.epochs
-    state.whole = False
+    state.resumable = False
     copies = _Copies(len(shares), state.epoch + 1)
     under_way = dict.fromkeys(shares, (state.epoch + 1, 0, 0.0))  # epoch, samples, mean loss
     records: dict[int, list[EpochRecord]] = {rank: [] for rank in shares}
@@ -82,13 +82,13 @@ def train_apart(
         yield _progress(under_way, shares, last)
         while all(waiting and waiting[0].epoch < last for waiting in records.values()):
             record = _merged([waiting.pop(0) for waiting in records.values()], shares, state)
-            state.whole = copies.complete and record.epoch == copies.epoch
-            if state.whole:
+            state.resumable = copies.complete and record.epoch == copies.epoch
+            if state.resumable:
                 state.copies = copies.models()
             yield record
     connections = [layer.topology.connections for layer in state.network.layers]
     state.network = average((models[rank] for rank in sorted(models)), len(models), connections)
-    state.copies, state.whole = [], True
+    state.copies, state.resumable = [], True
     record = _merged([waiting.pop(0) for waiting in records.values()], shares, state)
     yield _judged(record, len(models), state, data, workspace)
 

@@ -20,9 +20,9 @@ from tsnn.engine.training import begin_epoch, check_finite, end_epoch, make_work
 from tsnn.errors import ConfigError, WorkerError
 from tsnn.parallel.averaging import average, describe_topology, flatten
 from tsnn.parallel.channel import Arrays, Channel, Message, Service
-from tsnn.parallel.phase2 import train_apart
+from tsnn.parallel.phase2 import follow_phase2
 from tsnn.parallel.shared_model import SharedModel
-from tsnn.parallel.worker_stats import Tally, crowding, live_numbers
+from tsnn.parallel.worker_stats import WorkerStatistics, live_numbers, oversubscription_events
 from tsnn.records import EpochRecord, Progress
 
 POLL_SECONDS = 0.2  # how often a consumer gets a say while no worker does
@@ -62,12 +62,12 @@ def serve(channel: Channel, state: TrainingState, data: Dataset) -> Iterator[Pro
     """
     server = _Server(channel, state, data)  # compiles what is not yet; the workers wait for that in the next line
     channel.share_memory((2 if server.mode == "local" else 1) * len(server.model.weights))
-    state.events += crowding(channel.neighbours, state.epoch, state.config)
+    state.events += oversubscription_events(channel.neighbours, state.epoch, state.config)
     try:
         yield from server.train_together()
         if state.epoch < state.config.training.epochs:
-            yield from train_apart(
-                state, data, server.workspace, server.shares, server.receive_apart, server.answer_apart
+            yield from follow_phase2(
+                state, data, server.workspace, server.shares, server.receive_phase2, server.answer_phase2
             )
     finally:
         server.dismiss()
@@ -110,7 +110,7 @@ class _Server:
         self.arrived: dict[int, float] = {}
         self.waited: dict[int, float] = {}
         self.owed = np.zeros(channel.workers)  # seconds that each had to wait for something else than its exchange
-        self.tallies = {rank: Tally(rank) for rank in self.ranks}
+        self.statistics = {rank: WorkerStatistics(rank) for rank in self.ranks}
         self.waiting: set[int] = set()  # for an answer
         self.stopped: set[int] = set()
 
@@ -119,7 +119,7 @@ class _Server:
         state, resumed = self.state, time.perf_counter()
         while state.epoch < self.last_shared:
             if not self.begun:
-                self.begun, state.whole = True, False
+                self.begun, state.resumable = True, False
                 begin_epoch(state, self.data, self.workspace)
             made, answered = self.exchange(), []
             if not made:
@@ -210,12 +210,12 @@ class _Server:
 
     def note(self, rank: int, numbers: Sequence[float], left: float) -> None:
         """Book what a worker has done, and the share of its gradient that still has a place."""
-        _, base, samples, loss, right, *seconds, memory = numbers
+        _, base, samples, loss, n_correct, *seconds, memory = numbers
         check_finite(loss, f"epoch {self.state.epoch + 1}, worker {rank}", self.state.config)
-        self.tallies[rank].add(int(samples), self.update - int(base), left, seconds, int(memory))
+        self.statistics[rank].add(int(samples), self.update - int(base), left, seconds, int(memory))
         self.samples += int(samples)
         self.state.loss += loss
-        self.state.right += right
+        self.state.n_correct += n_correct
 
     def rate_factor(self, ahead: int = 0) -> float:
         """Return what the learning rate is multiplied by, now or some updates ahead: see ``parallel.warmup``.
@@ -232,14 +232,14 @@ class _Server:
         """Evaluate and evolve, and let late gradients find their places in the new topology."""
         state, network = self.state, self.state.network
         state.loss *= self.n / self.samples
-        state.right *= self.n / self.samples
+        state.n_correct *= self.n / self.samples
         before = [layer.topology for layer in network.layers]
         record = end_epoch(state, self.data, self.workspace)
-        state.whole = True
+        state.resumable = True
         self.model.renew(network, before, self.held.values())
         self.begun, self.count, self.samples = False, 0, 0
-        workers = tuple(tally.record() for tally in self.tallies.values())
-        self.tallies = {rank: Tally(rank) for rank in self.ranks}
+        workers = tuple(statistics_of_worker.record() for statistics_of_worker in self.statistics.values())
+        self.statistics = {rank: WorkerStatistics(rank) for rank in self.ranks}
         return dataclasses.replace(record, workers=workers)
 
     def answer(self, ranks: Iterable[int]) -> None:
@@ -266,7 +266,7 @@ class _Server:
         if alone and not state.copies:
             box[n:] /= np.float32(self.model.factor)
         arrays = describe_topology(network) if alone or fresh else []
-        self.send(rank, "alone" if alone else "model" if fresh else "values", arrays=arrays, values=size)
+        self.send(rank, "phase2" if alone else "model" if fresh else "values", arrays=arrays, values=size)
         self.held[rank] = self.model.version
 
     def send(self, rank: int, kind: str, *, arrays: Arrays = (), values: int = 0) -> None:
@@ -287,7 +287,7 @@ class _Server:
             self.told = config, factor, live_numbers(config, factor)
         return self.told[2]
 
-    def receive_apart(self) -> Message | None:
+    def receive_phase2(self) -> Message | None:
         """Return the next message of phase 2; gradients that came too late for phase 1 are not used."""
         message = self.receive()
         if message is not None and message.kind == "gradient":
@@ -295,7 +295,7 @@ class _Server:
             return None
         return message
 
-    def answer_apart(self, message: Message, wanted: int) -> None:
+    def answer_phase2(self, message: Message, wanted: int) -> None:
         """Let a worker go on, or go; ``wanted`` is the epoch after which it shall hand in its model."""
         self.wanted = wanted
         if message.kind == "final":

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from tsnn import kernels
 
-LONGEST_TEXT = 4096  # bytes of a message that comes with the bell
+MAX_TEXT = 4096  # bytes of a message that comes with the bell
 
 #: A socket, the workers' addresses and their lengths, for compiled code.
 Addresses = tuple[int, NDArray[np.uint8], NDArray[np.int64]]
-NOBODY: Addresses = -1, np.empty((0, kernels.ADDRESS_BYTES), np.uint8), np.empty(0, np.int64)
+NO_ADDRESSES: Addresses = -1, np.empty((0, kernels.ADDRESS_BYTES), np.uint8), np.empty(0, np.int64)
 
 
-class Bell:
+class WakeupSocket:
     """A datagram socket per rank of a machine: whoever sends a message rings, and the receiver wakes at once."""
 
     def __init__(self, own: socket.socket, names: dict[int, bytes]):
@@ -36,7 +36,7 @@ class Bell:
         self.addresses: Addresses = own.fileno(), workers, np.array([len(address) for address in packed], np.int64)
 
     @classmethod
-    def hang(cls, job: str, rank: int, ranks: list[int]) -> Bell | None:
+    def open(cls, job: str, rank: int, ranks: list[int]) -> WakeupSocket | None:
         """Return this rank's bell, which reaches the ranks of this machine; None where there can be none."""
         if not sys.platform.startswith("linux"):
             return None
@@ -45,26 +45,26 @@ class Bell:
         own.bind(names[rank])
         return cls(own, names)
 
-    def ring(self, to: int, text: bytes = b"") -> bool:
+    def notify(self, to: int, text: bytes = b"") -> bool:
         """Wake a rank, with a text; tells whether it got that: it is on this machine, and has not too many to hear."""
         if to in self._names:
             with contextlib.suppress(OSError):
                 return self._socket.sendto(text, socket.MSG_DONTWAIT, self._names[to]) == len(text)
         return False
 
-    def be_patient(self, seconds: float) -> None:
+    def set_timeout(self, seconds: float) -> None:
         """Wait for at most so long from now on."""
         if seconds != self._patience:
             self._patience = seconds
             time_value = struct.pack("@ll", *divmod(max(1, round(1e6 * seconds)), 10**6))
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, time_value)
 
-    def hear(self, seconds: float) -> tuple[int, bytes] | None:
+    def wait(self, seconds: float) -> tuple[int, bytes] | None:
         """Return who rings within so many seconds, and the text, which may be empty; None if nobody does."""
         if seconds > 0:
-            self.be_patient(seconds)
+            self.set_timeout(seconds)
         try:
-            text, name = self._socket.recvfrom(LONGEST_TEXT, 0 if seconds > 0 else socket.MSG_DONTWAIT)
+            text, name = self._socket.recvfrom(MAX_TEXT, 0 if seconds > 0 else socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
         return (self._ranks[name], text) if name in self._ranks else None  # no stranger

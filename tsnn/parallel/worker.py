@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tsnn import kernels
 from tsnn.config import LIVE_SETTINGS, Config
-from tsnn.datasets import Dataset, share
+from tsnn.datasets import Dataset, shard
 from tsnn.engine.network import Network, batch_gradient, take, train_batch
 from tsnn.engine.state import KEYS, TrainingState
 from tsnn.engine.training import make_workspace, steps
@@ -56,7 +56,7 @@ def work(channel: Channel, data: Dataset, config: Config, *, rng: np.random.Gene
     channel.share_memory()
     with contextlib.suppress(_DismissedError):
         try:
-            _Worker(channel, share(data, channel.rank - 1, channel.workers), config, rng).run()
+            _Worker(channel, shard(data, channel.rank - 1, channel.workers), config, rng).run()
         except _DismissedError:
             raise
         except Exception as error:
@@ -79,9 +79,9 @@ class _Worker:
         self.local = config.parallel.mode == "local"
         self.live: list[float] = []
         self.version = self.update = self.epoch = 0.0
-        self.chosen: NDArray[np.int64] | None = None  # the next batch, if it has been taken already
+        self.chosen: NDArray[np.int64] | None = None  # the next batch, if it has been gathered already
         self.spent = [0.0, 0.0]  # seconds since the last report: communicating, idle
-        self.prepared = 0.0  # seconds in which the next batch was taken while the server worked
+        self.prepared = 0.0  # seconds in which the next batch was gathered while the server worked
         self.memory = 0
         kernels.set_threads(self.config.run.threads)
 
@@ -91,7 +91,7 @@ class _Worker:
             if reply.kind == "model":
                 self.take_model(reply)
             reply = self.train(reply)
-        self.train_alone(reply)
+        self.train_phase2(reply)
 
     def ask(self, kind: str, numbers: Sequence[float] = (), *, arrays: Arrays = (), values: int = 0) -> Message:
         """Send a message, wait for the answer, take up changed settings; notes the time that this takes."""
@@ -142,7 +142,7 @@ class _Worker:
     def train(self, reply: Message) -> Message:
         """Compute a gradient on the weights that came, or train on them for a while (``local``); hand over the result.
 
-        The message says on which version and update of the model, on how many samples, with what loss and right
+        The message says on which version and update of the model, on how many samples, with what loss and n_correct
         answers, and where the time went since the last one.
         """
         started = time.perf_counter()
@@ -175,26 +175,26 @@ class _Worker:
 
     def train_batch(self) -> tuple[int, float, float]:
         """Train on the next batch (``local``), or compute its gradient; returns samples, loss and right answers."""
-        state, training, taken = self.state, self.config.training, self.chosen is not None
+        state, training, gathered = self.state, self.config.training, self.chosen is not None
         assert state is not None
         chosen, self.chosen = self.choose() if self.chosen is None else self.chosen, None
         key, state.key = state.key, (state.key + len(state.network.layers)) % KEYS
         batch = state.network, self.workspace, self.data.x_train, self.data.y_train, chosen
         task, dropout = self.data.task, self.config.network.dropout
         if self.local:
-            loss, right = train_batch(*batch, task=task, config=training, dropout=dropout, key=key)
+            loss, n_correct = train_batch(*batch, task=task, config=training, dropout=dropout, key=key)
         else:
-            loss, right = batch_gradient(*batch, task=task, dropout=dropout, key=key, taken=taken)
-        return len(chosen), loss, right
+            loss, n_correct = batch_gradient(*batch, task=task, dropout=dropout, key=key, gathered=gathered)
+        return len(chosen), loss, n_correct
 
-    def train_alone(self, reply: Message) -> None:
+    def train_phase2(self, reply: Message) -> None:
         """Phase 2: train an own copy with its own evolution, then hand it over."""
         weights, velocity = (half.copy() for half in np.split(reply.values, 2))
         self.config = self.config.replace({"importance.percentile": 0})  # neurons are pruned in phase 1
         network = rebuild(reply.arrays, self.config, weights, velocity)
         state = self.begin(network)
         state.config = state.pending = self.config
-        state.epoch, state.order, state.epsilon_met = int(self.epoch), state.order[:0], self.config.network.epsilon
+        state.epoch, state.order, state.applied_epsilon = int(self.epoch), state.order[:0], self.config.network.epsilon
         state.evolution_every, state.events, self.spent = self.channel.workers, [], [0.0, 0.0]
         reported = time.perf_counter()
         for item in steps(state, self.data):

@@ -15,7 +15,7 @@ from tsnn.records import Event, WorkerRecord
 
 
 @dataclass
-class Tally:
+class WorkerStatistics:
     """What one worker did in an epoch of phase 1, so far."""
 
     rank: int
@@ -46,7 +46,7 @@ class Tally:
         )  # fmt: skip
 
 
-def crowding(workers: int, epoch: int, config: Config) -> list[Event]:
+def oversubscription_events(workers: int, epoch: int, config: Config) -> list[Event]:
     """Return a warning if so many workers have more threads than this machine has cores.
 
     The server is not counted: it sleeps nearly all the time.

@@ -217,7 +217,7 @@ class Catalog:
         self._marks.pop(name, None)
         self.version += self._lines.pop(name, None) is not None
 
-    def look_again(self, run_id: str) -> None:
+    def refresh_run(self, run_id: str) -> None:
         """Bring the line of one run up to date now: somebody has just changed it."""
         with self._lock:
             self._marks.pop(run_id, None)

@@ -182,7 +182,7 @@ def table(results: Sequence[RunResult], *, over_seeds: bool = False) -> list[Col
     columns = [
         Column("run", "text", tuple(_title(row) for row in rows)),
         Column("state", "text", tuple(" ".join(dict.fromkeys(r.state for r in row)) for row in rows)),
-        *(Column(name, "text", tuple(shown(row[0].settings.get(name)) for row in rows)) for name in names),
+        *(Column(name, "text", tuple(format_value(row[0].settings.get(name)) for row in rows)) for name in names),
     ]
     if any(r.changed for r in results):
         columns.append(Column("changed live", "count", tuple(row[0].changed for row in rows)))
@@ -217,8 +217,8 @@ def labels(rows: Sequence[Sequence[RunResult]]) -> list[str]:
 def _part(name: str, value: Any) -> str:
     """Return a setting in a few words: ``zeta 0.3``, or the value alone where it says what it is."""
     if name == "data.name":
-        return Path(shown(value)).name  # of a file its name, not its folders
-    return shown(value) if name in _TELLING else f"{name.rpartition('.')[2].replace('_', ' ')} {shown(value)}"
+        return Path(format_value(value)).name  # of a file its name, not its folders
+    return format_value(value) if name in _TELLING else f"{name.rpartition('.')[2].replace('_', ' ')} {format_value(value)}"
 
 
 def _title(row: Sequence[RunResult]) -> str:
@@ -232,14 +232,14 @@ def _value(values: Sequence[float | None]) -> float | Spread | None:
     return Spread(fmean(known), stdev(known) if len(known) > 1 else math.nan, len(known))
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a setting's value as people write it."""
     if isinstance(value, list | tuple):
         return "-".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def words(kind: str, value: Any) -> str:
+def format_cell(kind: str, value: Any) -> str:
     """Return a value of a :class:`Column` in words: ``88.1 %``, ``88.1 ± 0.4 %``, a dash where there is none."""
     if value is None:
         return "–"

@@ -1,8 +1,8 @@
-"""Wishes for a live run: written by anyone, read and answered by its engine.
+"""Commands for a live run: written by anyone, read and answered by its engine.
 
-A wish is a line in the run's ``control.jsonl``. The engine takes it up at the next batch (pause,
+A command is a line in the run's ``control.jsonl``. The engine takes it up at the next batch (pause,
 stop) or the next epoch (settings), checks it again, and answers with an ``ack`` line in
-``metrics.jsonl``. The wishes, the acks and the seed together say how the run came about.
+``metrics.jsonl``. The commands, the acks and the seed together say how the run came about.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ACTIONS = ("set", "pause", "resume", "step", "stop")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """One wish: an action, and for ``set`` the settings by their short names (``zeta``, ...)."""
+class Command:
+    """One command: an action, and for ``set`` the settings by their short names (``zeta``, ...)."""
 
     action: str
     settings: dict[str, float] = field(default_factory=dict)
@@ -57,8 +57,8 @@ def changed_config(config: Config, settings: Mapping[str, float]) -> Config:
     return config.replace({LIVE_SETTINGS[name]: value for name, value in settings.items()})
 
 
-def request(run: Run, action: str, **settings: float) -> Wish:
-    """Ask a run for something; returns the wish, whose id the engine's ``ack`` line will carry.
+def request(run: Run, action: str, **settings: float) -> Command:
+    """Ask a run for something; returns the command, whose id the engine's ``ack`` line will carry.
 
     Parameters
     ----------
@@ -74,14 +74,14 @@ def request(run: Run, action: str, **settings: float) -> Wish:
     ConfigError
         If the action or a setting is unknown or out of range.
     """
-    wish = Wish(action, dict(settings))
-    changed_config(Config(), wish.settings)
-    append_line(run.path / "control.jsonl", asdict(wish))
-    return wish
+    command = Command(action, dict(settings))
+    changed_config(Config(), command.settings)
+    append_line(run.path / "control.jsonl", asdict(command))
+    return command
 
 
 class ControlReader:
-    """Reads a run's wishes as they come; damaged lines are passed over. The reader checks the settings.
+    """Reads a run's commands as they come; damaged lines are passed over. The reader checks the settings.
 
     Parameters
     ----------
@@ -91,29 +91,29 @@ class ControlReader:
     Attributes
     ----------
     offset : int
-        How many bytes of the wishes have been read.
+        How many bytes of the commands have been read.
     """
 
     def __init__(self, run: Run):
         self._path: Path = run.path / "control.jsonl"
         self.offset = 0
 
-    def poll(self) -> list[Wish]:
-        """Return the wishes written since the last call."""
+    def poll(self) -> list[Command]:
+        """Return the commands written since the last call."""
         lines, self.offset = read_lines(self._path, self.offset)
-        return [wish for line in lines if (wish := _parse(line)) is not None]
+        return [command for line in lines if (command := _parse(line)) is not None]
 
 
-def _parse(line: Mapping[str, Any]) -> Wish | None:
+def _parse(line: Mapping[str, Any]) -> Command | None:
     try:
-        return Wish(**line) if isinstance(line.get("settings", {}), dict) else None
+        return Command(**line) if isinstance(line.get("settings", {}), dict) else None
     except (TypeError, TsnnError):
         return None
 
 
 @contextlib.contextmanager
 def stopping_on_signals(run: Run, delay: float = 0.0) -> Iterator[list[int]]:
-    """Turn the first SIGINT or SIGTERM into a wish to stop, taken up after the batch; the second one interrupts.
+    """Turn the first SIGINT or SIGTERM into a command to stop, taken up after the batch; the second one interrupts.
 
     Raising in the middle of compiled code is not safe, so this is what a process that carries out a run uses.
     Yields the list of signals received. Before the run trains, the first signal interrupts.
@@ -123,8 +123,8 @@ def stopping_on_signals(run: Run, delay: float = 0.0) -> Iterator[list[int]]:
     run : Run
         The run.
     delay : float
-        Seconds until the wish. A launcher that has lost a rank sends SIGTERM to the others, too, and kills them soon
-        after: then nobody wishes anything.
+        Seconds until the command. A launcher that has lost a rank sends SIGTERM to the others, too, and kills them soon
+        after: then nobody commands anything.
     """
     received: list[int] = []
 

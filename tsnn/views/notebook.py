@@ -15,7 +15,7 @@ from panel_material_ui.theme import MaterialDesign
 
 from tsnn.errors import RunError
 from tsnn.runs import ENDED, Run
-from tsnn.views.live.browser import Pace
+from tsnn.views.live.browser import Throttle
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.ticker import Ticker
 from tsnn.views.tabs.run import RunView
@@ -31,8 +31,8 @@ class LivePane(pn.Column):
 
     def __init__(self, *objects: Any, **options: Any):
         self.lock = threading.RLock()
-        self.pace = Pace()
-        super().__init__(*objects, *self.pace.parts, **options)
+        self.throttle = Throttle()
+        super().__init__(*objects, *self.throttle.parts, **options)
 
     def _on_msg(self, *args: Any) -> None:
         with self.lock:
@@ -82,7 +82,7 @@ def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") 
         push()
 
     view.after_show = show
-    ticker = Ticker(tick, pane.pace, period, start=view.follower.live)
+    ticker = Ticker(tick, pane.throttle, period, start=view.follower.live)
     view.replay.play.on_click(play)
     return pane
 

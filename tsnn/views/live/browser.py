@@ -17,7 +17,7 @@ import param
 PATIENCE = 0.5
 
 
-class Pace:
+class Throttle:
     """Tells whether the page has taken in what it was sent: a slow one must not fall behind for ever.
 
     A number is sent, in :attr:`parts`, that the page sends back.

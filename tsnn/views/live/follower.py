@@ -16,7 +16,7 @@ from typing import Any
 
 from tsnn.config import Config
 from tsnn.errors import RunError, TsnnError
-from tsnn.jobs.queue import place_in_line
+from tsnn.jobs.queue import queue_position
 from tsnn.records import Event
 from tsnn.runs import ENDED, LIVE, Run
 from tsnn.views.live.history import SCALARS, History
@@ -46,7 +46,7 @@ class RunFollower:
     events : list of Event
         What happened, in order.
     acks : dict
-        Answers to wishes, by the wish's id.
+        Answers to commands, by the command's id.
     snapshots : list of int
         Epochs with a snapshot.
     """
@@ -171,7 +171,7 @@ class RunFollower:
             self.snapshots = [*(e for e in self.snapshots if e < epoch), epoch]
             self._reader.forget(epoch)
         elif kind == "ack":
-            self.acks[str(line["wish"])] = dict(line)
+            self.acks[str(line["command"])] = dict(line)
 
     def _take_event(self, line: Mapping[str, Any]) -> None:
         event = Event(int(line["epoch"]), str(line["kind"]), str(line["message"]))
@@ -186,7 +186,7 @@ class RunFollower:
         self._status_read = now
         before, self.status = self.status, self.run.status()
         if self.state == "queued":
-            self.status["message"] = place_in_line(self.run)
+            self.status["message"] = queue_position(self.run)
         return before != self.status
 
     def snapshot(self, epoch: int, layer: int | None = None, parts: tuple[str, ...] = ("",)) -> Snapshot | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import panel as pn
 
-from tsnn.views.live.browser import Pace
+from tsnn.views.live.browser import Throttle
 
 #: Milliseconds between two looks at a run.
 PERIOD = 250
@@ -23,7 +23,7 @@ class Ticker:
     ----------
     function : callable
         What to do; it should return soon where nothing is new, and says whether something was.
-    pace : Pace
+    throttle : Throttle
         Of the page.
     period : int
         Milliseconds between two calls, at least.
@@ -31,19 +31,19 @@ class Ticker:
         Begin now; else when ``callback`` is started.
     """
 
-    def __init__(self, function: Callable[[], bool], pace: Pace, period: int = PERIOD, *, start: bool = True):
-        self._function, self._pace = function, pace
+    def __init__(self, function: Callable[[], bool], throttle: Throttle, period: int = PERIOD, *, start: bool = True):
+        self._function, self._throttle = function, throttle
         self._period = period
         self.seconds: list[float] = []
         self.callback = pn.state.add_periodic_callback(self._tick, period=period, start=start)
 
     def _tick(self) -> None:
-        if not self._pace.is_free():
+        if not self._throttle.is_free():
             return
         begun = time.process_time()
         with pn.io.hold():
             if self._function():
-                self._pace.ask()
+                self._throttle.ask()
         spent = time.process_time() - begun
         self.seconds = [*self.seconds[-199:], spent]
         wanted = max(self._period, int(4000 * spent))

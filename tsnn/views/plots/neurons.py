@@ -48,9 +48,9 @@ class ImportancePlot:
         self.note = "Importance pruning is off: no threshold."
         if known:
             percentile, living = float(snapshot.get("percentile", np.nan)), int(counts.sum())
-            doomed = int(percentile / 100 * (living - 1)) + 1 if math.isfinite(percentile) else 0
+            to_prune = int(percentile / 100 * (living - 1)) + 1 if math.isfinite(percentile) else 0
             self.note = (
-                f"Threshold {threshold:.3g}: percentile {percentile:g}, {doomed:,} of {living:,} living neurons."
+                f"Threshold {threshold:.3g}: percentile {percentile:g}, {to_prune:,} of {living:,} living neurons."
             )
         self.source.data = {
             "left": edges[:-1].astype(float).tolist(),

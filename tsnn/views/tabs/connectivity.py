@@ -73,7 +73,7 @@ class ConnectivityTab:
         epoch, layer = self._replay.epoch, self._replay.layer.value
         snapshot = None if epoch is None else self._follower.snapshot(epoch, layer, _PARTS)
         if snapshot is None or f"density_{layer}" not in snapshot:
-            say_empty(self._empty, self._follower)
+            show_empty_message(self._empty, self._follower)
             return
         if not self._cards:
             self._build()
@@ -114,7 +114,7 @@ def empty_pane() -> Any:
     return pn.pane.HTML("", sizing_mode="stretch_width", styles=CARD | {"grid-column": "1 / -1"}, margin=0)
 
 
-def say_empty(pane: Any, follower: RunFollower, *, nothing: bool = True) -> None:
+def show_empty_message(pane: Any, follower: RunFollower, *, nothing: bool = True) -> None:
     """Say why there is nothing to see; hide the frame where there is something."""
     if follower.live:
         words = "The first picture appears when the data have been read, the curves after the first epoch."

@@ -20,7 +20,7 @@ from tsnn.views.live.snapshot_reader import Snapshot
 from tsnn.views.plots import curves
 from tsnn.views.plots.neurons import ImportanceHistory, ImportancePlot, WeightBars, WeightPicture, connections_of
 from tsnn.views.tabs.cards import Card, card, explained, grid
-from tsnn.views.tabs.connectivity import empty_pane, say_empty
+from tsnn.views.tabs.connectivity import empty_pane, show_empty_message
 
 _TABLE = """
 :host .tabulator {font-size: 12.5px; font-family: var(--bokeh-base-font)}
@@ -55,7 +55,7 @@ class NeuronsTab:
         epoch, layer = self._replay.epoch, self._replay.layer.value
         snapshot = None if epoch is None else self._follower.snapshot(epoch, layer, _PARTS)
         if snapshot is None or f"importance_{layer}" not in snapshot:
-            say_empty(self._empty, self._follower)
+            show_empty_message(self._empty, self._follower)
             return
         if not self._cards:
             self._build()

@@ -16,7 +16,7 @@ from tsnn.views.plots import curves
 from tsnn.views.plots.curves import show_epochs
 from tsnn.views.plots.figures import EventMarks
 from tsnn.views.tabs.cards import card, grid
-from tsnn.views.tabs.connectivity import InputCard, empty_pane, say_empty
+from tsnn.views.tabs.connectivity import InputCard, empty_pane, show_empty_message
 
 #: Events that say how a run began; they stand at epoch 0 and would only clutter the curves.
 _NOT_MARKED = ("data", "dense_layer")
@@ -57,7 +57,7 @@ class Overview:
         self._update_curves()
         self.input.update()
         nothing = not len(self._follower.history) and self._replay.epoch is None
-        say_empty(self._empty, self._follower, nothing=nothing)
+        show_empty_message(self._empty, self._follower, nothing=nothing)
 
     def _update_curves(self) -> None:
         history, events, following = self._follower.history, self._follower.events, self._replay.following
