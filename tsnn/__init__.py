@@ -1,13 +1,13 @@
 """tsnn: truly sparse neural networks that anyone can train, watch and understand on a CPU.
 
-Names are loaded when they are first used, so ``import tsnn`` brings neither Numba nor a GUI.
+Names are loaded when they are first used, so ``import tsnn`` loads neither Numba nor a GUI.
 
 Examples
 --------
 >>> rng = np.random.default_rng(0)
 >>> data = tsnn.load_dataset("fashion_mnist", size="small", rng=rng)
->>> config = tsnn.Config.preset("fashion_mnist").replace({"training.epochs": 3})
->>> network = tsnn.init_network(data.n_features, data.n_outputs, config.network, rng=rng)
+>>> config = tsnn.Config.preset("fashion_mnist").replace(epochs=3)
+>>> network = tsnn.init_network(data.n_features, data.n_outputs, config, rng=rng)
 >>> for record in tsnn.train(network, data, config, rng=rng):
 ...     print(record.epoch, record.test_accuracy)
 """
@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tsnn._version import __version__
+from tsnn.engine import activations, pruning, regrowth  # noqa: F401 - they register the built-in rules; without Numba
 
 if TYPE_CHECKING:
     from tsnn.config import Config

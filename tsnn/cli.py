@@ -17,14 +17,14 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-import tsnn
+from tsnn._version import __version__
 from tsnn.config import Config, describe, setting_names
 from tsnn.datasets import known_datasets
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.jobs.launch import command_line, prepare_resume, watch
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import Run, RunStore
-from tsnn.runs.comparison import format_cell, result, table
+from tsnn.runs.comparison import format_cell, format_value, result, table
 from tsnn.runs.control import stopping_on_signals
 from tsnn.runs.export import FORMATS
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tsnn", description="Truly sparse neural networks on a CPU.")
-    parser.add_argument("--version", action="version", version=f"tsnn {tsnn.__version__}")
+    parser.add_argument("--version", action="version", version=f"tsnn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser(
@@ -68,8 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("what", help="a known data set, a .npz, .csv or .parquet file, or a .toml configuration")
     train.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="settings",
-        help="change a setting; may be given several times",
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
+        help="change a setting, such as zeta=0.2 or training.zeta=0.2; may be given several times",
     )  # fmt: skip
     train.add_argument("--seed", type=int, help="short for --set run.seed=SEED")
     train.add_argument("--workers", type=int, metavar="K", help="train with K processes: --set parallel.workers=K")
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--prepare", action="store_true",
         help="only make the run's folder, and print the command that trains: for a cluster's scheduler",
     )  # fmt: skip
-    train.add_argument("--mode", choices=describe("parallel.mode")["choices"], help="--set parallel.mode=MODE")
+    train.add_argument("--mode", choices=describe("parallel.mode").choices, help="--set parallel.mode=MODE")
     _add_root(train)
     train.set_defaults(command=_train)
 
@@ -133,10 +133,8 @@ def _settings_help() -> str:
     lines = ["settings:"]
     for name in setting_names():
         about = describe(name)
-        default = about["default"]
-        shown = "-".join(map(str, default)) if isinstance(default, tuple) else default
-        lines.append(f"  {name} = {shown}")
-        lines += textwrap.wrap(about["help"], 100, initial_indent="      ", subsequent_indent="      ")
+        lines.append(f"  {name} = {format_value(about.default)}")
+        lines += textwrap.wrap(about.help, 100, initial_indent="      ", subsequent_indent="      ")
     return "\n".join(lines)
 
 
@@ -147,7 +145,7 @@ def _config(options: argparse.Namespace) -> Config:
     for assignment in options.settings:
         name, equals, value = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"--set {assignment} lacks a value. Write --set SECTION.FIELD=VALUE.")
+            raise ConfigError(f"--set {assignment} lacks a value. Write --set NAME=VALUE, such as --set zeta=0.2.")
         settings[name.strip()] = value.strip()
     short = {"run.seed": options.seed, "parallel.workers": options.workers, "parallel.mode": options.mode}
     settings |= {name: value for name, value in short.items() if value is not None}
@@ -264,7 +262,7 @@ def _runs(options: argparse.Namespace) -> int:
     if not runs:
         print(f"No runs below {store.root} yet. Start one: tsnn train fashion_mnist")
         return 0
-    print(f"{'run':<42}{'state':<10}{'data set':<18}{'topology':<10}{'epoch':>11}{'test accuracy':>15}")
+    print(f"{'run':<42}{'state':<10}{'data set':<18}{'method':<10}{'epoch':>11}{'test accuracy':>15}")
     for run in runs[: options.n]:
         print(_run_line(run))
     if any(run.checkpoints() and run.status()["state"] in ("stopped", "failed", "lost") for run in runs[: options.n]):
@@ -283,7 +281,7 @@ def _run_line(run: Run) -> str:
     accuracy = status.get("test_accuracy")
     epoch = f"{status.get('epoch', 0)}/{config.training.epochs}"
     return (
-        f"{run.id:<42}{status['state']:<10}{Path(config.data.name).stem:<18}{config.network.topology:<10}"
+        f"{run.id:<42}{status['state']:<10}{Path(config.data.name).stem:<18}{config.training.method:<10}"
         f"{epoch:>11}{'' if accuracy is None else f'{accuracy:.2%}':>15}"
     )
 
@@ -331,7 +329,7 @@ def _datasets(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    checkout = Path(tsnn.__file__).parents[1]
+    checkout = Path(__file__).parents[1]
     if not (checkout / "tests" / "benchmarks" / "__main__.py").exists():
         raise TsnnError(
             f"The benchmarks are not part of the installed package, and {checkout} is no checkout of tsnn. "

@@ -1,4 +1,4 @@
-"""What happened: plain, immutable values that training yields and run directories store."""
+"""Records: plain, immutable values that training yields and run directories store; states of runs, kinds of events."""
 
 from __future__ import annotations
 
@@ -6,10 +6,51 @@ import math
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 #: Version of everything that is written to files: run directories, checkpoints, networks, estimators.
-FORMAT = 1
+FORMAT = 2
+
+
+class RunState(StrEnum):
+    """State of a run, as :meth:`tsnn.runs.Run.status` reports it."""
+
+    QUEUED = "queued"  #: it starts when cores are free
+    CREATED = "created"  #: its directory exists, its process is about to start
+    STARTING = "starting"  #: it reads its data
+    COMPILING = "compiling"
+    TRAINING = "training"
+    PAUSED = "paused"
+    STALLED = "stalled"  #: its process lives but has been silent for 10 s
+    FINISHED = "finished"  #: all epochs are done
+    STOPPED = "stopped"  #: on request
+    FAILED = "failed"
+    LOST = "lost"  #: its process, or its supervisor, is gone
+
+
+#: States that a run ends in by itself.
+ENDED = (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
+#: States in which a run has a process, or is about to have one.
+LIVE = (
+    RunState.CREATED, RunState.STARTING, RunState.COMPILING, RunState.TRAINING, RunState.PAUSED, RunState.STALLED,
+)  # fmt: skip
+
+
+class EventKind(StrEnum):
+    """Kind of an :class:`Event`."""
+
+    DATA = "data"  #: which data the run trains on
+    DENSE_LAYER = "dense_layer"  #: epsilon grants a layer every connection
+    SETTING = "setting"  #: a setting was changed while the run trains
+    NEURONS_PRUNED = "neurons_pruned"  #: by importance pruning
+    TWO_PHASE = "two_phase"  #: the dense phase ended
+    EVOLUTION = "evolution"  #: a deferred evolution was run after resuming
+    RESUMED = "resumed"
+    CHECKPOINT = "checkpoint"  #: one is damaged, or could not be written
+    DISK = "disk"  #: it is nearly full
+    WORKERS = "workers"  #: more threads than cores
+    AVERAGED = "averaged"  #: the workers' models, at the end of a parallel run
 
 
 @dataclass(frozen=True)
@@ -91,15 +132,20 @@ class Event:
     ----------
     epoch : int
         Last finished epoch when it happened.
-    kind : str
-        ``"setting"``, ``"neurons_pruned"``, ``"two_phase"``, ``"dense_layer"``, ``"data"``.
+    kind : EventKind
+        What happened.
     message : str
         One sentence.
     """
 
     epoch: int
-    kind: str
+    kind: EventKind
     message: str
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Event:
+        """Rebuild an event from a line of a run's metrics."""
+        return cls(int(values["epoch"]), EventKind(values["kind"]), str(values["message"]))
 
 
 @dataclass(frozen=True)
@@ -109,7 +155,9 @@ class EpochRecord:
     The training figures are gathered while the weights still change and dropout is on; the test
     and validation figures are taken once at the end of the epoch, before evolution. Those of validation are None
     where no samples are held back for it.
-    Accuracies are None where nothing is classified. In phase 2 of a parallel run they are means over the workers'
+    Accuracies are None where nothing is classified. ``settings`` holds the values of the live settings
+    (:data:`tsnn.config.LIVE_SETTINGS`) by short name: zeta and epsilon of the evolution after the epoch, the others of
+    the epoch itself. In phase 2 of a parallel run they are means over the workers'
     models, of which each is tested on its share of the test part, and layers are those of the first worker.
     """
 
@@ -122,10 +170,7 @@ class EpochRecord:
     seconds_train: float
     seconds_evolve: float
     seconds_evaluate: float
-    learning_rate: float
-    zeta: float
-    epsilon: float
-    dropout: float
+    settings: Mapping[str, float]
     connections: int
     memory_bytes: int
     layers: tuple[LayerRecord, ...]
@@ -143,7 +188,7 @@ class EpochRecord:
         """Rebuild a record from :meth:`to_dict`; keys that this version does not know are ignored."""
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         known["layers"] = tuple(LayerRecord(**_tuples(layer, LayerRecord)) for layer in values["layers"])
-        known["events"] = tuple(Event(**event) for event in values.get("events", ()))
+        known["events"] = tuple(Event.from_dict(event) for event in values.get("events", ()))
         known["workers"] = tuple(WorkerRecord(**_tuples(w, WorkerRecord)) for w in values.get("workers", ()))
         return cls(**known)
 

@@ -121,7 +121,7 @@ class CompareTab:
         self.runs.param.watch(lambda event: self._chosen(list(event.new)), "value")
         for widget, name in ((self.axis, "value"), (self.smoothing, "value_throttled"), (self.seeds, "value")):
             widget.param.watch(lambda _: self.update(), name)
-        self.baselines.on_click(lambda _: self._start(baselines, "topology"))
+        self.baselines.on_click(lambda _: self._start(baselines, "method"))
         self.more_seeds.on_click(lambda _: self._start(lambda config: seeds(config, self.count.value), "seed"))
 
     def show(self, ids: list[str]) -> None:
@@ -232,8 +232,8 @@ class CompareTab:
         """Return the run of each configuration, and how many had to be put in line: nobody had carried them out."""
         lines, runs, begun = self._catalog.lines(), [], 0
         for config in wanted:
-            key = (config.data.name, config.network.topology, config.run.seed, config.training.epochs)
-            alike = (line.run for line in lines if (line.data, line.topology, line.seed, line.planned) == key)
+            key = (config.data.name, config.training.method, config.run.seed, config.training.epochs)
+            alike = (line.run for line in lines if (line.data, line.method, line.seed, line.planned) == key)
             run = find(config, (Run(self._store.root / name) for name in alike))
             begun += run is None
             runs.append((run or enqueue(config, self._store)).id)

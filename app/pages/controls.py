@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -11,7 +12,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pages.theme import html
-from tsnn.config import LIVE_SETTINGS, describe
+from tsnn.config import LIVE_SETTINGS, Setting, describe
 from tsnn.errors import TsnnError
 from tsnn.jobs import launch, queue
 from tsnn.runs.control import request
@@ -19,7 +20,6 @@ from tsnn.views.live.browser import on_release
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
 
-_RATES = tuple(m * 10.0**e for e in (-5, -4, -3, -2, -1) for m in (1, 2, 5))
 _SHOWN_ANSWERS = 3
 _MOVES = ("pause", "resume", "one epoch")
 
@@ -55,28 +55,7 @@ class LiveControls:
         )
         self.buttons = pn.Row(self.pause, self.step, self.go_on, self.stop, margin=0, align="start", visible=False)
         slider: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (4, 14)}
-        self.sliders = {
-            "zeta": pmui.FloatSlider(
-                label="Zeta ζ", start=0, end=0.9, step=0.01, format="0.00", value=0.3,
-                description=describe("training.zeta")["help"], **slider,
-            ),
-            "epsilon": pmui.FloatSlider(
-                label="Epsilon ε", start=1, end=100, step=1, format="0", value=20,
-                description=describe("network.epsilon")["help"], **slider,
-            ),
-            "learning_rate": pmui.DiscreteSlider(
-                label="Learning rate η", options=_rate_options(0.01), value=0.01,
-                description=describe("training.learning_rate")["help"], **slider,
-            ),
-            "dropout": pmui.FloatSlider(
-                label="Dropout", start=0, end=0.9, step=0.05, format="0.00", value=0.3,
-                description=describe("network.dropout")["help"], **slider,
-            ),
-            "percentile": pmui.FloatSlider(
-                label="Importance pruning: percentile", start=0, end=95, step=1, format="0", value=0,
-                description=describe("importance.percentile")["help"], **slider,
-            ),
-        }  # fmt: skip
+        self.sliders = {name: _slider(describe(name), **slider) for name in LIVE_SETTINGS}
         self._words = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 14, 8, 14))
         self.settings = pn.Column(
             pmui.Typography("Change while it trains", variant="subtitle2", margin=(8, 14, 0, 14)),
@@ -151,10 +130,10 @@ class LiveControls:
         widget = self.sliders[name]
         if widget.value == value:
             return
-        if name == "learning_rate":
-            widget.param.update(options=_rate_options(value), value=value)
-        elif name == "epsilon":
-            widget.param.update(end=max(widget.end, 2 * value), value=value)
+        if isinstance(widget, pmui.DiscreteSlider):
+            widget.param.update(options=_factors_of_two(describe(name), value), value=value)
+        elif value > widget.end:
+            widget.param.update(end=2 * value, value=value)
         else:
             widget.value = value
 
@@ -217,6 +196,20 @@ class LiveControls:
             self._words.object = text
 
 
-def _rate_options(value: float) -> dict[str, float]:
-    """Return learning rates in steps of about two, with ``value`` among them."""
-    return {palette.setting(rate): rate for rate in sorted({*_RATES, 1.0, value})}
+def _slider(about: Setting, **options: Any) -> Any:
+    """Return the slider of a live setting."""
+    assert about.slider is not None
+    start, end, step, logarithmic = about.slider
+    options |= {"label": about.label, "value": about.default, "description": about.help}
+    if logarithmic:
+        return pmui.DiscreteSlider(options=_factors_of_two(about, about.default), **options)
+    decimals = "0" if step >= 1 else "0.00"
+    return pmui.FloatSlider(start=start, end=end, step=step, format=decimals, **options)
+
+
+def _factors_of_two(about: Setting, value: float) -> dict[str, float]:
+    """Return the values 1, 2, 5, 10, ... of a logarithmic slider, with ``value`` among them."""
+    assert about.slider is not None
+    exponents = range(math.floor(math.log10(about.slider.start)), math.ceil(math.log10(about.slider.end)))
+    values = {m * 10.0**e for e in exponents for m in (1, 2, 5)} | {about.slider.end, value}
+    return {palette.setting(v): v for v in sorted(values)}

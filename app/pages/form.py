@@ -9,9 +9,9 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, SECTION_TITLES, setting_widget, widget_value
+from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, setting_widget, widget_value
 from pages.theme import html
-from tsnn.config import Config
+from tsnn.config import SECTIONS, Config
 from tsnn.datasets import DatasetInfo, known_datasets
 from tsnn.engine.memory import fitting_estimate
 from tsnn.engine.shapes import layer_shapes
@@ -106,9 +106,9 @@ class StartForm:
             return pn.Row(w[left], w[right], sizing_mode="stretch_width", margin=0)
 
         folds = []
-        for section, title in SECTION_TITLES.items():
+        for section, cls in SECTIONS.items():
             fields = [w[name] for name in ADVANCED if name.startswith(f"{section}.")]
-            folds += [pmui.Typography(title, variant="subtitle2", margin=(8, 4, 0, 4)), *fields]
+            folds += [pmui.Typography(cls.title, variant="subtitle2", margin=(8, 4, 0, 4)), *fields]
         advanced = pmui.Accordion(
             ("Advanced", pn.Column(*folds, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
             margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_FOLD, dynamic=True,
@@ -116,7 +116,7 @@ class StartForm:
         return pn.Column(
             self.data,
             self.path,
-            pair("data.size", "network.topology"),
+            pair("data.size", "training.method"),
             w["network.hidden"],
             pair("network.epsilon", "training.zeta"),
             pair("training.epochs", "training.learning_rate"),
@@ -177,7 +177,7 @@ class StartForm:
         info = self._known.get(config.data.name)
         if info is None or info.n_classes is None:
             return html("The layers are known when the data have been read.", "font-size:13px;opacity:.75")
-        shapes = layer_shapes(info.n_features, info.n_classes, config.network)
+        shapes = layer_shapes(info.n_features, info.n_classes, config)
         total, dense = sum(n for _, _, n in shapes), sum(a * b for a, b, _ in shapes)
         rows = "".join(
             f"<tr><td>{a:,} → {b:,}</td><td style='text-align:right'>{n:,}</td>"
@@ -209,7 +209,7 @@ class StartForm:
     def _time(self, config: Config, info: DatasetInfo, connections: int) -> str:
         """Foretell the time of a run in words, judged by earlier runs on this machine."""
         speed = seconds_per_connection(self._store, catalog(self._store).lines(), connections=connections,
-                     topology=config.network.topology)  # fmt: skip
+                     method=config.training.method)  # fmt: skip
         if speed is None:
             return "How long it takes is unknown until a run has ended on this machine."
         seconds = speed * connections * info.sizes[_size(config, info)][0]

@@ -38,7 +38,7 @@ _COLUMNS = {
     "state": "State",
     "name": "Run",
     "data": "Data set",
-    "topology": "Topology",
+    "method": "Method",
     "epochs": "Epochs",
     "test_accuracy": "Accuracy",
     "epsilon": "ε",
@@ -83,7 +83,7 @@ class RunsList:
         self._showing = False
         self.selected: list[str] = []
         self.filter = pmui.TextInput(
-            label="Filter", placeholder="name, tag, data set, topology, state …", size="small", margin=(4, 8),
+            label="Filter", placeholder="name, tag, data set, method, state …", size="small", margin=(4, 8),
             width=320,
         )  # fmt: skip
         self.table = pn.widgets.Tabulator(
@@ -237,7 +237,7 @@ class RunsList:
 
 def matches(line: RunSummary, wanted: str) -> bool:
     """Tell whether every word of ``wanted`` occurs in what is shown of a run."""
-    text = " ".join((line.run, line.title, *line.tags, line.data, line.topology, line.state)).lower()
+    text = " ".join((line.run, line.title, *line.tags, line.data, line.method, line.state)).lower()
     return all(word in text for word in wanted.lower().split())
 
 
@@ -248,7 +248,7 @@ def table_frame(rows: list[RunSummary]) -> pd.DataFrame:
         "name": [row.name for row in rows],
         "tags": [", ".join(row.tags) for row in rows],
         "data": [row.data for row in rows],
-        "topology": [row.topology for row in rows],
+        "method": [row.method for row in rows],
         "epochs": [f"{row.epochs:,} / {row.planned:,}" for row in rows],
         "started": [row.started.strftime("%m-%d %H:%M") for row in rows],
     }

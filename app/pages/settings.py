@@ -12,7 +12,7 @@ from tsnn.config import Config, describe, setting_names
 BASIC = (
     "data.name",
     "data.size",
-    "network.topology",
+    "training.method",
     "network.hidden",
     "network.epsilon",
     "training.zeta",
@@ -25,44 +25,11 @@ BASIC = (
 )
 ADVANCED = tuple(name for name in setting_names() if name not in BASIC)
 
-SECTION_TITLES = {
-    "data": "Data",
-    "network": "Network",
-    "training": "Training and evolution",
-    "importance": "Importance pruning",
-    "run": "Run",
-}
-
 #: Selections and number fields stand side by side.
 EVEN_HEIGHT = {
     "& .MuiInputBase-root, &.MuiInputBase-root": {"minHeight": "40px"},
     "& .MuiIconButton-root": {"color": "text.secondary"},
 }
-
-_LABELS = {
-    "data.size": "Part of the data",
-    "network.hidden": "Hidden layers",
-    "network.epsilon": "Epsilon ε",
-    "network.alpha": "Alpha (slope)",
-    "training.zeta": "Zeta ζ",
-    "training.learning_rate": "Learning rate η",
-    "training.prune": "Pruning",
-    "training.regrow": "Regrowth",
-    "importance.percentile": "Percentile (0 = off)",
-    "importance.start": "First epoch",
-    "importance.every": "Every … epochs",
-}
-_STEPS = {
-    "network.epsilon": 1.0,
-    "training.learning_rate": 0.005,
-    "training.weight_decay": 1e-4,
-    "importance.percentile": 5.0,
-}
-
-
-def label(name: str) -> str:
-    """Return what a setting is called on the page."""
-    return _LABELS.get(name) or name.partition(".")[2].replace("_", " ").capitalize()
 
 
 def widget_value(value: Any) -> Any:
@@ -90,16 +57,16 @@ def setting_widget(name: str, config: Config, *, help_below: bool = False, **opt
     """
     about = describe(name)
     value = widget_value(config.flat().get(name))
-    options = {"label": label(name), "value": value, "size": "small", "sizing_mode": "stretch_width", **options}
+    options = {"label": about.label, "value": value, "size": "small", "sizing_mode": "stretch_width", **options}
     options.setdefault("margin", (6, 4))
     options.setdefault("sx", EVEN_HEIGHT)
     if isinstance(value, bool):
-        return pmui.Switch(description=about["help"], **options)
-    options["helper_text" if help_below else "description"] = about["help"]
-    if "choices" in about:
-        return pmui.Select(options=list(about["choices"]), **options)
+        return pmui.Switch(description=about.help, **options)
+    options["helper_text" if help_below else "description"] = about.help
+    if about.choices:
+        return pmui.Select(options=list(about.choices), **options)
     if isinstance(value, int):
         return pmui.IntInput(step=1, **options)
     if isinstance(value, float):
-        return pmui.FloatInput(step=_STEPS.get(name, 0.05), **options)
+        return pmui.FloatInput(step=about.step or 0.05, **options)
     return pmui.TextInput(**options)

@@ -63,7 +63,7 @@ def climb(millions, steps, budget, compact):
     data = load_dataset("artificial", rng=rng)
 
     started = time.perf_counter()
-    network = init_network(FEATURES, CLASSES, config.network, rng=rng)
+    network = init_network(FEATURES, CLASSES, config, rng=rng)
     figures["initialisation"] = time.perf_counter() - started
     workspace = Workspace(network.sizes, estimate.micro_batch, compact=estimate.compact)
     order = rng.permutation(SAMPLES)
@@ -117,7 +117,7 @@ def subset(features, count):
 def warm_up(config):
     """Compile what the rung needs, on a network of a hundred neurons."""
     rng = np.random.default_rng(1)
-    network = init_network(40, 2, config.replace({"network.hidden": [30, 30]}).network, rng=rng)
+    network = init_network(40, 2, config.replace({"network.hidden": [30, 30]}), rng=rng)
     for width, compact in itertools.product((16, 32, 64, 128), (False, True)):
         workspace = Workspace(network.sizes, width, compact=compact)
         x, y = rng.random((width, 40), dtype=np.float32), np.arange(width) % 2

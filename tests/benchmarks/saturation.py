@@ -70,7 +70,7 @@ def costs():
     config = Config.preset("fashion_mnist")
     x, y = FASHION.data()
     kernels.set_threads(1)
-    network = init_network(784, 10, config.network, rng=np.random.default_rng(0))
+    network = init_network(784, 10, config, rng=np.random.default_rng(0))
     weights, velocity = flatten(network)
     workspace, chosen = Workspace(network.sizes, FASHION.batch), np.arange(FASHION.batch)
     box, twice, mean = np.empty_like(weights), np.zeros(2 * len(weights), np.float32), None

@@ -44,7 +44,7 @@ def main():
     rng = np.random.default_rng(0)
     config = Config().replace({"network.hidden": [1000, 500], "network.epsilon": 10})
     x = 3 + 2 * rng.normal(size=(200, 784))
-    network = init_network(784, 10, config.network, rng=rng)
+    network = init_network(784, 10, config, rng=rng)
     network.scaling = rng.normal(size=784), rng.random(784)
     for layer in network.layers:
         layer.bias[:] = rng.normal(size=layer.topology.n_out)

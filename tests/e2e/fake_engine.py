@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tsnn.config import Config
+from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import ConfigError
 from tsnn.records import EpochRecord, Event, LayerRecord
 from tsnn.runs import Run, RunStore
@@ -36,7 +36,7 @@ def layer_records(config: Config) -> tuple[LayerRecord, ...]:
     sizes = sizes_of(config)
     records = []
     for n_in, n_out in pairwise(sizes):
-        dense = config.network.topology == "dense"
+        dense = config.training.method == "dense"
         n = n_in * n_out if dense else min(n_in * n_out, round(config.network.epsilon * (n_in + n_out)))
         moved = round(config.training.zeta * n)
         records.append(
@@ -49,7 +49,7 @@ def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> 
     """Return a plausible record of an epoch."""
     t = config.training
     wave = 0.01 * math.sin(epoch + config.run.seed)
-    worse = {"set": 0.0, "fixed": 0.03, "dense": 0.01}[config.network.topology] + 0.02 * t.zeta
+    worse = {"set": 0.0, "fixed": 0.03, "dense": 0.01}[config.training.method] + 0.02 * t.zeta
     good = 0.88 - worse - 0.5 * math.exp(-epoch / 12) + wave
     layers = layer_records(config)
     return EpochRecord(
@@ -57,7 +57,7 @@ def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> 
         train_loss=2 * math.exp(-epoch / 20) + 0.2 + wave, test_loss=1.6 * math.exp(-epoch / 15) + 0.4 + worse,
         train_accuracy=good - 0.03, test_accuracy=good,
         seconds_train=1.5 + wave, seconds_evolve=0.08, seconds_evaluate=0.2,
-        learning_rate=t.learning_rate, zeta=t.zeta, epsilon=config.network.epsilon, dropout=config.network.dropout,
+        settings={short: config.flat()[name] for short, name in LIVE_SETTINGS.items()},
         connections=sum(l.connections for l in layers), memory_bytes=300_000_000, layers=layers, events=events,
     )  # fmt: skip
 

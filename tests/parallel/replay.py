@@ -47,7 +47,7 @@ def replay(data, config, order, staleness):
     topologies = {0: [layer.topology for layer in state.network.layers]}
 
     def give(w):
-        network = init_network(data.n_features, data.n_outputs, config.network, rng=np.random.default_rng(0))
+        network = init_network(data.n_features, data.n_outputs, config, rng=np.random.default_rng(0))
         for layer, t in zip(network.layers, topologies[version], strict=True):
             layer.topology = t
         own = weights.copy(), np.zeros_like(weights)

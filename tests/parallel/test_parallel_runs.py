@@ -92,7 +92,7 @@ def test_it_pauses_takes_settings_and_goes_on(store, config):
     time.sleep(1)
     assert len(run.records()) <= epochs + 1
     request(run, "resume")
-    wait_until(lambda: run.records()[-1].zeta == 0.1)
+    wait_until(lambda: run.records()[-1].settings["zeta"] == 0.1)
     tsnn.stop(run, wait=60)
 
 

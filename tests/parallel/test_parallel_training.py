@@ -249,9 +249,9 @@ def test_settings_changed_while_it_trains_reach_server_and_workers(blobs, config
             if item.epoch in (1, 3):
                 values = {"training.zeta": 0.1 * item.epoch, "network.dropout": 0.2, "training.learning_rate": 0.01}
                 threads.state.pending = threads.state.pending.replace(values)
-    assert [record.zeta for record in records[:3]] == [0.3, 0.1, 0.1]
-    assert records[-1].zeta == pytest.approx(0.3)
-    assert [record.learning_rate for record in records] == [0.05, *[0.01] * 5]
+    assert [record.settings["zeta"] for record in records[:3]] == [0.3, 0.1, 0.1]
+    assert records[-1].settings["zeta"] == pytest.approx(0.3)
+    assert [record.settings["learning_rate"] for record in records] == [0.05, *[0.01] * 5]
     assert "zeta changed from 0.3 to 0.1" in [event.message for event in records[1].events]
 
 
@@ -293,8 +293,8 @@ def test_more_workers_than_samples_are_refused(blobs, config):
 
 @pytest.mark.parametrize("mode", ["wasap", "local"])
 def test_workers_go_on_with_what_the_dense_phase_leaves(blobs, config, mode):
-    sparse_start = [shape.connections for shape in layer_shapes(12, 3, config.network)]
-    config = config.replace({"network.topology": "two_phase", "parallel.mode": mode, "training.epochs": 6})
+    sparse_start = [shape.connections for shape in layer_shapes(12, 3, config)]
+    config = config.replace({"training.method": "two_phase", "parallel.mode": mode, "training.epochs": 6})
     threads = Threads(blobs, config.replace({"parallel.phase1_fraction": 0.7}))
     records = records_of(threads)
     assert [record.connections for record in records] == [350, 350, *[sum(sparse_start)] * 4]

@@ -14,7 +14,7 @@ from tsnn.parallel.worker import work
 def begin(data, config, seed=3):
     """The state that a server starts from, and the source of the workers' randomness."""
     init_rng, rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-    network = init_network(data.n_features, data.n_outputs, config.network, rng=init_rng)
+    network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)
     worker_rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[1])
     return TrainingState.begin(network, config, rng=rng), worker_rng
 

@@ -52,7 +52,7 @@ rng = np.random.default_rng(0)
 data = make_dataset(rng.normal(size=(300, 20)), np.arange(300) % 3, rng=rng)
 settings = {"network.hidden": eval(sys.argv[1]), "network.dropout": float(sys.argv[2]), "training.epochs": 2}
 config = Config().replace(settings | {"network.epsilon": 2, "training.batch_size": 128})
-network = init_network(20, 3, config.network, rng=rng)
+network = init_network(20, 3, config, rng=rng)
 print("epochs", len(list(train(network, data, config, rng=rng))))
 """
     first = run(script, tmp_path, "[30, 20]", "0.3")

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tests import naive
 from tsnn import kernels
+from tsnn.tiling import SEGMENT
 
 WIDTHS = [16, 48, 112, 128, 272]  # 1, 3, 7, 8, 8 + 8 + 1 vectors of 16 samples
 
@@ -137,7 +138,7 @@ def test_scatter_is_forward_without_the_view(width, p):
 
 
 def test_forward_sums_long_rows_in_segments():
-    layer = Sample(kernels.SEGMENT + 300, 3, 16, density=0.99)
+    layer = Sample(SEGMENT + 300, 3, 16, density=0.99)
     assert len(layer.segments) == 4
     out, _ = layer.forward()
     assert_allclose(out, layer.matrix.T @ layer.activation + layer.bias[:, None], rtol=1e-3, atol=1e-3)
@@ -221,7 +222,7 @@ def all_results(layer):
 
 @pytest.mark.parametrize("width", [48, 272])
 def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch, width):
-    layer = Sample(kernels.SEGMENT + 30, 5, width, density=0.99) if width == 48 else Sample(40, 30, width)
+    layer = Sample(SEGMENT + 30, 5, width, density=0.99) if width == 48 else Sample(40, 30, width)
     results = []
     for chunks in (1, 2, 3, 7):
         monkeypatch.setattr("numba.get_num_threads", lambda chunks=chunks: chunks)

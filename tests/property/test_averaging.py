@@ -29,7 +29,7 @@ CONFIG = Config().replace({"network.hidden": [9, 8], "network.epsilon": 2})
 
 def drawn(seed):
     rng = np.random.default_rng(seed)
-    network = init_network(7, 3, CONFIG.network, rng=rng)
+    network = init_network(7, 3, CONFIG, rng=rng)
     for layer in network.layers:
         for name in ("weights", "bias", "velocity", "bias_velocity"):
             values = getattr(layer, name)

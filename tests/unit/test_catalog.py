@@ -146,10 +146,10 @@ def test_the_pace_of_earlier_runs_foretells_the_time(store, finished):
     record = finished.records()[-1]
     seconds = record.seconds_train + record.seconds_evolve + record.seconds_evaluate
     expected = seconds / 10_000 / record.connections
-    assert seconds_per_connection(store, _read(store), connections=10**5, topology="set") == pytest.approx(expected)
+    assert seconds_per_connection(store, _read(store), connections=10**5, method="set") == pytest.approx(expected)
     status = json.loads((finished.path / "status.json").read_text())
     (finished.path / "status.json").write_text(json.dumps(status | {"process": {"host": "elsewhere"}}))
-    assert seconds_per_connection(store, _read(store), connections=10**5, topology="set") is None, (
+    assert seconds_per_connection(store, _read(store), connections=10**5, method="set") is None, (
         "another machine says nothing"
     )
 
@@ -158,12 +158,12 @@ def test_the_pace_is_that_of_the_runs_nearest_in_size(store):
     small = fake_engine.finished_run(store, {**SETTINGS, "network.hidden": [10]}, 1)
     for _ in range(5):
         fake_engine.finished_run(store, {**SETTINGS, "network.epsilon": 30.0}, 1)
-    paces = [seconds_per_connection(store, _read(store), connections=n, topology="set") for n in (1000, 200_000)]
+    paces = [seconds_per_connection(store, _read(store), connections=n, method="set") for n in (1000, 200_000)]
     assert paces[0] == pytest.approx(paces[1]), "the median of five; four of them are the large ones"
     for path in store.root.iterdir():
         if path != small.path:
             delete(Run(path))
-    assert seconds_per_connection(store, _read(store), connections=200_000, topology="set") > 2 * paces[1]
+    assert seconds_per_connection(store, _read(store), connections=200_000, method="set") > 2 * paces[1]
 
 
 def test_exports_are_what_was_recorded(finished, tmp_path):

@@ -26,7 +26,7 @@ from tsnn.runs.checkpoints import read_checkpoint, write_checkpoint
 
 @pytest.fixture
 def network(tiny, rng):
-    network = init_network(12, 3, tiny.network, rng=rng)
+    network = init_network(12, 3, tiny, rng=rng)
     prune_neurons(network, 30)
     return network
 
@@ -88,7 +88,7 @@ def timeless(record):
 
 def fresh(data, config, seed=3):
     rng = np.random.default_rng(seed)
-    network = init_network(data.n_features, data.n_outputs, config.network, rng=rng)
+    network = init_network(data.n_features, data.n_outputs, config, rng=rng)
     return TrainingState.begin(network, config, rng=rng)
 
 
@@ -103,7 +103,7 @@ def there_and_back(state, run):
     [
         {},
         {"training.regrow": "gradient", "importance.percentile": 20, "importance.start": 1, "importance.every": 1},
-        {"network.topology": "dense"},
+        {"training.method": "dense"},
     ],
 )
 def test_a_state_kept_after_any_batch_goes_on_bit_for_bit(blobs, tiny, store, change):
@@ -255,7 +255,7 @@ def test_a_bomb_is_not_unpacked(kept):
 
 def test_a_checkpoint_takes_the_room_that_was_foretold(store, rng):
     config = Config().replace({"network.hidden": [500, 300]})
-    state = TrainingState.begin(init_network(784, 10, config.network, rng=rng), config, rng=rng)
+    state = TrainingState.begin(init_network(784, 10, config, rng=rng), config, rng=rng)
     run = store.create(config)
     write_checkpoint(run, 0, 0, "sequential", *pack(state))
     expected = memory_estimate(config, 784, 10, 1000).checkpoint

@@ -114,11 +114,11 @@ def test_a_run_changed_while_it_trained_stays_alone(store):
 
 
 def test_labels_name_no_more_than_tells_runs_apart(store):
-    rows = [[result(run_with(store, network__topology=t, training__zeta=z))] for t, z in (("set", 0.1), ("dense", 0.3))]
+    rows = [[result(run_with(store, training__method=t, training__zeta=z))] for t, z in (("set", 0.1), ("dense", 0.3))]
     assert labels(rows) == ["set", "dense"]
-    rows.append([result(run_with(store, network__topology="set", training__zeta=0.2))])
+    rows.append([result(run_with(store, training__method="set", training__zeta=0.2))])
     assert labels(rows) == ["set, zeta 0.1", "dense, zeta 0.3", "set, zeta 0.2"]
-    same = run_with(store, network__topology="set", training__zeta=0.2)
+    same = run_with(store, training__method="set", training__zeta=0.2)
     rows.append([result(same)])
     assert labels(rows)[3] == f"set, zeta 0.2 ({same.id[-4:]})"
     annotate(same, title="Mine")
@@ -139,7 +139,7 @@ def test_words():
 
 def test_baselines_and_seeds_differ_in_one_setting_each():
     config = Config.preset("madelon").replace({"run.seed": 4})
-    assert [c.network.topology for c in baselines(config)] == ["set", "fixed", "dense"]
+    assert [c.training.method for c in baselines(config)] == ["set", "fixed", "dense"]
     assert baselines(config)[0] == config
     assert [c.run.seed for c in seeds(config, 3)] == [4, 5, 6]
     assert {c.replace({"run.seed": 0}) for c in seeds(config, 3)} == {config.replace({"run.seed": 0})}
@@ -189,7 +189,7 @@ def test_the_curves_drawn_are_those_recorded(store):
     compared = pytest.importorskip("tsnn.views.plots.comparison")
     from tsnn.views.live.history import History
 
-    runs = [run_with(store, network__topology=t) for t in ("set", "dense")]
+    runs = [run_with(store, training__method=t) for t in ("set", "dense")]
     rows = compared.styled(["set", "dense"], [[History.of(run)] for run in runs])
     plot = compared.compare_plots()[0]
     plot.update(rows, "epoch", 0)

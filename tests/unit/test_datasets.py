@@ -408,5 +408,5 @@ def test_a_network_learns_artificial_data(tiny):
     data = make_artificial(np.random.default_rng(3), n_train=200, n_test=100, n_features=640)
     rng = np.random.default_rng(0)
     config = tiny.replace({"network.epsilon": 5, "training.learning_rate": 0.01, "training.epochs": 40})
-    records = list(train(init_network(640, 2, config.network, rng=rng), data, config, rng=rng))
+    records = list(train(init_network(640, 2, config, rng=rng), data, config, rng=rng))
     assert records[-1].train_accuracy > 0.75 > records[0].train_accuracy

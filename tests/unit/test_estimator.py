@@ -352,14 +352,14 @@ def test_files_that_are_damaged_or_of_another_kind_are_refused(samples, tmp_path
 def test_two_phases_end_with_as_many_connections_as_a_sparse_start(samples):
     x, y = samples
     sparse_start = fit(x, y, epochs=1).network_.connections
-    model = fit(x, y, topology="two_phase", epochs=21)
+    model = fit(x, y, method="two_phase", epochs=21)
     dense = 12 * 30 + 30 * 20 + 20 * 3
     assert [record.connections for record in model.history_] == [dense] * 9 + [sparse_start] * 12
     assert model.score(x, y) > 0.8
-    stopped = fit(x, y, topology="two_phase", epochs=60, early_stopping=True, n_iter_no_change=2)
+    stopped = fit(x, y, method="two_phase", epochs=60, early_stopping=True, n_iter_no_change=2)
     assert stopped.network_.connections == sparse_start
     assert stopped.best_epoch_ > 30
-    stepwise = SparseMLPClassifier(**SMALL, topology="two_phase").partial_fit(x, y, classes=[0, 1, 2]).partial_fit(x, y)
+    stepwise = SparseMLPClassifier(**SMALL, method="two_phase").partial_fit(x, y, classes=[0, 1, 2]).partial_fit(x, y)
     assert stepwise.network_.connections == sparse_start
 
 

@@ -105,7 +105,7 @@ def test_wishes_are_obeyed_and_answered(store, config):
     advance(lambda: acked(command))
     messages = [line["message"] for line in lines_of(run, "event")]
     assert "zeta changed from 0.3 to 0.7" in messages
-    advance(lambda: run.records()[-1].zeta == 0.7 and run.records()[-1].learning_rate == 0.011)
+    advance(lambda: run.records()[-1].settings["zeta"] == 0.7 and run.records()[-1].settings["learning_rate"] == 0.011)
 
     request(run, "pause")
     advance(lambda: run.status()["state"] == "paused")
@@ -162,7 +162,7 @@ def test_snapshots_of_long_runs_are_spaced_geometrically():
 
 
 def test_a_snapshot_summarises_what_is_there(rng):
-    network = tsnn.init_network(300, 4, Config().replace({"network.hidden": [250, 9]}).network, rng=rng)
+    network = tsnn.init_network(300, 4, Config().replace({"network.hidden": [250, 9]}), rng=rng)
     arrays = take_snapshot(network, percentile=50)
     first = network.layers[0].topology
     matrix = np.zeros((300, 250), int)
@@ -183,7 +183,7 @@ def test_a_snapshot_summarises_what_is_there(rng):
 
 def test_ages_tell_since_when_connections_exist(rng, blobs, tiny):
     config = tiny.replace({"training.epochs": 6, "training.zeta": 0.4})
-    network = tsnn.init_network(12, 3, config.network, rng=rng)
+    network = tsnn.init_network(12, 3, config, rng=rng)
     ages, keys = Ages(network), [[layer.topology.keys() for layer in network.layers]]
     for record in tsnn.train(network, blobs, config, rng=rng):
         ages.update(network, record.epoch)
@@ -198,7 +198,7 @@ def test_ages_tell_since_when_connections_exist(rng, blobs, tiny):
 
 
 def test_ages_of_wide_layers_are_those_of_a_part(rng, monkeypatch):
-    network = tsnn.init_network(300, 3, Config().replace({"network.hidden": [200]}).network, rng=rng)
+    network = tsnn.init_network(300, 3, Config().replace({"network.hidden": [200]}), rng=rng)
     total = network.layers[0].topology.connections
     monkeypatch.setattr("tsnn.engine.snapshots.FOLLOWED", 1000)
     followed = Ages(network).counts(0)[:, 1].sum()
@@ -234,7 +234,7 @@ def test_a_snapshot_shows_the_extreme_neurons_with_their_connections(rng):
 
 
 def test_wide_inputs_are_summarised_in_blocks(rng):
-    network = tsnn.init_network(250_000, 2, Config().replace({"network.hidden": [3]}).network, rng=rng)
+    network = tsnn.init_network(250_000, 2, Config().replace({"network.hidden": [3]}), rng=rng)
     arrays = take_snapshot(network)
     assert len(arrays["input_degree"]) <= 100_000
     assert arrays["input_degree"].mean() == pytest.approx(network.layers[0].topology.connections / 250_000, rel=1e-3)

@@ -59,8 +59,8 @@ def interpreter(tmp_path_factory):
     [
         {"network.hidden": [300_000, 300_000], "network.epsilon": 20},
         {"network.hidden": [400_000] * 3, "network.epsilon": 2, "training.batch_size": 64},
-        {"network.hidden": [3000, 3000], "network.topology": "dense"},
-        {"network.hidden": [3000, 3000], "network.topology": "two_phase"},
+        {"network.hidden": [3000, 3000], "training.method": "dense"},
+        {"network.hidden": [3000, 3000], "training.method": "two_phase"},
         {"network.hidden": [200_000] * 2, "training.regrow": "gradient"},
         {"network.hidden": [5000], "data.name": "artificial"},
         {"network.hidden": [300_000, 300_000], "network.epsilon": 20, "run.compact": True},
@@ -80,9 +80,9 @@ def test_items_follow_from_the_settings():
     assert estimate.items["data"] == 4 * 784 * 70_000
     assert estimate.largest == "data"
     assert estimate.micro_batch == 100
-    fixed = memory_estimate(config.replace({"network.topology": "fixed"}), 784, 10, 70_000)
+    fixed = memory_estimate(config.replace({"training.method": "fixed"}), 784, 10, 70_000)
     assert fixed.items["evolution"] == 0 < estimate.items["evolution"]
-    dense = memory_estimate(config.replace({"network.topology": "dense"}), 784, 10, 70_000)
+    dense = memory_estimate(config.replace({"training.method": "dense"}), 784, 10, 70_000)
     assert dense.count == 784_000 + 1_000_000 + 10_000
 
 

@@ -167,8 +167,8 @@ def test_settings_changed_while_it_trained_stay_changed(store, config):
     request(run, "set", learning_rate=0.01)  # comes too late to be read, and so counts when the run goes on
     execution.close()
     list(execute(run))
-    assert run.records()[-1].zeta == 0.6
-    assert run.records()[-1].learning_rate == 0.01
+    assert run.records()[-1].settings["zeta"] == 0.6
+    assert run.records()[-1].settings["learning_rate"] == 0.01
     assert len(recorded(run, "ack")) == 2
 
 

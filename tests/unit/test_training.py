@@ -19,7 +19,7 @@ from tsnn.records import EpochRecord, Progress
 
 def fresh(data, config, seed=3):
     rng = np.random.default_rng(seed)
-    return init_network(data.n_features, data.n_outputs, config.network, rng=rng), rng
+    return init_network(data.n_features, data.n_outputs, config, rng=rng), rng
 
 
 def run(data, config, seed=3):
@@ -94,7 +94,7 @@ def test_the_number_of_connections_stays_and_the_output_layer_is_left_alone(blob
     assert all(layer.pruned == 0 for layer in records[-1].layers)  # none after the last epoch
 
 
-@pytest.mark.parametrize("change", [{"network.topology": "fixed"}, {"training.zeta": 0}])
+@pytest.mark.parametrize("change", [{"training.method": "fixed"}, {"training.zeta": 0}])
 def test_a_fixed_topology_stays(blobs, tiny, change):
     config = tiny.replace(change)
     network, rng = fresh(blobs, config)
@@ -104,15 +104,15 @@ def test_a_fixed_topology_stays(blobs, tiny, change):
 
 
 def test_dense_means_every_connection(blobs, tiny):
-    network, records = run(blobs, tiny.replace({"network.topology": "dense", "training.epochs": 1}))
+    network, records = run(blobs, tiny.replace({"training.method": "dense", "training.epochs": 1}))
     assert all(layer.topology.density == 1 for layer in network.layers)
     assert [event.kind for event in records[0].events] == ["dense_layer"] * 4
 
 
 def test_two_phases_are_dense_first_then_pruned_by_magnitude_and_retrained(blobs, tiny):
-    config = tiny.replace({"network.topology": "two_phase", "training.epochs": 5})
+    config = tiny.replace({"training.method": "two_phase", "training.epochs": 5})
     _, records = run(blobs, config)
-    wanted = [shape.connections for shape in layer_shapes(12, 3, tiny.network)]
+    wanted = [shape.connections for shape in layer_shapes(12, 3, tiny)]
     assert [record.connections for record in records] == [12 * 10 + 10 * 10 * 2 + 10 * 3, *[sum(wanted)] * 4]
     assert [layer.connections for layer in records[1].layers] == wanted
     assert [layer.grown for layer in records[1].layers] == [0] * 4
@@ -121,7 +121,7 @@ def test_two_phases_are_dense_first_then_pruned_by_magnitude_and_retrained(blobs
 
 
 def test_the_pruning_between_two_phases_keeps_the_largest_weights(blobs, tiny):
-    config = tiny.replace({"network.topology": "two_phase", "training.epochs": 2, "training.learning_rate": 1e-9})
+    config = tiny.replace({"training.method": "two_phase", "training.epochs": 2, "training.learning_rate": 1e-9})
     config = config.replace({"training.weight_decay": 0})
     network, rng = fresh(blobs, config)
     before = [np.sort(np.abs(layer.weights))[::-1] for layer in network.layers]
@@ -193,7 +193,7 @@ def test_a_compact_network_learns_the_same_without_a_transposed_view(blobs, tiny
 
 
 def test_the_gradient_at_free_positions_is_that_of_a_dense_layer(blobs, tiny):
-    network, rng = fresh(blobs, tiny.replace({"network.topology": "dense"}))
+    network, rng = fresh(blobs, tiny.replace({"training.method": "dense"}))
     layer, chosen = 1, rng.permutation(90)[:40]
     t, workspace = network.layers[layer].topology, Workspace(network.sizes, 16)
     batch = network, workspace, blobs.x_train, blobs.y_train, chosen, blobs.task
@@ -224,7 +224,7 @@ def drive(data, config, change, after):
 def test_zeta_changed_while_training_counts_from_the_next_evolution(blobs, tiny):
     config = tiny.replace({"training.epochs": 4})
     _, records = drive(blobs, config, {"training.zeta": 0.8}, after=1)
-    assert [record.zeta for record in records] == [0.3, 0.8, 0.8, 0.8]
+    assert [record.settings["zeta"] for record in records] == [0.3, 0.8, 0.8, 0.8]
     assert records[1].layers[0].pruned > 2 * records[0].layers[0].pruned
     assert [event.message for event in records[1].events] == ["zeta changed from 0.3 to 0.8"]
 
@@ -241,7 +241,11 @@ def test_epsilon_changed_while_training_is_met_by_the_next_evolution(blobs, tiny
 
 def test_learning_rate_and_dropout_change_between_epochs(blobs, tiny):
     _, records = drive(blobs, tiny, {"training.learning_rate": 0.2, "network.dropout": 0.4}, after=1)
-    assert [(r.learning_rate, r.dropout) for r in records] == [(0.05, 0.1), (0.2, 0.4), (0.2, 0.4)]
+    assert [(r.settings["learning_rate"], r.settings["dropout"]) for r in records] == [
+        (0.05, 0.1),
+        (0.2, 0.4),
+        (0.2, 0.4),
+    ]
 
 
 def test_importance_pruning_follows_its_schedule(blobs, tiny):
@@ -268,7 +272,7 @@ def test_divergence_is_named(blobs, tiny):
 
 
 def test_a_network_of_other_width_is_refused(blobs, tiny, rng):
-    network = init_network(5, 3, tiny.network, rng=rng)
+    network = init_network(5, 3, tiny, rng=rng)
     with pytest.raises(DataError, match="takes 5 features"):
         next(train(network, blobs, tiny, rng=rng))
 

@@ -15,7 +15,7 @@ pytest.importorskip("panel")
 
 from tests.e2e import fake_engine
 from tsnn.config import Config
-from tsnn.records import Event
+from tsnn.records import Event, EventKind
 from tsnn.runs import Run, RunStore
 from tsnn.runs.writer import RunWriter
 from tsnn.views.live.follower import RunFollower, follow
@@ -131,7 +131,7 @@ def test_follower_knows_events_acks_snapshots_and_the_end(store):
     follower.poll()
     assert follower.state == "failed"
     assert not follower.live
-    assert follower.events == [Event(0, "setting", "zeta 0.2")]
+    assert follower.events == [Event(0, EventKind.SETTING, "zeta 0.2")]
     assert follower.acks["abc"]["accepted"] is True
     assert follower.sizes == [784, 1000, 1000, 1000, 10]
     assert follower.image_shape == (28, 28)
@@ -230,7 +230,7 @@ def test_records_and_history_agree(finished):
     assert history["test_loss"].tolist() == [r.test_loss for r in records]
     assert history["connections_1"].tolist() == [r.layers[1].connections for r in records]
     assert history.layers == 4
-    assert history.last("zeta") == records[-1].zeta
+    assert history.last("zeta") == records[-1].settings["zeta"]
 
 
 def test_a_regression_run_has_no_accuracy(store):
@@ -244,7 +244,9 @@ def test_a_regression_run_has_no_accuracy(store):
 
 def test_events_share_a_mark_per_epoch():
     marks = EventMarks()
-    marks.update([Event(3, "setting", "zeta 0.2"), Event(3, "paused", "paused"), Event(5, "resumed", "go")])
+    marks.update(
+        [Event(3, EventKind.SETTING, "zeta 0.2"), Event(3, EventKind.DISK, "paused"), Event(5, EventKind.RESUMED, "go")]
+    )
     assert marks.source.data["x"] == [3, 5]
     assert marks.source.data["message"][0] == "zeta 0.2 · paused"
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.fake_engine import epoch_record
 from tsnn.config import Config
-from tsnn.records import Event, WorkerRecord
+from tsnn.records import Event, EventKind, WorkerRecord
 from tsnn.runs import RunStore
 from tsnn.runs.writer import RunWriter
 from tsnn.views.live.follower import RunFollower
@@ -29,7 +29,7 @@ def write(run, *epochs):
     with RunWriter(run) as writer:
         for epoch, workers in enumerate(epochs, start=1):
             writer.line("epoch", **epoch_record(epoch, run.config()).to_dict() | {"workers": workers})
-        writer.line("event", **dataclasses.asdict(Event(1, "resumed", "Worker <2> was lost")))
+        writer.line("event", **dataclasses.asdict(Event(1, EventKind.RESUMED, "Worker <2> was lost")))
         writer.end("stopped", "")
 
 

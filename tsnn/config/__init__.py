@@ -3,6 +3,7 @@
 Paper settings by data set are in ``presets``.
 """
 
+from tsnn.config.schema import Setting, Slider
 from tsnn.config.sections import (
     LIVE_SETTINGS,
     SECTIONS,
@@ -14,10 +15,11 @@ from tsnn.config.sections import (
     RunConfig,
     TrainingConfig,
     describe,
+    full_name,
     setting_names,
 )
 
 __all__ = [
     "LIVE_SETTINGS", "SECTIONS", "Config", "DataConfig", "ImportanceConfig", "NetworkConfig", "ParallelConfig",
-    "RunConfig", "TrainingConfig", "describe", "setting_names",
+    "RunConfig", "Setting", "Slider", "TrainingConfig", "describe", "full_name", "setting_names",
 ]  # fmt: skip

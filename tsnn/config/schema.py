@@ -1,4 +1,4 @@
-"""How settings are declared and checked: the machinery behind :mod:`tsnn.config`."""
+"""How settings are declared and checked; :mod:`tsnn.config.sections` declares them."""
 
 from __future__ import annotations
 
@@ -8,48 +8,119 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, ClassVar, NamedTuple
 
 from tsnn.errors import ConfigError
+from tsnn.registry import Registry
+
+_METADATA = "setting"
 
 
-def setting(default: Any, help: str, **limits: Any) -> Any:
-    """Declare a field with its help text and limits.
+class Slider(NamedTuple):
+    """Range of a live setting's slider; a logarithmic one steps by about a factor of two, whatever ``step`` says."""
 
-    Parameters
+    start: float
+    end: float
+    step: float = 1.0
+    logarithmic: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What is known of a setting, for the command line, the form, files and reports.
+
+    Attributes
     ----------
+    name : str
+        ``"section.field"``.
     default : object
         Default value.
     help : str
-        One sentence that says what the setting does, for forms and ``--help``.
-    **limits
-        ``above``, ``at_least``, ``below``, ``at_most``: bounds (of every element, for tuples);
-        ``choices``: the only values allowed.
+        What it does, in one sentence or two.
+    label : str
+        What it is called on a page.
+    choices : collection of str
+        The only values allowed; empty if there is no such list. A registry offers what is registered at the moment.
+    above, at_least, below, at_most : float or None
+        Bounds of the value, or of every element of a tuple.
+    step : float or None
+        Step of a number field.
+    live : bool
+        Whether it may be changed while a run trains.
+    slider : Slider or None
+        Range of a live setting's slider.
     """
-    return dataclasses.field(default=default, metadata={"help": help, **limits})
+
+    name: str
+    default: Any
+    help: str
+    label: str
+    choices: Collection[str] = ()
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+    step: float | None = None
+    live: bool = False
+    slider: Slider | None = None
+
+    @property
+    def short(self) -> str:
+        """The name without its section."""
+        return self.name.partition(".")[2]
+
+
+def setting(default: Any, help: str, **facts: Any) -> Any:
+    """Declare a field of a :class:`Section`; ``facts`` are further attributes of :class:`Setting`.
+
+    Where the choices are a registry, the help text is followed by what each registered rule does.
+    """
+    return dataclasses.field(default=default, metadata={_METADATA: {"help": help, **facts}})
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A group of settings that brings each field to its type and checks it when it is made."""
+    """A group of settings that brings each field to its type and checks it when it is made.
+
+    Attributes
+    ----------
+    section : str
+        Its name in files and on the command line.
+    title : str
+        Its title on a page.
+    """
 
     section: ClassVar[str]
+    title: ClassVar[str]
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
-        for f in dataclasses.fields(self):
-            name = f"{self.section}.{f.name}"
-            value = _coerce(name, getattr(self, f.name), hints[f.name])
-            _check_limits(name, value, f.metadata)
-            object.__setattr__(self, f.name, value)
+        for about in self.settings():
+            value = _coerce(about.name, getattr(self, about.short), hints[about.short])
+            _check_limits(about, value)
+            object.__setattr__(self, about.short, value)
+
+    @classmethod
+    def settings(cls) -> list[Setting]:
+        """Return what is known of each setting of this section."""
+        return [_setting_of(cls.section, f) for f in dataclasses.fields(cls)]
+
+
+def _setting_of(section: str, field: dataclasses.Field[Any]) -> Setting:
+    facts = dict(field.metadata[_METADATA])
+    if isinstance(rules := facts.get("choices"), Registry):
+        facts["help"] += " " + "; ".join(f"'{name}': {rule.help}" for name, rule in rules.items()) + "."
+    facts.setdefault("label", field.name.replace("_", " ").capitalize())
+    return Setting(f"{section}.{field.name}", field.default, **facts)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the end of an error message: the known word that was probably meant, or all of them."""
     known = list(known)
     match = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    by_field = [name for name in known if name.rpartition(".")[2] == word.rpartition(".")[2]]
+    short = {name.rpartition(".")[2]: name for name in known}
+    by_field = [short[field] for field in difflib.get_close_matches(word.rpartition(".")[2], short, n=1, cutoff=0.7)]
     best = (by_field or match)[:1]
     return f". Did you mean {best[0]!r}?" if best else f"; known are: {', '.join(known)}"
 
@@ -64,10 +135,7 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
     if isinstance(value, str) and hint is not str:
         value = _parse_text(value)
     if typing.get_origin(hint) is tuple:
-        values = value if isinstance(value, list | tuple) else [value]
-        if all(_is_int(v) for v in values):
-            return tuple(int(v) for v in values)
-        raise ConfigError(f"{name} must be whole numbers such as [1000, 1000] or 1000-1000, got {original!r}.")
+        return _coerce_whole_numbers(name, value, original)
     if hint is bool and isinstance(value, bool):
         return bool(value)
     if hint is int and (_is_int(value) or (isinstance(value, float) and value.is_integer())):
@@ -78,6 +146,13 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
         return value
     kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
     raise ConfigError(f"{name} must be {kind}, got {original!r}.")
+
+
+def _coerce_whole_numbers(name: str, value: Any, original: Any) -> tuple[int, ...]:
+    values = value if isinstance(value, list | tuple) else [value]
+    if all(_is_int(v) for v in values):
+        return tuple(int(v) for v in values)
+    raise ConfigError(f"{name} must be whole numbers such as [1000, 1000] or 1000-1000, got {original!r}.")
 
 
 def _is_int(value: Any) -> bool:
@@ -94,20 +169,22 @@ def _parse_text(text: str) -> Any:
         return text
 
 
-def _check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
-    if "choices" in limits and value not in limits["choices"]:
-        known = ", ".join(map(repr, limits["choices"]))
-        raise ConfigError(f"{name} must be one of {known}; got {value!r}.")
-    tests: dict[str, tuple[str, Callable[[float, float], bool]]] = {
-        "above": ("greater than", lambda v, limit: v > limit),
-        "at_least": ("at least", lambda v, limit: v >= limit),
-        "below": ("less than", lambda v, limit: v < limit),
-        "at_most": ("at most", lambda v, limit: v <= limit),
-    }
-    wanted = {key: test for key, test in tests.items() if key in limits}
-    if not wanted:
+_BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+    "above": ("greater than", lambda v, limit: v > limit),
+    "at_least": ("at least", lambda v, limit: v >= limit),
+    "below": ("less than", lambda v, limit: v < limit),
+    "at_most": ("at most", lambda v, limit: v <= limit),
+}
+
+
+def _check_limits(about: Setting, value: Any) -> None:
+    if about.choices and value not in about.choices:
+        known = ", ".join(map(repr, about.choices))
+        raise ConfigError(f"{about.name} must be one of {known}; got {value!r}.")
+    bounds = {key: getattr(about, key) for key in _BOUNDS if getattr(about, key) is not None}
+    if not bounds:
         return
     for v in value if isinstance(value, tuple) else (value,):
-        if not math.isfinite(v) or not all(test(v, limits[key]) for key, (_, test) in wanted.items()):
-            rule = " and ".join(f"{words} {limits[key]}" for key, (words, _) in wanted.items())
-            raise ConfigError(f"{name} must be {rule}; got {v!r}.")
+        if not math.isfinite(v) or not all(_BOUNDS[key][1](v, limit) for key, limit in bounds.items()):
+            rule = " and ".join(f"{_BOUNDS[key][0]} {limit}" for key, limit in bounds.items())
+            raise ConfigError(f"{about.name} must be {rule}; got {v!r}.")

@@ -1,7 +1,6 @@
-"""The evolution of the topology: SET's prune and regrow, and the pruning of unimportant neurons.
+"""Evolution of the topology: prune and regrow, layer by layer (SET, Nature Communications 2018, Methods).
 
-Sources: SET, Nature Communications 2018 (s41467-018-04316-3), Methods; importance pruning,
-arXiv 2102.01732, section 3.3. Everything is O(connections).
+The rules are in :mod:`tsnn.engine.pruning` and :mod:`tsnn.engine.regrowth`. Everything is O(connections).
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.engine.network import Float32, Layer, Network, draw_weights
-from tsnn.engine.pruning import ANY, drop_smallest, prune_smallest
-from tsnn.engine.regrowth import Gradient, regrow
+from tsnn.engine.pruning import ANY, choose_survivors, drop_smallest
+from tsnn.engine.regrowth import FreePositions, Gradient
 from tsnn.engine.shapes import epsilon_to_connections
 from tsnn.engine.topology import Int32, Int64, Topology
+from tsnn.registry import REGROWTH
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,30 @@ class Evolved:
     grown: int
 
 
+class Surroundings(NamedTuple):
+    """What the evolution of a layer needs to know of its network.
+
+    Attributes
+    ----------
+    living_in, living_out : bool[n_in], bool[n_out], or None
+        Neurons that may get new connections; None: all.
+    gradient : callable or None
+        See :class:`tsnn.engine.regrowth.FreePositions`; required by rules that need it.
+    """
+
+    living_in: NDArray[np.bool_] | None = None
+    living_out: NDArray[np.bool_] | None = None
+    gradient: Gradient | None = None
+
+
+ALONE = Surroundings()  # all neurons live, no gradient
+
+
 def evolve(
-    layer: Layer, connections: int, *, zeta: float, rule: str, initializer: str, rng: np.random.Generator,
-    living_in: NDArray[np.bool_] | None = None, living_out: NDArray[np.bool_] | None = None,
-    gradient: Gradient | None = None,
+    layer: Layer, connections: int, *, zeta: float, prune: str = "signed", regrow: str = "random", initializer: str,
+    rng: np.random.Generator, around: Surroundings = ALONE,
 ) -> Evolved:  # fmt: skip
-    """Prune a layer's weakest connections and regrow others at random places (SET).
+    """Prune a layer's weakest connections and regrow others at free places (SET).
 
     Parameters
     ----------
@@ -46,32 +64,30 @@ def evolve(
     connections : int
         Number of connections afterwards. The same as before keeps the parameter count, as SET does;
         another number grows more, or prunes more by magnitude.
-    zeta, rule
-        See :func:`prune_smallest`.
+    zeta : float
+        Fraction to prune, in [0, 1).
+    prune, regrow : str
+        Names of a pruning and a regrowth rule (:data:`tsnn.registry.PRUNING`, :data:`tsnn.registry.REGROWTH`).
     initializer : str
         Distribution of the new weights (:func:`tsnn.engine.network.draw_weights`); their velocity is 0.
     rng : numpy.random.Generator
         Source of randomness.
-    living_in, living_out : bool[n_in], bool[n_out], optional
-        Neurons that may get new connections; all if left out.
-    gradient : callable, optional
-        Returns the gradient at the positions of a CSR pattern: int64[n_in + 1], int32[k] -> float32[k]. If given,
-        regrowth takes, of ten random candidates for each new connection, those with the largest gradient
-        magnitude (RigL, arXiv 1911.11134, on a sampled candidate set).
+    around : Surroundings
+        Living neurons, and the gradient for rules that need it.
 
     Returns
     -------
     evolved : Evolved
-        Survivors keep weight and velocity. New positions are free ones, distinct, uniformly drawn;
-        one that was just pruned may return.
+        Survivors keep weight and velocity. New positions are free ones, distinct; one that was just pruned may return.
     """
     t = layer.topology
-    survives = prune_smallest(layer.weights, zeta, rule)
+    survives = choose_survivors(layer.weights, zeta, prune)
     kept = int(np.count_nonzero(survives))
     if kept > connections:
         drop_smallest(layer.weights, ANY, kept - connections, survives)
         kept = connections
-    indptr, indices = regrow(t, survives, connections - kept, living_in, living_out, gradient, rng)
+    free = FreePositions(t, survives, *around)
+    indptr, indices = REGROWTH[regrow](free, min(connections - kept, free.count), rng)
     grown = len(indices)
     weights = draw_weights(initializer, t.n_in, t.n_out, grown, rng=rng)
     return Evolved(merge_connections(layer, survives, indptr, indices, weights), t.connections - kept, grown)
@@ -95,12 +111,12 @@ def evolve_all(
     network : Network
         Its layers are replaced.
     config : Config
-        zeta, which connections are pruned, epsilon.
+        zeta, epsilon, the rules.
     new_epsilon : bool
-        Whether the layers shall get the connections that epsilon grants, or keep their number.
+        Whether the layers get the number of connections that epsilon grants, or keep theirs.
     probe : callable or None
-        For gradient regrowth: the gradient, with the number of the layer as its first argument; that of the network
-        as it is by then, its lower layers evolved.
+        For rules that need it: the gradient, with the number of the layer as its first argument; that of the network
+        at that moment, its lower layers evolved.
     rng : numpy.random.Generator
         Source of randomness.
 
@@ -118,12 +134,13 @@ def evolve_all(
             network.layers[l],
             target_connections(network, l, config.network.epsilon) if new_epsilon else connections,
             zeta=config.training.zeta,
-            rule=config.training.prune,
+            prune=config.training.prune,
+            regrow=config.training.regrow,
             initializer=network.initializer,
             rng=rng,
-            living_in=network.living_inputs(l),
-            living_out=network.living[l],
-            gradient=None if probe is None else functools.partial(probe, l),
+            around=Surroundings(
+                network.living_inputs(l), network.living[l], None if probe is None else functools.partial(probe, l)
+            ),
         )
         network.layers[l] = evolved.layer
         grown[l] = evolved.grown

@@ -13,6 +13,7 @@ import psutil
 from tsnn.config import Config
 from tsnn.engine.shapes import LayerShape, epsilon_to_connections, layer_shapes
 from tsnn.errors import ConfigError
+from tsnn.registry import REGROWTH
 from tsnn.tiling import LANES, SEGMENT, can_scatter, fast_width
 
 INTERPRETER = 180 << 20  # Python, the libraries, compiled code
@@ -105,7 +106,7 @@ def memory_estimate(
     estimate : MemoryEstimate
         For processes that do nothing else; right within 15 % where one takes more than the interpreter.
     """
-    shapes = layer_shapes(n_features, n_outputs, config.network)
+    shapes = layer_shapes(n_features, n_outputs, config)
     count = sum(shape.connections for shape in shapes)
     batch = min(config.training.batch_size, n_samples)
     chosen = min(config.run.micro_batch, batch)
@@ -174,21 +175,21 @@ def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]
     """Return what the evolution of the hungriest layer takes beyond the layer at rest."""
     training = config.training
     needs = [0]
-    if config.network.topology == "two_phase":
+    if training.method == "two_phase":
         for shape in shapes:
             n_in, n_out, m = shape
             left = epsilon_to_connections(config.network.epsilon, n_in, n_out)
             needs.append(m + 12 * left - (8 * (m + n_out) if shape in views else 0))  # marks, the pruned layer
-    if config.network.topology != "set" or training.zeta == 0 or training.epochs == 1:
+    if training.method != "set" or training.zeta == 0 or training.epochs == 1:
         return max(needs)
+    rule = REGROWTH[training.regrow]
     for shape in shapes[:-1]:
         n_in, n_out, m = shape
         grown = int(training.zeta * m)
         need = 13 * m + 8 * grown + 16 * n_in  # survivors' marks, new connections, the merged layer
-        if training.regrow == "gradient":
-            need += 17 * 10 * grown  # candidates: column, gradient, choice and its sum
-        elif shape in views:
-            need -= 8 * (m + n_out)  # the transposed view is given back meanwhile
+        need += rule.candidates * rule.bytes_per_candidate * grown
+        if rule.needs != "gradient" and shape in views:
+            need -= 8 * (m + n_out)  # the transposed view is released meanwhile
         needs.append(need)
     return max(needs)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn import kernels
-from tsnn.config import NetworkConfig, TrainingConfig
+from tsnn.config import Config, NetworkConfig, TrainingConfig
 from tsnn.datasets import Features
 from tsnn.engine.activations import IDENTITY_SLOPE, hidden_slope
 from tsnn.engine.losses import output_loss
@@ -104,15 +104,15 @@ class Network:
         return self.living[layer - 1] if layer else np.ones(self.sizes[0], dtype=bool)
 
 
-def init_network(n_features: int, n_outputs: int, config: NetworkConfig, *, rng: np.random.Generator) -> Network:
+def init_network(n_features: int, n_outputs: int, config: Config, *, rng: np.random.Generator) -> Network:
     """Create a network with an Erdős–Rényi topology and random weights.
 
     Parameters
     ----------
     n_features, n_outputs : int
         Width of the data and of the answer.
-    config : NetworkConfig
-        Hidden layers, epsilon, activation, initializer; ``dense`` and ``two_phase`` connect everything.
+    config : Config
+        Hidden layers, epsilon, activation, initializer; the methods ``dense`` and ``two_phase`` connect everything.
     rng : numpy.random.Generator
         Source of randomness.
 
@@ -124,8 +124,9 @@ def init_network(n_features: int, n_outputs: int, config: NetworkConfig, *, rng:
     layers = []
     for n_in, n_out, connections in layer_shapes(n_features, n_outputs, config):
         topology = erdos_renyi(n_in, n_out, connections, rng=rng)
-        layers.append(Layer.new(topology, draw_weights(config.initializer, n_in, n_out, connections, rng=rng)))
-    return Network(layers, layer_slopes(config), config.initializer)
+        weights = draw_weights(config.network.initializer, n_in, n_out, connections, rng=rng)
+        layers.append(Layer.new(topology, weights))
+    return Network(layers, layer_slopes(config.network), config.network.initializer)
 
 
 def layer_slopes(config: NetworkConfig) -> tuple[float, ...]:

@@ -1,4 +1,8 @@
-"""Pruning rules: which connections of a layer survive."""
+"""Pruning rules: which connections of a layer survive an evolution.
+
+A rule is a function ``rule(weights, zeta) -> survives``: float32[m], fraction in [0, 1) -> bool[m]. To add one,
+decorate it with ``PRUNING.register(name, help=...)`` of :mod:`tsnn.registry`; ``training.prune`` then offers it.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn import kernels
-from tsnn.engine.network import Float32
+from tsnn.registry import PRUNING
 
-POSITIVE, NEGATIVE, ANY = 0, 1, 2  # which weights are meant; zero counts as positive
+Weights = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+POSITIVE, NEGATIVE, ANY = 0, 1, 2  # signs of :func:`drop_smallest`; zero counts as positive
 
 
-def prune_smallest(weights: Float32, zeta: float, rule: str) -> NDArray[np.bool_]:
+@PRUNING.register("signed", help="the fraction zeta of the positive weights closest to zero, and of the negative (SET)")
+def prune_signed(weights: Weights, zeta: float) -> Mask:
+    """Prune the fraction zeta of the positive weights closest to zero, and of the negative ones.
+
+    SET, Nature Communications 2018, Methods. A weight of exactly zero counts as positive; numbers are rounded down.
+    """
+    survives = np.ones(len(weights), dtype=bool)
+    positive = int(np.count_nonzero(weights >= 0))
+    drop_smallest(weights, POSITIVE, int(zeta * positive), survives)
+    drop_smallest(weights, NEGATIVE, int(zeta * (len(weights) - positive)), survives)
+    return survives
+
+
+@PRUNING.register("magnitude", help="the fraction zeta of all weights with the smallest magnitude")
+def prune_magnitude(weights: Weights, zeta: float) -> Mask:
+    """Prune the fraction zeta of the weights with the smallest ``|w|``; the number is rounded down."""
+    survives = np.ones(len(weights), dtype=bool)
+    drop_smallest(weights, ANY, int(zeta * len(weights)), survives)
+    return survives
+
+
+def choose_survivors(weights: Weights, zeta: float, prune: str = "signed") -> Mask:
     """Choose the connections that survive pruning, bool[connections].
 
     Parameters
@@ -19,21 +47,14 @@ def prune_smallest(weights: Float32, zeta: float, rule: str) -> NDArray[np.bool_
     weights : float32[connections]
         Weights of the layer.
     zeta : float
-        Share to prune, in [0, 1); the number is rounded down.
-    rule : {"signed", "magnitude"}
-        ``signed`` prunes the share zeta of the positive weights closest to zero and of the negative ones
-        (SET; a weight of exactly zero counts as positive); ``magnitude`` the share zeta with the smallest ``|w|``.
+        Fraction to prune, in [0, 1).
+    prune : str
+        Name of a pruning rule.
     """
-    survives = np.ones(len(weights), dtype=bool)
-    if rule == "magnitude":
-        drop_smallest(weights, ANY, int(zeta * len(weights)), survives)
-    else:
-        positive = int(np.count_nonzero(weights >= 0))
-        drop_smallest(weights, POSITIVE, int(zeta * positive), survives)
-        drop_smallest(weights, NEGATIVE, int(zeta * (len(weights) - positive)), survives)
+    survives: Mask = PRUNING[prune](weights, zeta)
     return survives
 
 
-def drop_smallest(weights: Float32, sign: int, count: int, survives: NDArray[np.bool_]) -> None:
-    """Mark the ``count`` survivors of smallest magnitude and of this sign as dropped."""
+def drop_smallest(weights: Weights, sign: int, count: int, survives: Mask) -> None:
+    """Mark the ``count`` survivors of smallest magnitude and of this sign as pruned, in place."""
     kernels.drop_smallest(weights.view(np.uint32), sign, count, survives)

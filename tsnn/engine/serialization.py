@@ -64,7 +64,7 @@ def unpack(values: Mapping[str, Any], arrays: Mapping[str, Any]) -> TrainingStat
             "pending": Config.from_dict(values.pop("pending")),
             "shuffle": _generator(values.pop("shuffle")),
             "evolution": _generator(values.pop("evolution")),
-            "events": [Event(**event) for event in values.pop("events")],
+            "events": [Event.from_dict(event) for event in values.pop("events")],
             "copies": [network_of(_of_copy(arrays, k)) for k in range(values.pop("copies"))],
         }
         return TrainingState(**values, **special)

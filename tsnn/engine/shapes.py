@@ -6,7 +6,7 @@ import itertools
 import math
 from typing import NamedTuple
 
-from tsnn.config import NetworkConfig
+from tsnn.config import Config
 
 
 class LayerShape(NamedTuple):
@@ -26,10 +26,10 @@ def epsilon_to_connections(epsilon: float, n_in: int, n_out: int) -> int:
     return n_in * n_out if math.isinf(epsilon) else min(round(epsilon * (n_in + n_out)), n_in * n_out)
 
 
-def layer_shapes(n_features: int, n_outputs: int, config: NetworkConfig) -> list[LayerShape]:
+def layer_shapes(n_features: int, n_outputs: int, config: Config) -> list[LayerShape]:
     """Return the layers of the network that a configuration describes, from the input to the output."""
-    epsilon = math.inf if config.topology in ("dense", "two_phase") else config.epsilon
+    epsilon = math.inf if config.training.method in ("dense", "two_phase") else config.network.epsilon
     return [
         LayerShape(n_in, n_out, epsilon_to_connections(epsilon, n_in, n_out))
-        for n_in, n_out in itertools.pairwise((n_features, *config.hidden, n_outputs))
+        for n_in, n_out in itertools.pairwise((n_features, *config.network.hidden, n_outputs))
     ]

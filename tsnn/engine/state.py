@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tsnn.config import Config
 from tsnn.engine.network import Network
 from tsnn.engine.topology import Topology
-from tsnn.records import Event
+from tsnn.records import Event, EventKind
 
 KEYS = 2**62  # how many sets of dropout masks there are
 
@@ -91,4 +91,6 @@ class TrainingState:
 
 
 def _dense_event(l: int, t: Topology) -> Event:
-    return Event(0, "dense_layer", f"Layer {l + 1} ({t.n_in} to {t.n_out}) is dense: epsilon grants every connection")
+    return Event(
+        0, EventKind.DENSE_LAYER, f"Layer {l + 1} ({t.n_in} to {t.n_out}) is dense: epsilon grants every connection"
+    )

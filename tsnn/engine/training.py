@@ -22,7 +22,8 @@ from tsnn.engine.network import Network, batch_gradient, init_network, probe_gra
 from tsnn.engine.state import KEYS, TrainingState
 from tsnn.engine.workspace import Workspace
 from tsnn.errors import DataError, DivergenceError
-from tsnn.records import EpochRecord, Event, LayerRecord, Progress
+from tsnn.records import EpochRecord, Event, EventKind, LayerRecord, Progress
+from tsnn.registry import REGROWTH
 from tsnn.tiling import LANES, WIDE, fast_width
 
 
@@ -54,8 +55,8 @@ def train(network: Network, data: Dataset, config: Config, *, rng: np.random.Gen
     --------
     >>> rng = np.random.default_rng(0)
     >>> data = load_dataset("madelon", size="small", rng=rng)
-    >>> config = Config.preset("madelon").replace({"training.epochs": 3})
-    >>> network = init_network(data.n_features, data.n_outputs, config.network, rng=rng)
+    >>> config = Config.preset("madelon").replace(epochs=3)
+    >>> network = init_network(data.n_features, data.n_outputs, config, rng=rng)
     >>> [record.epoch for record in train(network, data, config, rng=rng)]
     [1, 2, 3]
     """
@@ -115,9 +116,9 @@ def warm_up(state: TrainingState, data: Dataset, workspace: Workspace) -> None:
     So compiling, which happens once on a machine, counts as nobody's time; and of several processes that start
     together one can compile while the others wait, and then find it on the disk.
     """
-    few = state.config.replace({"network.hidden": [LANES, LANES], "network.epsilon": 1, "network.topology": "set"})
+    few = state.config.replace({"network.hidden": [LANES, LANES], "network.epsilon": 1, "training.method": "set"})
     rng = np.random.default_rng(0)
-    network = init_network(data.n_features, data.n_outputs, few.network, rng=rng)
+    network = init_network(data.n_features, data.n_outputs, few, rng=rng)
     x, y = data.x_train, data.y_train
     batch = min(len(x), state.config.training.batch_size)
     for width in {fast_width(1, batch), fast_width(WIDE, batch), workspace.width}:  # other sizes shall compile nothing
@@ -125,7 +126,7 @@ def warm_up(state: TrainingState, data: Dataset, workspace: Workspace) -> None:
         chosen = np.arange(min(len(x), width))
         batch_gradient(network, small, x, y, chosen, task=data.task, dropout=few.network.dropout, key=0)
     probe = functools.partial(probe_gradient, network, small, x, y, chosen, data.task)
-    evolve_all(network, few, True, probe if few.training.regrow == "gradient" else None, rng)
+    evolve_all(network, few, True, probe if _needs_gradient(few) else None, rng)
 
 
 def begin_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> None:
@@ -133,7 +134,7 @@ def begin_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> No
     if state.evolution_due:
         _evolve(state, data, workspace)
         text = f"The run goes on: evolution after epoch {state.epoch} made up for"
-        state.events.append(Event(state.epoch, "evolution", text))
+        state.events.append(Event(state.epoch, EventKind.EVOLUTION, text))
     _apply_pending_settings(state)
     state.loss = state.n_correct = state.seconds = 0.0
 
@@ -185,10 +186,7 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         seconds_train=state.seconds,
         seconds_evolve=evolved - evaluated,
         seconds_evaluate=evaluated - started,
-        learning_rate=config.training.learning_rate,
-        zeta=state.config.training.zeta,
-        epsilon=state.config.network.epsilon,
-        dropout=config.network.dropout,
+        settings=_live_values(config) | {name: _live_values(state.config)[name] for name in ("zeta", "epsilon")},
         connections=network.connections,
         memory_bytes=psutil.Process().memory_info().rss,
         layers=tuple(layer_record(network, l, before[l], grown[l]) for l in range(len(network.layers))),
@@ -211,7 +209,7 @@ def _apply_pending_settings(state: TrainingState) -> None:
     """Put changed settings into force; one event for each that differs."""
     old, new = state.config.flat(), state.pending.flat()
     state.events += [
-        Event(state.epoch, "setting", f"{short} changed from {old[name]:g} to {new[name]:g}")
+        Event(state.epoch, EventKind.SETTING, f"{short} changed from {old[name]:g} to {new[name]:g}")
         for short, name in LIVE_SETTINGS.items()
         if old[name] != new[name]
     ]
@@ -229,23 +227,32 @@ def _evolve(state: TrainingState, data: Dataset, workspace: Workspace) -> list[i
     _apply_pending_settings(state)
     state.evolution_due = False
     config = state.config
-    if config.network.topology == "two_phase":
+    if config.training.method == "two_phase":
         if state.epoch == config.training.epochs // 2:
             _end_dense_phase(state)
         return [0] * len(network.layers)
     new_epsilon = config.network.epsilon != state.applied_epsilon
     due = state.epoch % state.evolution_every == 0
-    if config.network.topology != "set" or not due or not (config.training.zeta > 0 or new_epsilon):
+    if config.training.method != "set" or not due or not (config.training.zeta > 0 or new_epsilon):
         return [0] * len(network.layers)
     state.applied_epsilon = config.network.epsilon
     probe = None
-    if config.training.regrow == "gradient":
+    if _needs_gradient(config):
         chosen = state.evolution.permutation(len(data.x_train))[: config.training.batch_size]
         probe = functools.partial(
             probe_gradient, network, workspace, data.x_train, data.y_train, chosen, data.task,
             weights=data.weights_train,
         )  # fmt: skip
     return evolve_all(network, config, new_epsilon, probe, state.evolution)
+
+
+def _live_values(config: Config) -> dict[str, float]:
+    flat = config.flat()
+    return {short: flat[name] for short, name in LIVE_SETTINGS.items()}
+
+
+def _needs_gradient(config: Config) -> bool:
+    return REGROWTH[config.training.regrow].needs == "gradient"
 
 
 def _importance_due(config: Config, epoch: int) -> bool:
@@ -256,7 +263,9 @@ def _importance_due(config: Config, epoch: int) -> bool:
 def _prune_neurons(network: Network, config: Config, epoch: int) -> list[Event]:
     pruned = prune_neurons(network, config.importance.percentile)
     return [
-        Event(epoch, "neurons_pruned", f"{count} neurons pruned from hidden layer {l}, {int(living.sum())} left")
+        Event(
+            epoch, EventKind.NEURONS_PRUNED, f"{count} neurons pruned from hidden layer {l}, {int(living.sum())} left"
+        )
         for l, (count, living) in enumerate(zip(pruned, network.living, strict=False), start=1)
         if count
     ]
@@ -270,13 +279,13 @@ def _end_dense_phase(state: TrainingState) -> None:
         if connections < layer.topology.connections:
             layer.topology.release()
             network.layers[l] = evolve(
-                layer, connections, zeta=0, rule="magnitude", initializer=network.initializer, rng=state.evolution
+                layer, connections, zeta=0, prune="magnitude", initializer=network.initializer, rng=state.evolution
             ).layer
     if network.connections < before:
         text = (
             f"The dense phase is over: pruned from {before:,} to {network.connections:,} connections, to be retrained"
         )
-        state.events.append(Event(state.epoch, "two_phase", text))
+        state.events.append(Event(state.epoch, EventKind.TWO_PHASE, text))
 
 
 def layer_record(network: Network, l: int, before: int, grown: int) -> LayerRecord:

@@ -35,7 +35,7 @@ PARAMETERS = """Parameters
     ----------
     hidden : sequence of int
         Neurons of each hidden layer.
-    topology : {"set", "fixed", "dense", "two_phase"}
+    method : {"set", "fixed", "dense", "two_phase"}
         ``set`` evolves a sparse topology (SET), ``fixed`` keeps the random start, ``dense`` has every connection;
         ``two_phase`` is dense for half of the epochs, then pruned to what epsilon grants, and retrained.
     epsilon : float
@@ -98,10 +98,10 @@ ATTRIBUTES = """network_ : Network
         Their names, if the features came as a table."""
 
 _CONFIGURED = {  # parameters that are settings of the engine
-    **{name: f"network.{name}" for name in ("hidden", "topology", "epsilon", "activation", "alpha", "initializer")},
+    **{name: f"network.{name}" for name in ("hidden", "epsilon", "activation", "alpha", "initializer")},
     "dropout": "network.dropout",
     **{name: f"training.{name}" for name in ("epochs", "batch_size", "learning_rate", "momentum", "weight_decay")},
-    **{name: f"training.{name}" for name in ("zeta", "prune", "regrow")},
+    **{name: f"training.{name}" for name in ("method", "zeta", "prune", "regrow")},
     **{f"importance_{name}": f"importance.{name}" for name in ("percentile", "start", "every")},
     "preprocessing": "data.preprocessing",
     "validation_fraction": "data.test_fraction",
@@ -115,7 +115,7 @@ class SparseMLP(BaseEstimator):
 
     hidden: Sequence[int] = (500, 500)
     _: KW_ONLY
-    topology: str = "set"
+    method: str = "set"
     epsilon: float = 20.0
     activation: str = "relu"
     alpha: float = 0.6
@@ -242,7 +242,7 @@ class SparseMLP(BaseEstimator):
         """Return the state before the first epoch, if it fits into memory."""
         shape = data.n_features, data.n_outputs, len(data.x_train)
         check_memory(fitting_estimate(config, *shape, data_bytes=data.x_train.nbytes), config)
-        network = init_network(data.n_features, data.n_outputs, config.network, rng=self._rng.spawn(1)[0])
+        network = init_network(data.n_features, data.n_outputs, config, rng=self._rng.spawn(1)[0])
         network.scaling = self._offset, self._scale
         return TrainingState.begin(network, config, rng=self._rng)
 

@@ -12,7 +12,7 @@ from tsnn.datasets import Dataset
 from tsnn.engine.network import Network
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps
-from tsnn.records import EpochRecord, Progress
+from tsnn.records import EpochRecord, EventKind, Progress
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def fit_network(
     records, best_epoch : list of EpochRecord, int
         What happened, and the epoch whose network was kept.
     """
-    settled = state.config.network.topology != "two_phase"
+    settled = state.config.training.method != "two_phase"
     records: list[EpochRecord] = []
     best = candidate = state.network
     best_loss = reference = math.inf
@@ -66,7 +66,7 @@ def fit_network(
             if patience is None:
                 continue
             if not settled:
-                settled = any(event.kind == "two_phase" for event in item.events)
+                settled = any(event.kind == EventKind.TWO_PHASE for event in item.events)
                 continue
             if item.test_loss < best_loss:
                 best, best_loss, best_epoch = candidate, item.test_loss, item.epoch

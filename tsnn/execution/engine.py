@@ -25,7 +25,7 @@ from tsnn.errors import DataError, TsnnError
 from tsnn.execution.provenance import generators, load_data, provenance
 from tsnn.parallel.channel import Channel
 from tsnn.parallel.server import serve
-from tsnn.records import EpochRecord, Progress
+from tsnn.records import EpochRecord, EventKind, Progress
 from tsnn.runs import Run
 from tsnn.runs.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from tsnn.runs.control import Command, ControlReader, changed_config
@@ -131,12 +131,12 @@ class _Engine:
         check_memory(estimate, config)
         if saved is None:
             config = config.replace({"run.micro_batch": estimate.micro_batch})
-            network = init_network(data.n_features, data.n_outputs, config.network, rng=init_rng)
+            network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)
             state = TrainingState.begin(network, config, rng=rng)
         self.ages = Ages(state.displayed, state.epoch, saved.arrays if saved else {})
         self._begin(state, saved, data, bool(begun))
         if warning := disk_warning(estimate, self.run.path):
-            self._event("disk", warning)
+            self._event(EventKind.DISK, warning)
         writer.update(
             state="compiling", epoch=state.epoch, epochs=config.training.epochs, samples=state.done,
             samples_total=len(data.x_train), message="Compiling the kernels (once)",
@@ -182,7 +182,7 @@ class _Engine:
             )
         else:
             dropped = writer.rewind({"lines": 0, "bytes": 0}, -1)
-            writer.line("event", epoch=0, kind="data", message=f"{data.name}: {data.source}")
+            writer.line("event", epoch=0, kind=EventKind.DATA, message=f"{data.name}: {data.source}")
             writer.snapshot(0, take_snapshot(state.network, state.config.importance.percentile, self.ages))
         if not again:
             return
@@ -190,14 +190,14 @@ class _Engine:
             if command.action == "set":
                 self._set(command, state.epoch)
         for damage in saved.damaged if saved else ():
-            self._event("checkpoint", f"{damage}; the one before is used")
+            self._event(EventKind.CHECKPOINT, f"{damage}; the one before is used")
         where = f"epoch {state.epoch}" if saved else "the start, there being no checkpoint"
         where += f" and {state.done} samples" if state.done else ""
         repeated = f"; epochs {dropped[0]} to {dropped[-1]} are trained again" if dropped else ""
         why = (supervision(self.run.path) or {}).get("note", "")
-        self._event("resumed", f"Resumed from {where}{repeated}{f' ({why})' if why else ''}")
+        self._event(EventKind.RESUMED, f"Resumed from {where}{repeated}{f' ({why})' if why else ''}")
 
-    def _event(self, kind: str, message: str) -> None:
+    def _event(self, kind: EventKind, message: str) -> None:
         log.info("%s", message)
         self.writer.line("event", epoch=self.state.epoch, kind=kind, message=message)
 
@@ -234,7 +234,9 @@ class _Engine:
                 self.disk_full = True
                 with contextlib.suppress(OSError):
                     at = self.run.resumes_from()
-                    self._event("checkpoint", f"No checkpoint could be written ({error}); that of epoch {at} stays")
+                    self._event(
+                        EventKind.CHECKPOINT, f"No checkpoint could be written ({error}); that of epoch {at} stays"
+                    )
         self.saved_at = time.monotonic()
         self.saving_took = self.saved_at - started
 

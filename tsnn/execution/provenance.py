@@ -34,7 +34,7 @@ def load_data(config: Config, rng: np.random.Generator) -> Dataset:
 
 def provenance(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[str, Any]:
     """Return what a run is made of, for ``meta.json``."""
-    shapes = layer_shapes(data.n_features, data.n_outputs, config.network)
+    shapes = layer_shapes(data.n_features, data.n_outputs, config)
     packages = ("numpy", "scipy", "numba", "llvmlite")
     versions = {"tsnn": __version__, "python": platform.python_version()}
     return {

@@ -17,7 +17,7 @@ _LOOKED_AT = 5
 
 
 def seconds_per_connection(
-    store: RunStore, lines: Iterable[RunSummary], *, connections: int, topology: str
+    store: RunStore, lines: Iterable[RunSummary], *, connections: int, method: str
 ) -> float | None:
     """Return seconds per connection, sample and epoch of earlier runs on this machine; None if there are none.
 
@@ -31,11 +31,11 @@ def seconds_per_connection(
         The runs that may serve.
     connections : int
         Size of the network in question.
-    topology : str
-        Its kind.
+    method : str
+        Its ``training.method``.
     """
     here = [line for line in lines if line.epochs and line.connections and line.host == socket.gethostname()]
-    here = [line for line in here if line.topology == topology] or here
+    here = [line for line in here if line.method == method] or here
 
     def distance(line: RunSummary) -> float:
         ratio = (line.connections or 1) / max(1, connections)

@@ -139,7 +139,7 @@ def watch(run: Run) -> Iterator[Progress | EpochRecord | Event]:
                 if line.get("type") == "epoch":
                     yield EpochRecord.from_dict(line)
                 elif line.get("type") == "event":
-                    yield Event(line["epoch"], line["kind"], line["message"])
+                    yield Event.from_dict(line)
             if status["state"] in (*ENDED, "lost"):
                 break
             epoch, total = status.get("epoch", 0) + 1, status.get("samples_total") or 1

@@ -22,7 +22,7 @@ from tsnn.engine.training import check_finite, layer_record, validate
 from tsnn.engine.workspace import Workspace
 from tsnn.parallel.averaging import average, rebuild
 from tsnn.parallel.channel import Arrays, Message
-from tsnn.records import EpochRecord, Event, Progress
+from tsnn.records import EpochRecord, Event, EventKind, Progress
 
 COPY_SECONDS = 2.0  # between two copies of the workers' models in phase 2
 
@@ -174,5 +174,5 @@ def _judged(record: EpochRecord, models: int, state: TrainingState, data: Datase
         validation_accuracy=validation_accuracy,
         connections=network.connections,
         layers=tuple(layer_record(network, l, network.layers[l].topology.connections, 0) for l in layers),
-        events=(*record.events, Event(record.epoch, "averaged", text)),
+        events=(*record.events, Event(record.epoch, EventKind.AVERAGED, text)),
     )

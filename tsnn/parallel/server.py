@@ -84,9 +84,9 @@ class _Server:
         self.shares = {rank: len(range(rank - 1, self.n, channel.workers)) for rank in self.ranks}
         if min(self.shares.values()) == 0:
             raise ConfigError(f"{channel.workers} workers cannot share {self.n} samples. Try fewer parallel.workers.")
-        if config.network.topology == "two_phase" and config.parallel.phase1_fraction < 0.5:
+        if config.training.method == "two_phase" and config.parallel.phase1_fraction < 0.5:
             raise ConfigError(
-                "With network.topology=two_phase the workers must train one model until it is pruned, after half of "
+                "With training.method=two_phase the workers must train one model until it is pruned, after half of "
                 f"the epochs, but parallel.phase1_fraction is {config.parallel.phase1_fraction}. Try 0.5 or more."
             )
         batches = [-(-samples // config.training.batch_size) for samples in self.shares.values()]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.machine import available_cores
-from tsnn.records import Event, WorkerRecord
+from tsnn.records import Event, EventKind, WorkerRecord
 
 
 @dataclass
@@ -57,7 +57,11 @@ def oversubscription_events(workers: int, epoch: int, config: Config) -> list[Ev
     text = (
         f"{workers} workers with {threads} threads in all share {cores} cores: no faster than {cores} threads, and each"
     )
-    return [Event(epoch, "workers", f"{text} works at {cores / threads:.0%} of its speed. Try fewer parallel.workers")]
+    return [
+        Event(
+            epoch, EventKind.WORKERS, f"{text} works at {cores / threads:.0%} of its speed. Try fewer parallel.workers"
+        )
+    ]
 
 
 def live_numbers(config: Config, factor: float) -> list[float]:

@@ -18,7 +18,8 @@ from typing import Any
 
 from tsnn.errors import RunError, TsnnError
 from tsnn.runs.notes import notes
-from tsnn.runs.store import LIVE, RUN_ID, Run, RunStore
+from tsnn.records import LIVE
+from tsnn.runs.store import RUN_ID, Run, RunStore
 
 _FULL_SECONDS = 10.0
 _SETTLED = ("finished", "stopped", "failed", "lost")
@@ -45,7 +46,7 @@ class RunSummary:
     title: str
     tags: tuple[str, ...]
     data: str
-    topology: str
+    method: str
     epsilon: float | None
     zeta: float | None
     seed: int | None
@@ -76,7 +77,7 @@ def summarise(run: Run) -> RunSummary:
         title=title,
         tags=tags,
         data=str(settings.get("data", {}).get("name", "unreadable")),
-        topology=str(network.get("topology", "")),
+        method=str(training.get("method", "")),
         epsilon=_number(network.get("epsilon")),
         zeta=_number(training.get("zeta")),
         seed=_whole(settings.get("run", {}).get("seed")),

@@ -19,10 +19,10 @@ from tsnn.errors import TsnnError
 from tsnn.runs.notes import notes
 from tsnn.runs.store import Run
 
-#: The topologies of one experiment, as "run baselines" starts them.
+#: The methods of one experiment, as "run baselines" starts them.
 BASELINES = ("set", "fixed", "dense")
 SEED = "run.seed"
-_TELLING = ("network.topology", "data.name")
+_TELLING = ("training.method", "data.name")
 
 
 @dataclass(frozen=True)
@@ -262,8 +262,8 @@ _FORMS = {
 
 
 def baselines(config: Config) -> list[Config]:
-    """Return the configuration with each topology: SET, fixed and dense at otherwise equal settings."""
-    return [config.replace({"network.topology": topology}) for topology in BASELINES]
+    """Return the configuration with each method: SET, fixed and dense at otherwise equal settings."""
+    return [config.replace(method=method) for method in BASELINES]
 
 
 def seeds(config: Config, n: int) -> list[Config]:

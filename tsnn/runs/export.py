@@ -9,6 +9,7 @@ from dataclasses import fields
 from itertools import zip_longest
 from typing import Any
 
+from tsnn.config import LIVE_SETTINGS
 from tsnn.errors import RunError
 from tsnn.records import EpochRecord
 from tsnn.runs.store import Run
@@ -27,8 +28,9 @@ def to_csv(run: Run) -> bytes:
     records = run.records()
     if not records:
         raise RunError(f"Run {run.id} has no finished epoch to export. Try again when one is.")
-    scalars = [f.name for f in fields(EpochRecord) if f.name not in ("layers", "events")]
+    scalars = [f.name for f in fields(EpochRecord) if f.name not in ("settings", "layers", "events", "workers")]
     columns: dict[str, Sequence[Any]] = {name: [getattr(r, name) for r in records] for name in scalars}
+    columns |= {name: [r.settings.get(name) for r in records] for name in LIVE_SETTINGS}
     for l in range(len(records[0].layers)):
         for name in _PER_LAYER:
             columns[f"layer{l + 1}_{name}"] = [getattr(r.layers[l], name) for r in records]

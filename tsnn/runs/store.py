@@ -38,13 +38,10 @@ from tsnn.config import Config
 from tsnn.errors import RunError
 from tsnn.files import read_json, read_lines, write_atomic
 from tsnn.runs.liveness import alive
-from tsnn.records import FORMAT, EpochRecord
+from tsnn.records import ENDED, FORMAT, EpochRecord, RunState
 
 STALE_SECONDS = 10.0
 START_SECONDS = 60.0
-ENDED = ("finished", "stopped", "failed")
-#: States in which a run has a process, or is about to have one.
-LIVE = ("created", "starting", "compiling", "training", "paused", "stalled")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _MAX_SNAPSHOT_BYTES = 64 * 2**20
 

@@ -174,7 +174,7 @@ class RunFollower:
             self.acks[str(line["command"])] = dict(line)
 
     def _take_event(self, line: Mapping[str, Any]) -> None:
-        event = Event(int(line["epoch"]), str(line["kind"]), str(line["message"]))
+        event = Event.from_dict(line)
         if event not in self.events:
             self.events.append(event)
 

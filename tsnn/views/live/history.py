@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsnn.config import LIVE_SETTINGS
 from tsnn.records import EpochRecord
 from tsnn.runs import Run
 
@@ -24,10 +25,7 @@ SCALARS = (
     "seconds_train",
     "seconds_evolve",
     "seconds_evaluate",
-    "learning_rate",
-    "zeta",
-    "epsilon",
-    "dropout",
+    *LIVE_SETTINGS,
     "connections",
     "memory_bytes",
 )
@@ -70,8 +68,9 @@ class History:
     def append(self, epoch: Mapping[str, Any]) -> None:
         """Add an epoch, as :meth:`EpochRecord.to_dict` gives it; one that comes again replaces what followed."""
         self._forget_from(float(epoch["epoch"]))
+        values = {**epoch, **epoch.get("settings", {})}
         for name in SCALARS:
-            self._columns[name].append(_number(epoch.get(name)))
+            self._columns[name].append(_number(values.get(name)))
         self.workers.append(epoch.get("workers", ()))
         layers = epoch.get("layers", ())
         if not self.layers:

@@ -10,6 +10,7 @@ from typing import Any
 from bokeh.events import RangesUpdate, Reset
 from bokeh.models import Range1d
 
+from tsnn.records import EventKind
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.live.replay import Replay
 from tsnn.views.plots import curves
@@ -19,7 +20,7 @@ from tsnn.views.tabs.cards import card, grid
 from tsnn.views.tabs.connectivity import InputCard, empty_pane, show_empty_message
 
 #: Events that say how a run began; they stand at epoch 0 and would only clutter the curves.
-_NOT_MARKED = ("data", "dense_layer")
+_NOT_MARKED = (EventKind.DATA, EventKind.DENSE_LAYER)
 
 
 class Overview:

@@ -62,7 +62,7 @@ def describe(follower: RunFollower) -> str:
     data = Path(config.data.name).name + ("" if config.data.size == "auto" else f" ({config.data.size})")
     known = [f"{n:,}" for n in follower.sizes]
     layers = "–".join(known or ["…", *(f"{n:,}" for n in config.network.hidden), "…"])
-    return f"{data} · {config.network.topology} · {layers} · seed {config.run.seed}"
+    return f"{data} · {config.training.method} · {layers} · seed {config.run.seed}"
 
 
 def progress(follower: RunFollower) -> tuple[float, int]:
