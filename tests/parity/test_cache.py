@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 import tsnn
-from tsnn.kernels.compiling import suited
+from tsnn.kernels.compiling import has_fast_vectors
 
 pytestmark = pytest.mark.compiled
 
@@ -63,7 +63,7 @@ print("epochs", len(list(train(network, data, config, rng=rng))))
         assert "data saved" not in again
 
 
-@pytest.mark.skipif(not suited(), reason="tiles are arrays where the processor has no vectors")
+@pytest.mark.skipif(not has_fast_vectors(), reason="tiles are arrays where the processor has no vectors")
 def test_inner_loops_count_no_references(tmp_path):
     """They did once, for each neuron: the forward pass took a tenth longer."""
     script = """

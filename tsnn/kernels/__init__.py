@@ -3,12 +3,12 @@
 Kernels take arrays and scalars only, outputs last. Activations and deltas are neuron-major, float32[n, B],
 C order, B a multiple of 16: a connection costs one contiguous stripe, not a strided gather. Padded columns
 of a delta are 0, so they reach no gradient. Rows are divided among the threads in chunks of about equal
-work, and each output element is written by exactly one of them, so the bits do not depend on the number
+work, and each output element is written by exactly one of them: the bits are the same for any number
 of threads. Fast math never includes "no NaN": divergence must be noticed.
 
 ``layers`` (forward, scatter, backward, gather), ``losses``, ``patterns``, ``drawing``, ``exchange`` and
 ``artificial_data`` are called from outside; ``rows`` holds the inner loops, made of ``vectors`` or, on processors
-without suitable vectors, of ``plain``.
+without suitable vectors, of ``plain``. ``wire`` is the format of messages between server and workers.
 """
 
 from __future__ import annotations
@@ -72,5 +72,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    globals()[name] = value  # found at once from now on
+    globals()[name] = value  # later accesses skip this function
     return value

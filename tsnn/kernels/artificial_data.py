@@ -1,4 +1,4 @@
-"""Compiled generator of artificial features: every value is a hash of its place, so none is stored."""
+"""Compiled generator of artificial features: every value is a hash of its position, none is stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def artificial_loop(
     chunks: int, keys: NDArray[np.int64], centres: NDArray[np.float32], shift: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:  # fmt: skip
-    """Write the features, a share of them per thread."""
+    """Write the features, a chunk of them per thread."""
     n = out.shape[0]
     for chunk in prange(chunks):
         for f in range(n * chunk // chunks, n * (chunk + 1) // chunks):
@@ -45,9 +45,9 @@ def artificial(
     Parameters
     ----------
     keys, centres : int64[b], float32[b]
-        Of each sample: what selects its noise, in [0, 2**32), and on which side it lies.
+        Key of each sample's noise, in [0, 2**32), and the sign of its class.
     shift : float32[n]
-        Of each feature.
+        Distance of the classes in each feature.
     out : float32[n, B]
         Written; padded columns become 0. The noise is a sum of eight bytes: nearly normal, bounded by 4.9.
     """

@@ -1,4 +1,4 @@
-"""How kernels are compiled, and found again."""
+"""Compilation of kernels, and the names of their cached code."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ COMPILED = not _settings.DISABLE_JIT
 
 
 def digest() -> str:
-    """Return a short name of what all kernels say."""
-    said = hashlib.sha256(repr((LANES, SEGMENT)).encode())
+    """Return a short hash of the source of all kernels."""
+    content = hashlib.sha256(repr((LANES, SEGMENT)).encode())
     for file in sorted(resources.files(__package__).iterdir(), key=str):
         if file.name.endswith(".py"):
-            said.update(file.read_bytes())
-    return said.hexdigest()[:8]
+            content.update(file.read_bytes())
+    return content.hexdigest()[:8]
 
 
 DIGEST = digest()
@@ -34,8 +34,8 @@ DIGEST = digest()
 def compiled(*, parallel: bool = False, inline: bool = False) -> Callable[[Function], Function]:
     """Compile with the options that all kernels share, at the first call, and keep it on disk.
 
-    Numba would take it from there again until the file of the function changes, but a kernel also contains
-    what it calls from other files: so the name that it is kept under names the state of them all.
+    Numba recompiles when the file of the function changes, but a kernel also contains functions of other files:
+    so its cached name contains the hash of all of them.
     """
     options = {"cache": True, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
 
@@ -47,8 +47,8 @@ def compiled(*, parallel: bool = False, inline: bool = False) -> Callable[[Funct
     return decorate
 
 
-def suited() -> bool:
-    """Tell whether tiles are fast on this processor: with AVX-512 or AVX2.
+def has_fast_vectors() -> bool:
+    """Return whether tiles are fast on this processor: with AVX-512 or AVX2.
 
     16 vectors, 8 partial sums and the connections' own, fill half of the 32 AVX-512 registers. AVX2 has 16 of half the
     width: half of a tile stays in L1, which still costs less than to walk the connections once for each quarter.

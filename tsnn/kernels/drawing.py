@@ -1,7 +1,7 @@
 """Compiled loops of topology drawing and pruning: O(connections) time, no temporary of 8 bytes per connection.
 
-Patterns are CSR: ``indptr`` int64[n_in + 1], ``indices`` int32[m], ascending in each row. What is ``taken`` may not be
-drawn: a pattern and bool[m], which of its connections count. Random numbers come in as arguments.
+Patterns are CSR: ``indptr`` int64[n_in + 1], ``indices`` int32[m], ascending in each row. ``taken`` and ``counts``, a
+pattern and bool[m], mark the connections that may not be drawn. Random numbers come in as arguments.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def count(values: Int32, counts: Int64) -> None:
 
 @compiled()
 def sort_chunk(chunk: int, chunks: int, indptr: Int64, indices: Int32) -> None:
-    """Sort a share of the rows."""
+    """Sort a chunk of the rows."""
     for i in range(chunk_start(indptr, chunk, chunks), chunk_start(indptr, chunk + 1, chunks)):
         first, last = indptr[i], indptr[i + 1]
         if last - first > SHORT:
@@ -60,7 +60,7 @@ def sort_rows(indptr: Int64, indices: Int32) -> None:
 
 @compiled()
 def keep_free(indptr: Int64, indices: Int32, taken_indptr: Int64, taken: Int32, counts: Bools) -> int:
-    """Drop repeated and taken positions from sorted rows, in place; returns how many are left."""
+    """Drop repeated and taken positions from sorted rows, in place; returns the number left."""
     at, start = 0, indptr[0]
     for i in range(indptr.shape[0] - 1):
         stop, o, previous = indptr[i + 1], taken_indptr[i], -1
@@ -81,25 +81,25 @@ def keep_free(indptr: Int64, indices: Int32, taken_indptr: Int64, taken: Int32, 
 
 
 @compiled(inline=True)
-def find(values: Int32, first: int, last: int, wanted: int) -> int:
-    """Return where the wanted value lies in values[first:last], ascending; -1 if nowhere."""
+def find(values: Int32, first: int, last: int, value: int) -> int:
+    """Return the position of a value in values[first:last], ascending; -1 if it is absent."""
     end = last
     while first < last:
         middle = (first + last) // 2
-        if values[middle] < wanted:
+        if values[middle] < value:
             first = middle + 1
         else:
             last = middle
-    return first if first < end and values[first] == wanted else -1
+    return first if first < end and values[first] == value else -1
 
 
 @compiled()
 def add_free(
     indptr: Int64, indices: Int32, keys: Int64, n_out: int, taken_indptr: Int64, taken: Int32, counts: Bools
 ) -> int:
-    """Insert those of the keys that are free into a pattern, in place; returns how many there are now.
+    """Insert those of the keys that are free into a pattern, in place; returns its number of connections.
 
-    `indices` has room behind its indptr[-1] connections; keys ``i * n_out + j`` rise and are overwritten.
+    `indices` has room after its indptr[-1] connections; keys ``i * n_out + j`` ascend and are overwritten.
     """
     accepted, n_in = 0, indptr.shape[0] - 1
     for key in keys:
@@ -138,21 +138,21 @@ def select_free(
     Parameters
     ----------
     rows, columns : int64[r], int64[c]
-        Where to select, ascending.
+        Candidate rows and columns, ascending.
     need, left : int
-        How many are to be selected, of how many free ones, in these and the following rows.
+        Positions to select, and free positions, in these and the following rows.
     uniform : float64[r * c]
         Uniform on [0, 1).
     taken_indptr, taken, counts
         The positions that are not free.
     indptr, indices : int64[n_in + 1], int32[m]
-        Written: the number of connections of row i at indptr[i + 1], their columns from the end of what was
-        selected before, which is at ``indices.shape[0] - need``.
+        Written: the number of connections of row i at indptr[i + 1], their columns from position
+        ``indices.shape[0] - need`` on, after the columns selected before.
 
     Returns
     -------
     need, left : int
-        What remains for the following rows.
+        Remainders for the following rows.
     """
     draw, at = 0, indices.shape[0] - need
     for i in rows:
@@ -174,7 +174,7 @@ def select_free(
 
 @compiled(inline=True)
 def magnitude(bits: int, sign: int) -> int:
-    """Return the bits of |w|, of which larger ones have larger numbers; more than 31 bits if w is not meant."""
+    """Return the bits of |w|, of which larger ones have larger numbers; more than 31 bits if w has another sign."""
     number = np.int64(bits) * (bits != 0x80000000)  # -0.0 is 0.0
     return int(number & 0x7FFFFFFF if sign == 2 else number ^ (sign << 31))
 
@@ -183,22 +183,22 @@ def magnitude(bits: int, sign: int) -> int:
 def drop_smallest(bits: NDArray[np.uint32], sign: int, number: int, survives: Bools) -> None:
     """Mark the `number` weights of smallest magnitude as dropped: survives[k] = False.
 
-    Selection by three histograms over the bits of the magnitude; of equal ones the first go.
+    Selection by three histograms over the bits of the magnitude; ties are dropped in order.
 
     Parameters
     ----------
     bits : uint32[m]
         The bits of float32 weights.
     sign : int
-        Which of them are meant: 0 those >= 0, 1 those < 0, 2 all.
+        0 selects weights >= 0, 1 those < 0, 2 all.
     number : int
-        How many of those that are meant and survive.
+        How many of the selected weights that survive to drop.
     survives : bool[m]
         Changed in place.
     """
     if number == 0:
         return
-    prefix, wanted = 0, number
+    prefix, remaining = 0, number
     for level in range(3):
         shift = 20 - 10 * level
         width = 11 if level == 0 else 10
@@ -206,10 +206,10 @@ def drop_smallest(bits: NDArray[np.uint32], sign: int, number: int, survives: Bo
         for k in range(bits.shape[0]):
             size = magnitude(bits[k], sign)
             here = survives[k] and size >> (shift + width) == prefix
-            histogram[(size >> shift) & ((1 << width) - 1)] += here  # without a branch: it could not be foretold
+            histogram[(size >> shift) & ((1 << width) - 1)] += here  # no branch: it would be unpredictable
         place = 0
-        while histogram[place] < wanted:
-            wanted -= histogram[place]
+        while histogram[place] < remaining:
+            remaining -= histogram[place]
             place += 1
         prefix = (prefix << width) + place
     for k in range(bits.shape[0]):
@@ -217,16 +217,16 @@ def drop_smallest(bits: NDArray[np.uint32], sign: int, number: int, survives: Bo
         if survives[k] and size <= prefix:
             if size < prefix:
                 survives[k] = False
-            elif wanted:
+            elif remaining:
                 survives[k] = False
-                wanted -= 1
+                remaining -= 1
 
 
 @compiled()
 def gradient_chunk(
     chunk: int, chunks: int, indptr: Int64, indices: Int32, activation: Any, delta: Any, out: Any
 ) -> None:
-    """Compute a share of the gradients."""
+    """Compute a chunk of the gradients."""
     for i in range(chunk_start(indptr, chunk, chunks), chunk_start(indptr, chunk + 1, chunks)):
         for k in range(indptr[i], indptr[i + 1]):
             total = np.float32(0)

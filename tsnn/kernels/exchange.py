@@ -1,4 +1,4 @@
-"""Compiled loops of parallel training: the server's step, late gradients, models merged by their connections."""
+"""Compiled loops of parallel training: updates, answers to workers, stale gradients, averages of models."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from numba import types
 from numpy.typing import NDArray
 
 from tsnn.kernels.compiling import compiled
+from tsnn.kernels.wire import ANSWER_IDLE_SECONDS, ANSWER_UPDATE, GRADIENT_LOSS, GRADIENT_SAMPLES, ROW_WORDS, ROW_WORKER
 
-ADDRESS_BYTES = 110  # of a socket on this machine
+ADDRESS_BYTES = 110  # of a local socket: struct sockaddr_un
 DONT_WAIT, MONOTONIC = 0x40, 1  # Linux
 
 
 def _libc(name: str, *arguments: Any) -> Any:
-    """Return a function of the C library that compiled code can call; it returns a long, -1 if it fails."""
+    """Return a function of the C library that compiled code can call; it returns a long, -1 on failure."""
     return types.ExternalFunction(name, types.intp(*arguments))
 
 
@@ -45,103 +46,106 @@ def momentum_step(
 
 @compiled()
 def answer_gradients(
-    socket: int, names: NDArray[np.uint8], lengths: NDArray[np.int64], boxes: NDArray[np.float32], slot: int,
-    together: int, rates: NDArray[np.float64], weight_decay: float, seconds: float, expected: NDArray[np.float64],
-    weights: NDArray[np.float32], velocity: NDArray[np.float32], idle: NDArray[np.float64],
-    answer: NDArray[np.float64], heard: NDArray[np.float64], came: NDArray[np.float64], unsent: NDArray[np.bool_],
+    socket: int, addresses: NDArray[np.uint8], address_lengths: NDArray[np.int64], boxes: NDArray[np.float32],
+    slot: int, gradients_per_update: int, rates: NDArray[np.float64], weight_decay: float, seconds: float,
+    expected: NDArray[np.float64], weights: NDArray[np.float32], velocity: NDArray[np.float32],
+    idle_seconds: NDArray[np.float64], answer: NDArray[np.float64], message: NDArray[np.float64],
+    received: NDArray[np.float64], undelivered: NDArray[np.bool_],
 ) -> tuple[int, int, int, int]:  # fmt: skip
-    """Serve workers as long as all they send are gradients: receive, step, answer, without Python.
+    """Serve workers while they send gradients only: receive, update, answer, without Python.
 
-    Between two gradients a core computes for a worker, so the little that runs here starts with cold caches each time:
-    Python took longer than the step itself.
+    :mod:`tsnn.parallel.mpi` explains when this loop is used and why. :mod:`tsnn.kernels.wire` defines the words of
+    messages.
 
     Parameters
     ----------
     socket : int
-        A datagram socket of Linux that does not wait for ever.
-    names, lengths : uint8[K, ADDRESS_BYTES], int64[K]
+        A Linux datagram socket with a receive timeout.
+    addresses, address_lengths : uint8[K, ADDRESS_BYTES], int64[K]
         The workers' addresses.
     boxes, slot : float32[2 K slot], int
         Two vectors of every worker: the weights for it, then its gradient.
-    together : int
-        How many gradients make an update: 1 or K. It applies their mean, weighted by their samples.
+    gradients_per_update : int
+        1 or K. An update applies their mean, weighted by their samples.
     rates : float64[u, 2]
-        Momentum and learning rate of the coming updates, which are the most that there will be.
+        Momentum and learning rate of the next updates, at most u.
     weight_decay : float
-        As :func:`momentum_step` takes it.
+        See :func:`momentum_step`.
     seconds : float
-        After so long the next update is the last.
+        After this time the next update is the last.
     expected : float64[4]
-        The first words of a gradient that belongs to the weights; word 5 are its samples, 6 its loss.
+        First words of a gradient for the current topology version.
     weights, velocity : float32[n]
-        The model.
-    idle : float64[K]
-        Seconds that the next answer shall report beside those of waiting for other workers; 0 when it is sent.
+        The model, updated in place.
+    idle_seconds : float64[K]
+        Seconds that the next answer reports in addition to those of waiting for other workers; 0 once it is sent.
     answer : float64[m]
-        The words of an answer. Word 4 is the number of the update, 5 the idle seconds.
-    heard : float64[h]
-        What came last.
-    came : float64[u together, 1 + w]
-        Which worker, from 0, and the w words of its gradient, for each that came.
-    unsent : bool[K]
-        Whether a worker could not be given its answer.
+        Words of an answer, updated in place.
+    message : float64[h]
+        Buffer for the last message.
+    received : float64[u gradients_per_update, 1 + w]
+        Written: worker, counted from 0, and the w words of each gradient.
+    undelivered : bool[K]
+        Written: whether the answer to a worker could not be sent.
 
     Returns
     -------
     updates : int
-        How many have been made.
+        Updates made.
     gradients : int
-        How many came: more than were applied if an update lacks some.
+        Gradients received: more than were applied if an update lacks some.
     worker, length : int
-        Who sent something else, and how many bytes of `heard` it takes; -1 and 0 if nobody did.
+        Sender of a message that is no such gradient, and its length in bytes in `message`; -1 and 0 without one.
     """
-    words = came.shape[1] - 1
+    words = received.shape[1] - ROW_WORDS
     address, size, clock = np.empty(ADDRESS_BYTES, np.uint8), np.empty(1, np.int32), np.empty(2, np.int64)
-    arrived = np.zeros(names.shape[0])
+    arrival = np.zeros(addresses.shape[0])
     now = _seconds(clock)
     end = now + seconds
     updates = gradients = 0
-    while updates < rates.shape[0] and (gradients > updates * together or now < end):
+    while updates < rates.shape[0] and (gradients > updates * gradients_per_update or now < end):
         size[0] = ADDRESS_BYTES
-        length = _recvfrom(socket, heard.ctypes.data, heard.nbytes, 0, address.ctypes.data, size.ctypes.data)
+        length = _recvfrom(socket, message.ctypes.data, message.nbytes, 0, address.ctypes.data, size.ctypes.data)
         now = _seconds(clock)
         if length < 0:
             break
-        worker = _find(names, lengths, address, size[0])
+        worker = _find(addresses, address_lengths, address, size[0])
         if worker < 0:
             continue
-        if length != 8 * words or not _starts(heard, expected) or not np.isfinite(heard[6]):
+        if length != 8 * words or not _starts(message, expected) or not np.isfinite(message[GRADIENT_LOSS]):
             return updates, gradients, worker, length
-        came[gradients, 0] = worker
+        received[gradients, ROW_WORKER] = worker
         for i in range(words):
-            came[gradients, 1 + i] = heard[i]
-        arrived[worker] = now
+            received[gradients, ROW_WORDS + i] = message[i]
+        arrival[worker] = now
         gradients += 1
-        if gradients < (updates + 1) * together:
+        if gradients < (updates + 1) * gradients_per_update:
             continue
-        first, failed = updates * together, False
-        _apply(came, first, gradients, rates, updates, weight_decay, boxes, slot, weights, velocity)
+        first, failed = updates * gradients_per_update, False
+        _apply(received, first, gradients, rates, updates, weight_decay, boxes, slot, weights, velocity)
         updates += 1
-        answer[4] += 1
+        answer[ANSWER_UPDATE] += 1
         for k in range(first, gradients):
-            worker = int(came[k, 0])
-            answer[5] = idle[worker] + now - arrived[worker]
-            to, at = names.ctypes.data + worker * ADDRESS_BYTES, lengths[worker]
-            unsent[worker] = _sendto(socket, answer.ctypes.data, answer.nbytes, DONT_WAIT, to, at) < 0
-            idle[worker] = answer[5] if unsent[worker] else 0.0
-            failed |= unsent[worker]
+            worker = int(received[k, ROW_WORKER])
+            answer[ANSWER_IDLE_SECONDS] = idle_seconds[worker] + now - arrival[worker]
+            to, at = addresses.ctypes.data + worker * ADDRESS_BYTES, address_lengths[worker]
+            undelivered[worker] = _sendto(socket, answer.ctypes.data, answer.nbytes, DONT_WAIT, to, at) < 0
+            idle_seconds[worker] = answer[ANSWER_IDLE_SECONDS] if undelivered[worker] else 0.0
+            failed |= undelivered[worker]
         if failed:
             break
     return updates, gradients, -1, 0
 
 
 @compiled(inline=True)
-def _find(names: NDArray[np.uint8], lengths: NDArray[np.int64], address: NDArray[np.uint8], length: int) -> int:
+def _find(
+    addresses: NDArray[np.uint8], address_lengths: NDArray[np.int64], address: NDArray[np.uint8], length: int
+) -> int:
     """Return the row of an address, or -1."""
-    for k in range(names.shape[0]):
-        same = lengths[k] == length
+    for k in range(addresses.shape[0]):
+        same = address_lengths[k] == length
         for i in range(length if same else 0):
-            same &= names[k, i] == address[i]
+            same &= addresses[k, i] == address[i]
         if same:
             return k
     return -1
@@ -149,6 +153,7 @@ def _find(names: NDArray[np.uint8], lengths: NDArray[np.int64], address: NDArray
 
 @compiled(inline=True)
 def _starts(words: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
+    """Return whether a message starts with the expected words."""
     same = True
     for i in range(expected.shape[0]):
         same &= words[i] == expected[i]
@@ -157,34 +162,34 @@ def _starts(words: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
 
 @compiled(inline=True)
 def _seconds(clock: NDArray[np.int64]) -> float:
-    """Return the time since some moment; `clock`, int64[2], is overwritten."""
+    """Return the monotonic time in seconds; `clock`, int64[2], is overwritten."""
     _clock_gettime(MONOTONIC, clock.ctypes.data)
     return float(clock[0] + 1e-9 * clock[1])
 
 
 @compiled()
 def _apply(
-    came: NDArray[np.float64], start: int, stop: int, rates: NDArray[np.float64], update: int, weight_decay: float,
+    received: NDArray[np.float64], start: int, stop: int, rates: NDArray[np.float64], update: int, weight_decay: float,
     boxes: NDArray[np.float32], slot: int, weights: NDArray[np.float32], velocity: NDArray[np.float32],
 ) -> None:  # fmt: skip
-    """Make an update of gradients start to stop, in the order of their workers, and write the weights for these."""
+    """Apply gradients start to stop as one update, in the order of their workers, and write the weights for these."""
     n, momentum, samples, left, last = weights.shape[0], rates[update, 0], 0.0, stop - start, 0
     for k in range(start, stop):
-        samples += came[k, 6]
+        samples += received[k, ROW_WORDS + GRADIENT_SAMPLES]
     for worker in range(boxes.shape[0] // (2 * slot)):
         for k in range(start, stop):
-            if came[k, 0] == worker:
+            if received[k, ROW_WORKER] == worker:
                 left, last = left - 1, worker
                 box, gradient = 2 * worker * slot, boxes[(2 * worker + 1) * slot :]
-                rate = rates[update, 1] * came[k, 6] / samples
+                rate = rates[update, 1] * received[k, ROW_WORDS + GRADIENT_SAMPLES] / samples
                 if left:
                     momentum_step(gradient[:n], momentum, rate, weight_decay, False, weights, velocity)
                 else:
                     _step_into(gradient[:n], momentum, rate, weight_decay, weights, velocity, boxes[box : box + n])
                 momentum = 1.0
     for k in range(start, stop):
-        box = 2 * int(came[k, 0]) * slot
-        if came[k, 0] != last:
+        box = 2 * int(received[k, ROW_WORKER]) * slot
+        if received[k, ROW_WORKER] != last:
             for i in range(n):
                 boxes[box + i] = weights[i]
 
@@ -194,7 +199,7 @@ def _step_into(
     gradient: NDArray[np.float32], momentum: float, learning_rate: float, weight_decay: float,
     weights: NDArray[np.float32], velocity: NDArray[np.float32], out: NDArray[np.float32],
 ) -> None:  # fmt: skip
-    """Do what :func:`momentum_step` does, and write the new weights to a second place, too."""
+    """Apply a gradient as :func:`momentum_step` does, and write the new weights to `out` as well."""
     mu, eta, keep = np.float32(momentum), np.float32(learning_rate), np.float32(1 - weight_decay)
     for k in range(gradient.shape[0]):
         v = mu * velocity[k] - eta * gradient[k]
@@ -214,10 +219,10 @@ def find_connections(
     indptr: NDArray[np.int64], indices: NDArray[np.int32], old_indptr: NDArray[np.int64],
     old_indices: NDArray[np.int32], offset: int, sources: NDArray[np.int32],
 ) -> None:  # fmt: skip
-    """Write for each connection of a pattern, sources[k], the place that it had in an older one.
+    """Write the position that each connection of a pattern had in an older pattern.
 
     Patterns are CSR, int64[n_in + 1] and int32[m], sorted. ``sources[k]`` is ``offset`` + the position in
-    ``old_indices``, or -1 for a connection that did not exist. O(connections).
+    ``old_indices``, or -1 for a new connection. O(connections).
     """
     for i in range(indptr.shape[0] - 1):
         old, end = old_indptr[i], old_indptr[i + 1]
@@ -230,14 +235,15 @@ def find_connections(
 @compiled()
 def add_layers(
     indptr: NDArray[np.int64], indices: NDArray[np.int32], weights: NDArray[np.float32],
-    other_indptr: NDArray[np.int64], other_indices: NDArray[np.int32], other_weights: NDArray[np.float32], share: float,
+    other_indptr: NDArray[np.int64], other_indices: NDArray[np.int32], other_weights: NDArray[np.float32],
+    fraction: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:  # fmt: skip
-    """Return the CSR layer ``this + share * other`` over the union of the connections; missing weights are 0."""
+    """Return the CSR layer ``this + fraction * other`` over the union of the connections; missing weights are 0."""
     n_in = indptr.shape[0] - 1
     out_indptr = np.zeros(n_in + 1, np.int64)
     out_indices = np.empty(indices.shape[0] + other_indices.shape[0], np.int32)
     out_weights = np.empty(out_indices.shape[0], np.float32)
-    part = np.float32(share)
+    part = np.float32(fraction)
     at = 0
     for i in range(n_in):
         k, other = indptr[i], other_indptr[i]

@@ -1,4 +1,4 @@
-"""The loops over a layer's connections, shared among threads: forward, backward with update, gather.
+"""Threaded loops over a layer's connections: forward, backward with update, gather.
 
 `forward` walks the output neurons, `backward` the input neurons; each holds a tile of samples of its
 neuron in registers (:mod:`tsnn.kernels.vectors`) while the stripes of the neighbours stream by.
@@ -35,16 +35,15 @@ def dropout_threshold(p: float) -> int:
     return round(p * 2.0**32)
 
 
-def cut(width: int) -> list[tuple[int, int, int]]:
-    """Cut the columns into full tiles and a rest: (vectors per tile, first column, last column)."""
+def split_columns(width: int) -> list[tuple[int, int, int]]:
+    """Split the columns into full tiles and a rest: (vectors per tile, first column, last column)."""
     rest = width % (TILE_VECTORS * LANES)
     parts = [(TILE_VECTORS, 0, width - rest), (rest // LANES, width - rest, width)]
     return [part for part in parts if part[1] < part[2]]
 
 
-# One loop for each kernel: a loop that were handed its kernel would never be found in Numba's cache, whose key
-# includes what a function encloses, and a kernel looks different there in every process. One thread alone saves the
-# parallel region, about 10 us.
+# One loop per kernel: a loop that takes its kernel as a closure variable is never found in Numba's cache, whose key
+# includes closures, and a kernel has another key in every process. A single thread skips the parallel region: 10 us.
 @functools.cache
 def segment_loop(size: int) -> Any:
     """Make the threaded loop over `segment_rows` for tiles of `size` vectors."""
@@ -139,7 +138,7 @@ def forward(
     threshold : int
         ``dropout_threshold(p)``; 0 is no dropout.
     key : int
-        In [0, 2**63); another one for each step and layer.
+        In [0, 2**63); unique for each step and layer.
     sample_offset : int
         Number within the batch of the first sample: a micro-batch gets the dropout of the whole.
     segments, partial : int64[k, 2], float32[k, B]
@@ -152,7 +151,7 @@ def forward(
     """
     chunks = numba.get_num_threads()
     view = (t_indptr, t_indices, t_perm, weights, activation)
-    for size, start, stop in cut(out.shape[1]):
+    for size, start, stop in split_columns(out.shape[1]):
         if len(segments):
             segment_loop(size)(chunks, start, stop, *view, segments, partial)
         forward_loop(size)(
@@ -176,7 +175,7 @@ def scatter(
 ) -> None:
     """Compute one layer as `forward` does, but from the pattern itself: 12 instead of 20 bytes per connection.
 
-    Each thread owns a range of output neurons and passes through all connections, adding those that end there.
+    Each thread owns a range of output neurons and passes through all connections, adding those that end in its range.
     Traffic per connection and 16 samples: 64 bytes read and 64 written, at random places of `out`.
 
     Parameters
@@ -187,7 +186,7 @@ def scatter(
         See `forward`. Sums of very many terms (see SEGMENT) are more exact there.
     """
     chunks = numba.get_num_threads()
-    for size, start, stop in cut(out.shape[1]):
+    for size, start, stop in split_columns(out.shape[1]):
         scatter_loop(size)(
             chunks, start, stop, indptr, indices, weights, activation, bias, np.float32(slope), threshold, key,
             sample_offset, out, masks,
@@ -232,11 +231,11 @@ def backward(
     weights, velocity, bias, bias_velocity : float32[m], float32[m], float32[n_out], float32[n_out]
         Changed in place.
     activation : float32[n_in, B]
-        The layer's input. Replaced by dLoss/dz of the layer below if `pass_down`: nobody needs both.
+        The layer's input. Replaced by dLoss/dz of the layer below if `pass_down`.
     delta : float32[n_out, B]
         dLoss/dz of the layer's output, which contains the 1 / batch.
     momentum, learning_rate, weight_decay : float
-        The rule.
+        The update rule.
     update : bool
         Whether the weights change, or the velocities only.
     masks, slope, threshold : uint16[n_in, 2, B // 16], float, int
@@ -248,7 +247,7 @@ def backward(
     layer = (indptr, indices, weights, velocity, bias, bias_velocity, activation, delta)
     rates = (np.float32(learning_rate), np.float32(weight_decay))
     below = (masks, np.float32(slope), threshold, pass_down)
-    for size, start, stop in cut(width):
+    for size, start, stop in split_columns(width):
         last = update and stop == width
         backward_loop(size)(chunks, start, stop, *layer, np.float32(momentum), *rates, last, *below)
         momentum = 1.0
@@ -276,7 +275,7 @@ def gather(x: NDArray[np.float32], order: NDArray[np.int64], out: NDArray[np.flo
 def gather_sparse_loop(
     chunks: int, indptr: Any, indices: Any, values: Any, scale: Any, order: Any, out: Any
 ) -> None:  # fmt: skip
-    """Write the features of a share of the samples per thread, 16 neighbouring ones at least."""
+    """Write the features of a chunk of the samples per thread, at least 16 adjacent samples."""
     stripes = out.shape[1] // LANES
     for chunk in prange(chunks):
         start, stop = LANES * (stripes * chunk // chunks), LANES * (stripes * (chunk + 1) // chunks)

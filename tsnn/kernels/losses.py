@@ -1,9 +1,8 @@
-"""Compiled losses: from the sums of the output neurons to the loss and the first delta.
+"""Compiled losses: loss and first delta from the sums of the output neurons.
 
 Sums z are neuron-major, float32[C, B]; labels or targets, and weights float32[b], are given for the b <= B
-real samples. A sample counts with its weight, in the loss as in the delta. The delta replaces z: nobody needs
-both. Loss sums are float64, added in the order of the samples; a loss that is not finite comes out as one that
-is not.
+real samples. A sample counts with its weight, in the loss as in the delta. The delta replaces z, which is not
+needed any more. Loss sums are float64, added in the order of the samples; a non-finite loss stays non-finite.
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ def softmax_cross_entropy(
             total += e
         loss += weights[s] * (np.log(total) - (own - top))
         correct += best == label
-        share = scale * weights[s]
-        factor = share / total
+        scaled = scale * weights[s]
+        factor = scaled / total
         for c in range(classes):
             z[c, s] *= np.float32(factor)
-        z[label, s] -= np.float32(share)
+        z[label, s] -= np.float32(scaled)
     z[:, b:width] = 0
     return loss, correct
 

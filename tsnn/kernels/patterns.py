@@ -60,12 +60,12 @@ def merge_connections(
     new_weights: NDArray[np.float32],
     n_out: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Merge the connections that survive with new ones, row by row: O(connections).
+    """Merge surviving and new connections, row by row: O(connections).
 
     Parameters
     ----------
     indptr, indices, weights, velocity : int64[n_in + 1], int32[m], float32[m], float32[m]
-        The layer as it was.
+        The layer before.
     survives : bool[m]
         Which of its connections stay.
     new_indptr, new_indices, new_weights : int64[n_in + 1], int32[g], float32[g]
@@ -76,7 +76,7 @@ def merge_connections(
     Returns
     -------
     indptr, indices, weights, velocity
-        The layer as it is now, sorted; the velocity of new connections is 0.
+        The merged layer, sorted; the velocity of new connections is 0.
     """
     n_in, total = indptr.shape[0] - 1, new_indices.shape[0]
     for k in range(survives.shape[0]):
@@ -134,7 +134,7 @@ def column_sums(
     indptr: NDArray[np.int64], indices: NDArray[np.int32], weights: NDArray[np.float32],
     emitted: NDArray[np.float32], n_out: int,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Sum what each output neuron gets if the input neurons emit float32[n_in]; float64[n_out]."""
+    """Sum the inputs of each output neuron if the input neurons emit float32[n_in]; float64[n_out]."""
     sums = np.zeros(n_out)
     for i in range(indptr.shape[0] - 1):
         if emitted[i] != 0:
@@ -166,22 +166,22 @@ def carry_births(
     new_indices: NDArray[np.int32],
     new_births: NDArray[np.int32],
 ) -> None:
-    """Note since when the connections of some rows exist: as before where they did, else since ``epoch``.
+    """Update the epochs since which the connections of some rows exist: ``epoch`` for new connections.
 
     Parameters
     ----------
     rows : int64[r]
-        The rows that are followed.
+        Rows to track.
     indptr, indices : int64[n_in + 1], int32[m]
         The layer as it is now.
     old_indptr, old_indices, old_births : int64[r + 1], int32[k], int32[k]
-        The followed rows as they were, and since which epoch each connection existed.
+        The tracked rows before, and the epoch since which each connection existed.
     epoch : int
-        When the new connections came.
+        Epoch of the new connections.
     new_indptr : int64[r + 1]
-        Where each row begins in what is written.
+        Start of each row in the output.
     new_indices, new_births : int32[new_indptr[r]]
-        Written: the followed rows as they are.
+        Written: the tracked rows now.
     """
     for r in range(rows.shape[0]):
         old, at = old_indptr[r], new_indptr[r]

@@ -1,4 +1,4 @@
-"""The operations of :mod:`tsnn.kernels.vectors` as plain loops: for processors without AVX2, and for NumPy.
+"""Operations of :mod:`tsnn.kernels.vectors` as plain loops: for processors without AVX2, and for NumPy.
 
 A tile is here an array float32[16 V]. `multiply_add` adds to its last argument in place.
 With NUMBA_DISABLE_JIT=1 these loops run as Python, so that every kernel can be debugged as such.
@@ -44,7 +44,7 @@ def store(tile: Floats, array: Floats, offset: int) -> None:
 
 @compiled()
 def prefetch(like: Floats, array: Floats, offset: int) -> None:
-    """Do nothing: the processor's own prefetching must do."""
+    """Do nothing: the processor prefetches by itself."""
 
 
 @compiled()
@@ -65,8 +65,8 @@ def add_samples(tile: Floats) -> np.float32:
 
 
 @compiled()
-def together(tile: Floats) -> int:
-    """Return how many connections `train` should train at once."""
+def group_size(tile: Floats) -> int:
+    """Return how many connections `train` trains at once."""
     return 4
 
 
@@ -79,7 +79,7 @@ def train(
 
     With the tile `a` of the neuron, the gradient g of a connection to j is the sum over all samples of
     a * delta[j, column:]. By the rule (momentum, learning rate, step, decay), v <- momentum v - learning_rate g, then
-    w <- w - decay w + step v; step and decay are 0 where the weights are to stay. `below` gets the old w's share.
+    w <- w - decay w + step v; step and decay are 0 if the weights stay. `below` gets the contribution of the old w.
     """
     momentum, learning_rate, step, decay = rule
     for c in range(k, k + count):

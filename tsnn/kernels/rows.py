@@ -1,15 +1,15 @@
-"""The inner loops: one thread's share of the neurons of a layer, for tiles of samples.
+"""Inner loops: one thread's chunk of the neurons of a layer, for tiles of samples.
 
-A tile of samples of the neuron at hand stays in registers while the stripes of its neighbours stream by:
-that is what makes the kernels fast. `tiles` is :mod:`tsnn.kernels.vectors`, or :mod:`tsnn.kernels.plain` where the
-processor has no vectors that would do.
+A tile of samples of one neuron stays in registers while the stripes of its neighbours stream by: this makes
+the kernels fast. `tiles` is :mod:`tsnn.kernels.vectors`, or :mod:`tsnn.kernels.plain` on processors without suitable
+vectors.
 
-``zero`` is a tile whose type says how many vectors a tile has, ``step`` its samples; ``chunk`` of
-``chunks`` is the share, columns ``start`` to ``stop`` are the samples. Indices are unsigned where they can
-be, which spares the check for negative ones.
+``zero`` is a tile whose type holds the number of vectors per tile, ``step`` its samples; ``chunk`` of
+``chunks`` is the thread's part, columns ``start`` to ``stop`` are the samples. Indices are unsigned where possible,
+which saves the check for negative ones.
 
-Numba counts the references of an array that a function uses last behind a branch. Once per neuron that cost a
-tenth of the forward pass, for it orders all loads and stores: so what is inlined here has no branches.
+Numba counts references to an array whose last use is behind a branch. Once per neuron this costs a tenth of the
+forward pass, because it orders all loads and stores: functions inlined here have no branches.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.kernels import plain, vectors
-from tsnn.kernels.compiling import compiled, suited
+from tsnn.kernels.compiling import compiled, has_fast_vectors
 from tsnn.tiling import LANES, SEGMENT
 
 TILE_VECTORS = 8  # vectors of a full tile
-tiles: Any = vectors if suited() else plain
+tiles: Any = vectors if has_fast_vectors() else plain
 
-FAR = 1 << 17  # float32 values: stripes of a larger array (half an L2) are asked for AHEAD connections early
+FAR = 1 << 17  # float32 values (half an L2): stripes of a larger array are prefetched AHEAD connections early
 AHEAD = np.uint64(8)  # connections
 MASK32 = 0xFFFFFFFF
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -34,13 +34,13 @@ ZERO, ONE = np.float32(0), np.float32(1)
 
 @compiled()
 def chunk_start(indptr: NDArray[np.int64], chunk: int, chunks: int) -> int:
-    """Find the first row of a chunk; a row's work is its connections + 2."""
+    """Return the first row of a chunk; a row's work is its connections + 2."""
     n = indptr.shape[0] - 1
-    wanted = (indptr[n] + 2 * n) * chunk // chunks
+    target = (indptr[n] + 2 * n) * chunk // chunks
     low, high = 0, n
     while low < high:
         middle = (low + high) // 2
-        if indptr[middle] + 2 * middle < wanted:
+        if indptr[middle] + 2 * middle < target:
             low = middle + 1
         else:
             high = middle
@@ -59,7 +59,7 @@ def mix(x: int) -> int:
 
 @compiled(inline=True)
 def drop(tile: Any, masks: Any, offset: int, threshold: int) -> Any:
-    """Zero the samples whose keep bit is 0 and divide the others by the probability to be kept."""
+    """Zero the samples whose keep bit is 0 and divide the others by the probability of being kept."""
     scale = np.float32(1.0 / (1.0 - threshold / 4294967296.0))
     kept = tiles.multiply_add(scale, tile, tiles.filled(tile, ZERO))
     return tiles.choose(masks, offset, kept, tiles.filled(tile, ZERO))
@@ -73,8 +73,8 @@ def activate(tile: Any, slope: Any, masks: Any, bits: int) -> Any:
 
 
 @compiled(inline=True)
-def thin(tile: Any, j: int, key: int, sample: int, threshold: int, masks: Any, bits: int) -> Any:
-    """Draw which samples of output neuron j are kept, write that, and drop the others."""
+def draw_dropout(tile: Any, j: int, key: int, sample: int, threshold: int, masks: Any, bits: int) -> Any:
+    """Draw and write which samples of output neuron j are kept, and drop the others."""
     low = mix((mix(key & MASK32) + j) & MASK32)
     high = mix(low ^ mix(key >> 32))
     tiles.store_keeps(tile, masks, bits, low, high, sample, threshold)
@@ -103,7 +103,7 @@ def segment_rows(
     zero: Any, step: int, chunk: int, chunks: int, start: int, stop: int, t_indptr: Any, t_indices: Any,
     t_perm: Any, weights: Any, activation: Any, segments: Any, partial: Any,
 ) -> None:  # fmt: skip
-    """Sum a share of the segments of long rows."""
+    """Sum a chunk of the segments of long rows."""
     pieces = segments.shape[0]
     for column in range(start, stop, step):
         for piece in range(pieces * chunk // chunks, pieces * (chunk + 1) // chunks):
@@ -120,7 +120,7 @@ def forward_rows(
     t_perm: Any, weights: Any, activation: Any, bias: Any, slope: Any, threshold: int, key: int,
     sample_offset: int, segments: Any, partial: Any, out: Any, masks: Any,
 ) -> None:  # fmt: skip
-    """Compute a share of the output neurons."""
+    """Compute a chunk of the output neurons."""
     first_row = chunk_start(t_indptr, chunk, chunks)
     last_row = chunk_start(t_indptr, chunk + 1, chunks)
     width, words = out.shape[1], masks.shape[2]
@@ -138,7 +138,7 @@ def forward_rows(
             bits = 2 * j * words + column // LANES
             tile = activate(tile, slope, masks, bits)
             if threshold:
-                tile = thin(tile, j, key, sample_offset + column, threshold, masks, bits + words)
+                tile = draw_dropout(tile, j, key, sample_offset + column, threshold, masks, bits + words)
             tiles.store(tile, out, j * width + column)
 
 
@@ -147,7 +147,7 @@ def scatter_rows(
     zero: Any, step: int, chunk: int, chunks: int, start: int, stop: int, indptr: Any, indices: Any, weights: Any,
     activation: Any, bias: Any, slope: Any, threshold: int, key: int, sample_offset: int, out: Any, masks: Any,
 ) -> None:  # fmt: skip
-    """Compute a share of the output neurons without a transposed view: all inputs, those connections that end here.
+    """Compute a chunk of the output neurons without a transposed view: all inputs, the connections that end here.
 
     Every sum adds the same terms in the same order as in `forward_rows`.
     """
@@ -172,7 +172,7 @@ def scatter_rows(
             bits = 2 * j * words + column // LANES
             tile = activate(tile, slope, masks, bits)
             if threshold:
-                tile = thin(tile, j, key, sample_offset + column, threshold, masks, bits + words)
+                tile = draw_dropout(tile, j, key, sample_offset + column, threshold, masks, bits + words)
             tiles.store(tile, out, j * width + column)
 
 
@@ -182,13 +182,13 @@ def backward_rows(
     weights: Any, velocity: Any, bias: Any, bias_velocity: Any, activation: Any, delta: Any, momentum: Any,
     learning_rate: Any, weight_decay: Any, update: bool, masks: Any, slope: Any, threshold: int, pass_down: bool,
 ) -> None:  # fmt: skip
-    """Train the connections of a share of the input neurons, and a share of the biases."""
+    """Train the connections of a chunk of the input neurons, and a chunk of the biases."""
     first_row = chunk_start(indptr, chunk, chunks)
     last_row = chunk_start(indptr, chunk + 1, chunks)
     n_out, width, words = delta.shape[0], delta.shape[1], masks.shape[2]
     far = delta.size > FAR
-    final, together = np.uint64(max(indices.shape[0] - 1, 0)), tiles.together(zero)
-    several = np.uint64(together)
+    final, group = np.uint64(max(indices.shape[0] - 1, 0)), tiles.group_size(zero)
+    several = np.uint64(group)
     for column in range(start, stop, step):
         write = update and column + step == stop
         rule = (momentum, learning_rate, ONE if write else ZERO, weight_decay if write else ZERO)
@@ -201,7 +201,7 @@ def backward_rows(
                 if far:
                     for ahead in range(k + AHEAD, k + AHEAD + several):
                         tiles.prefetch(zero, delta, np.int64(indices[min(ahead, final)]) * width + column)
-                below = tiles.train(together, a, below, delta, column, indices, k, weights, velocity, rule)
+                below = tiles.train(group, a, below, delta, column, indices, k, weights, velocity, rule)
             for k in range(single, last):
                 below = tiles.train(1, a, below, delta, column, indices, k, weights, velocity, rule)
             if pass_down:
@@ -222,7 +222,7 @@ def backward_rows(
 
 @compiled()
 def gather_rows(chunk: int, chunks: int, x: Any, order: Any, out: Any) -> None:
-    """Gather a share of the features."""
+    """Gather a chunk of the features."""
     blocks = out.shape[0] // LANES
     for s in range(0, out.shape[1], LANES):
         for block in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):

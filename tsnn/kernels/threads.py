@@ -1,4 +1,4 @@
-"""How the kernels share the cores, among themselves and with others.
+"""Number of threads of the kernels, and the threading layer that shares cores well with other processes.
 
 Threads that wait for each other at the end of a loop must not spin: once another process takes one of the
 cores, spinning OpenMP makes training up to 100 times slower. TBB does not do that and is as fast when the
@@ -18,7 +18,7 @@ import numba
 
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-with contextlib.suppress(OSError):  # pip puts TBB beside the interpreter, where the linker does not look
+with contextlib.suppress(OSError):  # pip installs TBB next to the interpreter, where the linker does not search
     ctypes.CDLL(str(Path(sys.prefix) / "lib" / "libtbb.so.12"), mode=ctypes.RTLD_GLOBAL)
 
 
@@ -28,7 +28,7 @@ def set_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        0 takes every core available; more than there are (or than NUMBA_NUM_THREADS allows) counts as all.
+        0 means every available core; larger numbers than that (or than NUMBA_NUM_THREADS) mean the same.
     """
     settings: Any = numba.config
     most = int(settings.NUMBA_NUM_THREADS)

@@ -1,4 +1,4 @@
-"""A tile of samples held in vector registers: the small LLVM type that the fast kernels are made of.
+"""Tiles of samples in vector registers: the LLVM type that the fast kernels are built on.
 
 Plain Numba loops vectorise, but LLVM does not keep a whole row of partial sums in registers while it
 walks the connections. So this module gives compiled code a value type, `Tile`, that does: V vectors of
@@ -36,7 +36,7 @@ class Tile(types.Type):
 
 @register_model(Tile)
 class TileModel(models.PrimitiveModel):
-    """To LLVM a tile is an array of vectors, which the optimiser takes apart into registers."""
+    """LLVM representation of a tile: an array of vectors, which the optimiser splits into registers."""
 
     def __init__(self, manager: Any, tile: Tile) -> None:
         super().__init__(manager, tile, ir.ArrayType(FLOATS, tile.vectors))  # type: ignore[no-untyped-call]
@@ -64,7 +64,7 @@ def pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any
 
 
 def function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
-    """Declare a function of LLVM's."""
+    """Declare an LLVM function."""
     declare: Any = cgutils.get_or_insert_function
     return declare(builder.module, ir.FunctionType(result, arguments), name)
 
@@ -75,7 +75,7 @@ def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def add_lanes(builder: Any, vectors: list[Any]) -> Any:
-    """Return one vector of 1, 2, 4 or 8 lanes: the sums over the lanes of so many vectors."""
+    """Return one vector of 1, 2, 4 or 8 lanes: the sums over the lanes of that number of vectors."""
 
     def add(x: Any, y: Any, *halves: list[int]) -> Any:
         masks = (ir.Constant(ir.VectorType(INT, len(half)), half) for half in halves)
@@ -146,7 +146,7 @@ def store(typing: Any, tile: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def prefetch(typing: Any, like: Any, array: Any, offset: Any) -> Any:
-    """Ask for the tile at array.flat[offset] to be brought into L1."""
+    """Prefetch the tile at array.flat[offset] into L1."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         first = pointer(context, builder, array, args[1], args[2], FLOATS)
@@ -183,8 +183,8 @@ def add_samples(typing: Any, tile: Any) -> Any:
 
 
 @intrinsic
-def together(typing: Any, tile: Any) -> Any:
-    """Return how many connections `train` should train at once: so many that their sums fit into registers, too."""
+def group_size(typing: Any, tile: Any) -> Any:
+    """Return how many connections `train` trains at once: the number whose sums still fit into registers."""
     count = 4 if tile.vectors > 4 else 8
     literal: Any = types.literal
 
@@ -201,8 +201,8 @@ def train(
 ) -> Any:  # fmt: skip
     """Train `count` (1, 2, 4 or 8) connections of one neuron, from number k on: see :mod:`tsnn.kernels.plain`.
 
-    Several at once share the additions across lanes, and the rule is applied to all of them in one vector; one
-    alone costs a third more. Everything from the first load of a stripe on must be free of branches: LLVM would
+    Several at once share the additions across lanes, and the rule is applied to all of them in one vector; a single
+    one costs a third more. Everything from the first load of a stripe on must be free of branches: LLVM would
     move the multiply-adds of `below` behind one, and keep the stripes in memory until then.
     """
     number = count.literal_value
