@@ -1,11 +1,11 @@
-"""Where a single server saturates, foretold for 2 to 1024 workers by a discrete-event model fed with measured costs.
+"""Predicted speed-ups for 2 to 1024 workers: a discrete-event model with measured costs of an exchange.
 
-A worker computes for ``t`` (give or take a tenth), its message takes half the latency ``l``, waits in the server's
+A worker computes for ``t`` (plus or minus a tenth), its message takes half the latency ``l``, waits in the server's
 queue, is served for ``s``, and the answer takes the other half. The costs are measured here: ``t`` a gradient of
-FashionMNIST's network on one thread, ``s`` update and copy, ``l`` what is left of an exchange between two real ranks.
+FashionMNIST's network on one thread, ``s`` update and copy, ``l`` the rest of an exchange between two real ranks.
 Between machines the values also pass the server's network card, 8 bytes per connection at 10 Gbit/s.
 
-What it does not say: accuracy. The mean staleness of W asynchronous workers is W - 1.
+The model does not predict accuracy. The mean staleness of W asynchronous workers is W - 1.
 
 Run ``python -m tests.benchmarks.saturation [--check]``; the latter compares the model with real ranks that sleep
 instead of computing.
@@ -21,7 +21,7 @@ import time
 
 import numpy as np
 
-from tests.benchmarks.exchange import measure, serve
+from tests.benchmarks.exchange import GRADIENT, measure, serve
 from tests.benchmarks.works import FASHION
 from tsnn import kernels
 from tsnn.config import Config
@@ -29,7 +29,7 @@ from tsnn.engine.network import batch_gradient, init_network
 from tsnn.engine.workspace import Workspace
 from tsnn.jobs.launch import mpiexec
 from tsnn.parallel.averaging import flatten
-from tsnn.parallel.server import GRADIENT_NUMBERS
+from tsnn.parallel.channel import MessageKind
 
 WORKERS = tuple(2**k for k in range(1, 11))
 PERIODS = (16, 256)
@@ -43,20 +43,20 @@ def asynchronous(workers, t, latency, service, updates=20_000, seed=0):
     jitter = iter(1 + JITTER * rng.uniform(-1, 1, updates + workers))
     arrivals = [(t * next(jitter) * rng.random() + latency / 2, worker) for worker in range(workers)]
     heapq.heapify(arrivals)
-    based, free, late, stamps = [0] * workers, 0.0, 0, []
+    base, free, staleness, stamps = [0] * workers, 0.0, 0, []
     for update in range(updates):
         arrived, worker = heapq.heappop(arrivals)
         free = max(free, arrived) + service
-        late += update - based[worker] if update >= updates // 2 else 0
-        based[worker] = update + 1
+        staleness += update - base[worker] if update >= updates // 2 else 0
+        base[worker] = update + 1
         stamps.append(free)
         heapq.heappush(arrivals, (free + latency + t * next(jitter), worker))
     half = updates // 2
-    return half / (stamps[-1] - stamps[half - 1]), late / half
+    return half / (stamps[-1] - stamps[half - 1]), staleness / half
 
 
 def synchronous(workers, t, latency, service, period, rounds=200, seed=0):
-    """Batches per second where all wait for all after ``period`` batches: WASSP (1), local SGD (more)."""
+    """Batches per second if workers synchronise after ``period`` batches: WASSP (1), local SGD (more)."""
     rng = np.random.default_rng(seed)
     clock = 0.0
     for _ in range(rounds):
@@ -87,38 +87,38 @@ def costs():
         kernels.momentum_step(twice, 1.0, -0.5, 0.0, False, mean, mean)
         twice[:] = mean
 
-    found = [clocked(work) for work in (gradient, update, average)]
+    seconds = [median_seconds(call) for call in (gradient, update, average)]
     exchange = measure("shared", len(weights))
-    return len(weights), *found, max(exchange - found[1], 0.0)
+    return len(weights), *seconds, max(exchange - seconds[1], 0.0)
 
 
-def clocked(work, rounds=200):
+def median_seconds(call, rounds=200):
     """Median seconds of a call."""
     seconds = []
     for _ in range(rounds):
         started = time.perf_counter()
-        work()
+        call()
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
 
 
 def table(title, t, latency, service, averaging):
-    """Print one scenario: speed-ups over one process, which computes without exchange."""
-    at = (t + latency + service) / service
+    """Print one scenario: speed-ups compared with one process, which computes without exchange."""
+    saturation = (t + latency + service) / service
     print(f"\n{title}: t {1e3 * t:.2f} ms, s {1e6 * service:.0f} us, l {1e6 * latency:.0f} us; ", end="")
-    print(f"the server of WASAP saturates at {at:.0f} workers, speed-up {t / service:.0f}\n")
+    print(f"the server of WASAP saturates at {saturation:.0f} workers, speed-up {t / service:.0f}\n")
     print("| workers | WASAP | staleness | WASSP | " + " | ".join(f"local SGD, H = {h}" for h in PERIODS) + " |")
     print("|---" * (4 + len(PERIODS)) + "|")
     for workers in WORKERS:
-        speed, late = asynchronous(workers, t, latency, service)
+        speed, staleness = asynchronous(workers, t, latency, service)
         others = [synchronous(workers, t, latency, service, 1)]
         others += [synchronous(workers, t, latency, averaging, period) for period in PERIODS]
         cells = " | ".join(f"{t * other:.1f}" for other in others)
-        print(f"| {workers} | {t * speed:.1f} | {late:.1f} | {cells} |")
+        print(f"| {workers} | {t * speed:.1f} | {staleness:.1f} | {cells} |")
 
 
 def sleeper(n, seconds, turns):
-    """One rank of the check: a worker sleeps instead of computing; the server prints exchanges per second."""
+    """Run one rank of the check: workers sleep instead of computing; the server prints exchanges per second."""
     from tsnn.parallel.mpi import MpiChannel
 
     channel = MpiChannel()
@@ -126,7 +126,7 @@ def sleeper(n, seconds, turns):
     if channel.rank:
         for _ in range(turns):
             time.sleep(seconds)
-            channel.send(0, "gradient", [0.0] * GRADIENT_NUMBERS, values=n)
+            channel.send(0, MessageKind.GRADIENT, GRADIENT, values=n)
             channel.receive()
     else:
         stamps = serve(channel, np.zeros(n, np.float32), turns * channel.workers)

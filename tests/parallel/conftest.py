@@ -1,4 +1,4 @@
-"""Runs of which no process is left behind."""
+"""Run directories for tests with real processes, which end with the test."""
 
 from tests.unit.test_supervisor import store
 

@@ -1,4 +1,4 @@
-"""What every channel must do, said once: each rank runs its part, over threads or over MPI.
+"""Contract of every channel: each rank runs its part, over threads or over MPI.
 
 ``mpiexec -n 3 python -m mpi4py -m tests.parallel.contract CAPACITY`` is the part over MPI.
 """
@@ -9,112 +9,118 @@ import time
 
 import numpy as np
 
-from tsnn.parallel.channel import Service
+from tsnn.kernels.wire import AnswerHead, GradientHead
+from tsnn.parallel.channel import MessageKind, Service
 
 N = 5000
-FLOOD = 30  # by default 10 can wait in a socket
+MESSAGES = 30  # by default 10 datagrams fit into a socket
+VERSION = 7
 TOPOLOGY = [np.arange(7, dtype=dtype) for dtype in (np.float32, np.float64, np.int32, np.int64, np.uint8)]
+GRADIENT = GradientHead(VERSION, *range(len(GradientHead._fields) - 1))
 
 
-def converse(channel, capacity):
-    """A stranger's message, more than can wait, gradients too few for an update, arrays of every type, values that
-    grow and shrink again, silence."""
+def run_rank(channel, capacity):
+    """Run all parts of the contract on one rank."""
     channel.share_memory(capacity if channel.rank == 0 else 0)
-    (collect if channel.rank == 0 else flood)(channel)
-    (listen if channel.rank == 0 else contend)(channel)
-    (expect if channel.rank == 0 else contribute)(channel)
-    (serve if channel.rank == 0 else work)(channel)
+    server = channel.rank == 0
+    (receive_queued_messages if server else send_many_messages)(channel)
+    (receive_from_all if server else send_array_or_repeat)(channel)
+    (leave_incomplete_update if server else send_one_gradient)(channel)
+    (answer_turns if server else take_turns)(channel)
 
 
-def flood(channel):
-    intrude(channel)
-    for number in range(FLOOD):
-        channel.send(0, "progress", [number])
-    assert channel.receive().kind == "go"
+def send_many_messages(channel):
+    """More messages than a socket queues, after one of a foreign process."""
+    send_foreign_datagram(channel)
+    for number in range(MESSAGES):
+        channel.send(0, MessageKind.PROGRESS, [number])
+    assert channel.receive().kind == MessageKind.CONTINUE
 
 
-def intrude(channel):
-    """Let someone who is no rank ring rank 0's bell with what could be a message."""
-    bell = getattr(channel, "_wakeup", None)
-    if bell is not None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
-            stranger.sendto(np.zeros(3).tobytes(), bell._names[0])
+def send_foreign_datagram(channel):
+    """Send a datagram to rank 0 from a socket that belongs to no rank."""
+    wakeup = getattr(channel, "_wakeup", None)
+    if wakeup is not None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as foreign:
+            foreign.sendto(np.zeros(3).tobytes(), wakeup._names[0])
 
 
-def collect(channel):
-    time.sleep(0.5)  # now many wait
-    came = {rank: [] for rank in range(1, channel.workers + 1)}
-    for _ in range(FLOOD * channel.workers):
+def receive_queued_messages(channel):
+    time.sleep(0.5)  # until the sockets are full
+    received = {rank: [] for rank in range(1, channel.workers + 1)}
+    for _ in range(MESSAGES * channel.workers):
         message = channel.receive()
-        assert message.kind == "progress"
-        came[message.source] += message.numbers
-    for rank, numbers in came.items():
-        assert sorted(numbers) == list(range(FLOOD))
-        channel.send(rank, "go")
+        assert message.kind == MessageKind.PROGRESS
+        received[message.source] += message.numbers
+    for rank, numbers in received.items():
+        assert sorted(numbers) == list(range(MESSAGES))
+        channel.send(rank, MessageKind.CONTINUE)
 
 
-def contend(channel):
-    """Send one message with an array, or, if there is another worker that does, small ones without a pause."""
+def send_array_or_repeat(channel):
+    """The last worker sends one message with arrays, the others small ones without a pause."""
     if channel.rank == channel.workers:
-        channel.send(0, "epoch", arrays=TOPOLOGY)
+        channel.send(0, MessageKind.EPOCH, arrays=TOPOLOGY)
     else:
         time.sleep(0.1)
         while True:
-            channel.send(0, "progress")
-            if channel.receive().kind == "stop":
+            channel.send(0, MessageKind.PROGRESS)
+            if channel.receive().kind == MessageKind.STOP:
                 break
-    assert channel.receive().kind == "go"
+    assert channel.receive().kind == MessageKind.CONTINUE
 
 
-def listen(channel):
-    """Whoever talks without a pause does not keep others from being heard."""
+def receive_from_all(channel):
+    """Workers that send without a pause do not keep the server from other workers' messages."""
     time.sleep(0.2)
-    deadline, came = time.monotonic() + 10, False
-    talking = channel.workers > 1
-    while talking or not came:
+    deadline, arrived = time.monotonic() + 10, False
+    repeating = channel.workers > 1
+    while repeating or not arrived:
         message = channel.receive()
-        came |= message.kind == "epoch"
-        if message.kind == "progress":
-            channel.send(message.source, "stop" if came else "values")
-            talking = not came
+        arrived |= message.kind == MessageKind.EPOCH
+        if message.kind == MessageKind.PROGRESS:
+            channel.send(message.source, MessageKind.STOP if arrived else MessageKind.CONTINUE)
+            repeating = not arrived
         assert time.monotonic() < deadline
     for rank in range(1, channel.workers + 1):
-        channel.send(rank, "go")
+        channel.send(rank, MessageKind.CONTINUE)
 
 
-def contribute(channel):
+def send_one_gradient(channel):
     channel.outbox(0, N)[:] = channel.rank
-    channel.send(0, "gradient", [7, *range(8)], values=N)
-    assert channel.receive().kind == "go"
+    channel.send(0, MessageKind.GRADIENT, GRADIENT, values=N)
+    assert channel.receive().kind == MessageKind.CONTINUE
 
 
-def expect(channel):
-    """Gradients that wait for one more are left to be received."""
+def leave_incomplete_update(channel):
+    """Gradients of an incomplete update are left for receive."""
     time.sleep(0.2)
     weights, velocity = np.zeros((2, N), np.float32)
+    answer = AnswerHead(VERSION, 0, 0, 0)
     service = Service(
-        7, 9, channel.workers + 1, np.ones((3, 2)), 0.0, weights, velocity, [0.0] * 9, np.zeros(channel.workers)
+        VERSION, channel.workers + 1, np.ones((3, 2)), 0.0, weights, velocity, answer, np.zeros(channel.workers)
     )
-    assert channel.answer_gradients(service, 0.1).shape == (0, 10)
+    assert channel.answer_gradients(service, 0.1) == []
     assert not weights.any()
     messages = [channel.receive() for _ in range(channel.workers)]
     assert {message.source for message in messages} == set(range(1, channel.workers + 1))
     for message in messages:
-        assert message.kind == "gradient"
-        assert message.numbers == (7, *range(8))
+        assert message.kind == MessageKind.GRADIENT
+        assert message.gradient == GRADIENT
         assert (message.values == message.source).all()
-        channel.send(message.source, "go")
+        channel.send(message.source, MessageKind.CONTINUE)
 
 
-def serve(channel):
-    heard = dict.fromkeys(range(1, channel.workers + 1), 0)
-    places = {}
-    while min(heard.values()) < 40:
+def answer_turns(channel):
+    """Receive vectors and answer with vectors and arrays, until every worker has taken 40 turns."""
+    turns = dict.fromkeys(range(1, channel.workers + 1), 0)
+    addresses = {}
+    while min(turns.values()) < 40:
         message = channel.receive()
-        turn = heard[message.source]
-        heard[message.source] += 1
-        assert message.kind == ("ready" if turn == 0 else "gradient")
-        n = size(turn)
+        turn = turns[message.source]
+        turns[message.source] += 1
+        assert message.kind == (MessageKind.GRADIENT if turn else MessageKind.READY)
+        n = values_in_turn(turn)
         if turn:
             assert message.numbers == (turn, 0.1 * message.source)
             assert (message.values == message.source + turn).all()
@@ -122,36 +128,37 @@ def serve(channel):
         box = channel.outbox(message.source, n)
         box[:] = 1000 * message.source + turn
         address = box.ctypes.data
-        assert places.setdefault((message.source, n), address) == address or turn == 12
-        places[message.source, n] = address
-        arrays = TOPOLOGY if turn % 5 == 0 else []
-        channel.send(message.source, "model" if arrays else "values", [turn], arrays=arrays, values=n)
+        assert addresses.setdefault((message.source, n), address) == address or turn == 12
+        addresses[message.source, n] = address
+        kind, arrays = (MessageKind.WEIGHTS, []) if turn % 5 else (MessageKind.MODEL, TOPOLOGY)
+        channel.send(message.source, kind, [turn], arrays=arrays, values=n)
     assert channel.receive(0.05) is None
 
 
-def work(channel):
+def take_turns(channel):
     numbers = []
     for turn in range(40):
-        n = size(turn)
+        n = values_in_turn(turn)
         if turn:
             channel.outbox(0, n)[:] = channel.rank + turn
             numbers = [turn, 0.1 * channel.rank]
-        channel.send(0, "gradient" if turn else "ready", numbers, values=n if turn else 0)
-        reply = channel.receive()
-        assert reply.source == 0
-        assert reply.numbers == (turn,)
-        assert (reply.values == 1000 * channel.rank + turn).all()
-        assert len(reply.values) == n
-        assert reply.kind == ("values" if turn % 5 else "model")
+        kind = MessageKind.GRADIENT if turn else MessageKind.READY
+        channel.send(0, kind, numbers, values=n if turn else 0)
+        answer = channel.receive()
+        assert answer.source == 0
+        assert answer.numbers == (turn,)
+        assert (answer.values == 1000 * channel.rank + turn).all()
+        assert len(answer.values) == n
+        assert answer.kind == (MessageKind.WEIGHTS if turn % 5 else MessageKind.MODEL)
         if turn % 5 == 0:
-            for array, sent in zip(reply.arrays, TOPOLOGY, strict=True):
+            for array, sent in zip(answer.arrays, TOPOLOGY, strict=True):
                 assert array.dtype == sent.dtype
                 assert (array == sent).all()
-            reply.arrays[2][:] = -1  # the receiver's own
+            answer.arrays[2][:] = -1  # arrays belong to the receiver
 
 
-def size(turn):
-    """How many values travel in a turn: for a while more than were foreseen."""
+def values_in_turn(turn):
+    """Length of the vectors of a turn: in two turns more than the channel was prepared for."""
     return 2 * N if turn in (10, 11) else N
 
 
@@ -159,6 +166,6 @@ if __name__ == "__main__":
     from tsnn.parallel.mpi import MpiChannel
 
     channel = MpiChannel()
-    converse(channel, int(sys.argv[1]))
+    run_rank(channel, int(sys.argv[1]))
     assert int(sys.argv[1]) == 0 or len(channel._shared) == 2 * channel.workers or channel.rank
     channel.close()

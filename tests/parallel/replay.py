@@ -1,7 +1,7 @@
-"""What an asynchronous run computed, once more: who came when, with what staleness, decides everything.
+"""Sequential replay of an asynchronous run: order and staleness of its gradients determine the weights.
 
-``mpiexec -n 3 python -m mpi4py -m tests.parallel.replay MODE`` does so with a run over MPI, on its rank 0; a
-synchronous run is compared with one whose ranks are threads.
+``mpiexec -n 3 python -m mpi4py -m tests.parallel.replay MODE`` replays a run over MPI on its rank 0; a synchronous run
+is compared with one over threads.
 """
 
 import sys
@@ -22,11 +22,11 @@ from tsnn.records import EpochRecord, Progress
 
 
 def assert_replayed(items, state, data, config):
-    """Compare the model of a run, which yielded these items, with its replay, bit for bit."""
-    made = [item for item in items if isinstance(item, Progress) and item.worker]
-    network = replay(data, config, [item.worker for item in made], [item.staleness for item in made])
+    """Compare the model of a run that yielded these items with its replay, bit for bit; returns the updates."""
+    updates = [item for item in items if isinstance(item, Progress) and item.worker]
+    network = replay(data, config, [item.worker for item in updates], [item.staleness for item in updates])
     assert_same_bits(state.network, network)
-    return len(made)
+    return len(updates)
 
 
 def assert_same_bits(network, expected):
@@ -38,62 +38,64 @@ def assert_same_bits(network, expected):
 
 
 def replay(data, config, order, staleness):
-    """Sequential oracle of asynchronous training: who came when decides everything."""
+    """Return the network of a sequential replay: gradients of these workers with this staleness, in order."""
     state, rng = begin(data, config)
     shards = [shard(data, w, config.parallel.workers) for w in range(config.parallel.workers)]
-    held, states = {}, {}
+    models, states = {}, {}
     weights, velocity = flatten(state.network)
-    workspace, version, late, updates = make_workspace(state, data), 0, {}, 0
+    workspace, version, traces, updates = make_workspace(state, data), 0, {}, 0
     topologies = {0: [layer.topology for layer in state.network.layers]}
 
-    def give(w):
+    def send_model(w):
         network = init_network(data.n_features, data.n_outputs, config, rng=np.random.default_rng(0))
         for layer, t in zip(network.layers, topologies[version], strict=True):
             layer.topology = t
         own = weights.copy(), np.zeros_like(weights)
         bind(network, *own)
         if w not in states:
-            states[w] = TrainingState.begin(network, config, rng=worker._stream(rng, w + 1, 0))
-        held[w] = network, own, version, updates
+            states[w] = TrainingState.begin(network, config, rng=worker.worker_rng(rng, w + 1, 0))
+        models[w] = network, own, version, updates
 
-    first = {rank: i - staleness[i] for i, rank in reversed(list(enumerate(order)))}  # when each got its first model
-    per_epoch = sum(-(-len(shard.x_train) // config.training.batch_size) for shard in shards)
-    for i, (rank, behind) in enumerate(zip(order, staleness, strict=True)):
+    first = {
+        rank: i - staleness[i] for i, rank in reversed(list(enumerate(order)))
+    }  # update at which each got its first model
+    per_epoch = sum(-(-len(part.x_train) // config.training.batch_size) for part in shards)
+    for i, (rank, stale_updates) in enumerate(zip(order, staleness, strict=True)):
         if i % per_epoch == 0:
             begin_epoch(state, data, workspace)
         for beginner in (rank for rank in first if first[rank] == i):
-            give(beginner - 1)
+            send_model(beginner - 1)
         w = rank - 1
-        network, (_, gradient), of_version, base = held[w]
-        own, shard = states[w], shards[w]
+        network, (_, gradient), of_version, base = models[w]
+        own, part = states[w], shards[w]
         if own.done >= len(own.order):
-            own.order, own.done = own.shuffle.permutation(len(shard.x_train)), 0
+            own.order, own.done = own.shuffle.permutation(len(part.x_train)), 0
         chosen = own.order[own.done : own.done + config.training.batch_size]
         own.done += len(chosen)
         loss, _ = batch_gradient(
-            network, make_workspace(own, shard), shard.x_train, shard.y_train, chosen, task=data.task,
+            network, make_workspace(own, part), part.x_train, part.y_train, chosen, task=data.task,
             dropout=config.network.dropout, key=own.key,
         )  # fmt: skip
         own.key = (own.key + len(network.layers)) % KEYS
         state.loss += loss
-        assert updates - base == behind
+        assert updates - base == stale_updates
         for step in range(of_version, version):
-            gradient = retain_valid(gradient, late[step])
+            gradient = retain_valid(gradient, traces[step])
         t = config.training
         kernels.momentum_step(gradient, t.momentum, t.learning_rate, t.weight_decay, True, weights, velocity)
         updates += 1
         if (i + 1) % per_epoch == 0:
             end_epoch(state, data, workspace)
             topologies[version + 1] = [layer.topology for layer in state.network.layers]
-            late[version] = trace_connections(topologies[version], topologies[version + 1])
+            traces[version] = trace_connections(topologies[version], topologies[version + 1])
             version += 1
             weights, velocity = flatten(state.network)
-        give(w)
+        send_model(w)
     return state.network
 
 
 def main():
-    """Train as one of the ranks; rank 0 says how many gradients there were, and how many compiled code took."""
+    """Train as one of the ranks; rank 0 prints the number of gradients, and of those that compiled code applied."""
     from tsnn.parallel.mpi import MpiChannel
 
     channel, rng = MpiChannel(), np.random.default_rng(7)
@@ -114,9 +116,9 @@ def main():
             gradients = assert_replayed(items, state, data, config)
         else:
             threads = Threads(data, config)
-            gradients = sum(
-                worker.batches for item in threads if isinstance(item, EpochRecord) for worker in item.workers
-            )
+            records, expected = ([item for item in run if isinstance(item, EpochRecord)] for run in (items, threads))
+            assert [record.train_loss for record in records] == [record.train_loss for record in expected]
+            gradients = sum(worker.batches for record in expected for worker in record.workers)
             assert_same_bits(state.network, threads.state.network)
         sys.stdout.write(f"{gradients} {sum(map(len, compiled))}")
     channel.close()

@@ -1,4 +1,4 @@
-"""LocalChannel and MpiChannel keep the same contract; real ranks leave nothing behind."""
+"""ThreadChannel and MpiChannel fulfil the same contract; real ranks leave no shared memory."""
 
 import os
 import subprocess
@@ -9,24 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.parallel.contract import N, converse
+from tests.parallel.contract import N, run_rank
+from tsnn.config import Config
 from tsnn.jobs.launch import mpiexec
-from tsnn.parallel.channel import LocalChannel
+from tsnn.parallel.channel import ThreadChannel
+from tsnn.runs import RunStore
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_threads_keep_the_contract():
-    channels = LocalChannel.connect(2)
+def test_thread_channel__fulfils_the_contract():
+    channels = ThreadChannel.connect(2)
     failures = []
 
-    def part(channel):
+    def run(channel):
         try:
-            converse(channel, N)
+            run_rank(channel, N)
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=part, args=(channel,), daemon=True) for channel in channels]
+    threads = [threading.Thread(target=run, args=(channel,), daemon=True) for channel in channels]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -37,32 +39,33 @@ def test_threads_keep_the_contract():
 
 @pytest.mark.parametrize("capacity", [N, 0], ids=["shared memory", "messages"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_real_ranks_keep_the_contract(capacity, workers):
+def test_mpi_channel__fulfils_the_contract(capacity, workers):
     command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.parallel.contract"]
     before = shared_segments()
     done = subprocess.run([*command, str(capacity)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_nothing_new(before)
+    assert_no_new_segments(before)
 
 
-def test_a_rank_alone_is_told_what_is_wrong():
+def test_mpi_channel__explains_a_single_process(tmp_path):
     before = shared_segments()
-    command = [sys.executable, "-m", "mpi4py", "-m", "tsnn.execution", "nothing"]
-    alone = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert alone.returncode == 1
-    assert "this process is alone" in alone.stderr
+    run = RunStore(tmp_path).create(Config().replace({"parallel.workers": 2}))
+    command = [sys.executable, "-m", "mpi4py", "-m", "tsnn.execution", str(run.path)]
+    single = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert single.returncode == 1
+    assert "this is a single process" in single.stderr
     environment = os.environ | {"OMPI_COMM_WORLD_SIZE": "4"}
     foreign = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=environment
     )
     assert "one of 4 processes, but they do not see each other" in foreign.stderr
     assert "--no-binary mpi4py" in foreign.stderr
-    assert "Traceback" not in alone.stderr + foreign.stderr
-    assert_nothing_new(before)
+    assert "Traceback" not in single.stderr + foreign.stderr
+    assert_no_new_segments(before)
 
 
-def assert_nothing_new(before):
-    """Shared memory that MPI has left has no name; other tests' ranks may have some, for a moment."""
+def assert_no_new_segments(before):
+    """Wait until no segment of shared memory has a name; ranks of other tests may have some for a moment."""
     deadline = time.monotonic() + 20
     while not shared_segments() <= before:
         assert time.monotonic() < deadline, shared_segments() - before

@@ -1,4 +1,4 @@
-"""Parallel runs when something dies: with real ranks and real signals."""
+"""Parallel runs with killed processes: real ranks and real signals."""
 
 import os
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.compiled
 
 @pytest.fixture
 def config(filed):
-    """Two workers, until they are stopped."""
+    """Settings of two workers that train until they are stopped."""
     changes = {"training.epochs": 1_000_000, "training.learning_rate": 1e-4}
     return filed.replace({**changes, "parallel.workers": 2, "parallel.phase1_fraction": 1})
 
@@ -27,7 +27,7 @@ def started(config, store):
     return run
 
 
-def part(run, name):
+def process_of(run, name):
     """Return a process of the run: the supervisor, the launcher (mpiexec, proxy), the server or a worker."""
     status = run.status()
     if name in ("supervisor", "server"):
@@ -44,10 +44,10 @@ def resumptions(run):
 
 
 @pytest.mark.parametrize("name", ["worker", "server", "proxy", "mpiexec"])
-def test_a_run_whose_process_dies_goes_on_with_fewer_workers(store, config, name):
+def test_killed_process__run_continues_with_fewer_workers(store, config, name):
     run = started(config, store)
     before = run.resumes_from()
-    part(run, name).kill()
+    process_of(run, name).kill()
     wait_until(lambda: resumptions(run) or state(run) in ENDED)
     assert state(run) not in ENDED, run.status()
     assert "It goes on with one worker fewer" in resumptions(run)[0]
@@ -55,16 +55,16 @@ def test_a_run_whose_process_dies_goes_on_with_fewer_workers(store, config, name
     epochs = [record.epoch for record in run.records()]
     assert epochs == list(range(1, len(epochs) + 1))
     assert len(run.records()[-1].workers) == 1
-    part(run, name).kill()  # the last worker
+    process_of(run, name).kill()  # the last worker
     last = ended(run)
     assert (state(run), last["attempts"]) == ("failed", 2)
     assert run.resumes_from() > before
     assert len(run.records()) >= run.resumes_from()
 
 
-def test_nothing_is_left_when_the_supervisor_dies(store, config):
+def test_killed_supervisor__leaves_no_process(store, config):
     run = started(config, store)
-    part(run, "worker").suspend()
+    process_of(run, "worker").suspend()
     os.kill(run.status()["process"]["pid"], 9)
     wait_until(lambda: not of_run(run), seconds=5)
     assert state(run) == "lost"

@@ -1,4 +1,4 @@
-"""Parallel runs with real mpiexec: from configuration to run directory; faults, and what is left of them."""
+"""Parallel runs with real mpiexec: run directories, stopping, resuming, errors."""
 
 import os
 import signal
@@ -19,14 +19,14 @@ ENDLESS = {"training.epochs": 1_000_000, "training.learning_rate": 1e-4, "parall
 
 @pytest.fixture
 def config(filed):
-    """Two workers on a file of blobs; both phases."""
+    """Settings of two workers on a file of blobs, with both phases."""
     return filed.replace({"training.batch_size": 16, "parallel.workers": 2})
 
 
 def ranks(run):
-    """The run's ranks, the server first."""
-    found = [(p, p.cmdline()) for p in of_run(run)]
-    python = [p for p, words in found if "mpi4py" in words and "-n" not in words]
+    """Return the processes of the run's ranks, the server first."""
+    found = [(process, process.cmdline()) for process in of_run(run)]
+    python = [process for process, arguments in found if "mpi4py" in arguments and "-n" not in arguments]
     return sorted(python, key=lambda p: p.pid != run.status()["pid"])
 
 
@@ -46,7 +46,7 @@ def assert_each_epoch_once(run):
 
 
 @pytest.mark.parametrize("mode", ["wasap", "wassp"])
-def test_a_parallel_run_leaves_what_a_sequential_one_leaves(store, config, mode):
+def test_parallel_run__writes_the_files_of_a_sequential_run(store, config, mode):
     config = config.replace({"training.epochs": 10, "parallel.mode": mode})
     run = tsnn.start(config, store)
     wait_until(lambda: ended(run))
@@ -65,7 +65,7 @@ def test_a_parallel_run_leaves_what_a_sequential_one_leaves(store, config, mode)
 
 
 @pytest.mark.parametrize("fraction", [1, 0.00001], ids=["phase 1", "phase 2"])
-def test_a_stopped_run_goes_on_from_its_last_epoch_and_phase(store, config, fraction):
+def test_stopped_run__resumes_in_its_epoch_and_phase(store, config, fraction):
     run = begin(config.replace({"training.epochs": 100_000, "parallel.phase1_fraction": fraction}), store)
     wait_until(lambda: run.resumes_from() > 0)
     tsnn.stop(run, wait=60)
@@ -83,7 +83,7 @@ def test_a_stopped_run_goes_on_from_its_last_epoch_and_phase(store, config, frac
     assert_each_epoch_once(run)
 
 
-def test_it_pauses_takes_settings_and_goes_on(store, config):
+def test_parallel_run__pauses_applies_settings_and_continues(store, config):
     run = begin(config.replace(ENDLESS), store)
     request(run, "pause")
     wait_until(lambda: run.status()["state"] == "paused")
@@ -96,7 +96,7 @@ def test_it_pauses_takes_settings_and_goes_on(store, config):
     tsnn.stop(run, wait=60)
 
 
-def test_an_error_in_a_worker_ends_all_and_is_told(store, config, tmp_path):
+def test_worker_error__ends_the_run_with_its_message(store, config, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
         "if '2' in (os.environ.get('PMI_RANK'), os.environ.get('OMPI_COMM_WORLD_RANK')):\n"
@@ -104,7 +104,7 @@ def test_an_error_in_a_worker_ends_all_and_is_told(store, config, tmp_path):
         "    original = worker.batch_gradient\n"
         "    def fail(network, *args, **kwargs):\n"
         "        fail.calls += 1\n"
-        "        if fail.calls > 30: raise OverflowError('thirty are enough')\n"
+        "        if fail.calls > 30: raise OverflowError('failed after 30 calls')\n"
         "        return original(network, *args, **kwargs)\n"
         "    fail.calls = 0\n"
         "    worker.batch_gradient = fail\n"
@@ -115,13 +115,13 @@ def test_an_error_in_a_worker_ends_all_and_is_told(store, config, tmp_path):
         run = tsnn.start(config.replace(ENDLESS), store)
     wait_until(lambda: ended(run))
     assert run.status()["state"] == "failed"
-    assert run.status()["message"] == "Worker 2: OverflowError: thirty are enough"
+    assert run.status()["message"] == "Worker 2: OverflowError: failed after 30 calls"
     assert "Traceback" in run.log()
     assert "in fail" in run.log()
     wait_until(lambda: not of_run(run), 20)
 
 
-def test_a_missing_data_set_is_told_once(store, config):
+def test_missing_data_set__is_reported_once(store, config):
     run = tsnn.start(config.replace({"data.name": "nothing.npz"}), store)
     wait_until(lambda: ended(run))
     assert run.status()["state"] == "failed"
@@ -129,7 +129,7 @@ def test_a_missing_data_set_is_told_once(store, config):
     wait_until(lambda: not of_run(run), 20)
 
 
-def test_a_worker_that_is_stopped_delays_nobody(store, config):
+def test_suspended_worker__does_not_delay_wasap(store, config):
     run = begin(config.replace(ENDLESS), store)
     worker = ranks(run)[1]
     worker.suspend()
@@ -141,12 +141,12 @@ def test_a_worker_that_is_stopped_delays_nobody(store, config):
     late = [w for record in run.records() for w in record.workers if w.batches and w.retained < 1]
     assert late
     worker.suspend()
-    tsnn.stop(run, wait=60)  # not even the end waits for it
+    tsnn.stop(run, wait=60)  # stopping does not wait for it either
     assert run.status()["state"] == "stopped"
     wait_until(lambda: not of_run(run), 20)
 
 
-def test_ctrl_c_in_the_terminal_stops_the_run_in_order(config, store, tmp_path):
+def test_ctrl_c__stops_the_run_in_order(config, store, tmp_path):
     path = tmp_path / "experiment.toml"
     path.write_text(config.replace(ENDLESS).to_toml())
     command = [sys.executable, "-m", "tsnn", "train", str(path), "--runs", str(store.root)]
@@ -161,8 +161,8 @@ def test_ctrl_c_in_the_terminal_stops_the_run_in_order(config, store, tmp_path):
     wait_until(lambda: not of_run(run), 20)
 
 
-def test_signals_to_a_users_own_mpiexec_stop_the_run_in_order(store, config):
-    """On a cluster, the scheduler or a person ends the job."""
+def test_sigterm_to_mpiexec__stops_the_run_in_order(store, config):
+    """On a cluster, the scheduler or a user ends the job."""
     run = store.create(config.replace(ENDLESS))
     command = tsnn.jobs.launch.command_line(run)
     job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)

@@ -1,4 +1,4 @@
-"""Server and workers over threads: what the papers define, against sequential oracles."""
+"""Server and workers over threads: the papers' algorithms against sequential oracles."""
 
 import copy
 import dataclasses
@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -37,21 +38,21 @@ def records_of(items):
     return [item for item in items if isinstance(item, EpochRecord)]
 
 
-def assert_same(network, other, **tolerance):
+def assert_close(network, other, **tolerance):
     for one, two in zip(network.layers, other.layers, strict=True):
         assert (one.topology.indices == two.topology.indices).all()
         for name in ("weights", "bias"):
             np.testing.assert_allclose(getattr(one, name), getattr(two, name), **tolerance)
 
 
-def test_one_asynchronous_worker_is_sequential_training(blobs, config):
+def test_wasap__with_one_worker_is_sequential_training(blobs, config):
     config = config.replace({"parallel.workers": 1, "training.epochs": 4, "importance.percentile": 10})
     config = config.replace({"importance.start": 2, "importance.every": 1})
     threads = Threads(blobs, config)
     parallel = records_of(threads)
     state, _ = begin(blobs, config)
     sequential = records_of(steps(state, blobs))
-    assert_same(threads.state.network, state.network, rtol=1e-3, atol=1e-5)
+    assert_close(threads.state.network, state.network, rtol=1e-3, atol=1e-5)
     for one, other in zip(parallel, sequential, strict=True):
         assert one.train_loss == pytest.approx(other.train_loss, rel=1e-4)
         assert one.test_accuracy == other.test_accuracy
@@ -62,27 +63,29 @@ def test_one_asynchronous_worker_is_sequential_training(blobs, config):
 
 
 @pytest.mark.parametrize(("threads", "each"), [(0, 1), (2, 2)])
-def test_workers_keep_to_their_own_cores_in_both_phases(blobs, config, monkeypatch, threads, each):
-    asked = {}
-    monkeypatch.setattr(kernels, "set_threads", lambda n: asked.setdefault(threading.current_thread(), set()).add(n))
+def test_workers__use_their_own_threads_in_both_phases(blobs, config, monkeypatch, threads, each):
+    threads_of = {}
+    monkeypatch.setattr(
+        kernels, "set_threads", lambda n: threads_of.setdefault(threading.current_thread(), set()).add(n)
+    )
     run = Threads(blobs, config.replace({"parallel.phase1_fraction": 0.5, "run.threads": threads}))
     assert [record.workers[0].phase for record in records_of(run)] == [1, 1, 2]
-    assert [asked[worker] for worker in run.workers] == [{each}] * 2
-    assert asked[threading.current_thread()] == {threads}
+    assert [threads_of[worker] for worker in run.workers] == [{each}] * 2
+    assert threads_of[threading.current_thread()] == {threads}
 
 
 def rounds_of(data, config):
-    """What each synchronous round of an epoch trains on: the workers' samples one after the other."""
+    """Yield the rows of each synchronous round of an epoch: the workers' batches in the order of the ranks."""
     k = config.parallel.workers
     _, rng = begin(data, config)
-    streams = [worker._stream(rng, w + 1, 0) for w in range(k)]
+    streams = [worker.worker_rng(rng, w + 1, 0) for w in range(k)]
     orders = [s.spawn(3)[0].permutation(len(range(w, len(data.x_train), k))) for w, s in enumerate(streams)]
     size = config.training.batch_size
     for start in range(0, max(map(len, orders)), size):
         yield np.concatenate([w + k * order[start : start + size] for w, order in enumerate(orders)])
 
 
-def test_synchronous_workers_are_training_with_a_large_batch(blobs, config):
+def test_wassp__is_training_with_a_large_batch(blobs, config):
     config = config.replace(
         {"parallel.mode": "wassp", "parallel.warmup": 0, "network.dropout": 0, "training.epochs": 1}
     )
@@ -95,10 +98,10 @@ def test_synchronous_workers_are_training_with_a_large_batch(blobs, config):
             state.network, make_workspace(state, blobs), blobs.x_train, blobs.y_train, chosen, task=blobs.task,
             config=scaled, dropout=0, key=0,
         )  # fmt: skip
-    assert_same(threads.state.network, state.network, rtol=1e-3, atol=1e-5)
+    assert_close(threads.state.network, state.network, rtol=1e-3, atol=1e-5)
 
 
-def test_the_learning_rate_warms_up_and_takes_the_momentum_with_it(blobs, config):
+def test_wassp__warms_up_learning_rate_and_momentum(blobs, config):
     config = config.replace(
         {"parallel.mode": "wassp", "parallel.warmup": 2, "network.dropout": 0, "training.epochs": 1}
     ).replace({"training.momentum": 0.5})
@@ -115,10 +118,10 @@ def test_the_learning_rate_warms_up_and_takes_the_momentum_with_it(blobs, config
             state.network, make_workspace(state, blobs), blobs.x_train, blobs.y_train, chosen, task=blobs.task,
             config=dataclasses.replace(config.training, **changed), dropout=0, key=0,
         )  # fmt: skip
-    assert_same(threads.state.network, state.network, rtol=1e-3, atol=1e-5)
+    assert_close(threads.state.network, state.network, rtol=1e-3, atol=1e-5)
 
 
-def test_a_synchronous_run_that_goes_on_keeps_its_momentum(blobs, config):
+def test_wassp__keeps_its_momentum_when_resumed(blobs, config):
     config = config.replace({"parallel.mode": "wassp", "parallel.warmup": 0, "parallel.phase1_fraction": 1})
     config = config.replace({"training.epochs": 2, "training.zeta": 0, "training.weight_decay": 0})
     threads = Threads(blobs, config.replace({"training.momentum": 0.5, "training.learning_rate": 1e-12}))
@@ -131,17 +134,40 @@ def test_a_synchronous_run_that_goes_on_keeps_its_momentum(blobs, config):
 
 
 @pytest.mark.parametrize("warmup", [0, 3])
-def test_averaging_after_every_batch_is_averaging_gradients(blobs, config, warmup):
+def test_local__averaging_after_every_batch_is_averaging_gradients(blobs, config, warmup):
     config = config.replace({"network.dropout": 0, "training.epochs": 2, "parallel.warmup": warmup})
     local = Threads(blobs, config.replace({"parallel.mode": "local", "parallel.period": 1}))
     records = records_of(local)
     synchronous = Threads(blobs, config.replace({"parallel.mode": "wassp"}))
     assert [r.train_loss for r in records] == pytest.approx([r.train_loss for r in records_of(synchronous)], rel=1e-4)
-    assert_same(local.state.network, synchronous.state.network, rtol=1e-3, atol=1e-5)
+    assert_close(local.state.network, synchronous.state.network, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["wassp", "local"])
+def test_recorded_loss__does_not_depend_on_the_order_of_arrival(blobs, config, monkeypatch, mode):
+    config = config.replace({"parallel.mode": mode, "parallel.workers": 3, "parallel.period": 1})
+    config = config.replace({"training.batch_size": 8})
+    losses = []
+    for slow in range(3):
+        threads = Threads(blobs, config)
+        delay_worker(threads, slow, monkeypatch)
+        losses.append([record.train_loss for record in records_of(threads)])
+    assert losses[1:] == losses[:1] * 2
+
+
+def delay_worker(threads, index, monkeypatch):
+    """Let the gradients of one worker arrive last in every round."""
+    original = threads.channels[1 + index].send
+
+    def send(*args, **kwargs):
+        time.sleep(0.003)
+        original(*args, **kwargs)
+
+    monkeypatch.setattr(threads.channels[1 + index], "send", send)
 
 
 @pytest.mark.parametrize("period", [2, 100])
-def test_workers_that_average_now_and_then_make_whole_passes(blobs, config, period):
+def test_local__makes_complete_passes_for_any_period(blobs, config, period):
     threads = Threads(blobs, config.replace({"parallel.mode": "local", "parallel.period": period}))
     records = records_of(threads)
     assert [sum(w.samples for w in record.workers) for record in records] == [90, 90, 90]
@@ -149,7 +175,7 @@ def test_workers_that_average_now_and_then_make_whole_passes(blobs, config, peri
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_an_asynchronous_run_can_be_replayed_bit_for_bit(blobs, config, workers):
+def test_wasap__equals_its_replay_bit_for_bit(blobs, config, workers):
     config = config.replace({"parallel.workers": workers, "training.epochs": 5})
     threads = Threads(blobs, config)
     assert_replayed(list(threads), threads.state, blobs, config)
@@ -157,8 +183,8 @@ def test_an_asynchronous_run_can_be_replayed_bit_for_bit(blobs, config, workers)
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("mode", ["wasap", "wassp"])
-def test_so_can_a_run_over_mpi(mode, workers):
-    """There compiled code serves the workers, but at the end of an epoch."""
+def test_mpi_run__equals_its_replay_bit_for_bit(mode, workers):
+    """Compiled code answers the gradients, except the last of an epoch."""
     command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.parallel.replay", mode]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -166,8 +192,8 @@ def test_so_can_a_run_over_mpi(mode, workers):
     assert 0.5 * gradients < compiled < gradients
 
 
-def test_in_phase_two_nobody_overwrites_what_a_worker_has_learned(blobs, config):
-    """Fault 2 of the published code: the server's old weights came back every few batches."""
+def test_phase2__keeps_the_workers_models_separate(blobs, config):
+    """Fault 2 of the published code: the server's old weights replaced them every few batches."""
     config = config.replace({"parallel.phase1_fraction": 0, "training.epochs": 4})
     threads = Threads(blobs, config)
     records = records_of(threads)
@@ -176,13 +202,13 @@ def test_in_phase_two_nobody_overwrites_what_a_worker_has_learned(blobs, config)
     models = []
     for w in range(2):
         start, rng = begin(blobs, config)
-        own = TrainingState.begin(start.network, config, rng=worker._stream(rng, w + 1, 0))
+        own = TrainingState.begin(start.network, config, rng=worker.worker_rng(rng, w + 1, 0))
         own.evolution, own.evolution_every = own.evolution.spawn(1)[0], 2
         models.append(own)
-        alone = records_of(steps(own, shard(blobs, w, 2)))
-        assert len(alone) == len(records) == 4
+        separate = records_of(steps(own, shard(blobs, w, 2)))
+        assert len(separate) == len(records) == 4
     expected = average((model.network for model in models), 2, connections)
-    assert_same(threads.state.network, expected, rtol=0, atol=0)
+    assert_close(threads.state.network, expected, rtol=0, atol=0)
     assert [layer.topology.connections for layer in threads.state.network.layers] == connections
     assert "averaged" in {event.kind for event in records[-1].events}
     assert [w.phase for record in records for w in record.workers] == [2] * 8
@@ -190,17 +216,17 @@ def test_in_phase_two_nobody_overwrites_what_a_worker_has_learned(blobs, config)
 
 
 @pytest.mark.parametrize("mode", ["wassp", "local"])
-def test_phase_two_takes_over_the_momentum_but_not_the_multiplied_learning_rate(blobs, config, mode):
+def test_phase2__keeps_the_momentum_but_not_the_rate_factor(blobs, config, mode):
     shared = {"parallel.mode": mode, "parallel.warmup": 0, "training.zeta": 0, "network.dropout": 0}
     config = config.replace({**shared, "training.epochs": 2, "parallel.phase1_fraction": 1})
-    first, whole = Threads(blobs, config), config.replace({"training.epochs": 4, "parallel.phase1_fraction": 0.5})
+    first, both_phases = Threads(blobs, config), config.replace({"training.epochs": 4, "parallel.phase1_fraction": 0.5})
     records_of(first)
-    both = Threads(blobs, whole)
+    both = Threads(blobs, both_phases)
     records_of(both)
     models = []
     for w in range(2):
         own = TrainingState.begin(
-            copy.deepcopy(first.state.network), whole, rng=worker._stream(begin(blobs, config)[1], w + 1, 0)
+            copy.deepcopy(first.state.network), both_phases, rng=worker.worker_rng(begin(blobs, config)[1], w + 1, 0)
         )
         own.epoch, part = 2, shard(blobs, w, 2)
         for layer in own.network.layers:
@@ -211,11 +237,11 @@ def test_phase_two_takes_over_the_momentum_but_not_the_multiplied_learning_rate(
         records_of(steps(own, part))
         models.append(own.network)
     connections = [layer.topology.connections for layer in models[0].layers]
-    assert_same(both.state.network, average(iter(models), 2, connections), rtol=0, atol=1e-7)
+    assert_close(both.state.network, average(iter(models), 2, connections), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("mode", ["wasap", "wassp", "local"])
-def test_both_phases_learn_and_keep_the_number_of_connections(blobs, config, mode):
+def test_both_phases__learn_and_keep_the_number_of_connections(blobs, config, mode):
     config = config.replace({"parallel.mode": mode, "training.epochs": 12, "parallel.phase1_fraction": 0.7})
     config = config.replace({"training.zeta": 0.1, "network.dropout": 0, "training.learning_rate": 0.02})
     threads = Threads(blobs, config)
@@ -231,15 +257,15 @@ def test_both_phases_learn_and_keep_the_number_of_connections(blobs, config, mod
 
 
 @pytest.mark.parametrize("phase1", [0, 1])
-def test_the_validation_part_is_shared_like_the_test_part(blobs, config, phase1):
-    judged = dataclasses.replace(blobs, x_validation=blobs.x_test, y_validation=blobs.y_test)
-    records = records_of(Threads(judged, config.replace({"parallel.phase1_fraction": phase1, "training.epochs": 3})))
+def test_validation_split__is_sharded_like_the_test_part(blobs, config, phase1):
+    validated = dataclasses.replace(blobs, x_validation=blobs.x_test, y_validation=blobs.y_test)
+    records = records_of(Threads(validated, config.replace({"parallel.phase1_fraction": phase1, "training.epochs": 3})))
     for record in records:
         assert record.validation_loss == pytest.approx(record.test_loss)
         assert record.validation_accuracy == pytest.approx(record.test_accuracy)
 
 
-def test_settings_changed_while_it_trains_reach_server_and_workers(blobs, config):
+def test_changed_settings__reach_server_and_workers(blobs, config):
     config = config.replace({"training.epochs": 6, "parallel.phase1_fraction": 0.5})
     threads = Threads(blobs, config)
     records = []
@@ -255,7 +281,7 @@ def test_settings_changed_while_it_trains_reach_server_and_workers(blobs, config
     assert "zeta changed from 0.3 to 0.1" in [event.message for event in records[1].events]
 
 
-def test_closing_the_server_sends_the_workers_home(blobs, config):
+def test_closing_the_server__stops_the_workers(blobs, config):
     threads = Threads(blobs, config.replace({"training.epochs": 100_000}))
     iterator = iter(threads)
     for item in itertools.islice(iterator, 5):
@@ -267,7 +293,7 @@ def test_closing_the_server_sends_the_workers_home(blobs, config):
 
 
 @pytest.mark.parametrize("fraction", [0, 1])
-def test_what_goes_wrong_in_a_worker_is_the_servers_error(blobs, config, monkeypatch, fraction, caplog):
+def test_worker_error__is_raised_by_the_server(blobs, config, monkeypatch, fraction, caplog):
     place = "train_batch" if fraction == 0 else "batch_gradient"
     module = "tsnn.engine.training" if fraction == 0 else "tsnn.parallel.worker"
     monkeypatch.setattr(f"{module}.{place}", lambda *_, **__: 1 / 0)
@@ -280,19 +306,19 @@ def test_what_goes_wrong_in_a_worker_is_the_servers_error(blobs, config, monkeyp
         assert not thread.is_alive()
 
 
-def test_divergence_is_named(blobs, config):
+def test_divergence__is_reported_with_its_epoch(blobs, config):
     threads = Threads(blobs, config.replace({"training.learning_rate": 1e30, "training.epochs": 50}))
     with pytest.raises(DivergenceError, match=r"epoch \d+"):
         list(threads)
 
 
-def test_more_workers_than_samples_are_refused(blobs, config):
-    with pytest.raises(ConfigError, match="91 workers cannot share 90 samples"):
+def test_more_workers_than_samples__are_refused(blobs, config):
+    with pytest.raises(ConfigError, match="91 workers need at least 91 training samples, but there are 90"):
         next(iter(Threads(blobs, config.replace({"parallel.workers": 91}))))
 
 
 @pytest.mark.parametrize("mode", ["wasap", "local"])
-def test_workers_go_on_with_what_the_dense_phase_leaves(blobs, config, mode):
+def test_two_phase__workers_continue_with_the_pruned_network(blobs, config, mode):
     sparse_start = [shape.connections for shape in layer_shapes(12, 3, config)]
     config = config.replace({"training.method": "two_phase", "parallel.mode": mode, "training.epochs": 6})
     threads = Threads(blobs, config.replace({"parallel.phase1_fraction": 0.7}))
@@ -303,8 +329,8 @@ def test_workers_go_on_with_what_the_dense_phase_leaves(blobs, config, mode):
         next(iter(Threads(blobs, config.replace({"parallel.phase1_fraction": 0.2}))))
 
 
-def test_a_worker_that_stands_still_delays_nobody(blobs, config, monkeypatch):
-    """In asynchronous training the others make up the epoch."""
+def test_stalled_worker__does_not_delay_wasap(blobs, config, monkeypatch):
+    """The other workers complete the epochs."""
     stalled, original = threading.Event(), worker.batch_gradient
 
     def gradient(*args, **kwargs):
@@ -319,13 +345,13 @@ def test_a_worker_that_stands_still_delays_nobody(blobs, config, monkeypatch):
     records = list(itertools.islice((item for item in iterator if isinstance(item, EpochRecord)), 2))
     assert [[w.batches for w in record.workers] for record in records] == [[6, 0], [6, 0]]
     stalled.set()
-    late = next(w for item in iterator if isinstance(item, EpochRecord) for w in item.workers[1:] if w.batches)
-    assert late.retained < 1  # its gradient met a topology at least two epochs younger
+    stale = next(w for item in iterator if isinstance(item, EpochRecord) for w in item.workers[1:] if w.batches)
+    assert stale.retained < 1  # its gradient is at least two topology versions old
     threads.items.close()
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_too_many_workers_for_the_cores_are_warned_of(blobs, config, monkeypatch, workers):
+def test_oversubscription__is_reported(blobs, config, monkeypatch, workers):
     monkeypatch.setattr("tsnn.parallel.worker_stats.available_cores", lambda: 2)
     config = config.replace({"parallel.workers": workers, "training.epochs": 1})
     warnings = [event.message for event in records_of(Threads(blobs, config))[0].events if event.kind == "workers"]

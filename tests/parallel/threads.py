@@ -1,4 +1,4 @@
-"""A parallel run whose ranks are threads: server and workers over LocalChannel."""
+"""A parallel run with threads as ranks: server and workers over ThreadChannel."""
 
 import threading
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from tsnn.engine.network import init_network
 from tsnn.engine.state import TrainingState
-from tsnn.parallel.channel import LocalChannel
+from tsnn.parallel.channel import ThreadChannel
 from tsnn.parallel.server import serve
 from tsnn.parallel.worker import work
 
 
 def begin(data, config, seed=3):
-    """The state that a server starts from, and the source of the workers' randomness."""
+    """Return the initial state of a server, and the random generator of the workers."""
     init_rng, rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)
     worker_rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[1])
@@ -20,11 +20,11 @@ def begin(data, config, seed=3):
 
 
 class Threads:
-    """Iterate over the items; ``state`` is the server's, ``workers`` the threads."""
+    """Iterator over the server's items; ``state`` is the server's, ``workers`` are the threads."""
 
     def __init__(self, data, config, seed=3, channels=None):
         self.state, rng = begin(data, config, seed)
-        channels = channels or LocalChannel.connect(config.parallel.workers)
+        self.channels = channels = channels or ThreadChannel.connect(config.parallel.workers)
         self.workers = [
             threading.Thread(target=work, args=(channel, data, config), kwargs={"rng": rng}, daemon=True)
             for channel in channels[1:]

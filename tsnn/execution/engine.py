@@ -123,7 +123,8 @@ class _Engine:
             state.pending = _continued(state.pending, config)
             state.config = config
         samples = len(data.x_train) + len(data.x_test)
-        shape, ranks = (data.n_features, data.n_outputs, samples), 1 + (self.channel.neighbours if self.channel else 0)
+        shape = data.n_features, data.n_outputs, samples
+        ranks = 1 + (self.channel.workers_on_server_host if self.channel else 0)
         estimate = fitting_estimate(config, *shape, data_bytes=data.nbytes, processes=ranks)
         log.info("Memory: %s", estimate)
         if not begun:

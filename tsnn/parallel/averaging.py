@@ -1,6 +1,6 @@
-"""Models as vectors and as messages; late gradients; the average of models with different topologies.
+"""Models as vectors, stale gradients, and the average of models with different topologies.
 
-Arrays and networks only: nothing here knows of channels. Sections refer to arXiv 2102.01732.
+Arrays and networks only, no channels. Sections refer to arXiv 2102.01732.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from tsnn.engine.network import Float32, Layer, Network, layer_slopes
 from tsnn.engine.pruning import ANY, NEGATIVE, POSITIVE, drop_smallest
 from tsnn.engine.topology import Int32, Topology
 
-PARTS = 3  # arrays per layer that :func:`describe_topology` gives
+ARRAYS_PER_LAYER = 3  # of :func:`describe_topology`
 
 
 def parameter_count(network: Network) -> int:
-    """Return the number of weights and biases: the length of the vectors below."""
+    """Return the number of weights and biases: the length of the vectors of :func:`flatten`."""
     return network.connections + sum(network.sizes[1:])
 
 
 def bind(network: Network, weights: Float32, velocity: Float32) -> None:
-    """Let a network's weights, biases and their velocities be parts of two vectors, float32[n].
+    """Make a network's weights, biases and their velocities views of two vectors, float32[n].
 
-    Layer after layer: weights, then biases. What the vectors hold is what the network now holds.
+    Layer after layer: weights, then biases. The network takes the vectors' values.
     """
     start = 0
     for layer in network.layers:
@@ -39,7 +39,7 @@ def bind(network: Network, weights: Float32, velocity: Float32) -> None:
 
 
 def flatten(network: Network) -> tuple[Float32, Float32]:
-    """Move a network's weights and biases into one vector, their velocities into another; returns both."""
+    """Move a network's weights and biases into one vector, float32[n], and their velocities into another."""
     layers = network.layers
     weights = np.concatenate([part for layer in layers for part in (layer.weights, layer.bias)])
     velocity = np.concatenate([part for layer in layers for part in (layer.velocity, layer.bias_velocity)])
@@ -48,7 +48,7 @@ def flatten(network: Network) -> tuple[Float32, Float32]:
 
 
 def describe_topology(network: Network) -> list[NDArray[Any]]:
-    """Return the arrays that say which connections and neurons there are, three per layer, ready to be sent."""
+    """Return the arrays of a network's topology, three per layer: indptr, indices, living neurons as uint8."""
     return [
         part
         for layer, living in zip(network.layers, network.living, strict=True)
@@ -57,13 +57,13 @@ def describe_topology(network: Network) -> list[NDArray[Any]]:
 
 
 def rebuild(arrays: Sequence[NDArray[Any]], config: Config, weights: Float32, velocity: Float32) -> Network:
-    """Build a network from :func:`describe_topology`'s arrays, its values parts of two vectors (:func:`bind`)."""
+    """Build a network from :func:`describe_topology`'s arrays, with its values in two vectors (:func:`bind`)."""
     layers, living = [], []
-    for l in range(0, len(arrays), PARTS):
-        indptr, indices, lives = arrays[l : l + PARTS]
+    for l in range(0, len(arrays), ARRAYS_PER_LAYER):
+        indptr, indices, lives = arrays[l : l + ARRAYS_PER_LAYER]
         topology = Topology.from_sorted(indptr, indices, len(lives))
-        nothing = np.empty(0, np.float32)
-        layers.append(Layer(topology, nothing, nothing, nothing, nothing))
+        empty = np.empty(0, np.float32)
+        layers.append(Layer(topology, empty, empty, empty, empty))
         living.append(lives.view(np.bool_))
     network = Network(layers, layer_slopes(config.network), config.network.initializer, living)
     bind(network, weights, velocity)
@@ -71,9 +71,9 @@ def rebuild(arrays: Sequence[NDArray[Any]], config: Config, weights: Float32, ve
 
 
 def trace_connections(old: Sequence[Topology], new: Sequence[Topology]) -> Int32:
-    """Return where each value of a new vector was in the vector before an evolution, int32[n]; -1: nowhere.
+    """Return the position of each value of a new vector in the vector before an evolution, int32[n]; -1 if new.
 
-    Biases stay, connections are found by their place in the network. O(connections), once per evolution.
+    Biases stay, connections are identified by their neurons. O(connections), once per evolution.
     """
     sizes = [t.connections + t.n_out for t in new]
     sources = np.empty(sum(sizes), np.int32)
@@ -89,47 +89,46 @@ def trace_connections(old: Sequence[Topology], new: Sequence[Topology]) -> Int32
 
 
 def compose(older: Int32, newer: Int32) -> Int32:
-    """Join the traces of two evolutions, one after the other, into that of both."""
+    """Compose the traces of two successive evolutions."""
     return np.where(newer >= 0, older[newer], np.int32(-1))
 
 
 def retain_valid(gradient: Float32, sources: Int32) -> Float32:
-    """Fit a late gradient to the topology of today: RetainValidUpdates (section 3.4).
+    """Map a stale gradient to the current topology: RetainValidUpdates (section 3.4).
 
     Parameters
     ----------
     gradient : float32[m]
         Computed on an older topology.
     sources : int32[n]
-        Where each of today's values was then (:func:`trace_connections`).
+        Position of each current value in it (:func:`trace_connections`).
 
     Returns
     -------
     gradient : float32[n]
-        What belonged to pruned connections is dropped; connections that are new get 0.
+        Entries of pruned connections are dropped; new connections get 0.
     """
-    fitted = np.empty(len(sources), np.float32)
-    kernels.retain(gradient, sources, fitted)
-    return fitted
+    mapped = np.empty(len(sources), np.float32)
+    kernels.retain(gradient, sources, mapped)
+    return mapped
 
 
 def average(networks: Iterator[Network], count: int, connections: Sequence[int]) -> Network:
     """Average models with different topologies, and prune the average (section 3.4, end of phase 2).
 
-    Weights are averaged over the union of the connections, where a missing one counts as 0; so are biases. Then the
-    smallest are pruned, by sign as SET does, until each layer is back at its number of connections. Velocities
-    are 0.
+    Weights are averaged over the union of the connections, where a missing one counts as 0; biases too. Then the
+    smallest are pruned, by sign as in SET, until each layer has its number of connections again. Velocities are 0.
 
     Parameters
     ----------
     networks : iterator of Network
         The models, one at a time; they have the same layers and living neurons.
     count : int
-        How many there are.
+        Number of models.
     connections : sequence of int
-        How many connections each layer shall keep.
+        Number of connections that each layer keeps.
     """
-    share = 1 / count
+    fraction = 1 / count
     total: Network | None = None
     for network in networks:
         if total is None:
@@ -138,21 +137,21 @@ def average(networks: Iterator[Network], count: int, connections: Sequence[int])
         for l, layer in enumerate(network.layers):
             sums, t, other = total.layers[l], total.layers[l].topology, layer.topology
             indptr, indices, weights = kernels.add_layers(
-                t.indptr, t.indices, sums.weights, other.indptr, other.indices, layer.weights, share
+                t.indptr, t.indices, sums.weights, other.indptr, other.indices, layer.weights, fraction
             )
             total.layers[l] = Layer.new(Topology.from_sorted(indptr, indices, t.n_out), weights)
-            total.layers[l].bias[:] = sums.bias + np.float32(share) * layer.bias
+            total.layers[l].bias[:] = sums.bias + np.float32(fraction) * layer.bias
     assert total is not None
-    for l, wanted in enumerate(connections):
-        total.layers[l] = resparsify(total.layers[l], wanted)
+    for l, number in enumerate(connections):
+        total.layers[l] = resparsify(total.layers[l], number)
     return total
 
 
 def resparsify(layer: Layer, connections: int) -> Layer:
-    """Return a layer with its smallest weights pruned until so many connections are left.
+    """Return a layer with its smallest weights pruned until it has this number of connections.
 
-    The same share of the positive and of the negative weights goes, as with SET. A layer that has no more than that
-    is returned as it is.
+    The same fraction of the positive and of the negative weights is pruned, as in SET. A layer with no more connections
+    is returned unchanged.
     """
     t, weights = layer.topology, layer.weights
     surplus = t.connections - connections
@@ -170,6 +169,7 @@ def resparsify(layer: Layer, connections: int) -> Layer:
 
 
 def _empty(layer: Layer) -> Layer:
+    """Return a layer of the same size without connections."""
     t = layer.topology
     pattern = Topology.from_sorted(np.zeros_like(t.indptr), np.empty(0, np.int32), t.n_out)
     return Layer.new(pattern, np.empty(0, np.float32))

@@ -1,7 +1,9 @@
-"""How server and workers talk: small messages, and one vector of values in each direction that need not travel.
+"""Channels between a server and its workers: small messages, and one vector of values in each direction.
 
-Rank 0 is the server, ranks 1 to K are the workers. A worker sends a message and waits for the answer; the
-server answers each message once. So a vector that was handed over is left alone until the other side is done.
+Rank 0 is the server, ranks 1 to K are the workers. A worker sends a message and waits for the answer; the server
+answers each message once. So a vector in an outbox stays unchanged until the other side has used it.
+
+The numbers of gradients and answers, and their positions in a message, are defined in :mod:`tsnn.kernels.wire`.
 """
 
 from __future__ import annotations
@@ -9,75 +11,104 @@ from __future__ import annotations
 import queue
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tsnn.kernels.wire import AnswerHead, GradientHead
+
 Float32 = NDArray[np.float32]
 Arrays = Sequence[NDArray[Any]]
 
-#: What a message may be; see the senders in :mod:`tsnn.parallel.worker` and :mod:`tsnn.parallel.server`.
-KINDS = ("ready", "gradient", "model", "progress", "epoch", "final", "error", "bye", "values", "phase2", "go", "stop")
+
+class MessageKind(StrEnum):
+    """Kind of a :class:`Message`; its position here is its code on the wire."""
+
+    # from a worker
+    READY = "ready"  #: the worker asks for its first model
+    GRADIENT = "gradient"  #: a gradient, or a trained model if ``parallel.mode`` is ``local``; numbers: GradientHead
+    PROGRESS = "progress"  #: phase 2; numbers: epoch, samples, mean loss
+    EPOCH = "epoch"  #: phase 2; arrays: the record as JSON, and the topology if a copy of the model comes with it
+    FINAL = "final"  #: end of phase 2; arrays: the topology; values: the model
+    ERROR = "error"  #: arrays: message, traceback
+    # from the server; numbers: AnswerHead and the live settings
+    MODEL = "model"  #: arrays: a new topology; values: its weights
+    WEIGHTS = "weights"  #: values: current weights, same topology
+    PHASE2 = "phase2"  #: start of phase 2; arrays: the topology; values: the model
+    CONTINUE = "continue"  #: phase 2: continue training
+    STOP = "stop"  #: the worker ends; no numbers
+
+
+KINDS = tuple(MessageKind)
 
 
 @dataclass(frozen=True, eq=False)
 class Message:
-    """What a channel delivers.
+    """A received message.
 
     Attributes
     ----------
     source : int
         Rank of the sender.
-    kind : str
-        One of :data:`KINDS`.
+    kind : MessageKind
+        Determines the meaning of the numbers.
     numbers : tuple of float
-        A few numbers; what they mean depends on the kind.
+        A few numbers; see :mod:`tsnn.kernels.wire`.
     arrays : sequence of one-dimensional arrays
-        What travels seldom: topologies, texts.
+        Rare contents: topologies, texts.
     values : float32[n]
-        What the sender had put into its outbox; belongs to the channel, valid until the message is answered.
+        The sender's outbox; belongs to the channel, valid until the message is answered.
     """
 
     source: int
-    kind: str
+    kind: MessageKind
     numbers: tuple[float, ...]
     arrays: Arrays
     values: Float32
 
+    @property
+    def gradient(self) -> GradientHead:
+        """Numbers of a gradient."""
+        return GradientHead(*self.numbers)
+
+    @property
+    def answer(self) -> tuple[AnswerHead, list[float]]:
+        """Numbers of an answer, and the live settings after them."""
+        n = len(AnswerHead._fields)
+        return AnswerHead(*self.numbers[:n]), list(self.numbers[n:])
+
 
 class Service(NamedTuple):
-    """How a server serves workers that send gradients: momentum SGD, and the answers.
+    """Inputs of :meth:`Channel.answer_gradients`: momentum SGD, and the answers.
 
     Attributes
     ----------
     version : int
-        Of the topology: the first number of a gradient for it.
-    numbers : int
-        How many numbers come with a gradient. The third are its samples, the fourth is the loss, which must be finite.
-    together : int
-        How many gradients make an update, which applies their mean, weighted by their samples: 1 or all workers'.
+        Topology version that the gradients must have.
+    gradients_per_update : int
+        1, or the number of workers: an update applies the mean, weighted by samples.
     rates : float64[u, 2]
-        Momentum and learning rate of the coming updates, of which there may be so many.
+        Momentum and learning rate of the next updates, at most u.
     weight_decay : float
         See :func:`tsnn.kernels.momentum_step`.
     weights, velocity : float32[n]
-        What is trained.
+        The model, updated in place.
     answer : sequence of float
-        The numbers of the last answer; the second counts updates and goes up by one, the third is a worker's idle time.
-    idle : float64[K]
-        Seconds that the next answer to each worker reports, beside those of waiting for others; 0 when it has gone.
+        Numbers of the last answer: an :class:`AnswerHead` and the live settings.
+    idle_seconds : float64[K]
+        Idle time that the next answer to each worker reports, without waiting for other workers; updated in place.
     """
 
     version: int
-    numbers: int
-    together: int
+    gradients_per_update: int
     rates: NDArray[np.float64]
     weight_decay: float
     weights: Float32
     velocity: Float32
     answer: Sequence[float]
-    idle: NDArray[np.float64]
+    idle_seconds: NDArray[np.float64]
 
 
 class Channel(Protocol):
@@ -85,62 +116,64 @@ class Channel(Protocol):
 
     rank: int
     workers: int
-    neighbours: int  # workers on the server's machine
+    workers_on_server_host: int
 
     def share_memory(self, capacity: int = 0) -> None:
-        """Prepare for vectors of so many values, as the server says; all ranks must call this before they talk."""
+        """Prepare for vectors of ``capacity`` values, given by the server; all ranks call this before they send."""
 
     def outbox(self, to: int, n: int) -> Float32:
-        """Return float32[n], whose values the next messages to this rank may hand over.
+        """Return float32[n], whose values the next messages to this rank may carry.
 
-        The same memory every time, unless ``n`` has grown beyond what it was before.
+        The same memory every time, unless ``n`` has grown beyond its previous maximum.
         """
 
-    def send(self, to: int, kind: str, numbers: Sequence[float] = (), *, arrays: Arrays = (), values: int = 0) -> None:
+    def send(
+        self, to: int, kind: MessageKind, numbers: Sequence[float] = (), *, arrays: Arrays = (), values: int = 0
+    ) -> None:
         """Send a message, and with it the first ``values`` values of the outbox; does not wait for the receiver."""
 
     def receive(self, seconds: float | None = None) -> Message | None:
-        """Wait for the next message from anyone; None if there was none for so long."""
+        """Return the next message from any rank; None if there is none within this time."""
 
     def can_answer(self, values: int) -> bool:
-        """Tell whether :meth:`answer_gradients` could now do so for vectors of so many values."""
+        """Return whether :meth:`answer_gradients` can currently serve vectors of this length."""
 
-    def answer_gradients(self, service: Service, seconds: float) -> NDArray[np.float64]:
-        """Apply and answer gradients for so long, as the server would, where the channel has a faster way.
+    def answer_gradients(self, service: Service, seconds: float) -> list[tuple[int, GradientHead]]:
+        """Apply and answer gradients for some time, as the server would, if the channel has a faster way.
 
-        What else comes is left for :meth:`receive`, and so are gradients that lack others for an update.
+        Other messages are left for :meth:`receive`, and so are gradients of an incomplete update.
 
         Returns
         -------
-        came : float64[m, 1 + numbers]
-            Rank and numbers of the gradients that were applied, in their order; none where there is no faster way.
+        applied : list of (int, GradientHead)
+            Worker and numbers of the applied gradients, in order; empty if there is no faster way.
         """
 
     def close(self, *, abort: bool = False) -> None:
         """End the connection; ``abort`` ends all ranks at once."""
 
 
-class LocalChannel:
-    """The ranks are threads of this process; see :class:`Channel`.
+class ThreadChannel:
+    """Channel between threads of one process; see :class:`Channel`.
 
     Parameters
     ----------
     rank, workers : int
-        This end's number, and how many workers there are.
+        Rank of this end, and the number of workers.
     queues : list of Queue
-        What each rank has been sent, shared by all ends.
+        Messages to each rank, common to all ends.
     boxes : dict
-        Values under way by (from, to), shared by all ends.
+        Outboxes by (from, to), common to all ends.
     """
 
     def __init__(
         self, rank: int, workers: int, queues: list[queue.Queue[Message]], boxes: dict[tuple[int, int], Float32]
     ):
-        self.rank, self.workers, self.neighbours = rank, workers, workers
+        self.rank, self.workers, self.workers_on_server_host = rank, workers, workers
         self._queues, self._boxes = queues, boxes
 
     @classmethod
-    def connect(cls, workers: int) -> list[LocalChannel]:
+    def connect(cls, workers: int) -> list[ThreadChannel]:
         """Return the ends of a new connection, that of the server first."""
         queues: list[queue.Queue[Message]] = [queue.Queue() for _ in range(1 + workers)]
         boxes: dict[tuple[int, int], Float32] = {}
@@ -156,7 +189,9 @@ class LocalChannel:
             box = self._boxes[self.rank, to] = np.zeros(n, np.float32)
         return box[:n]
 
-    def send(self, to: int, kind: str, numbers: Sequence[float] = (), *, arrays: Arrays = (), values: int = 0) -> None:
+    def send(
+        self, to: int, kind: MessageKind, numbers: Sequence[float] = (), *, arrays: Arrays = (), values: int = 0
+    ) -> None:
         """See :meth:`Channel.send`."""
         copies = [array.copy() for array in arrays]
         self._queues[to].put(Message(self.rank, kind, tuple(numbers), copies, self.outbox(to, values)))
@@ -169,12 +204,12 @@ class LocalChannel:
             return None
 
     def can_answer(self, values: int) -> bool:
-        """See :meth:`Channel.can_answer`; there is no faster way between threads."""
+        """See :meth:`Channel.can_answer`: there is no faster way between threads."""
         return False
 
-    def answer_gradients(self, service: Service, seconds: float) -> NDArray[np.float64]:
+    def answer_gradients(self, service: Service, seconds: float) -> list[tuple[int, GradientHead]]:
         """See :meth:`Channel.answer_gradients`."""
-        return np.empty((0, 1 + service.numbers))
+        return []
 
     def close(self, *, abort: bool = False) -> None:
-        """Do nothing: threads that wait for an answer are told to stop by the server."""
+        """Do nothing: the server stops threads that wait for an answer."""

@@ -1,7 +1,7 @@
-"""Phase 2, as the server sees it: every worker trains its own copy, at the end they are averaged.
+"""The server's part of phase 2: every worker trains its own copy of the model, and the copies are averaged at the end.
 
-Section 3.4 of arXiv 2102.01732. The workers tell how it goes, and now and then hand in a copy of
-their model, so that a run can be resumed.
+Section 3.4 of arXiv 2102.01732. The workers report their progress, and occasionally send a copy of their model, from
+which the run can be resumed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,67 +21,75 @@ from tsnn.engine.state import TrainingState
 from tsnn.engine.training import check_finite, layer_record, validate
 from tsnn.engine.workspace import Workspace
 from tsnn.parallel.averaging import average, rebuild
-from tsnn.parallel.channel import Arrays, Message
+from tsnn.parallel.channel import Arrays, Message, MessageKind
 from tsnn.records import EpochRecord, Event, EventKind, Progress
 
-COPY_SECONDS = 2.0  # between two copies of the workers' models in phase 2
+COPY_SECONDS = 2.0  # between two copies of the workers' models
+
+
+class Position(NamedTuple):
+    """Position of a worker in its training: epoch, counted from 1, its samples so far, and their mean loss."""
+
+    epoch: int
+    samples: int
+    loss: float
 
 
 def follow_phase2(
     state: TrainingState,
     data: Dataset,
     workspace: Workspace,
-    shares: Mapping[int, int],
+    shard_sizes: Mapping[int, int],
     receive: Callable[[], Message | None],
     answer: Callable[[Message, int], None],
 ) -> Iterator[Progress | EpochRecord]:
-    """Follow the workers through phase 2, and put the average of their models into the state.
+    """Follow the workers through phase 2, and replace the network by the average of their models.
 
     Parameters
     ----------
     state : TrainingState
         At the end of phase 1; advanced.
     data : Dataset
-        The test part judges the average.
+        The average is evaluated on the test and validation parts.
     workspace : Workspace
         Buffers; overwritten.
-    shares : mapping of int to int
+    shard_sizes : mapping of int to int
         Training samples of each worker, by rank.
     receive : callable
-        Returns the next message, or None if there was none for a while.
+        Returns the next message, or None if there is none for a while.
     answer : callable
-        Answers a worker; the number is the epoch after which it shall hand in a copy of its model.
+        Answers a worker; the number is the epoch after which it sends a copy of its model.
 
     Yields
     ------
     item : Progress or EpochRecord
-        The records are means over the workers; the last one is that of the averaged model.
+        The records are means over the workers; the last one is of the averaged model.
     """
     last = state.config.training.epochs
     state.resumable = False
-    copies = _Copies(len(shares), state.epoch + 1)
-    under_way = dict.fromkeys(shares, (state.epoch + 1, 0, 0.0))  # epoch, samples, mean loss
-    records: dict[int, list[EpochRecord]] = {rank: [] for rank in shares}
+    copies = _Copies(len(shard_sizes), state.epoch + 1)
+    positions = dict.fromkeys(shard_sizes, Position(state.epoch + 1, 0, 0.0))
+    records: dict[int, list[EpochRecord]] = {rank: [] for rank in shard_sizes}
     models: dict[int, Network] = {}
-    while len(models) < len(shares):
+    while len(models) < len(shard_sizes):
         message = receive()
         if message is not None:
             rank = message.source
-            if message.kind == "progress":
+            if message.kind == MessageKind.PROGRESS:
                 epoch, samples, loss = message.numbers
-                under_way[rank] = int(epoch), int(samples), loss
-            elif message.kind == "epoch":
+                positions[rank] = Position(int(epoch), int(samples), loss)
+            elif message.kind == MessageKind.EPOCH:
                 record = EpochRecord.from_dict(json.loads(bytes(message.arrays[0])))
                 records[rank].append(record)
-                under_way[rank] = record.epoch + 1, 0, record.train_loss
+                positions[rank] = Position(record.epoch + 1, 0, record.train_loss)
                 if len(message.arrays) > 1:
-                    copies.take(rank, _model(message.arrays[1:], message, state))
-            elif message.kind == "final":
+                    copies.add(rank, _model(message.arrays[1:], message, state))
+            elif message.kind == MessageKind.FINAL:
                 models[rank] = _model(message.arrays, message, state)
-            answer(message, copies.wanted_after(max(at for at, _, _ in under_way.values())))
-        yield _progress(under_way, shares, last)
-        while all(waiting and waiting[0].epoch < last for waiting in records.values()):
-            record = _merged([waiting.pop(0) for waiting in records.values()], shares, state)
+            answer(message, copies.next_epoch(max(position.epoch for position in positions.values())))
+        yield _progress(positions, shard_sizes, last)
+        while all(pending and pending[0].epoch < last for pending in records.values()):
+            record = _merge_records([pending.pop(0) for pending in records.values()], shard_sizes, state)
             state.resumable = copies.complete and record.epoch == copies.epoch
             if state.resumable:
                 state.copies = copies.models()
@@ -89,53 +97,57 @@ def follow_phase2(
     connections = [layer.topology.connections for layer in state.network.layers]
     state.network = average((models[rank] for rank in sorted(models)), len(models), connections)
     state.copies, state.resumable = [], True
-    record = _merged([waiting.pop(0) for waiting in records.values()], shares, state)
-    yield _judged(record, len(models), state, data, workspace)
+    record = _merge_records([pending.pop(0) for pending in records.values()], shard_sizes, state)
+    yield _evaluate_average(record, len(models), state, data, workspace)
 
 
 class _Copies:
-    """The workers' models of one epoch, from which phase 2 can go on should it be interrupted."""
+    """Copies of the workers' models after one epoch, from which phase 2 can be resumed."""
 
     def __init__(self, count: int, epoch: int):
         self.count, self.epoch = count, epoch
         self._models: dict[int, Network] = {}
-        self._completed = time.monotonic()
+        self._last_added = time.monotonic()
 
     @property
     def complete(self) -> bool:
+        """Whether every worker has sent its copy."""
         return len(self._models) == self.count
 
-    def take(self, rank: int, model: Network) -> None:
+    def add(self, rank: int, model: Network) -> None:
+        """Add the copy of a worker."""
         self._models[rank] = model
-        self._completed = time.monotonic()
+        self._last_added = time.monotonic()
 
     def models(self) -> list[Network]:
+        """Return the copies in the order of the ranks."""
         return [self._models[rank] for rank in sorted(self._models)]
 
-    def wanted_after(self, under_way: int) -> int:
-        """Return the epoch whose models are wanted; ``under_way`` is the furthest, which it is too late to ask for."""
-        if self.complete and under_way > self.epoch + 1 and time.monotonic() - self._completed > COPY_SECONDS:
-            self.epoch, self._models = under_way + 1, {}
+    def next_epoch(self, furthest: int) -> int:
+        """Return the epoch after which workers send copies; ``furthest`` is the latest epoch that one has started."""
+        if self.complete and furthest > self.epoch + 1 and time.monotonic() - self._last_added > COPY_SECONDS:
+            self.epoch, self._models = furthest + 1, {}
         return self.epoch
 
 
 def _model(arrays: Arrays, message: Message, state: TrainingState) -> Network:
+    """Return the model of a message, from the arrays of its topology and a copy of its values."""
     weights, velocity = np.split(message.values.copy(), 2)
     return rebuild(arrays, state.config, weights, velocity)
 
 
-def _progress(under_way: Mapping[int, tuple[int, int, float]], shares: Mapping[int, int], last: int) -> Progress:
-    """Return where the slowest worker's epoch stands, over all workers."""
-    epoch = min(at for at, _, _ in under_way.values())
-    done = sum(shares[rank] if at > epoch else samples for rank, (at, samples, _) in under_way.items())
-    total = sum(shares.values())
-    loss = float(np.mean([loss for _, _, loss in under_way.values()]))
+def _progress(positions: Mapping[int, Position], shard_sizes: Mapping[int, int], last: int) -> Progress:
+    """Return the progress of all workers in the epoch of the slowest one."""
+    epoch = min(position.epoch for position in positions.values())
+    done = sum(shard_sizes[rank] if at.epoch > epoch else at.samples for rank, at in positions.items())
+    total = sum(shard_sizes.values())
+    loss = float(np.mean([position.loss for position in positions.values()]))
     return Progress(min(epoch, last), total if epoch > last else done, total, loss)
 
 
-def _merged(records: Sequence[EpochRecord], shares: Mapping[int, int], state: TrainingState) -> EpochRecord:
-    """Make one record of the workers' records of an epoch: means over the samples, the slowest one's seconds."""
-    first, weights = records[0], list(shares.values())
+def _merge_records(records: Sequence[EpochRecord], shard_sizes: Mapping[int, int], state: TrainingState) -> EpochRecord:
+    """Merge the workers' records of an epoch: means over the samples, seconds of the slowest worker."""
+    first, weights = records[0], list(shard_sizes.values())
     state.config, state.epoch = state.pending, first.epoch
     events, state.events = (*state.events, *first.events), []
 
@@ -156,15 +168,17 @@ def _merged(records: Sequence[EpochRecord], shares: Mapping[int, int], state: Tr
     )
 
 
-def _judged(record: EpochRecord, models: int, state: TrainingState, data: Dataset, workspace: Workspace) -> EpochRecord:
-    """Return the last record as that of the averaged model."""
+def _evaluate_average(
+    record: EpochRecord, models: int, state: TrainingState, data: Dataset, workspace: Workspace
+) -> EpochRecord:
+    """Return the last record with the results of the averaged model."""
     network = state.network
     loss, accuracy = evaluate(network, data.x_test, data.y_test, data.task, workspace)
     check_finite(loss, f"epoch {record.epoch}, averaging", state.config)
     validation_loss, validation_accuracy = validate(network, data, workspace)
     before, after = (record.test_loss, loss) if accuracy is None else (record.test_accuracy, accuracy)
-    what = "loss" if accuracy is None else "accuracy"
-    text = f"The models of {models} workers were averaged: test {what} {before:.4g} before, {after:.4g} after"
+    metric = "loss" if accuracy is None else "accuracy"
+    text = f"Averaged the models of {models} workers: test {metric} {before:.4g} before, {after:.4g} after"
     layers = range(len(network.layers))
     return dataclasses.replace(
         record,

@@ -1,7 +1,7 @@
-"""A worker: computes gradients on its share of the data for as long as the server asks for them.
+"""A worker: computes gradients on its shard of the data until the server stops it.
 
-Phase 1: the newest weights come in, a gradient goes out (``local``: a trained model). Phase 2: the worker is on
-its own, and only tells how it goes.
+Phase 1: it receives current weights and returns a gradient (in ``local`` mode a trained model). Phase 2: it trains its
+own copy of the model and only reports its progress.
 """
 
 from __future__ import annotations
@@ -25,49 +25,50 @@ from tsnn.engine.network import Network, batch_gradient, take, train_batch
 from tsnn.engine.state import KEYS, TrainingState
 from tsnn.engine.training import make_workspace, steps
 from tsnn.errors import TsnnError
+from tsnn.kernels.wire import AnswerHead, GradientHead
 from tsnn.parallel.averaging import describe_topology, flatten, rebuild
-from tsnn.parallel.channel import Arrays, Channel, Message
+from tsnn.parallel.channel import Arrays, Channel, Message, MessageKind
 from tsnn.records import EpochRecord, WorkerRecord, json_safe
 
-REPORT_SECONDS = 0.5  # between two reports in phase 2
-_OWN = 3  # the first of the seed's children that no one else draws from
+REPORT_SECONDS = 0.5  # between two progress reports in phase 2
+_FIRST_FREE_CHILD = 3  # spawn key of the seed: the children before it belong to other streams
 
 
-class _DismissedError(Exception):
-    """The server wants no more."""
+class _StoppedError(Exception):
+    """The server has stopped this worker."""
 
 
 def work(channel: Channel, data: Dataset, config: Config, *, rng: np.random.Generator) -> None:
-    """Work for the server at the other end of a channel until it says stop.
+    """Train for the server of a channel until it stops this worker.
 
-    What goes wrong is told to the server, which ends the run with that message.
+    An exception is reported to the server, which ends the run with its message.
 
     Parameters
     ----------
     channel : Channel
         The worker's end.
     data : Dataset
-        The whole data set; the worker trains on its share.
+        The whole data set; the worker trains on its shard.
     config : Config
         Settings at the start of the run.
     rng : numpy.random.Generator
-        The same for all ranks: each draws a stream of its own from it. Worker 1 draws what one process would.
+        The same for all ranks: each derives its own stream from it. Worker 1 draws the numbers of a single process.
     """
     channel.share_memory()
-    with contextlib.suppress(_DismissedError):
+    with contextlib.suppress(_StoppedError):
         try:
             _Worker(channel, shard(data, channel.rank - 1, channel.workers), config, rng).run()
-        except _DismissedError:
+        except _StoppedError:
             raise
         except Exception as error:
             report(channel, error)
 
 
 def report(channel: Channel, error: Exception) -> None:
-    """Tell the server what went wrong, and wait until it has heard."""
+    """Report an exception to the server, and wait until it is received."""
     expected = isinstance(error, TsnnError)
     texts = str(error) if expected else f"{type(error).__name__}: {error}", "" if expected else traceback.format_exc()
-    channel.send(0, "error", arrays=[np.frombuffer(text.encode(), np.uint8) for text in texts])
+    channel.send(0, MessageKind.ERROR, arrays=[np.frombuffer(text.encode(), np.uint8) for text in texts])
     channel.receive()
 
 
@@ -77,165 +78,176 @@ class _Worker:
         self.config = config.replace({"run.threads": max(1, config.run.threads)})  # 0 would be all cores for each
         self.state: TrainingState | None = None
         self.local = config.parallel.mode == "local"
-        self.live: list[float] = []
-        self.version = self.update = self.epoch = 0.0
-        self.chosen: NDArray[np.int64] | None = None  # the next batch, if it has been gathered already
-        self.spent = [0.0, 0.0]  # seconds since the last report: communicating, idle
-        self.prepared = 0.0  # seconds in which the next batch was gathered while the server worked
-        self.memory = 0
+        self.head = AnswerHead(0, 0, 0, 0)  # of the last answer
+        self.live: list[float] = []  # its live settings
+        self.gathered_rows: NDArray[np.int64] | None = None  # the next batch, if it is in the workspace already
+        self.seconds_communicate = self.seconds_idle = 0.0  # since the last report
+        self.seconds_gather = 0.0  # for the next batch, gathered while the server worked
+        self.memory_bytes = 0
         kernels.set_threads(self.config.run.threads)
 
     def run(self) -> None:
-        reply = self.ask("ready")
-        while reply.kind in ("model", "values"):
-            if reply.kind == "model":
-                self.take_model(reply)
-            reply = self.train(reply)
-        self.train_phase2(reply)
+        """Train in phase 1, then in phase 2."""
+        answer = self.request(MessageKind.READY)
+        while answer.kind in (MessageKind.MODEL, MessageKind.WEIGHTS):
+            if answer.kind == MessageKind.MODEL:
+                self.load_model(answer)
+            answer = self.train_phase1(answer)
+        self.train_phase2(answer)
 
-    def ask(self, kind: str, numbers: Sequence[float] = (), *, arrays: Arrays = (), values: int = 0) -> Message:
-        """Send a message, wait for the answer, take up changed settings; notes the time that this takes."""
+    def request(
+        self, kind: MessageKind, numbers: Sequence[float] = (), *, arrays: Arrays = (), values: int = 0
+    ) -> Message:
+        """Send a message and return the answer, with changed settings applied; measures communication and idle time."""
         started = time.perf_counter()
         self.channel.send(0, kind, numbers, arrays=arrays, values=values)
-        self.prepared = self.prepare() if kind == "gradient" and not self.local else 0.0
-        reply = self.channel.receive()
-        waited = time.perf_counter() - started - self.prepared
-        assert reply is not None
-        if reply.kind == "stop":
-            raise _DismissedError
-        self.version, self.update, idle, self.epoch, *live = reply.numbers
-        idle = min(waited, idle)
-        self.spent[0] += waited - idle
-        self.spent[1] += idle
+        overlap = kind == MessageKind.GRADIENT and not self.local
+        self.seconds_gather = self.gather_next_batch() if overlap else 0.0
+        answer = self.channel.receive()
+        waited = time.perf_counter() - started - self.seconds_gather
+        assert answer is not None
+        if answer.kind == MessageKind.STOP:
+            raise _StoppedError
+        self.head, live = answer.answer
+        idle = min(waited, self.head.idle_seconds)
+        self.seconds_communicate += waited - idle
+        self.seconds_idle += idle
         if live != self.live:
             self.live = live
             self.config = self.config.replace(dict(zip(LIVE_SETTINGS.values(), live, strict=True)))
-        return reply
+        return answer
 
-    def prepare(self) -> float:
-        """Take the next batch of this pass, which needs no weights; returns the seconds that it took."""
+    def gather_next_batch(self) -> float:
+        """Gather the next batch of this pass, which needs no weights; return the seconds that it took."""
         started = time.perf_counter()
         assert self.state is not None
         if self.state.done < len(self.state.order):
-            self.chosen = self.choose()
-            take(self.data.x_train, self.chosen[: self.workspace.width], self.workspace.activations[0])
+            self.gathered_rows = self.next_rows()
+            take(self.data.x_train, self.gathered_rows[: self.workspace.width], self.workspace.activations[0])
         return time.perf_counter() - started
 
-    def take_model(self, reply: Message) -> None:
-        """Take up a topology. A gradient is formed in the outbox itself, the weights stay where they come in."""
-        n = len(reply.values)
-        own = self.channel.outbox(0, n)
-        vectors = (own[: n // 2], own[n // 2 :]) if self.local else (reply.values, own)
-        self.begin(rebuild(reply.arrays, self.config, *vectors))
+    def load_model(self, answer: Message) -> None:
+        """Load a model with a new topology: its weights stay in the inbox, its gradient is formed in the outbox."""
+        n = len(answer.values)
+        outbox = self.channel.outbox(0, n)
+        vectors = (outbox[: n // 2], outbox[n // 2 :]) if self.local else (answer.values, outbox)
+        self.load_network(rebuild(answer.arrays, self.config, *vectors))
 
-    def begin(self, network: Network) -> TrainingState:
-        """Return the worker's state. Its streams of random numbers are its own, and others after a restart."""
+    def load_network(self, network: Network) -> TrainingState:
+        """Return the worker's state with this network. Its random streams are its own, and new ones after a restart."""
         if self.state is None:
-            rng = _stream(self.rng, self.channel.rank, int(self.epoch))
+            rng = worker_rng(self.rng, self.channel.rank, int(self.head.epoch))
             self.state = TrainingState.begin(network, self.config, rng=rng)
             self.state.evolution = self.state.evolution.spawn(1)[0]  # the first worker's own is the server's
             self.workspace = make_workspace(self.state, self.data)
         self.state.network = network
-        self.memory = psutil.Process().memory_info().rss
+        self.memory_bytes = psutil.Process().memory_info().rss
         return self.state
 
-    def train(self, reply: Message) -> Message:
-        """Compute a gradient on the weights that came, or train on them for a while (``local``); hand over the result.
-
-        The message says on which version and update of the model, on how many samples, with what loss and n_correct
-        answers, and where the time went since the last one.
-        """
+    def train_phase1(self, answer: Message) -> Message:
+        """Compute a gradient on the received weights (in ``local`` mode train on them); send it, return the answer."""
         started = time.perf_counter()
-        n = len(reply.values)
+        n = len(answer.values)
         if self.local:
-            self.channel.outbox(0, n)[:] = reply.values
-        results = np.sum([self.train_batch() for _ in range(self.batches_to_go())], axis=0)
-        computing = time.perf_counter() - started + self.prepared
-        numbers = [self.version, self.update, *results, computing, *self.spent, self.memory]
-        self.spent = [0.0, 0.0]
-        return self.ask("gradient", numbers, values=n)
+            self.channel.outbox(0, n)[:] = answer.values
+        results = [self.train_batch() for _ in range(self.batches_per_gradient())]
+        samples, loss, n_correct = np.sum(results, axis=0)
+        head = GradientHead(
+            self.head.version, self.head.update, samples, loss, n_correct,
+            time.perf_counter() - started + self.seconds_gather, self.seconds_communicate, self.seconds_idle,
+            self.memory_bytes,
+        )  # fmt: skip
+        self.seconds_communicate = self.seconds_idle = 0.0
+        return self.request(MessageKind.GRADIENT, head, values=n)
 
-    def batches_to_go(self) -> int:
-        """Return after how many batches the result is wanted: one, or (``local``) a period, or what a pass has left."""
+    def batches_per_gradient(self) -> int:
+        """Return the batches until the next message: one, or in ``local`` mode a period or the rest of the pass."""
         if not self.local:
             return 1
         assert self.state is not None
         left = (len(self.state.order) - self.state.done) or len(self.data.x_train)
         return min(self.config.parallel.period, -(-left // self.config.training.batch_size))
 
-    def choose(self) -> NDArray[np.int64]:
+    def next_rows(self) -> NDArray[np.int64]:
         """Return the rows of the next batch."""
         state = self.state
         assert state is not None
         if state.done >= len(state.order):
             state.order, state.done = state.shuffle.permutation(len(self.data.x_train)), 0
-        chosen = state.order[state.done : state.done + self.config.training.batch_size]
-        state.done += len(chosen)
-        return chosen
+        rows = state.order[state.done : state.done + self.config.training.batch_size]
+        state.done += len(rows)
+        return rows
 
     def train_batch(self) -> tuple[int, float, float]:
-        """Train on the next batch (``local``), or compute its gradient; returns samples, loss and right answers."""
-        state, training, gathered = self.state, self.config.training, self.chosen is not None
+        """Compute the gradient of the next batch (in ``local`` mode train on it); return samples, loss, n_correct."""
+        state, training, gathered = self.state, self.config.training, self.gathered_rows is not None
         assert state is not None
-        chosen, self.chosen = self.choose() if self.chosen is None else self.chosen, None
+        rows, self.gathered_rows = self.next_rows() if self.gathered_rows is None else self.gathered_rows, None
         key, state.key = state.key, (state.key + len(state.network.layers)) % KEYS
-        batch = state.network, self.workspace, self.data.x_train, self.data.y_train, chosen
+        batch = state.network, self.workspace, self.data.x_train, self.data.y_train, rows
         task, dropout = self.data.task, self.config.network.dropout
         if self.local:
             loss, n_correct = train_batch(*batch, task=task, config=training, dropout=dropout, key=key)
         else:
             loss, n_correct = batch_gradient(*batch, task=task, dropout=dropout, key=key, gathered=gathered)
-        return len(chosen), loss, n_correct
+        return len(rows), loss, n_correct
 
-    def train_phase2(self, reply: Message) -> None:
-        """Phase 2: train an own copy with its own evolution, then hand it over."""
-        weights, velocity = (half.copy() for half in np.split(reply.values, 2))
+    def train_phase2(self, answer: Message) -> None:
+        """Train an own copy of the model with its own evolution, then send it."""
+        weights, velocity = (half.copy() for half in np.split(answer.values, 2))
         self.config = self.config.replace({"importance.percentile": 0})  # neurons are pruned in phase 1
-        network = rebuild(reply.arrays, self.config, weights, velocity)
-        state = self.begin(network)
+        state = self.load_network(rebuild(answer.arrays, self.config, weights, velocity))
         state.config = state.pending = self.config
-        state.epoch, state.order, state.applied_epsilon = int(self.epoch), state.order[:0], self.config.network.epsilon
-        state.evolution_every, state.events, self.spent = self.channel.workers, [], [0.0, 0.0]
+        state.epoch, state.order, state.applied_epsilon = (
+            int(self.head.epoch), state.order[:0], self.config.network.epsilon,
+        )  # fmt: skip
+        state.evolution_every, state.events = self.channel.workers, []
+        self.seconds_communicate = self.seconds_idle = 0.0
         reported = time.perf_counter()
         for item in steps(state, self.data):
             if isinstance(item, EpochRecord):
-                self.tell(item)
+                self.report_epoch(item)
             elif time.perf_counter() - reported > REPORT_SECONDS:
-                self.ask("progress", [item.epoch, item.samples, item.loss])
+                self.request(MessageKind.PROGRESS, [item.epoch, item.samples, item.loss])
                 reported = time.perf_counter()
             state.pending = self.config
-        self.hand_in("final")
+        self.send_model(MessageKind.FINAL)
 
-    def tell(self, record: EpochRecord) -> None:
-        """Report an epoch of phase 2."""
-        batches = -(-len(self.data.x_train) // self.config.training.batch_size)
-        computing = record.seconds_train + record.seconds_evolve + record.seconds_evaluate
+    def report_epoch(self, record: EpochRecord) -> None:
+        """Send the record of an epoch of phase 2, and a copy of the model if the server expects one after it."""
         own = WorkerRecord(
-            worker=self.channel.rank, phase=2, batches=batches, samples=len(self.data.x_train),
-            seconds_compute=computing, seconds_communicate=self.spent[0], seconds_idle=self.spent[1],
-            staleness=(), retained=1.0, memory_bytes=record.memory_bytes,
-        )  # fmt: skip
-        self.spent = [0.0, 0.0]
+            worker=self.channel.rank,
+            phase=2,
+            batches=-(-len(self.data.x_train) // self.config.training.batch_size),
+            samples=len(self.data.x_train),
+            seconds_compute=record.seconds_train + record.seconds_evolve + record.seconds_evaluate,
+            seconds_communicate=self.seconds_communicate,
+            seconds_idle=self.seconds_idle,
+            staleness=(),
+            retained=1.0,
+            memory_bytes=record.memory_bytes,
+        )
+        self.seconds_communicate = self.seconds_idle = 0.0
         text = json.dumps(json_safe(dataclasses.replace(record, workers=(own,)).to_dict()))
-        about = np.frombuffer(text.encode(), np.uint8)
-        if record.epoch == self.update:  # in phase 2: after which epoch the server wants a copy
-            self.hand_in("epoch", about)
+        array = np.frombuffer(text.encode(), np.uint8)
+        if record.epoch == self.head.update:  # in phase 2: the epoch of the next copy
+            self.send_model(MessageKind.EPOCH, array)
         else:
-            self.ask("epoch", arrays=[about])
+            self.request(MessageKind.EPOCH, arrays=[array])
 
-    def hand_in(self, kind: str, *arrays: NDArray[Any]) -> None:
-        """Send the server a message and a copy of the model, velocities too."""
+    def send_model(self, kind: MessageKind, *arrays: NDArray[Any]) -> None:
+        """Send a message with a copy of the model, velocities included."""
         assert self.state is not None
         network = self.state.network
         values = np.concatenate(flatten(network))
         self.channel.outbox(0, len(values))[:] = values
-        self.ask(kind, arrays=[*arrays, *describe_topology(network)], values=len(values))
+        self.request(kind, arrays=[*arrays, *describe_topology(network)], values=len(values))
 
 
-def _stream(rng: np.random.Generator, rank: int, epoch: int) -> np.random.Generator:
-    """Return a worker's source of randomness: for worker 1 at the start the given one, else one derived from it."""
+def worker_rng(rng: np.random.Generator, rank: int, epoch: int) -> np.random.Generator:
+    """Return a worker's random generator: for worker 1 at the start the given one, else one derived from it."""
     if rank == 1 and epoch == 0:
         return rng
     sequence: Any = rng.bit_generator.seed_seq
-    key = (*sequence.spawn_key, _OWN, rank, epoch)
+    key = (*sequence.spawn_key, _FIRST_FREE_CHILD, rank, epoch)
     return np.random.default_rng(np.random.SeedSequence(sequence.entropy, spawn_key=key))

@@ -1,71 +1,83 @@
-"""The server's books: what each worker did."""
+"""Per-worker statistics of an epoch of phase 1, and the oversubscription warning."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tsnn.config import LIVE_SETTINGS, Config
+from tsnn.config import Config
+from tsnn.kernels.wire import GradientHead
 from tsnn.machine import available_cores
 from tsnn.records import Event, EventKind, WorkerRecord
 
 
 @dataclass
 class WorkerStatistics:
-    """What one worker did in an epoch of phase 1, so far."""
+    """Statistics of one worker in the current epoch of phase 1.
+
+    Attributes
+    ----------
+    rank : int
+        Of the worker.
+    batches, samples : int
+        Gradients (in ``local`` mode models) and the training samples in them.
+    retained : float
+        Sum over the gradients of the fraction of entries that were applied.
+    seconds_compute, seconds_communicate, seconds_idle : float
+        The worker's time.
+    memory_bytes : int
+        Its resident memory, last value.
+    staleness : Counter
+        Number of gradients by staleness.
+    """
 
     rank: int
     batches: int = 0
     samples: int = 0
     retained: float = 0.0
-    memory: int = 0
-    seconds: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    seconds_compute: float = 0.0
+    seconds_communicate: float = 0.0
+    seconds_idle: float = 0.0
+    memory_bytes: int = 0
     staleness: Counter[int] = field(default_factory=Counter)
 
-    def add(self, samples: int, staleness: int, retained: float, seconds: Sequence[float], memory: int) -> None:
-        """Count a gradient, or what was sent instead."""
+    def add(self, gradient: GradientHead, staleness: int, retained_fraction: float) -> None:
+        """Add a gradient."""
         self.batches += 1
-        self.samples += samples
-        self.retained += retained
-        self.memory = memory
-        self.seconds += seconds
+        self.samples += int(gradient.samples)
+        self.retained += retained_fraction
+        self.seconds_compute += gradient.seconds_compute
+        self.seconds_communicate += gradient.seconds_communicate
+        self.seconds_idle += gradient.seconds_idle
+        self.memory_bytes = int(gradient.memory_bytes)
         self.staleness[staleness] += 1
 
     def record(self) -> WorkerRecord:
-        """Return the sums as a record."""
-        computing, communicating, idle = self.seconds.tolist()
+        """Return the statistics as a record."""
         return WorkerRecord(
-            worker=self.rank, phase=1, batches=self.batches, samples=self.samples, seconds_compute=computing,
-            seconds_communicate=communicating, seconds_idle=idle,
-            staleness=tuple(self.staleness[late] for late in range(max(self.staleness, default=-1) + 1)),
-            retained=self.retained / max(self.batches, 1), memory_bytes=self.memory,
-        )  # fmt: skip
+            worker=self.rank,
+            phase=1,
+            batches=self.batches,
+            samples=self.samples,
+            seconds_compute=self.seconds_compute,
+            seconds_communicate=self.seconds_communicate,
+            seconds_idle=self.seconds_idle,
+            staleness=tuple(self.staleness[updates] for updates in range(max(self.staleness, default=-1) + 1)),
+            retained=self.retained / max(self.batches, 1),
+            memory_bytes=self.memory_bytes,
+        )
 
 
 def oversubscription_events(workers: int, epoch: int, config: Config) -> list[Event]:
-    """Return a warning if so many workers have more threads than this machine has cores.
+    """Return a warning if the workers have more threads than this machine has cores.
 
-    The server is not counted: it sleeps nearly all the time.
+    The server does not count: it sleeps nearly all the time.
     """
     threads, cores = workers * max(1, config.run.threads), available_cores()
     if threads <= cores:
         return []
     text = (
-        f"{workers} workers with {threads} threads in all share {cores} cores: no faster than {cores} threads, and each"
+        f"{workers} workers use {threads} threads on {cores} cores: each works at {cores / threads:.0%} of its speed. "
+        "Try fewer parallel.workers"
     )
-    return [
-        Event(
-            epoch, EventKind.WORKERS, f"{text} works at {cores / threads:.0%} of its speed. Try fewer parallel.workers"
-        )
-    ]
-
-
-def live_numbers(config: Config, factor: float) -> list[float]:
-    """Return the settings that may change while a run trains, as they are sent to the workers: the rate multiplied."""
-    flat = config.flat()
-    flat["training.learning_rate"] *= factor
-    return [float(flat[name]) for name in LIVE_SETTINGS.values()]
+    return [Event(epoch, EventKind.WORKERS, text)]
