@@ -1,4 +1,4 @@
-"""What is compiled: found again, only as long as it says the same, and without what Numba adds where none looks."""
+"""Cached kernels: loaded again, recompiled after changes, and free of reference counting in inner loops."""
 
 import os
 import re
@@ -18,13 +18,13 @@ from tsnn.kernels.compiling import has_fast_vectors
 pytestmark = pytest.mark.compiled
 
 
-def run(script, tmp_path, *words):
+def run(script, tmp_path, *arguments):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_DEBUG_CACHE": "1"}
-    python = [sys.executable, "-c", script, *words]
+    python = [sys.executable, "-c", script, *arguments]
     return subprocess.run(python, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_kernel_is_compiled_again_when_what_it_calls_has_changed(tmp_path):
+def test_cache__recompiles_a_kernel_when_a_called_function_changes(tmp_path):
     shutil.copytree(Path(tsnn.__file__).parent, tmp_path / "tsnn", ignore=shutil.ignore_patterns("__pycache__"))
     script = (
         "import sys; sys.path.insert(0, ''); import numpy as np; from tsnn import kernels;"
@@ -32,14 +32,14 @@ def test_a_kernel_is_compiled_again_when_what_it_calls_has_changed(tmp_path):
         "kernels.gather(np.full((1, 1), 3, np.float32), np.zeros(1, np.int64), out); print('found', out[0, 0])"
     )
     assert "found 3.0" in run(script, tmp_path)
-    rows = tmp_path / "tsnn/kernels/rows.py"  # gather_loop, which is looked for, is in layers.py
+    rows = tmp_path / "tsnn/kernels/rows.py"  # the cached gather_loop is in layers.py
     text = rows.read_text()
     assert "x[order[s], f] if" in text
     rows.write_text(text.replace("x[order[s], f] if", "2 * x[order[s], f] if"))
     assert "found 6.0" in run(script, tmp_path)
 
 
-def test_networks_of_another_size_compile_nothing(tmp_path):
+def test_cache__serves_networks_of_other_sizes(tmp_path):
     script = """
 import sys
 import numpy as np
@@ -57,15 +57,15 @@ print("epochs", len(list(train(network, data, config, rng=rng))))
 """
     first = run(script, tmp_path, "[30, 20]", "0.3")
     assert first.count("data saved") > 20
-    for words in (["[1100, 40, 30]", "0.3"], ["[50]", "0"]):
-        again = run(script, tmp_path, *words)
+    for arguments in (["[1100, 40, 30]", "0.3"], ["[50]", "0"]):
+        again = run(script, tmp_path, *arguments)
         assert "epochs 2" in again
         assert "data saved" not in again
 
 
 @pytest.mark.skipif(not has_fast_vectors(), reason="tiles are arrays where the processor has no vectors")
-def test_inner_loops_count_no_references(tmp_path):
-    """They did once, for each neuron: the forward pass took a tenth longer."""
+def test_inner_loops__count_no_references(tmp_path):
+    """Once per neuron, it made the forward pass a tenth slower."""
     script = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -83,12 +83,12 @@ for name in ("forward_rows", "scatter_rows", "backward_rows"):
     run(script, tmp_path, str(Path(__file__).parents[2]))
     for name in ("forward_rows", "scatter_rows", "backward_rows"):
         code = (tmp_path / name).read_text()
-        assert "call void @NRT_incref" in code, "at its start a kernel does"
+        assert "call void @NRT_incref" in code, "outside of loops a kernel counts"
         assert [line for line in in_loops(code) if "call void @NRT_" in line] == [], name
 
 
 def in_loops(code):
-    """Return the lines of a text in LLVM's language that may run more than once in a call."""
+    """Yield the lines of LLVM code that may run more than once in a call."""
     for body in re.findall(r"^define[^\n]*\{\n(.*?)^\}", code, re.DOTALL | re.MULTILINE):
         blocks = [
             (block.partition(":")[0], block.splitlines()) for block in re.split(r"^(?=[\w.]+:)", body, flags=re.M)
@@ -101,7 +101,7 @@ def in_loops(code):
         }
         if jumps:
             graph = coo_array((np.ones(len(jumps)), tuple(zip(*jumps, strict=True))), shape=2 * (len(names),))
-            _, circle = connected_components(graph, connection="strong")
-            again = np.bincount(circle)[circle] > 1
+            _, component = connected_components(graph, connection="strong")
+            again = np.bincount(component)[component] > 1
             again[[start for start, end in jumps if start == end]] = True
             yield from (line for number in np.flatnonzero(again) for line in blocks[number][1])

@@ -1,4 +1,4 @@
-"""Every kernel against its naive twin, for full tiles, partial tiles, several tiles and odd ones."""
+"""Every kernel against its naive twin, for full tiles, partial tiles and several tiles."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ WIDTHS = [16, 48, 112, 128, 272]  # 1, 3, 7, 8, 8 + 8 + 1 vectors of 16 samples
 
 
 class Sample:
-    """A random layer with empty rows and columns, one heavy row, and everything a step needs."""
+    """A random layer with empty rows and columns, one heavy row, and the arrays of a training step."""
 
     def __init__(self, n_in, n_out, width, density=0.3, seed=0):
         rng = np.random.default_rng(seed)
@@ -62,18 +62,20 @@ class Sample:
         kernels.scatter(*pattern, self.activation, *rule, out, masks)
         return out, masks
 
-    def backward(self, momentum, learning_rate, decay, update=True, want=True, slope=-0.6, threshold=0,
-                 columns=slice(None), state=None):  # fmt: skip
+    def backward(
+        self, *rates, update=True, pass_down=True, slope=-0.6, threshold=0, columns=slice(None), state=None
+    ):  # fmt: skip
+        """Run `backward` with momentum, learning rate and weight decay; return the new state and the delta below."""
         state = state or [a.copy() for a in (self.weights, self.velocity, self.bias, self.bias_velocity)]
         activation, delta = (a[:, columns].copy(order="C") for a in (self.activation, self.delta))
-        words = slice(columns.start and columns.start // 16, columns.stop and columns.stop // 16)
-        masks = np.ascontiguousarray(self.masks[:, :, words])
+        mask_words = slice(columns.start and columns.start // 16, columns.stop and columns.stop // 16)
+        masks = np.ascontiguousarray(self.masks[:, :, mask_words])
         before = activation.copy()
         kernels.backward(
-            self.indptr, self.indices, *state, activation, delta, momentum, learning_rate, decay, update,
-            masks, slope, threshold, want,
+            self.indptr, self.indices, *state, activation, delta, *rates, update,
+            masks, slope, threshold, pass_down,
         )  # fmt: skip
-        assert want or (activation == before).all()
+        assert pass_down or (activation == before).all()
         return state, activation
 
     def expected_delta_in(self, slope, threshold):
@@ -130,26 +132,26 @@ def test_forward(width, p):
 
 @pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_scatter_is_forward_without_the_view(width, p):
+def test_scatter__is_forward_without_the_transposed_view(width, p):
     layer = Sample(11, 9, width)
     rule = -0.6, kernels.dropout_threshold(p), 2**62 + 12345, 7
     for ours, theirs in zip(layer.scatter(*rule), layer.forward(*rule), strict=True):
         assert_array_equal(ours, theirs)
 
 
-def test_forward_sums_long_rows_in_segments():
+def test_forward__sums_long_rows_in_segments():
     layer = Sample(SEGMENT + 300, 3, 16, density=0.99)
     assert len(layer.segments) == 4
     out, _ = layer.forward()
     assert_allclose(out, layer.matrix.T @ layer.activation + layer.bias[:, None], rtol=1e-3, atol=1e-3)
 
 
-def test_micro_batches_get_the_dropout_of_the_whole():
+def test_forward__micro_batches_get_the_dropout_of_the_batch():
     layer = Sample(5, 20, 128)
-    whole, _ = layer.forward(0.0, kernels.dropout_threshold(0.5), 3)
+    batch, _ = layer.forward(0.0, kernels.dropout_threshold(0.5), 3)
     for start, stop in ((0, 112), (112, 128)):
         part, _ = layer.forward(0.0, kernels.dropout_threshold(0.5), 3, start, slice(start, stop))
-        assert_allclose(part, whole[:, start:stop], rtol=1e-5)
+        assert_allclose(part, batch[:, start:stop], rtol=1e-5)
 
 
 def test_dropout_rate_and_independence():
@@ -179,15 +181,15 @@ def test_backward(width, p):
 
 
 @pytest.mark.parametrize("width", [48, 272])
-def test_backward_of_the_first_layer_needs_no_delta_in(width):
+def test_backward__of_the_first_layer_needs_no_delta_in(width):
     layer = Sample(11, 9, width)
     with_delta, _ = layer.backward(0.9, 0.1, 0.01)
-    without, _ = layer.backward(0.9, 0.1, 0.01, want=False)
+    without, _ = layer.backward(0.9, 0.1, 0.01, pass_down=False)
     for ours, theirs in zip(without, with_delta, strict=True):
         assert_allclose(ours, theirs, rtol=1e-6)
 
 
-def test_backward_alone_gives_the_gradient():
+def test_backward__without_update_gives_the_gradient():
     layer = Sample(11, 9, 48)
     zero = [np.zeros_like(a) for a in (layer.velocity, layer.bias_velocity)]
     state = [layer.weights.copy(), zero[0], layer.bias.copy(), zero[1]]
@@ -199,18 +201,18 @@ def test_backward_alone_gives_the_gradient():
     assert_allclose(state[3], g_bias, rtol=1e-4, atol=1e-5)
 
 
-def test_backward_of_micro_batches_is_that_of_the_whole():
+def test_backward__of_micro_batches_is_that_of_the_batch():
     layer = Sample(11, 9, 128)
-    whole, below = layer.backward(0.9, 0.1, 0.01)
+    batch, below = layer.backward(0.9, 0.1, 0.01)
     state, first = layer.backward(0.9, 0.1, 0.01, update=False, columns=slice(0, 112))
     state, second = layer.backward(1.0, 0.1, 0.01, columns=slice(112, 128), state=state)
-    for ours, theirs in zip(state, whole, strict=True):
+    for ours, theirs in zip(state, batch, strict=True):
         assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert_allclose(np.hstack([first, second]), below, rtol=1e-5, atol=1e-6)
 
 
 def all_results(layer):
-    """Everything that a layer's step computes, as one list of arrays."""
+    """Return all arrays that a training step of a layer computes."""
     threshold = kernels.dropout_threshold(0.3)
     out, masks = layer.forward(-0.6, threshold, 5)
     scattered, _ = layer.scatter(-0.6, threshold, 5, 0)
@@ -221,7 +223,7 @@ def all_results(layer):
 
 
 @pytest.mark.parametrize("width", [48, 272])
-def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch, width):
+def test_kernels__give_the_same_bits_for_any_number_of_threads(monkeypatch, width):
     layer = Sample(SEGMENT + 30, 5, width, density=0.99) if width == 48 else Sample(40, 30, width)
     results = []
     for chunks in (1, 2, 3, 7):
@@ -238,7 +240,7 @@ if platform.machine() in ("x86_64", "AMD64"):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_all_variants_of_the_kernels_agree(variant, tmp_path):
+def test_kernels__agree_on_other_processors(variant, tmp_path):
     script = (
         "import sys, numpy; from tests.parity.test_kernels import Sample, all_results;"
         "numpy.savez(sys.argv[1], *all_results(Sample(40, 30, 272)))"
@@ -250,7 +252,7 @@ def test_all_variants_of_the_kernels_agree(variant, tmp_path):
             assert_allclose(ours, other, rtol=1e-4, atol=1e-5)
 
 
-def test_a_layer_without_connections_passes_its_bias_on():
+def test_forward__of_a_layer_without_connections_is_its_bias():
     layer = Sample(4, 3, 16, density=0.0)
     layer.indptr[:] = 0
     layer.indices, layer.weights, layer.velocity = layer.indices[:0], layer.weights[:0], layer.velocity[:0]
@@ -273,7 +275,7 @@ def test_gather_sparse(count):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_non_finite_values_survive(bad):
+def test_kernels__keep_non_finite_values(bad):
     layer = Sample(11, 9, 48)
     layer.activation[:, 3] = bad
     layer.delta[:, 5] = bad
@@ -306,7 +308,7 @@ def test_losses(b):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_non_finite_logit_gives_a_non_finite_loss(bad):
+def test_losses__of_a_non_finite_logit_are_not_finite(bad):
     z = np.zeros((3, 16), np.float32)
     z[1, 4] = bad
     labels, targets = np.ones(16, np.int64), np.full((16, 3), 0.5, np.float32)
@@ -317,7 +319,7 @@ def test_a_non_finite_logit_gives_a_non_finite_loss(bad):
         assert not np.isfinite(kernels.binary_cross_entropy(z.copy(), targets, weights, 1.0))
 
 
-def test_losses_of_extreme_logits_are_finite():
+def test_losses__of_extreme_logits_are_finite():
     z = np.array([[1e4] * 16, [-1e4] * 16], np.float32)
     loss, correct = kernels.softmax_cross_entropy(z.copy(), np.ones(16, np.int64), np.ones(16, np.float32), 1.0)
     assert (loss, correct) == (16 * 2e4, 0)
@@ -357,9 +359,9 @@ def test_sort_rows_and_keep_free(length):
     kernels.sort_rows(indptr, indices)
     for i in range(9):
         assert (np.diff(indices[indptr[i] : indptr[i + 1]]) >= 0).all()
-    left = kernels.keep_free(indptr, indices, layer.indptr, layer.indices, counts)
+    kept = kernels.keep_free(indptr, indices, layer.indptr, layer.indices, counts)
     assert [indices[a:b].tolist() for a, b in itertools.pairwise(indptr)] == expected
-    assert left == indptr[-1]
+    assert kept == indptr[-1]
 
 
 @pytest.mark.parametrize("sign", [0, 1, 2])
