@@ -1,7 +1,7 @@
-"""Parallel training over two hosts, which are network namespaces of this machine with a virtual cable between them.
+"""Parallel training over two hosts: network namespaces of this machine with a virtual cable between them.
 
-What ranks on one machine share (memory, bells) they do not share across hosts: this shows that a run does without, and
-that where each rank runs does not change a bit of what WASSP and local SGD compute. Run ``python -m
+Ranks on different hosts have no common memory or sockets. The benchmark shows that runs work without them, and that
+WASSP and local SGD compute the same bits for any placement of the ranks. Run ``python -m
 tests.benchmarks.hosts`` as root on Linux, with ``unshare`` and ``nsenter`` (util-linux) and ``ip`` (iproute2).
 """
 
@@ -20,9 +20,9 @@ from tsnn.runs import RunStore
 
 EPOCHS = 12
 ADDRESSES = ("10.213.0.1", "10.213.0.2")
-PLACES = {"one host": (3, 0), "server / two workers": (1, 2), "server and worker / worker": (2, 1)}
-#: Stands in for ssh: enters a host's network and name, and sees its devices. Without UCX_TLS, MPICH's network layer
-#: finds out that both hosts are one machine, and goes past the cable.
+PLACEMENTS = {"one host": (3, 0), "server / two workers": (1, 2), "server and worker / worker": (2, 1)}
+#: Replaces ssh: enters a host's network and name, with its devices. Without UCX_TLS, MPICH's network layer detects
+#: that both hosts are one machine, and bypasses the cable.
 ENTER = """#!/bin/bash
 while [[ $1 == -* ]]; do shift; done
 host=$1; shift
@@ -33,7 +33,7 @@ exec nsenter --net={folder}/$host.net --uts={folder}/$host.uts unshare -m bash -
 
 @contextlib.contextmanager
 def two_hosts(folder):
-    """Make two hosts with a cable between them; yields the command that enters one, for use as ssh."""
+    """Create two hosts with a cable between them; yield the command that enters one, to use as ssh."""
     enter = folder / "enter"
     enter.write_text(ENTER.format(folder=folder))
     enter.chmod(0o755)
@@ -57,7 +57,7 @@ def two_hosts(folder):
 
 
 def train(enter, folder, ranks, settings):
-    """Train with so many ranks on each host; returns the run and the bytes that went through the cable."""
+    """Train with these numbers of ranks on the hosts; return the run and the bytes sent through the cable."""
 
     def sent():
         table = subprocess.run([enter, ADDRESSES[0], "cat /proc/net/dev"], capture_output=True, text=True, check=True)
@@ -78,12 +78,12 @@ def train(enter, folder, ranks, settings):
 
 
 def main():
-    """Train in each mode and place, and print what came of it."""
+    """Train in each mode and placement, and print the table."""
     print("| mode | ranks | s / epoch, phase 1 | MB through the cable per epoch | weights |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name, two_hosts(Path(name)) as enter:
         for mode in ("wasap", "wassp", "local"):
             first = None
-            for place, ranks in PLACES.items():
+            for placement, ranks in PLACEMENTS.items():
                 run, sent = train(enter, Path(name), ranks, {"parallel.mode": mode})
                 digest = hashlib.sha256((run.path / "weights.npz").read_bytes()).hexdigest()
                 first = first or digest
@@ -91,7 +91,7 @@ def main():
                 stamps = [line["time"] for line in run.lines()[0] if line["type"] == "epoch"]
                 last = round(0.7 * EPOCHS)
                 seconds = statistics.median(b - a for a, b in itertools.pairwise(stamps[1:last]))
-                print(f"| {mode} | {place} | {seconds:.3f} | {sent / EPOCHS / 1e6:.2f} | {same} |", flush=True)
+                print(f"| {mode} | {placement} | {seconds:.3f} | {sent / EPOCHS / 1e6:.2f} | {same} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Parallel against sequential training: speed on two cores, and accuracy at equal epochs.
 
-Run ``python -m tests.benchmarks.parallel speed`` or ``... accuracy``. Every run is one that ``tsnn train`` could have
-started, in a folder of its own that is removed afterwards.
+Run ``python -m tests.benchmarks.parallel speed`` or ``... accuracy``. Every run is a run of
+``tsnn train`` in a temporary directory.
 """
 
 import argparse
@@ -17,13 +17,13 @@ from tsnn.config import Config
 from tsnn.jobs.launch import start
 from tsnn.runs import ENDED, RunStore
 
-WAYS = {
+MODES = {
     "sequential": {"run.threads": 1},
     "WASAP, 2 workers": {"parallel.workers": 2, "parallel.mode": "wasap"},
     "WASSP, 2 workers": {"parallel.workers": 2, "parallel.mode": "wassp"},
     "local SGD, 2 workers": {"parallel.workers": 2, "parallel.mode": "local"},
 }
-ACCURACY_WAYS = WAYS | {
+ACCURACY_MODES = MODES | {
     "WASAP, phase 1 only": {"parallel.workers": 2, "parallel.mode": "wasap", "parallel.phase1_fraction": 1}
 }
 SPEED_UP, COMMUNICATION = 1.6, 0.10  # targets
@@ -31,7 +31,7 @@ ACCURACY_EPOCHS = {"fashion_mnist": 60, "madelon": 200}
 
 
 def run(data, settings):
-    """Train, and return the lines and records of the run."""
+    """Train; return the lines and records of the run."""
     with tempfile.TemporaryDirectory() as folder:
         config = Config.preset(data).replace({"run.snapshots": 2, "run.checkpoint_minutes": 0, **settings})
         run = start(config, RunStore(Path(folder)))
@@ -43,42 +43,43 @@ def run(data, settings):
 
 
 def speed(epochs, rounds):
-    """Epochs per second, all that an epoch takes included, in both phases; and where the workers' time went."""
-    found = {way: [] for way in WAYS}
-    shares = {way: [] for way in WAYS}
+    """Epochs per second over both phases, evaluation and evolution included; fractions of the workers' time."""
+    speeds = {mode: [] for mode in MODES}
+    fractions = {mode: [] for mode in MODES}
     for _ in tqdm(range(rounds), desc="rounds", file=sys.stderr):
-        for way, settings in WAYS.items():
+        for mode, settings in MODES.items():
             lines, records = run("fashion_mnist", {"training.epochs": epochs, **settings})
             stamps = [line["time"] for line in lines]
-            found[way].append((epochs - 2) / (stamps[-1] - stamps[1]))  # the first epochs compile
+            speeds[mode].append((epochs - 2) / (stamps[-1] - stamps[1]))  # the first epochs compile
             parts = [
                 (w.seconds_compute, w.seconds_communicate, w.seconds_idle)
                 for record in records[2:] for w in record.workers if w.phase == 1
             ]  # fmt: skip
             if parts:
                 total = sum(map(sum, parts))
-                shares[way].append([sum(part) / total for part in zip(*parts, strict=True)])
+                fractions[mode].append([sum(part) / total for part in zip(*parts, strict=True)])
     print("| FashionMNIST | epochs per second | speed-up | computing | communicating | waiting for others |")
     print("|---|---|---|---|---|---|")
-    base = statistics.median(found["sequential"])
-    for way, values in found.items():
+    base = statistics.median(speeds["sequential"])
+    for mode, values in speeds.items():
         median = statistics.median(values)
-        parts = [statistics.median(column) for column in zip(*shares[way], strict=True)] if shares[way] else []
+        parts = [statistics.median(column) for column in zip(*fractions[mode], strict=True)] if fractions[mode] else []
         cells = " | ".join(f"{part:.1%}" for part in parts) or "| |"
-        print(f"| {way} | {median:.2f} | {median / base:.2f} | {cells} |")
-    best = statistics.median(found["WASAP, 2 workers"]) / base
-    talk = statistics.median(column[1] for column in shares["WASAP, 2 workers"])
-    print(f"\nWASAP: speed-up {best:.2f} (target {SPEED_UP}: {'met' if best >= SPEED_UP else 'MISSED'}), ", end="")
-    print(f"communication {talk:.1%} (target {COMMUNICATION:.0%}: {'met' if talk <= COMMUNICATION else 'MISSED'})")
+        print(f"| {mode} | {median:.2f} | {median / base:.2f} | {cells} |")
+    best = statistics.median(speeds["WASAP, 2 workers"]) / base
+    communication = statistics.median(column[1] for column in fractions["WASAP, 2 workers"])
+    verdicts = ["met" if met else "MISSED" for met in (best >= SPEED_UP, communication <= COMMUNICATION)]
+    print(f"\nWASAP: speed-up {best:.2f} (target {SPEED_UP}: {verdicts[0]}), ", end="")
+    print(f"communication {communication:.1%} (target {COMMUNICATION:.0%}: {verdicts[1]})")
 
 
 def accuracy(seeds, datasets):
     """Test accuracy after the last epoch: mean and standard deviation over seeds."""
-    print(f"| test accuracy, {seeds} seeds | " + " | ".join(ACCURACY_WAYS) + " |")
-    print("|---" * (len(ACCURACY_WAYS) + 1) + "|")
+    print(f"| test accuracy, {seeds} seeds | " + " | ".join(ACCURACY_MODES) + " |")
+    print("|---" * (len(ACCURACY_MODES) + 1) + "|")
     for data in datasets:
         epochs, cells, base = ACCURACY_EPOCHS[data], [], None
-        for settings in tqdm(ACCURACY_WAYS.values(), desc=data, file=sys.stderr):
+        for settings in tqdm(ACCURACY_MODES.values(), desc=data, file=sys.stderr):
             common = {"data.size": "small", "training.epochs": epochs}
             scores = [
                 100 * run(data, {**common, **settings, "run.seed": seed})[1][-1].test_accuracy for seed in range(seeds)
@@ -91,15 +92,15 @@ def accuracy(seeds, datasets):
 
 
 def main():
-    """Read the command line."""
+    """Run the benchmark that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("speed", "accuracy"))
+    parser.add_argument("benchmark", choices=("speed", "accuracy"))
     parser.add_argument("--epochs", type=int, default=12, help="of speed; 70 %% of them in phase 1")
     parser.add_argument("--rounds", type=int, default=3, help="of speed")
     parser.add_argument("--seeds", type=int, default=5, help="of accuracy")
     parser.add_argument("--data", nargs="+", default=list(ACCURACY_EPOCHS), choices=list(ACCURACY_EPOCHS))
     options = parser.parse_args()
-    if options.what == "speed":
+    if options.benchmark == "speed":
         speed(options.epochs, options.rounds)
     else:
         accuracy(options.seeds, options.data)
