@@ -1,7 +1,7 @@
-"""How fast the dashboard answers: a real server, a real browser, a stand-in for the engine that plays a long run.
+"""Response times of the dashboard: a real server, a real browser, and a fake engine that replays a long run.
 
-Prints a table of what was measured beside what is asked for. The server's CPU time is read from outside, so it holds
-everything: files, figures, serialisation. Memory is watched for a few minutes and extrapolated to an hour.
+Prints a table of measurements and their limits. The server's CPU time is read from outside, so it includes
+files, figures and serialisation. Memory is observed for a few minutes and extrapolated to an hour.
 
 Run ``python -m tests.benchmarks.dashboard [--soak MINUTES] [--part NAME ...]``; needs ``.[test]`` and a Chromium.
 """
@@ -24,7 +24,7 @@ from tests.e2e import fake_engine
 from tests.e2e.conftest import ROOT, Server, chromium, wait_until
 from tsnn.config import Config
 from tsnn.runs import Run, RunStore
-from tsnn.views.notebook import PERIOD
+from tsnn.views.live.ticker import PERIOD
 
 PARTS = ("tick", "click", "sessions", "hidden", "soak", "stores")
 EPOCHS, SECONDS_PER_EPOCH = 2000, 0.5
@@ -41,10 +41,11 @@ class Bench:
         self.window = self.browser.new_context(viewport={"width": 1280, "height": 800})
         self.rows = []
 
-    def say(self, what, value, limit, unit, form=".1f"):
+    def report(self, name, value, limit, unit, form=".1f"):
+        """Print one measurement and whether its limit is met."""
         verdict = "" if limit is None else "yes" if value <= limit else "NO"
-        asked = "" if limit is None else f"{limit:g} {unit}"
-        self.rows.append(f"| {what} | {value:{form}} {unit} | {asked} | {verdict} |")
+        target = "" if limit is None else f"{limit:g} {unit}"
+        self.rows.append(f"| {name} | {value:{form}} {unit} | {target} | {verdict} |")
         print(self.rows[-1], flush=True)
 
     @contextlib.contextmanager
@@ -60,20 +61,20 @@ class Bench:
 
     @contextlib.contextmanager
     def live_run(self, store):
-        """Play a run that has 2000 epochs behind it, 10 curves in each view, and goes on."""
+        """Replay a run of 2000 epochs, 10 curves in each view, that continues to train."""
         config = Config.preset("fashion_mnist").replace({"training.epochs": 10 * EPOCHS})
         run = store.create(config)
         command = [sys.executable, "-m", fake_engine.__name__, str(run.path), str(SECONDS_PER_EPOCH), str(EPOCHS)]
         process = subprocess.Popen(command, cwd=ROOT)
         try:
-            wait_until(lambda: run.status().get("epoch", 0) > EPOCHS, 120, "the stand-in trains")
+            wait_until(lambda: run.status().get("epoch", 0) > EPOCHS, 120, "the fake engine trains")
             yield run
         finally:
             process.kill()
             process.wait()
 
     def open(self, server, query, ready=None):
-        """Open a window; returns it when it shows what it should."""
+        """Open a page and return it when it is ready."""
         page = self.window.new_page()  # one browser, with one cache
         page.set_default_timeout(120_000)
         page.received = 0
@@ -104,19 +105,19 @@ def cpu(process):
 
 
 def settle(pages):
-    """Let the pages finish loading before anything is measured."""
+    """Wait until the pages have loaded."""
     for page in pages:
         page.wait_for_timeout(3000)
 
 
 def measure_live(bench, parts, soak_minutes):
-    """Measure what concerns one run that is watched while it trains."""
+    """Measure a run that is watched while it trains."""
     with bench.server("live") as (server, process), bench.live_run(server.store) as run:
         pages = [bench.open(server, f"run={run.id}")]
         settle(pages)
         if "tick" in parts:
             value = cpu_per_tick(process, 1)
-            bench.say("server CPU per tick, 1 session, curves of 2000 epochs", value, 15, "ms")
+            bench.report("server CPU per tick, 1 session, curves of 2000 epochs", value, 15, "ms")
         if "hidden" in parts:
             hidden(bench, server, process, run, pages[0])
         if "sessions" in parts or "click" in parts or "soak" in parts:
@@ -124,7 +125,7 @@ def measure_live(bench, parts, soak_minutes):
             pages += [bench.open(server, f"run={run.id}") for _ in range(3)]
             settle(pages)
         if "tick" in parts:
-            bench.say("the same, per session, 4 sessions", cpu_per_tick(process, 4), 15, "ms")
+            bench.report("the same, per session, 4 sessions", cpu_per_tick(process, 4), 15, "ms")
         if "click" in parts:
             click(bench, run, pages)
         if "soak" in parts:
@@ -133,34 +134,34 @@ def measure_live(bench, parts, soak_minutes):
             pages += [bench.open(server, f"run={run.id}") for _ in range(6)]
             settle(pages)
             read[10] = read_per_second(process)
-            bench.say("bytes read from files, 10 sessions / 1 session", read[10] / read[1], 1.5, "x", ".2f")
-            bench.say("server CPU per tick and session, 10 sessions", cpu_per_tick(process, 10), 15, "ms")
+            bench.report("bytes read from files, 10 sessions / 1 session", read[10] / read[1], 1.5, "x", ".2f")
+            bench.report("server CPU per tick and session, 10 sessions", cpu_per_tick(process, 10), 15, "ms")
         for page in pages:
             page.close()
 
 
 def read_per_second(process, seconds=8):
-    """Return the bytes that the server reads per second; what comes through sockets does not count."""
+    """Return the bytes that the server reads from files per second; sockets do not count."""
     before, begun = process.io_counters().read_chars, time.monotonic()
     time.sleep(seconds)
     return (process.io_counters().read_chars - before) / (time.monotonic() - begun)
 
 
 def hidden(bench, server, process, run, page):
-    """Show a tab that has nothing to do with the live run: nothing of it may be sent or computed."""
+    """Display a tab without the live run: nothing of the run may be sent or computed."""
     page.get_by_role("tab", name="Compare").click()
     page.get_by_text("Nothing to compare yet").wait_for()
     page.wait_for_timeout(2000)
     before = page.received
     value = cpu_per_tick(process, 1)
-    bench.say("server CPU per tick, every view of the live run hidden", value, 2, "ms")
-    bench.say("bytes sent to that page per second", (page.received - before) / WINDOWS, 50, "B", ".0f")
+    bench.report("server CPU per tick, every view of the live run hidden", value, 2, "ms")
+    bench.report("bytes sent to that page per second", (page.received - before) / WINDOWS, 50, "B", ".0f")
     page.get_by_role("tab").first.click()
     page.wait_for_timeout(2000)
 
 
 def click(bench, run, pages):
-    """Click Pause and Resume in turn; a command carries the moment at which it was written."""
+    """Click Pause and Resume in turn; a command holds the time at which it was written."""
     control, delays = run.path / "control.jsonl", []
     for i in range(CLICKS):
         page = pages[i % len(pages)]
@@ -172,19 +173,20 @@ def click(bench, run, pages):
         begun = time.time()
         button.dispatch_event("click")
         wait_until(lambda size=size: control.exists() and control.stat().st_size > size, 60, "the command is written")
-        delays.append(1000 * (run_wishes(run)[-1]["time"] - begun))
-    bench.say("click to control file, 4 sessions, median", statistics.median(delays), 300, "ms", ".0f")
-    bench.say("click to control file, 4 sessions, worst", max(delays), None, "ms", ".0f")
+        delays.append(1000 * (commands(run)[-1]["time"] - begun))
+    bench.report("click to control file, 4 sessions, median", statistics.median(delays), 300, "ms", ".0f")
+    bench.report("click to control file, 4 sessions, worst", max(delays), None, "ms", ".0f")
 
 
-def run_wishes(run):
+def commands(run):
+    """Return the commands sent to a run."""
     from tsnn.files import read_lines
 
     return read_lines(run.path / "control.jsonl")[0]
 
 
 def soak(bench, process, pages, minutes):
-    """Watch the memory of server and page, after a while to warm up."""
+    """Measure the memory growth of server and page, after a warm-up."""
     heap = "() => { if (window.gc) gc(); return performance.memory ? performance.memory.usedJSHeapSize : 0 }"
     time.sleep(20)
     begun, server, page = time.monotonic(), [process.memory_info().rss], [pages[0].evaluate(heap)]
@@ -193,15 +195,15 @@ def soak(bench, process, pages, minutes):
         server.append(process.memory_info().rss)
         page.append(pages[0].evaluate(heap))
     scale = 3600 / (time.monotonic() - begun) / 2**20
-    for what, values in (("server", server), ("page", page)):
+    for process_name, values in (("server", server), ("page", page)):
         third = max(1, len(values) // 3)
         growth = (min(values[-third:]) - min(values[:third])) * 1.5 * scale  # between the middles of the thirds
-        name = f"growth of the {what}'s memory per hour, extrapolated from {minutes:g} min, 4 sessions"
-        bench.say(name, growth, 100, "MiB", ".0f")
+        name = f"growth of the {process_name}'s memory per hour, extrapolated from {minutes:g} min, 4 sessions"
+        bench.report(name, growth, 100, "MiB", ".0f")
 
 
 def measure_stores(bench):
-    """Open folders of 500 and 10,000 runs, and of one: what the page itself takes."""
+    """Measure how long the list takes for 1, 500 and 10,000 runs."""
     for n, limit in ((1, None), (500, 2.0), (10_000, None)):
         fill(bench.folder / f"store{n}" / "runs", n)
         with bench.server(f"store{n}") as (server, _):
@@ -212,12 +214,10 @@ def measure_stores(bench):
                 times.append(time.monotonic() - begun)
                 if n > 1 and not times[1:]:
                     page.get_by_text(f"{n:,} runs").wait_for()
-                    bench.say(
-                        f"{n:,} runs: all of them listed, first visit", time.monotonic() - begun, None, "s", ".2f"
-                    )
+                    bench.report(f"{n:,} runs: complete list, first visit", time.monotonic() - begun, None, "s", ".2f")
                 page.close()
-            bench.say(f"{n:,} run(s): the list is there, first visit", times[0], None, "s", ".2f")
-            bench.say(f"{n:,} run(s): the list is there, median", statistics.median(times), limit, "s", ".2f")
+            bench.report(f"{n:,} run(s): list displayed, first visit", times[0], None, "s", ".2f")
+            bench.report(f"{n:,} run(s): list displayed, median", statistics.median(times), limit, "s", ".2f")
 
 
 def fill(root, n):
@@ -239,10 +239,10 @@ def main(arguments=None):
     parser.add_argument("--part", action="append", choices=PARTS)
     options = parser.parse_args(arguments)
     parts = options.part or PARTS
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes it has started end with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its child processes end with it
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         bench = Bench(folder, playwright)
-        print("| what | measured | asked for | kept |\n|---|---|---|---|", flush=True)
+        print("| measurement | value | limit | met |\n|---|---|---|---|", flush=True)
         if set(parts) - {"stores"}:
             measure_live(bench, parts, options.soak)
         if "stores" in parts:

@@ -1,8 +1,8 @@
-"""Feature selection: of the features that matter, how many rank on top?
+"""Feature selection: fraction of the relevant features among those ranked first.
 
 On Madelon, and on artificial data of the same kind (``sklearn.datasets.make_classification``): SET's strength of input
-neurons beside mutual information and the importance of a random forest. Madelon does not say which 20 of its 500
-features matter; they are combinations of five, so they are the ones that correlate, while probes are noise.
+neurons compared with mutual information and the importance of a random forest. Madelon does not specify its 20 relevant
+features of 500; they are combinations of five, so they are the ones that correlate, while probes are noise.
 
 Run ``python -m tests.benchmarks.features [--epochs N] [--seeds N]``.
 """
@@ -23,7 +23,7 @@ MADELON |= {"initializer": "he_uniform"}
 
 
 def madelon():
-    """Return the samples, the labels and which features matter."""
+    """Return the samples, the labels and which features are relevant."""
     data = load_dataset("madelon", rng=np.random.default_rng(0))
     correlation = np.abs(np.corrcoef(data.x_train.T))
     np.fill_diagonal(correlation, 0)
@@ -31,7 +31,7 @@ def madelon():
 
 
 def artificial(seed=0):
-    """Return 2000 samples of 500 features, of which the first 20 matter, without any order."""
+    """Return 2000 samples of 500 features, of which the first 20 are relevant."""
     x, y = make_classification(
         2000,
         500,
@@ -47,20 +47,20 @@ def artificial(seed=0):
 
 def scores(x, y, epochs, seed):
     """Yield the name of each method, and its scores of the features."""
-    for topology in ("set", "fixed"):
-        model = SparseMLPClassifier(**MADELON, topology=topology, epochs=epochs, random_state=seed).fit(x, y)
-        yield f"strength of input neurons, {topology}", model.feature_importances_
+    for method in ("set", "fixed"):
+        model = SparseMLPClassifier(**MADELON, method=method, epochs=epochs, random_state=seed).fit(x, y)
+        yield f"strength of input neurons, {method}", model.feature_importances_
     yield "mutual information", mutual_info_classif(x, y, random_state=seed)
     yield "random forest", RandomForestClassifier(500, random_state=seed).fit(x, y).feature_importances_
 
 
 def main():
-    """Print how many of the features that matter are among the first."""
-    parser = argparse.ArgumentParser(description="How many of the true features rank on top.")
+    """Print the number of relevant features among those ranked first."""
+    parser = argparse.ArgumentParser(description="Number of relevant features ranked first.")
     parser.add_argument("--epochs", type=int, default=100, help="default: %(default)s")
     parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
     options = parser.parse_args()
-    print("| data | features that matter | method | among the first | range over seeds | CPU s |")
+    print("| data | relevant features | method | among the first | range over seeds | CPU s |")
     print("|---|---|---|---|---|---|")
     for name, (x, y, true) in {"Madelon": madelon(), "artificial": artificial()}.items():
         found = {}

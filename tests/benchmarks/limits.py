@@ -1,15 +1,15 @@
-"""What this machine could do at best: multiply-adds from registers, reading from L2 and from memory, dense sgemm."""
+"""Limits of this machine: multiply-adds from registers, reading from L2 and from memory, dense sgemm."""
 
 import multiprocessing
 import os
 import time
 from pathlib import Path
 
-from tests.benchmarks.arena import THREAD_VARIABLES, environment
+from tests.benchmarks.side_by_side import THREAD_VARIABLES, environment
 
 
 def measure_limits(threads):
-    """GFLOP/s of multiply-adds and of NumPy's sgemm; GB/s read from L2 and from memory. In a process of its own."""
+    """GFLOP/s of multiply-adds and of NumPy's sgemm; GB/s read from L2 and from memory. In a child process."""
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
     process = context.Process(target=child, args=(theirs, threads), daemon=True)
@@ -21,6 +21,7 @@ def measure_limits(threads):
 
 
 def child(pipe, threads):
+    """Measure in a child process and send the limits."""
     import numpy as np
     from numba import prange
 
@@ -45,19 +46,19 @@ def child(pipe, threads):
     @compiled(parallel=True)
     def read(chunks, times, array, out):
         for chunk in prange(chunks):
-            share = array.size // chunks
+            part = array.size // chunks
             tile = tiles.zeros(TILE_VECTORS)
             for _ in range(times):
-                for offset in range(chunk * share, (chunk + 1) * share, step):
+                for offset in range(chunk * part, (chunk + 1) * part, step):
                     tile = tiles.multiply_add(np.float32(1), tiles.load(tile, array, offset), tile)
             tiles.store(tile, out, step * chunk)
 
-    def best(do):
-        do()
+    def best(operation):
+        operation()
         seconds = []
         for _ in range(7):
             start = time.perf_counter()
-            do()
+            operation()
             seconds.append(time.perf_counter() - start)
         return min(seconds)
 
@@ -75,7 +76,7 @@ def child(pipe, threads):
 
 
 def cache_sizes():
-    """Bytes of the caches that one core sees, by level; a guess where the system does not tell."""
+    """Bytes of the caches that one core sees, by level; a guess where the system does not report them."""
     sizes = {1: 32 << 10, 2: 1 << 20, 3: 16 << 20}
     for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         try:
@@ -88,7 +89,7 @@ def cache_sizes():
 
 
 def machine():
-    """One line: processor, cores, caches."""
+    """Return processor, cores and caches as one line."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -1,6 +1,6 @@
-"""README's pictures, taken of a real run in a real browser: ``python -m tests.benchmarks.pictures [FOLDER]``.
+"""Pictures of the README, taken from a real run in a real browser: ``python -m tests.benchmarks.pictures [FOLDER]``.
 
-Starts the dashboard, trains the network that the form offers, lowers zeta while it learns, looks at the tabs and
+Starts the dashboard, trains the network that the form offers, lowers zeta while it learns, opens the tabs and
 replays the run. Needs ``.[test]`` and a Chromium; takes about a minute.
 """
 
@@ -20,7 +20,7 @@ from tests.e2e.test_dashboard import badge, column, fill, open_page
 EPOCHS, ZETA = 200, 0.1
 SIZE = {"width": 1280, "height": 800}
 #: The animation: width in pixels, colours, milliseconds per picture.
-WIDTH, COLOURS, PACE = 880, 240, 650
+WIDTH, COLOURS, MILLISECONDS = 880, 240, 650
 
 
 class Film:
@@ -31,7 +31,7 @@ class Film:
         self.pictures: list[Image.Image] = []
 
     def take(self, times: int = 1, seconds: float = 0.0) -> None:
-        """Take so many pictures, so far apart."""
+        """Take pictures at intervals of some seconds."""
         for _ in range(times):
             self.page.wait_for_timeout(1000 * seconds)
             picture = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
@@ -47,14 +47,14 @@ class Film:
             strip.paste(picture, (0, i * height))
         palette = strip.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
         drawn = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in self.pictures]
-        drawn[0].save(path, save_all=True, append_images=drawn[1:], duration=PACE, loop=0, optimize=True)
+        drawn[0].save(path, save_all=True, append_images=drawn[1:], duration=MILLISECONDS, loop=0, optimize=True)
 
 
 def shoot(page: Any, server: Server, folder: Path) -> None:
-    """Play the story and write ``dashboard.gif`` and ``dashboard.png``."""
+    """Train, look at each tab, and write ``dashboard.gif`` and ``dashboard.png``."""
     film = Film(page)
     open_page(page, server)
-    page.wait_for_timeout(3000)  # its entrance is over
+    page.wait_for_timeout(3000)  # animations have ended
     fill(page, "Epochs", str(EPOCHS))
     film.take(2)
     page.get_by_role("button", name="Start", exact=True).click()
@@ -75,14 +75,14 @@ def shoot(page: Any, server: Server, folder: Path) -> None:
         if tab == "Connectivity":
             page.get_by_role("button", name="Play").click()
             page.mouse.move(SIZE["width"] / 2, SIZE["height"] - 1)
-            page.keyboard.press("Escape")  # away with the tooltip
+            page.keyboard.press("Escape")  # closes the tooltip
             film.take(8, 0.4)
             page.get_by_role("button", name="Play").wait_for()
     film.save(folder / "dashboard.gif")
 
 
 def main() -> None:
-    """Serve, look and write."""
+    """Start the dashboard and write the pictures."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "app" / "assets"
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as runs, sync_playwright() as playwright:

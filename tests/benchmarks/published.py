@@ -1,17 +1,17 @@
-"""A faithful rewrite of the training step that the papers' authors published: a peer.
+"""The training step of the papers' published code, rewritten as a peer.
 
-`PublishedNetwork` is a rewrite, from its description (arXiv 2102.01732), of the sequential training step:
+`PublishedNetwork` is a rewrite of the sequential training step from its description (arXiv 2102.01732):
 activations are batch-major [batch, n]; weights are SciPy CSR matrices of float64; z and the activations of all
 layers are kept, the derivative is found from z; gradients of the stored connections come from a Numba loop that
 takes strided columns of both activations; momentum is a second sparse matrix, and each update makes new matrices
-by SciPy's arithmetic. It does the least that this design needs.
+by SciPy's arithmetic. It does only the work that this design requires.
 """
 
 import numba
 import numpy as np
 from scipy import sparse
 
-from tests.benchmarks.works import DECAY, DROPOUT, MOMENTUM, RATE
+from tests.benchmarks.workloads import DECAY, DROPOUT, MOMENTUM, RATE
 
 
 @numba.njit(parallel=True, fastmath=True, cache=True)

@@ -1,7 +1,7 @@
-"""Peers that stand on PyTorch: dense, masked, CSR weights, and sparselab.
+"""Peers based on PyTorch: dense, masked, CSR weights, and sparselab.
 
 On processors that are not Intel's, the MKL inside PyTorch takes a generic path for dense products. `UnlockedDense`
-is the same network with that decision overruled in memory, to compare with the best that the machine could do.
+is the same network with that decision overruled in memory: the best that this machine can do.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.benchmarks.works import DECAY, DROPOUT, MOMENTUM, RATE
+from tests.benchmarks.workloads import DECAY, DROPOUT, MOMENTUM, RATE
 
 warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")
 
@@ -31,12 +31,12 @@ class AllReLU(nn.Module):
 
 
 class Dense:
-    """The usual way: nn.Linear, autograd, SGD."""
+    """Dense network: nn.Linear, autograd, SGD."""
 
-    def __init__(self, work, x, y):
+    def __init__(self, workload, x, y):
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
-        modules = [self.layer(*shape, count) for shape, count in zip(work.shapes, work.layers, strict=True)]
-        between = [AllReLU(slope) for slope in work.slopes]
+        modules = [self.layer(*shape, count) for shape, count in zip(workload.shapes, workload.layers, strict=True)]
+        between = [AllReLU(slope) for slope in workload.slopes]
         pairs = itertools.zip_longest(modules, between)
         self.model = nn.Sequential(*[module for pair in pairs for module in pair if module is not None])
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
@@ -60,15 +60,15 @@ class Dense:
 class UnlockedDense(Dense):
     """`Dense` on MKL's Intel path."""
 
-    def __init__(self, work, x, y):
+    def __init__(self, workload, x, y):
         if "GenuineIntel" in Path("/proc/cpuinfo").read_text():
             raise ImportError("nothing to unlock on this processor", name="AMD processor")
         unlock_mkl()
-        super().__init__(work, x, y)
+        super().__init__(workload, x, y)
 
 
 class Masked(Dense):
-    """What is usually called sparse training: dense weights times a mask of 0 and 1."""
+    """Simulated sparsity: dense weights times a mask of 0 and 1."""
 
     def layer(self, n_in, n_out, connections):
         return MaskedLinear(n_in, n_out, connections)
@@ -86,12 +86,14 @@ class MaskedLinear(nn.Linear):
 class SparseLab(Dense):
     """sparselab 0.2.2 (MIT), the strongest sparse peer on PyPI; its random masks have this density on average."""
 
-    def __init__(self, work, x, y):
+    def __init__(self, workload, x, y):
         import sparselab
 
         self.lab = sparselab
-        super().__init__(work, x, y)
-        self.set = sparselab.SET(sparsity=1 - work.connections / sum(a * b for a, b in work.shapes), drop_fraction=0.3)
+        super().__init__(workload, x, y)
+        self.set = sparselab.SET(
+            sparsity=1 - workload.connections / sum(a * b for a, b in workload.shapes), drop_fraction=0.3
+        )
         self.model[:-1].apply(self.set)
 
     def layer(self, n_in, n_out, connections):
@@ -106,9 +108,9 @@ class SparseLab(Dense):
 class Csr(Dense):
     """PyTorch's CSR tensors under autograd."""
 
-    def __init__(self, work, x, y):
-        self.patterns = work.patterns()
-        super().__init__(work, x, y)
+    def __init__(self, workload, x, y):
+        self.patterns = workload.patterns()
+        super().__init__(workload, x, y)
 
     def layer(self, n_in, n_out, connections):
         return CsrLinear(n_in, n_out, next(self.patterns))
@@ -128,9 +130,9 @@ class CsrLinear(nn.Module):
 class CsrByHand:
     """The best that PyTorch's CSR products allow: neuron-major, forward and backward written out, both orientations."""
 
-    def __init__(self, work, x, y):
-        self.x, self.y, self.slopes = torch.from_numpy(x), torch.from_numpy(y), work.slopes
-        self.layers = [CsrLayer(*shape, keys) for shape, keys in zip(work.shapes, work.patterns(), strict=True)]
+    def __init__(self, workload, x, y):
+        self.x, self.y, self.slopes = torch.from_numpy(x), torch.from_numpy(y), workload.slopes
+        self.layers = [CsrLayer(*shape, keys) for shape, keys in zip(workload.shapes, workload.patterns(), strict=True)]
 
     def step(self, chosen):
         rows = torch.from_numpy(chosen)
@@ -194,7 +196,7 @@ def transposed(n_in, n_out, keys):
 
 
 def unlock_mkl():
-    """Let MKL's question "is this an Intel processor?" be answered with yes, before it is first asked."""
+    """Make MKL detect an Intel processor, before its first detection."""
     library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
     yes = b"\xb8\x01\x00\x00\x00\xc3"  # mov eax, 1; ret
     for name in ("mkl_serv_intel_cpu_true", "mkl_serv_intel_cpu"):

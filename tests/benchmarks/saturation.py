@@ -22,7 +22,7 @@ import time
 import numpy as np
 
 from tests.benchmarks.exchange import GRADIENT, measure, serve
-from tests.benchmarks.works import FASHION
+from tests.benchmarks.workloads import FASHION
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.engine.network import batch_gradient, init_network

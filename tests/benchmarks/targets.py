@@ -1,36 +1,37 @@
-"""What was hoped for, and whether it came true; and the table that the README quotes."""
+"""Targets and whether they are met, and the summary table that the README of this folder quotes."""
 
 from dataclasses import dataclass, field
 
-from tests.benchmarks.contestants import OURS
-from tests.benchmarks.scaling import steadiness
-from tests.benchmarks.works import CIFAR, DENSITIES, FASHION
+from tests.benchmarks.growth import largest_change
+from tests.benchmarks.peers import OURS
+from tests.benchmarks.workloads import CIFAR, DENSITIES, FASHION
 
 PUBLISHED, DENSE, UNLOCKED = "published step", "PyTorch dense", "PyTorch dense, AVX-512 unlocked"
 OTHER_SPARSE = ("PyTorch CSR", "PyTorch CSR, by hand", "PyTorch masked")
 
 
 @dataclass
-class Findings:
-    """All that a run of the benchmarks measured."""
+class Results:
+    """Measurements of one run of the benchmarks."""
 
-    steps: dict = field(default_factory=dict)  # (work, threads) -> step.Comparison
-    gains: dict = field(default_factory=dict)  # work -> Spread
-    shares: dict = field(default_factory=dict)  # work -> evolution.Shares
-    rungs: list = field(default_factory=list)
+    steps: dict = field(default_factory=dict)  # (workload, threads) -> step.Comparison
+    gains: dict = field(default_factory=dict)  # workload -> Spread
+    fractions: dict = field(default_factory=dict)  # workload -> evolution.Fractions
+    growth: list = field(default_factory=list)  # see growth.measure
     starts: tuple = ()
-    crowded: set = field(default_factory=set)  # numbers of threads for which the machine had not enough cores free
+    busy: set = field(default_factory=set)  # numbers of threads for which too few cores were free
+    limits: dict = field(default_factory=dict)  # threads -> limits.measure_limits
 
-    def ratio(self, work, threads, peer):
+    def ratio(self, workload, threads, peer):
         """Median ratio to a peer, or None if it was not measured."""
-        comparison = None if threads in self.crowded else self.steps.get((work.name, threads))
+        comparison = None if threads in self.busy else self.steps.get((workload.name, threads))
         result = comparison and comparison.results.get(peer)
         return result.ratio.median if result else None
 
 
-def judged(found):
+def measured_targets(results):
     """Yield (target, value, limit, whether more is better) for all that was measured."""
-    for work, threads, peer, least in (
+    for workload, threads, peer, least in (
         (FASHION, 1, PUBLISHED, 24),
         (CIFAR, 1, PUBLISHED, 22),
         (CIFAR, 2, PUBLISHED, 30),
@@ -44,43 +45,49 @@ def judged(found):
         (DENSITIES[0.2], 1, UNLOCKED, 1),
     ):
         threads_text = f"{threads} thread{'s' if threads > 1 else ''}"
-        yield f"{work.name}, {threads_text}: times faster than {peer}", found.ratio(work, threads, peer), least, True
-    for name, parts in found.shares.items():
+        yield (
+            f"{workload.name}, {threads_text}: times faster than {peer}",
+            results.ratio(workload, threads, peer),
+            least,
+            True,
+        )
+    for name, parts in results.fractions.items():
         ratio = parts.ratio and parts.ratio.median
         yield f"{name}: evolution of a layer, times faster than sparselab's", ratio, 20, True
-        yield f"{name}: evolution, % of an epoch", 100 * parts.evolve_share.median, 3, False
-        yield f"{name}: evaluation, % of an epoch", 100 * parts.evaluate_share.median, 5, False
-    for work in (FASHION, CIFAR):
-        gain = None if found.crowded else found.gains.get(work.name)
-        yield f"{work.name}: two threads, times one", gain and gain.median, 1.7, True
-    if found.rungs and found.rungs[-1][0].connections >= 1e7:
-        change = 100 * steadiness(found.rungs)
+        yield f"{name}: evolution, % of an epoch", 100 * parts.evolve_fraction.median, 3, False
+        yield f"{name}: evaluation, % of an epoch", 100 * parts.evaluate_fraction.median, 5, False
+    for workload in (FASHION, CIFAR):
+        gain = None if results.busy else results.gains.get(workload.name)
+        yield f"{workload.name}: two threads, compared with one", gain and gain.median, 1.7, True
+    if results.growth and results.growth[-1][0].connections >= 1e7:
+        change = 100 * largest_change(results.growth)
         yield "time per connection from 1e5 to 1e7, % change within a cache level", change, 25, False
-    if found.starts:
-        yield "start with nothing compiled, seconds to the first batch", found.starts[0], 20, False
-        yield "start from the kernel cache, seconds to the first batch", found.starts[1], 2, False
+    if results.starts:
+        yield "start with nothing compiled, seconds to the first batch", results.starts[0], 20, False
+        yield "start from the kernel cache, seconds to the first batch", results.starts[1], 2, False
 
 
-def report(found):
-    """Lines of Markdown: the table for the README, then a line per target."""
+def report(results):
+    """Yield lines of Markdown: the summary table, then a line per target."""
     peers = [PUBLISHED, DENSE, UNLOCKED, "sparselab", "PyTorch CSR, by hand"]
-    if found.steps:
-        yield from ("## In short", "", "Times that tsnn is faster:", "")
+    if results.steps:
+        yield from ("## In short", "", "How many times faster tsnn is:", "")
         yield "| network | connections | threads | tsnn, s / epoch | " + " | ".join(peers) + " |"
         yield "|---|---|---|---|" + "---|" * len(peers)
-    for (name, threads), comparison in found.steps.items():
-        if threads in found.crowded:
+    for (name, threads), comparison in results.steps.items():
+        if threads in results.busy:
             continue
         ours = comparison.results[OURS]
         ratios = [comparison.results[peer].ratio.median if peer in comparison.results else None for peer in peers]
         cells = ["" if ratio is None else f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}" for ratio in ratios]
-        seconds = ours.time.median * ours.work.batches
-        yield f"| {name} | {ours.work.connections:,} | {threads} | {seconds:.3g} | " + " | ".join(cells) + " |"
-    lines = [line(*target) for target in judged(found) if target[1] is not None]
+        seconds = ours.time.median * ours.workload.batches
+        yield f"| {name} | {ours.workload.connections:,} | {threads} | {seconds:.3g} | " + " | ".join(cells) + " |"
+    lines = [line(*target) for target in measured_targets(results) if target[1] is not None]
     if lines:
         yield from ("", "## Targets", "", *lines)
 
 
 def line(target, value, limit, more):
+    """Return one target as a line of Markdown."""
     met = value >= limit if more else value <= limit
     return f"- {'met' if met else 'NOT MET'}: {target}: {value:.3g} ({'at least' if more else 'at most'} {limit})"

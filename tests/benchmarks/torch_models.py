@@ -1,6 +1,6 @@
-"""Networks in PyTorch: whether they answer there as here, train, come back, and what a masked MLP becomes.
+"""Exchange of networks with PyTorch: equal outputs, training, conversion back, and import of a masked MLP.
 
-PyTorch is too large to be installed for every test, so this is a command. It ends with an error if an answer differs
+PyTorch is too large to be installed for every test, so this is a command. It fails if an output differs
 by more than 1e-5: ``pip install -e '.[torch]'``, then ``python -m tests.benchmarks.torch_models``.
 """
 
@@ -20,27 +20,27 @@ from tsnn.formats import from_torch, to_torch
 from tsnn.formats.pytorch import save_torch
 
 
-def answers(network, x):
-    """Sums of the output neurons, features scaled as the network wants them."""
+def outputs(network, x):
+    """Decision values of a network, with its scaling of the features."""
     offset, scale = network.scaling or (0, 1)
     return decision_values(network, np.float32((x - offset) * scale), Workspace(network.sizes, 128))
 
 
 def in_torch(module, x):
-    """Answers of a module."""
+    """Outputs of a module."""
     with torch.no_grad():
         return module(torch.from_numpy(np.float32(x))).numpy()
 
 
-def compare(what, ours, theirs):
-    """Print the largest difference, relative to the largest answer; fail if it is too large."""
+def compare(name, ours, theirs):
+    """Print the largest difference, relative to the largest output; fail if it is too large."""
     difference = float(np.abs(ours - theirs).max() / max(1, np.abs(ours).max()))
-    print(f"{what:<60}{difference:.1e}")
-    assert difference < 1e-5, what
+    print(f"{name:<60}{difference:.1e}")
+    assert difference < 1e-5, name
 
 
 def main():
-    """Print how far the answers differ."""
+    """Print the differences of the outputs."""
     rng = np.random.default_rng(0)
     config = Config().replace({"network.hidden": [1000, 500], "network.epsilon": 10})
     x = 3 + 2 * rng.normal(size=(200, 784))
@@ -49,9 +49,9 @@ def main():
     for layer in network.layers:
         layer.bias[:] = rng.normal(size=layer.topology.n_out)
     module = to_torch(network)
-    compare("to_torch, All-ReLU, scaled features", answers(network, x), in_torch(module, x))
+    compare("to_torch, All-ReLU, scaled features", outputs(network, x), in_torch(module, x))
     back = from_torch(module)
-    compare("from_torch(to_torch(network))", answers(network, x), answers(back, x))
+    compare("from_torch(to_torch(network))", outputs(network, x), outputs(back, x))
     assert [layer.topology.connections for layer in back.layers] == [l.topology.connections for l in network.layers]
 
     file = io.BytesIO()
@@ -61,7 +61,7 @@ def main():
     z = (torch.from_numpy(np.float32(x)) - parts["offset"]) * parts["scale"]
     for weight, bias, slope in zip(parts["weights"], parts["biases"], parts["slopes"], strict=True):
         z = nn.functional.leaky_relu(torch.sparse.mm(weight, z.T).T + bias, slope)
-    compare("tensors of tsnn export --format torch, by their docstring", answers(network, x), z.numpy())
+    compare("tensors of tsnn export --format torch", outputs(network, x), z.numpy())
 
     optimizer = torch.optim.SGD(module.parameters(), 0.01)
     labels = torch.from_numpy(rng.integers(10, size=200))
@@ -72,9 +72,9 @@ def main():
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    print(f"{'torch.optim.SGD trains it: loss':<60}{losses[0]:.2f} to {losses[-1]:.2f}")
+    print(f"{'loss during training by torch.optim.SGD':<60}{losses[0]:.2f} to {losses[-1]:.2f}")
     assert losses[-1] < losses[0]
-    compare("and what it learnt comes back", answers(from_torch(module), x), in_torch(module, x))
+    compare("from_torch after training", outputs(from_torch(module), x), in_torch(module, x))
 
     masked = nn.Sequential(
         nn.Flatten(), nn.Linear(784, 300), nn.ReLU(), nn.Dropout(), nn.Linear(300, 100), nn.LeakyReLU(0.2),
@@ -85,9 +85,9 @@ def main():
     with torch.no_grad():
         masked[6].weight[:, ::2] = 0
     network = from_torch(masked)
-    compare("from_torch, a masked MLP", answers(network, x), in_torch(masked.eval()[:-1], x))
+    compare("from_torch, a masked MLP", outputs(network, x), in_torch(masked.eval()[:-1], x))
     counts = [layer.topology.connections for layer in network.layers]
-    print(f"{'its connections, of 235,200, 30,000 and 1,000':<60}{counts}")
+    print(f"{'connections, of 235,200, 30,000 and 1,000 positions':<60}{counts}")
     assert counts == [23_520, 3000, 500]
 
     settings = {"hidden": (50, 30), "epochs": 5, "random_state": 0}

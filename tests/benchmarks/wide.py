@@ -1,9 +1,10 @@
-"""Wide data, many features and few samples: SET beside other ways to a sparse network, and beside simple models.
+"""Wide data (many features, few samples): SET compared with other sparse networks and with simple models.
 
 Cross-validated on microarrays from the folder named by TSNN_DATA, with the papers' settings for microarrays (arXiv
-2102.01732 for Leukemia, 1901.09181 for Lung: ReLU) but for the size of the network. Where a fit diverges at their
-learning rate, a tenth of it is tried, for all folds; the table says so. Each row is a process of its own, so that its
-peak memory is its own. Seconds are CPU seconds of one fit on one thread: they can be compared on a busy machine.
+2102.01732 for Leukemia, 1901.09181 for Lung: ReLU) except for the size of the network. Where a fit diverges at their
+learning rate, a tenth of it is tried, for all folds, and the table shows it. Each row is measured in a process of its
+own, so that its peak memory is its own. Seconds are CPU seconds of one fit on one thread, which can be compared
+on a busy machine.
 
 Run ``python -m tests.benchmarks.wide [--data NAME ...] [--hidden N] [--epochs N] [--folds N] [--seed N]``.
 """
@@ -27,14 +28,14 @@ from tsnn.errors import DivergenceError
 from tsnn.estimator import SparseMLPClassifier
 
 DATA = ("leukemia", "allaml", "colon", "lung_discrete", "dm_chowdary")
-TOPOLOGIES = ("set", "fixed", "two_phase", "dense")
-METHODS = (*TOPOLOGIES, "logistic regression", "random forest")
+NETWORK_METHODS = ("set", "fixed", "two_phase", "dense")
+METHODS = (*NETWORK_METHODS, "logistic regression", "random forest")
 PAPER = {"epsilon": 10, "activation": "relu", "initializer": "he_uniform", "batch_size": 5}
 PAPER |= {"learning_rate": 0.005, "dropout": 0.3, "zeta": 0.3, "momentum": 0.9, "weight_decay": 2e-4}
 
 
 def model(method, options, rate):
-    """Return a fresh model; ``rate`` is the share of the papers' learning rate."""
+    """Return a new model; ``rate`` is the fraction of the papers' learning rate."""
     if method == "logistic regression":
         return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     if method == "random forest":
@@ -42,7 +43,7 @@ def model(method, options, rate):
     hidden = (options.hidden, options.hidden)
     settings = {**PAPER, "learning_rate": rate * PAPER["learning_rate"]}
     return SparseMLPClassifier(
-        hidden, topology=method, epochs=options.epochs, random_state=options.seed, threads=1, **settings
+        hidden, method=method, epochs=options.epochs, random_state=options.seed, threads=1, **settings
     )
 
 
@@ -68,8 +69,8 @@ def connections(fitted):
 def measure(name, method, options):
     """Cross-validate one model and return its figures."""
     x, y = load(name)
-    if method in TOPOLOGIES:  # compiles what is not compiled yet
-        SparseMLPClassifier((5,), topology=method, epochs=2).fit(x[:20, :10], np.arange(20) % 2)
+    if method in NETWORK_METHODS:  # compiles the kernels
+        SparseMLPClassifier((5,), method=method, epochs=2).fit(x[:20, :10], np.arange(20) % 2)
     for rate in (1, 0.1, 0.01):
         try:
             return figures(x, y, method, options, rate)
@@ -106,7 +107,7 @@ def row(name, method, found):
 
 
 def summary(found):
-    """Return a table of the accuracies alone: a line for each data set, a column for each model."""
+    """Return a table of the accuracies: a line for each data set, a column for each model."""
     names, methods = (list(dict.fromkeys(column)) for column in zip(*found, strict=True))
     lines = [f"| accuracy, % | {' | '.join(methods)} |", "|---" * (len(methods) + 1) + "|"]
     for name in names:
@@ -137,9 +138,9 @@ def main():
     same = [f"--{key}={getattr(options, key)}" for key in ("hidden", "epochs", "folds", "seed")]
     found = {}
     for name, method in chosen:
-        words = ["--row", "--data", name, "--method", method, *same]
+        arguments = ["--row", "--data", name, "--method", method, *same]
         result = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.wide", *words], stdout=subprocess.PIPE, text=True, check=True
+            [sys.executable, "-m", "tests.benchmarks.wide", *arguments], stdout=subprocess.PIPE, text=True, check=True
         )
         found[name, method] = json.loads(result.stdout.splitlines()[-1])
         print(row(name, method, found[name, method]), flush=True)

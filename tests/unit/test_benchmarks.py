@@ -1,34 +1,33 @@
-"""The benchmark command on a network of 372 connections, so that it cannot rot."""
+"""The benchmark command, on a network of 372 connections."""
 
 import pytest
 
-import tsnn
 from tests.benchmarks.targets import line
-from tsnn.cli import main
+from tsnn import cli
 
 
 @pytest.mark.compiled
-def test_bench_prints_a_report(capfd):
-    assert main(["bench", "--tiny", "--peer", "published step"]) == 0
+def test_bench__prints_a_report(capfd):
+    assert cli.main(["bench", "--tiny", "--peer", "published step"]) == 0
     report = capfd.readouterr().out
     for expected in ("372 connections", "| published step |", "## Evolution", "## Targets", "4,050", "GFLOP/s"):
         assert expected in report
 
 
 @pytest.mark.compiled
-def test_a_missing_peer_is_named(capfd, monkeypatch, tmp_path):
+def test_bench__names_a_missing_peer(capfd, monkeypatch, tmp_path):
     (tmp_path / "sklearn.py").write_text("raise ImportError(name='sklearn')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert main(["bench", "--tiny", "--peer", "scikit-learn", "--section", "step"]) == 0
-    assert "Missing: scikit-learn (sklearn is not there" in capfd.readouterr().out
+    assert cli.main(["bench", "--tiny", "--peer", "scikit-learn", "--section", "step"]) == 0
+    assert "Missing: scikit-learn (sklearn is not installed" in capfd.readouterr().out
 
 
-def test_bench_needs_a_checkout(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(tsnn, "__file__", str(tmp_path / "tsnn" / "__init__.py"))
-    assert main(["bench", "--quick"]) == 1
+def test_bench__needs_a_checkout(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "tsnn" / "cli.py"))
+    assert cli.main(["bench", "--quick"]) == 1
     assert "no checkout" in capsys.readouterr().err
 
 
-def test_targets_are_judged_in_their_direction():
+def test_targets__are_met_in_their_direction():
     assert line("speed", 2, 1, True).startswith("- met")
     assert line("time", 2, 1, False).startswith("- NOT MET")

@@ -1,12 +1,11 @@
-"""The ladder of sizes: networks of 1 to 200 million neurons on the papers' artificial data, trained for real.
+"""Size benchmark: training steps of networks of 1 to 200 million neurons on the papers' artificial data.
 
-Each rung is a process of its own, so that its peak memory is its own. Some steps are timed, with the topology's
-evolution where it belongs, after an epoch, or half-way if there are no more steps than that; an epoch of 7000 samples
-is extrapolated from their median. The loss is the mean of a quarter of the steps: of the first, of those before the
-evolution, and of the last (a few after it do not make up for the connections that are new). Rungs that are not expected
-to fit into the free memory are passed over.
+Each network is trained in a process of its own, so that its peak memory is its own. Some steps are timed, with one
+evolution of the topology: after an epoch, or half-way if there are fewer steps than that. The time of an epoch of 7000
+samples is extrapolated from the median step. Losses are means of a quarter of the steps: the first, the last before the
+evolution, and the last after it. Networks that do not fit into the memory are skipped.
 
-Run ``python -m tests.benchmarks.ladder [--top MILLIONS] [--from MILLIONS] [--steps N] [--compact]``.
+Run ``python -m tests.benchmarks.sizes [--top MILLIONS] [--from MILLIONS] [--steps N] [--compact]``.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from tsnn.engine.network import init_network, train_batch
 from tsnn.engine.workspace import Workspace
 
 FEATURES, CLASSES, SAMPLES = 65_536, 2, 7000
-RUNGS = {  # millions of neurons: hidden layers, epsilon, batch, learning rate
+NETWORKS = {  # millions of neurons: hidden layers, epsilon, batch, learning rate
     1: ((500_000,) * 2, 10, 128, 4e-5),
     5: ((2_500_000,) * 2, 10, 128, 2.5e-5),
     10: ((5_000_000,) * 2, 5, 128, 2.5e-5),
@@ -43,15 +42,15 @@ RUNGS = {  # millions of neurons: hidden layers, epsilon, batch, learning rate
 
 
 def configuration(millions, compact):
-    """Settings of a rung."""
-    hidden, epsilon, batch, rate = RUNGS[millions]
+    """Return the settings of a network."""
+    hidden, epsilon, batch, rate = NETWORKS[millions]
     config = Config.preset("artificial").replace({"network.hidden": hidden, "network.epsilon": epsilon})
     config = config.replace({"training.batch_size": batch, "training.learning_rate": rate, "network.dropout": 0})
     return config.replace({"training.weight_decay": 0, "run.compact": compact})
 
 
-def climb(millions, steps, budget, compact):
-    """Carry out one rung in this process and print its figures as JSON."""
+def measure(millions, steps, budget, compact):
+    """Train one network in this process and print its figures as JSON."""
     config, rng = configuration(millions, compact), np.random.default_rng(0)
     kernels.set_threads(config.run.threads)
     warm_up(config)
@@ -84,9 +83,9 @@ def climb(millions, steps, budget, compact):
             started = time.perf_counter()
             evolve_all(network, config, False, None, rng)
             figures["evolution"] = time.perf_counter() - started
-    few = max(1, steps // 4)
+    quarter = max(1, steps // 4)
     figures["step"] = statistics.median(seconds)
-    parts = losses[:few], losses[:evolved][-few:], losses[-few:]
+    parts = losses[:quarter], losses[:evolved][-quarter:], losses[-quarter:]
     figures["losses"] = [statistics.fmean(part) for part in parts]
 
     started = time.perf_counter()
@@ -98,7 +97,7 @@ def climb(millions, steps, budget, compact):
 
 
 def at_rest(network):
-    """Bytes of all that is kept from step to step."""
+    """Bytes of all arrays that are kept between steps."""
     return sum(
         array.nbytes
         for layer in network.layers
@@ -115,7 +114,7 @@ def subset(features, count):
 
 
 def warm_up(config):
-    """Compile what the rung needs, on a network of a hundred neurons."""
+    """Compile the kernels on a network of a hundred neurons."""
     rng = np.random.default_rng(1)
     network = init_network(40, 2, config.replace({"network.hidden": [30, 30]}), rng=rng)
     for width, compact in itertools.product((16, 32, 64, 128), (False, True)):
@@ -128,42 +127,46 @@ def warm_up(config):
 
 
 def main():
-    """Print one line per rung."""
+    """Print one line per network."""
     parser = argparse.ArgumentParser(description="Train networks of growing size.")
-    parser.add_argument("--top", type=int, default=200, metavar="MILLIONS", help="the last rung (default: %(default)s)")
-    parser.add_argument("--from", type=int, default=1, metavar="MILLIONS", help="the first rung", dest="first")
-    parser.add_argument("--steps", type=int, default=15, help="training steps of each rung (default: %(default)s)")
+    parser.add_argument(
+        "--top", type=int, default=200, metavar="MILLIONS", help="largest network (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--from", type=int, default=1, metavar="MILLIONS", help="smallest network (default: %(default)s)", dest="first"
+    )
+    parser.add_argument("--steps", type=int, default=15, help="training steps of each network (default: %(default)s)")
     parser.add_argument("--memory", type=float, default=0, metavar="GIB", help="memory to use (default: 80 %% of free)")
     parser.add_argument("--compact", action="store_true", help="12 bytes per connection also where 20 would fit")
-    parser.add_argument("--rung", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--network", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     budget = int(options.memory * 2**30 or 0.8 * psutil.virtual_memory().available)
-    if options.rung:
-        climb(options.rung, options.steps, budget, options.compact)
+    if options.network:
+        measure(options.network, options.steps, budget, options.compact)
         return
     print("seconds on this machine; an epoch (7000 samples) is extrapolated from the median step")
     print(
         f"{'neurons':>8}{'connections':>13}{'eps':>5}{'batch':>9}{'init':>7}{'step':>8}{'epoch':>8}{'evolution':>10}"
         f"{'inference':>13}{'peak GiB':>10}{'expected':>9}{'bytes/conn.':>12}  loss"
     )
-    for millions in RUNGS:
+    for millions in NETWORKS:
         if not options.first <= millions <= options.top:
             continue
         config = configuration(millions, options.compact)
         estimate = memory_estimate(config, FEATURES, CLASSES, SAMPLES, data_bytes=0, budget=budget)
         if estimate.total > budget:
-            print(f"{millions:>6} M  not run: {estimate}")
+            print(f"{millions:>6} M  skipped: {estimate}")
             continue
-        words = ["--rung", str(millions), "--steps", str(options.steps), "--memory", str(budget / 2**30)]
-        words += ["--compact"] if options.compact else []
+        arguments = ["--network", str(millions), "--steps", str(options.steps), "--memory", str(budget / 2**30)]
+        arguments += ["--compact"] if options.compact else []
         result = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.ladder", *words], stdout=subprocess.PIPE, text=True, check=True
+            [sys.executable, "-m", "tests.benchmarks.sizes", *arguments], stdout=subprocess.PIPE, text=True, check=True
         )
         print(line(json.loads(result.stdout.splitlines()[-1])), flush=True)
 
 
 def line(f):
-    """One rung as text."""
+    """Return the figures of one network as text."""
     steps = -(-SAMPLES // f["batch"])
     parts = f"{f['batch']}" + (f"/{f['micro_batch']}" if f["micro_batch"] < f["batch"] else "")
     return (

@@ -1,4 +1,4 @@
-"""What is trained: sizes, sparsity, random data of the right shapes. Needs nothing of tsnn, so peers stay small."""
+"""Workloads: network sizes, sparsity, and random data of the same shapes. Without tsnn, so that peers stay small."""
 
 import itertools
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ DROPOUT, RATE, MOMENTUM, DECAY = 0.3, 0.01, 0.9, 2e-4
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """A network and the size of its data set."""
 
     name: str
@@ -19,7 +19,7 @@ class Work:
     test: int = 10_000
     alpha: float = 0.6
     batch: int = 128
-    beside: tuple[str, ...] = ()  # the peers that can take part; all if empty
+    peers: tuple[str, ...] = ()  # peers to compare with; all if empty
 
     @property
     def connections(self):
@@ -50,21 +50,22 @@ class Work:
             yield keys
 
     def data(self):
-        """Random samples, float32[n, features], and classes, int64[n]: some 16 MB, at least two batches."""
+        """Random samples, float32[n, features], and classes, int64[n]: about 16 MB, at least two batches."""
         rng = np.random.default_rng(2)
         count = int(np.clip(2**22 // self.sizes[0], 2 * self.batch, 4096))
         return rng.random((count, self.sizes[0]), dtype=np.float32), rng.integers(self.sizes[-1], size=count)
 
 
 def by_epsilon(name, sizes, epsilon, **rest):
+    """Return a workload whose layers have epsilon (n_in + n_out) connections."""
     layers = tuple(min(round(epsilon * (a + b)), a * b) for a, b in itertools.pairwise(sizes))
-    return Work(name, sizes, layers, **rest)
+    return Workload(name, sizes, layers, **rest)
 
 
 def by_density(density, sizes=(3072, 1024, 1024, 10)):
-    """Sparse hidden layers, dense output layer."""
+    """Return a workload with sparse hidden layers and a dense output layer."""
     *hidden, last = [a * b for a, b in itertools.pairwise(sizes)]
-    return Work(f"{density:.0%} of 3072-1024-1024-10", sizes, (*(round(density * full) for full in hidden), last))
+    return Workload(f"{density:.0%} of 3072-1024-1024-10", sizes, (*(round(density * full) for full in hidden), last))
 
 
 FASHION = by_epsilon("FashionMNIST", (784, 1000, 1000, 1000, 10), 20, train=60_000)
@@ -72,13 +73,13 @@ CIFAR = by_epsilon("CIFAR-10", (3072, 4000, 1000, 4000, 10), 20, alpha=0.75)
 MADELON = by_epsilon("Madelon", (500, 400, 100, 400, 2), 10, train=2000, test=600)
 LEUKEMIA = by_epsilon(
     "Leukemia", (54_675, 27_500, 27_500, 18), 10, train=1397, test=699, alpha=0.75, batch=5,
-    beside=("published step", "PyTorch CSR, by hand"),  # the others would form 9 GB of dense weights
+    peers=("published step", "PyTorch CSR, by hand"),  # the others would form 9 GB of dense weights
 )  # fmt: skip
 DENSITIES = {density: by_density(density) for density in (0.01, 0.05, 0.10, 0.20)}
-WORKS = {work.name: work for work in (FASHION, CIFAR, MADELON, LEUKEMIA, *DENSITIES.values())}
+WORKLOADS = {workload.name: workload for workload in (FASHION, CIFAR, MADELON, LEUKEMIA, *DENSITIES.values())}
 TINY = by_epsilon("tiny", (20, 30, 20, 4), 3, train=256, test=128, batch=16)
 
 
-def ladder(n):
-    """Two hidden layers of n neurons, 40 connections to a neuron, so 81 n in all."""
-    return Work(f"{n} neurons a layer", (n, n, n, 10), (min(40 * n, n * n), min(40 * n, n * n), n))
+def square(n):
+    """Return a workload of two hidden layers of n neurons, 40 connections per neuron, 81 n in all."""
+    return Workload(f"{n} neurons a layer", (n, n, n, 10), (min(40 * n, n * n), min(40 * n, n * n), n))

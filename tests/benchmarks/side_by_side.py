@@ -1,7 +1,7 @@
-"""Contestants in processes of their own, measured in alternation.
+"""Side-by-side timing: implementations in child processes, measured in alternation.
 
-A process each, because thread pools of several libraries disturb one another, because peak memory is a process's,
-and because the number of threads must be known before NumPy, PyTorch or Numba are loaded.
+One process each, because thread pools of several libraries disturb one another, because peak memory is counted per
+process, and because the number of threads must be known before NumPy, PyTorch or Numba are loaded.
 """
 
 import contextlib
@@ -13,47 +13,47 @@ import statistics
 import time
 import traceback
 
-from tests.benchmarks.contestants import CONTESTANTS
+from tests.benchmarks.peers import IMPLEMENTATIONS
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}  # spinning threads collapse on a machine that others use, too
 
 
-class Missing(Exception):  # noqa: N818 (nothing is wrong)
-    """A peer cannot take part; the message says what it lacks."""
+class MissingPeer(Exception):  # noqa: N818 (not an error)
+    """A peer's library is not installed; the message is the library's name."""
 
 
-class Contestant:
-    """One side of a comparison, at work in a child process.
+class Child:
+    """A child process that runs one implementation on one workload.
 
-    Raises Missing if its library is not installed.
+    Raises MissingPeer if its library is not installed.
     """
 
-    def __init__(self, name, work, threads):
-        self.name, self.work, self.threads = name, work, threads
+    def __init__(self, name, workload, threads):
+        self.name, self.workload, self.threads = name, workload, threads
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, name, work), daemon=True)
+        self.pipe, remote = context.Pipe()
+        self.process = context.Process(target=run_child, args=(remote, name, workload), daemon=True)
         with environment(dict.fromkeys(THREAD_VARIABLES, str(threads)) | PASSIVE):
             self.process.start()
-        theirs.close()
+        remote.close()
         try:
             self.abilities = self.receive()
-        except Missing:
+        except MissingPeer:
             self.close()
             raise
 
     def receive(self):
         kind, answer = self.pipe.recv()
         if kind == "missing":
-            raise Missing(answer)
+            raise MissingPeer(answer)
         if kind == "failed":
             raise RuntimeError(f"{self.name}: {answer}")
         return answer
 
-    def time(self, what, seconds=0.15):
-        """Do something for about this long; return wall-clock and CPU seconds of one time."""
-        self.pipe.send((what, seconds))
+    def time(self, operation, seconds=0.15):
+        """Repeat an operation for about this long; return wall-clock and CPU seconds per repetition."""
+        self.pipe.send((operation, seconds))
         return self.receive()
 
     def peak(self):
@@ -84,26 +84,26 @@ def environment(variables):
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def serve(pipe, name, work):
-    """Be the child process: build the contestant, then do what the pipe says until it closes."""
+def run_child(pipe, name, workload):
+    """Run in the child process: build the implementation, then time requested operations until the pipe closes."""
     try:
-        module, _, kind = CONTESTANTS[name].partition(":")
-        x, y = work.data()
-        contestant = getattr(importlib.import_module(f"tests.benchmarks.{module}"), kind)(work, x, y)
-        doings = Doings(contestant, work, x)
-        doings.step()  # compiles
-        pipe.send(("ready", [what for what in ("evolve", "evaluate", "predict") if hasattr(contestant, what)]))
-        known = {}
+        module, _, kind = IMPLEMENTATIONS[name].partition(":")
+        x, y = workload.data()
+        implementation = getattr(importlib.import_module(f"tests.benchmarks.{module}"), kind)(workload, x, y)
+        operations = Operations(implementation, workload, x)
+        operations.step()  # compiles
+        pipe.send(("ready", [name for name in ("evolve", "evaluate", "predict") if hasattr(implementation, name)]))
+        durations = {}
         while True:
-            what, seconds = pipe.recv()
-            if what == "peak":
+            name, seconds = pipe.recv()
+            if name == "peak":
                 pipe.send(("done", peak_memory()))
                 continue
-            do = getattr(doings, what)
-            if what not in known:
-                do()
-                known[what] = max(measure(do, 1)[0], 1e-6)
-            pipe.send(("done", measure(do, max(1, round(seconds / known[what])))))
+            operation = getattr(operations, name)
+            if name not in durations:
+                operation()
+                durations[name] = max(measure(operation, 1)[0], 1e-6)
+            pipe.send(("done", measure(operation, max(1, round(seconds / durations[name])))))
     except ImportError as error:
         pipe.send(("missing", error.name or str(error)))
     except EOFError:
@@ -112,13 +112,13 @@ def serve(pipe, name, work):
         pipe.send(("failed", traceback.format_exc()))
 
 
-class Doings:
-    """What can be timed, without arguments."""
+class Operations:
+    """Operations that can be timed, without arguments."""
 
-    def __init__(self, contestant, work, x):
+    def __init__(self, implementation, workload, x):
         import numpy as np
 
-        self.contestant, self.x, self.batch = contestant, x, work.batch
+        self.implementation, self.x, self.batch = implementation, x, workload.batch
         self.rng, self.order, self.permutation = (
             np.random.default_rng(3),
             iter(()),
@@ -131,23 +131,23 @@ class Doings:
             full = len(self.x) // self.batch * self.batch
             self.order = iter(self.permutation(len(self.x))[:full].reshape(-1, self.batch))
             chosen = next(self.order)
-        self.contestant.step(chosen)
+        self.implementation.step(chosen)
 
     def evolve(self):
-        self.contestant.evolve()
+        self.implementation.evolve()
 
     def evaluate(self):
-        self.contestant.evaluate()
+        self.implementation.evaluate()
 
     def predict(self):
-        self.contestant.predict(self.x[:1])
+        self.implementation.predict(self.x[:1])
 
 
-def measure(do, times):
-    """Wall-clock and CPU seconds of one time."""
+def measure(operation, times):
+    """Wall-clock and CPU seconds per repetition."""
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(times):
-        do()
+        operation()
     return (time.perf_counter() - wall) / times, (time.process_time() - cpu) / times
 
 
@@ -159,7 +159,7 @@ def peak_memory():
 
 
 class Spread:
-    """Median of some samples, and how far the middle half of them reaches from it."""
+    """Median and half the interquartile range of some samples."""
 
     def __init__(self, samples):
         self.samples = list(samples)
@@ -176,6 +176,6 @@ class Spread:
         return f"{factor * self.median:.{digits}f} ± {factor * self.half:.{digits}f}"
 
 
-def duel(ours, theirs, rounds, what="step", other=None):
-    """Alternate: per round (our wall, our CPU, their wall, their CPU)."""
-    return [(*ours.time(what), *theirs.time(other or what)) for _ in range(rounds)]
+def alternate(ours, theirs, rounds, operation="step"):
+    """Time two children in turn; per round: our wall-clock and CPU seconds, their wall-clock and CPU seconds."""
+    return [(*ours.time(operation), *theirs.time(operation)) for _ in range(rounds)]

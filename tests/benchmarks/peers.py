@@ -1,36 +1,36 @@
-"""tsnn and its peers behind the same few methods; each lives in a process of its own (see arena.py).
+"""tsnn and its peers behind one interface; each runs in a process of its own (see side_by_side.py).
 
-``__init__(work, x, y)`` builds the network, ``step(chosen)`` trains on some rows of x. Where there is something to
-compare: ``evolve()`` all layers but the output layer, ``evaluate()`` on as many samples as the work's test part,
-``predict(sample)``. Every side gathers its batch itself; all train with momentum, weight decay and, but for
-scikit-learn's, All-ReLU and dropout. Libraries are imported as late as possible: one that is missing is named.
+``__init__(workload, x, y)`` builds the network, ``step(chosen)`` trains on some rows of x. Optional methods:
+``evolve()`` of all layers but the output layer, ``evaluate()`` on the number of samples in the workload's test part,
+``predict(sample)``. Each implementation gathers its batches; all train with momentum, weight decay and, except for
+scikit-learn's, All-ReLU and dropout. Libraries are imported as late as possible, so that a missing one can be named.
 """
 
 import numpy as np
 
-from tests.benchmarks.works import DECAY, DROPOUT, MOMENTUM, RATE
+from tests.benchmarks.workloads import DECAY, DROPOUT, MOMENTUM, RATE
 
 
 class Tsnn:
     """tsnn itself."""
 
-    def __init__(self, work, x, y):
+    def __init__(self, workload, x, y):
         from tsnn.config import NetworkConfig, TrainingConfig
         from tsnn.engine.network import Layer, Network, draw_weights
         from tsnn.engine.topology import Topology
         from tsnn.engine.workspace import Workspace
         from tsnn.tiling import fast_width
 
-        self.work, self.x, self.y = work, x, y
+        self.workload, self.x, self.y = workload, x, y
         self.rng = np.random.default_rng(0)
         layers = []
-        for (n_in, n_out), keys in zip(work.shapes, work.patterns(), strict=True):
+        for (n_in, n_out), keys in zip(workload.shapes, workload.patterns(), strict=True):
             weights = draw_weights("he_uniform", n_in, n_out, len(keys), rng=self.rng)
             layers.append(Layer.new(Topology.from_keys(keys, n_in, n_out), weights))
-        self.network = Network(layers, (*work.slopes, 1.0), NetworkConfig().initializer)
-        self.workspace = Workspace(work.sizes, fast_width(max(work.sizes), work.batch))
+        self.network = Network(layers, (*workload.slopes, 1.0), NetworkConfig().initializer)
+        self.workspace = Workspace(workload.sizes, fast_width(max(workload.sizes), workload.batch))
         self.config = TrainingConfig(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
-        self.single = Workspace(work.sizes, 1)
+        self.single = Workspace(workload.sizes, 1)
         self.steps = 0
 
     def step(self, chosen):
@@ -48,17 +48,17 @@ class Tsnn:
         for l, layer in enumerate(self.network.layers[:-1]):
             same = layer.topology.connections
             self.network.layers[l] = evolve(
-                layer, same, zeta=0.3, rule="signed", initializer="he_uniform", rng=self.rng
+                layer, same, zeta=0.3, prune="signed", initializer="he_uniform", rng=self.rng
             ).layer
 
     def evaluate(self):
         from tsnn.engine.metrics import evaluate
 
-        left = self.work.test
-        while left > 0:
-            part = self.x[:left]
-            evaluate(self.network, part, self.y[:left], "classification", self.workspace)
-            left -= len(part)
+        remaining = self.workload.test
+        while remaining > 0:
+            part = self.x[:remaining]
+            evaluate(self.network, part, self.y[:remaining], "classification", self.workspace)
+            remaining -= len(part)
 
     def predict(self, sample):
         from tsnn.engine.metrics import decision_values
@@ -67,13 +67,13 @@ class Tsnn:
 
 
 class Published:
-    """The step that the papers' authors published, rewritten: see published.py."""
+    """The published training step: see published.py."""
 
-    def __init__(self, work, x, y):
+    def __init__(self, workload, x, y):
         from tests.benchmarks.published import PublishedNetwork
 
-        self.x, self.onehot = x, np.eye(work.sizes[-1], dtype=np.float32)[y]
-        self.network = PublishedNetwork(Tsnn(work, x, y).network)
+        self.x, self.onehot = x, np.eye(workload.sizes[-1], dtype=np.float32)[y]
+        self.network = PublishedNetwork(Tsnn(workload, x, y).network)
 
     def step(self, chosen):
         self.network.step(self.x[chosen], self.onehot[chosen])
@@ -82,14 +82,14 @@ class Published:
 class ScikitLearn:
     """scikit-learn's MLPClassifier: dense, ReLU, no dropout."""
 
-    def __init__(self, work, x, y):
+    def __init__(self, workload, x, y):
         from sklearn.neural_network import MLPClassifier
 
         self.model = MLPClassifier(
-            work.sizes[1:-1], solver="sgd", alpha=DECAY, learning_rate_init=RATE, momentum=MOMENTUM,
-            nesterovs_momentum=False, batch_size=work.batch,
+            workload.sizes[1:-1], solver="sgd", alpha=DECAY, learning_rate_init=RATE, momentum=MOMENTUM,
+            nesterovs_momentum=False, batch_size=workload.batch,
         )  # fmt: skip
-        self.x, self.y, self.classes = x, y, np.arange(work.sizes[-1])
+        self.x, self.y, self.classes = x, y, np.arange(workload.sizes[-1])
 
     def step(self, chosen):
         self.model.partial_fit(self.x[chosen], self.y[chosen], classes=self.classes)
@@ -98,15 +98,15 @@ class ScikitLearn:
         self.model.predict(sample)
 
 
-CONTESTANTS = {
-    "tsnn": "contestants:Tsnn",
-    "published step": "contestants:Published",
+IMPLEMENTATIONS = {
+    "tsnn": "peers:Tsnn",
+    "published step": "peers:Published",
     "PyTorch dense": "pytorch:Dense",
     "PyTorch dense, AVX-512 unlocked": "pytorch:UnlockedDense",
     "PyTorch masked": "pytorch:Masked",
     "PyTorch CSR": "pytorch:Csr",
     "PyTorch CSR, by hand": "pytorch:CsrByHand",
     "sparselab": "pytorch:SparseLab",
-    "scikit-learn": "contestants:ScikitLearn",
+    "scikit-learn": "peers:ScikitLearn",
 }
-OURS, *PEERS = CONTESTANTS
+OURS, *PEERS = IMPLEMENTATIONS

@@ -1,4 +1,4 @@
-"""How time grows with connections, and how long the first batch takes."""
+"""Time per connection on networks of growing size, and time until the first batch."""
 
 import os
 import statistics
@@ -8,36 +8,37 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks.arena import Contestant, Spread
-from tests.benchmarks.contestants import OURS
 from tests.benchmarks.limits import cache_sizes
-from tests.benchmarks.works import FASHION, ladder
+from tests.benchmarks.peers import OURS
+from tests.benchmarks.side_by_side import Child, Spread
+from tests.benchmarks.workloads import FASHION, square
 
 NEURONS = (1235, 3704, 12346, 37037, 123457)  # 1e5 to 1e7 connections
 
 
-def climb(rounds, neurons=NEURONS):
-    """Per size: work, where the activations of a layer live, seconds per connection and sample (CPU, one thread)."""
-    rungs = []
+def measure(rounds, neurons=NEURONS):
+    """Per size: workload, cache level of a layer's activations, seconds per connection and sample (CPU, one thread)."""
+    results = []
     for n in neurons:
-        work = ladder(n)
-        with Contestant(OURS, work, 1) as ours:
-            factor = 1 / work.connections / work.batch
-            rungs.append((work, home(work), Spread(factor * ours.time("step", 0.3)[1] for _ in range(rounds))))
-    return rungs
+        workload = square(n)
+        with Child(OURS, workload, 1) as ours:
+            factor = 1 / workload.connections / workload.batch
+            times = Spread(factor * ours.time("step", 0.3)[1] for _ in range(rounds))
+        results.append((workload, cache_level(workload), times))
+    return results
 
 
-def home(work):
+def cache_level(workload):
     """Name of the smallest cache that holds the activations of one layer of a batch, or memory."""
-    size = 4 * work.batch * work.sizes[1]
+    size = 4 * workload.batch * workload.sizes[1]
     return next((f"L{level}" for level, capacity in sorted(cache_sizes().items()) if size <= capacity), "memory")
 
 
-def steadiness(rungs):
-    """Largest change of time per connection from the smallest to the largest, among sizes at home in the same cache."""
+def largest_change(results):
+    """Largest relative change of time per connection among sizes that fit the same cache level."""
     worst = 0.0
-    for level in {level for _, level, _ in rungs}:
-        times = [spread.median for _, where, spread in rungs if where == level]
+    for level in {level for _, level, _ in results}:
+        times = [spread.median for _, other, spread in results if other == level]
         worst = max(worst, max(times) / min(times) - 1)
     return worst
 
@@ -49,7 +50,7 @@ def starts():
         environment = os.environ | {"NUMBA_CACHE_DIR": cache}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         for _ in range(4):
-            command = [sys.executable, "-m", "tests.benchmarks.scaling"]
+            command = [sys.executable, "-m", "tests.benchmarks.growth"]
             start = time.perf_counter()
             subprocess.run(command, check=True, env=environment, cwd=Path(__file__).parents[2])
             seconds.append(time.perf_counter() - start)
@@ -57,10 +58,10 @@ def starts():
 
 
 def first_batch():
-    """Do what `starts` times: one step on FashionMNIST's sizes."""
+    """Train one step on FashionMNIST's sizes; timed by `starts`."""
     import numpy as np
 
-    from tests.benchmarks.contestants import Tsnn
+    from tests.benchmarks.peers import Tsnn
 
     x, y = FASHION.data()
     Tsnn(FASHION, x, y).step(np.arange(FASHION.batch))
