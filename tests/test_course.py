@@ -4,6 +4,8 @@ import ast
 import importlib
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -78,6 +80,11 @@ def test_notebooks__use_public_names_only(path):
 def test_is_public__refuses_what_no_package_exports():
     assert all(map(is_public, ["tsnn", "tsnn.views", "tsnn.train", "tsnn.views.watch", "tsnn.Topology.from_keys"]))
     assert not any(map(is_public, ["tsnn.engine", "tsnn.engine.metrics.evaluate", "tsnn.runs.control", "tsnn.kernels"]))
+
+
+def test_packages__load_neither_numba_nor_mpi_when_imported():
+    code = f"import sys, {', '.join(PACKAGES)}; print(*[m for m in ('numba', 'mpi4py') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True).stdout.strip() == b""
 
 
 def test_course__has_seven_parts_with_solutions():
