@@ -1,4 +1,4 @@
-"""How pytest runs the notebooks: where their runs go, and how long one may take."""
+"""Pytest hooks for the notebooks: time limit, import path, directory of their runs."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(items):
-    """Give a notebook more time than a test: the machine may be busy with others."""
+    """Give a notebook more time than a test: other tests may run at the same time."""
     for item in items:
         if item.path.suffix == ".ipynb":
             item.add_marker(pytest.mark.timeout(900))
@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """Let a notebook import the tsnn that is tested, and keep its runs away from a reader's."""
+    """Import the tested tsnn in notebooks, and store their runs in a temporary directory."""
     path = os.pathsep.join([str(item.config.rootpath), os.environ.get("PYTHONPATH", "")])
     with (
         tempfile.TemporaryDirectory() as runs,

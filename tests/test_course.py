@@ -1,7 +1,11 @@
-"""The rules of the course. Pytest runs the notebooks themselves, through nbmake; see notebooks/conftest.py."""
+"""Rules of the course. nbmake executes the notebooks; see notebooks/conftest.py."""
 
+import ast
+import importlib
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,8 +16,13 @@ FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 ALL = [*NOTEBOOKS, *sorted((FOLDER / "solutions").glob("*.ipynb"))]
 EXERCISES = re.compile(r"(task|exercise|check)-\d")
-FEWEST_PLAYS = 2
-MOST_LINES = 15
+MIN_PLAYS = 2
+MAX_LINES = 15
+#: Packages with public names: those in their ``__all__``.
+PACKAGES = {name: importlib.import_module(name) for name in (
+    "tsnn", "tsnn.config", "tsnn.datasets", "tsnn.parallel", "tsnn.runs", "tsnn.views",
+)}  # fmt: skip
+PUBLIC = {*PACKAGES} | {f"{package}.{name}" for package, module in PACKAGES.items() for name in module.__all__}
 
 
 def cells(path, kind=""):
@@ -29,13 +38,62 @@ def name(path):
     return str(path.relative_to(FOLDER))
 
 
-def test_the_course_has_seven_parts_and_a_solution_to_each():
+def imported_names(tree):
+    """Yield the full names of tsnn that a syntax tree imports, and their local names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, alias.asname or alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((f"{node.module}.{alias.name}", alias.asname or alias.name) for alias in node.names)
+
+
+def used_names(path):
+    """Return the full names of tsnn that a notebook uses, in code and in texts: ``tsnn.views.watch``."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    tree = compile("\n".join(map(text, cells(path, "code"))), name(path), "exec", flags)
+    local = {short: full for full, short in imported_names(tree) if full.split(".")[0] == "tsnn"}
+    used = {*local.values()}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            start, *rest = ast.unparse(node).split(".")
+            if all(map(str.isidentifier, [start, *rest])):
+                used.add(".".join([local.get(start, start), *rest]))
+    used.update(re.findall(r"`(tsnn(?:\.\w+)+)", "\n".join(map(text, cells(path, "markdown")))))
+    return {full for full in used if full.split(".")[0] == "tsnn"}
+
+
+def is_public(full):
+    """Return whether a name is that of a public object, or of an attribute of one: ``tsnn.Topology.from_keys``."""
+    parts = full.split(".")
+    package = ".".join(parts[:2]) if ".".join(parts[:2]) in PACKAGES else "tsnn"
+    owned = parts[package.count(".") + 1 :]
+    return not owned or f"{package}.{owned[0]}" in PUBLIC
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_notebooks__use_public_names_only(path):
+    used = used_names(path)
+    assert "tsnn" in used
+    assert sorted(full for full in used if not is_public(full)) == []
+
+
+def test_is_public__refuses_what_no_package_exports():
+    assert all(map(is_public, ["tsnn", "tsnn.views", "tsnn.train", "tsnn.views.watch", "tsnn.Topology.from_keys"]))
+    assert not any(map(is_public, ["tsnn.engine", "tsnn.engine.metrics.evaluate", "tsnn.runs.control", "tsnn.kernels"]))
+
+
+def test_packages__load_neither_numba_nor_mpi_when_imported():
+    code = f"import sys, {', '.join(PACKAGES)}; print(*[m for m in ('numba', 'mpi4py') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True).stdout.strip() == b""
+
+
+def test_course__has_seven_parts_with_solutions():
     assert [path.name[:3] for path in NOTEBOOKS] == [f"0{k}_" for k in range(1, 8)]
     assert [path.name for path in ALL[len(NOTEBOOKS) :]] == [path.name for path in NOTEBOOKS]
 
 
 @pytest.mark.parametrize("path", ALL, ids=name)
-def test_no_output_is_kept(path):
+def test_notebooks__contain_no_output(path):
     for cell in cells(path, "code"):
         assert cell["outputs"] == [], cell["id"]
         assert cell["execution_count"] is None, cell["id"]
@@ -43,15 +101,15 @@ def test_no_output_is_kept(path):
 
 
 @pytest.mark.parametrize("path", ALL, ids=name)
-def test_cells_are_short_and_have_names_of_their_own(path):
+def test_cells__are_short_and_have_unique_ids(path):
     ids = [cell["id"] for cell in cells(path)]
     assert len(set(ids)) == len(ids)
     for cell in cells(path, "code"):
-        assert len(cell["source"]) <= MOST_LINES, cell["id"]
+        assert len(cell["source"]) <= MAX_LINES, cell["id"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
-def test_a_notebook_says_what_it_is_for_and_lets_play(path):
+def test_notebooks__have_all_sections_and_widgets(path):
     prose = "\n".join(map(text, cells(path, "markdown")))
     for heading in (
         "What you'll do",
@@ -62,13 +120,13 @@ def test_a_notebook_says_what_it_is_for_and_lets_play(path):
         "To read on",
     ):
         assert f"\n## {heading}\n" in prose, heading
-    assert sum("pn.bind(" in text(cell) for cell in cells(path, "code")) >= FEWEST_PLAYS
+    assert sum("pn.bind(" in text(cell) for cell in cells(path, "code")) >= MIN_PLAYS
     for target in re.findall(r"\]\(([^)#]+)\)", prose):
         assert target.startswith("http") or (path.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
-def test_the_solutions_solve_the_exercises_of_the_notebook(path):
+def test_solutions__solve_the_exercises_of_the_notebook(path):
     posed, solved = (
         {cell["id"]: text(cell) for cell in cells(each) if EXERCISES.fullmatch(cell["id"])}
         for each in (path, FOLDER / "solutions" / path.name)
@@ -84,13 +142,13 @@ def test_the_solutions_solve_the_exercises_of_the_notebook(path):
 
 
 @pytest.mark.parametrize("path", ALL, ids=name)
-def test_only_checks_of_unsolved_exercises_may_fail(path):
+def test_cells__may_fail_only_in_checks_of_unsolved_exercises(path):
     for cell in cells(path):
-        may = "raises-exception" in cell["metadata"].get("tags", ())
-        assert may == (path in NOTEBOOKS and cell["id"].startswith("check")), cell["id"]
+        may_fail = "raises-exception" in cell["metadata"].get("tags", ())
+        assert may_fail == (path in NOTEBOOKS and cell["id"].startswith("check")), cell["id"]
 
 
-def test_the_readme_opens_the_course():
+def test_readme__contains_the_command_that_opens_the_course():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "pip install -e '.[notebooks]' && jupyter lab notebooks/" in readme
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]

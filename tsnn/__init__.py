@@ -1,6 +1,8 @@
 """tsnn: truly sparse neural networks that anyone can train, watch and understand on a CPU.
 
-Names are loaded when they are first used, so ``import tsnn`` loads neither Numba nor a GUI.
+Names are loaded when they are first used, so ``import tsnn`` loads neither Numba nor a GUI. So are the packages
+``tsnn.config``, ``tsnn.datasets``, ``tsnn.parallel``, ``tsnn.runs`` and ``tsnn.views``; public are the names in
+``__all__``, here and there.
 
 Examples
 --------
@@ -21,13 +23,16 @@ from tsnn._version import __version__
 from tsnn.engine import activations, pruning, regrowth  # noqa: F401 - they register the built-in rules; without Numba
 
 if TYPE_CHECKING:
+    from tsnn import config, datasets, parallel, runs, views  # noqa: F401 - see _PACKAGES
     from tsnn.config import Config
     from tsnn.datasets import Dataset, load_dataset, make_dataset
+    from tsnn.engine.activations import hidden_slope
     from tsnn.engine.evolution import evolve
     from tsnn.engine.importance import importance, prune_neurons
     from tsnn.engine.memory import memory_estimate
     from tsnn.engine.metrics import decision_values, evaluate, gradients
     from tsnn.engine.network import Layer, Network, init_network
+    from tsnn.engine.pruning import choose_survivors
     from tsnn.engine.serialization import load_network, save_network
     from tsnn.engine.snapshots import take_snapshot
     from tsnn.engine.topology import Topology, erdos_renyi
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from tsnn.runs import Run, RunStore
     from tsnn.runs.control import request
 
+_PACKAGES = ("config", "datasets", "parallel", "runs", "views")
 _HOMES = {
     "config": ("Config",),
     "datasets": (
@@ -46,6 +52,7 @@ _HOMES = {
         "load_dataset",
         "make_dataset",
     ),
+    "engine.activations": ("hidden_slope",),
     "engine.evolution": ("evolve",),
     "engine.importance": (
         "importance",
@@ -62,6 +69,7 @@ _HOMES = {
         "Network",
         "init_network",
     ),
+    "engine.pruning": ("choose_survivors",),
     "engine.serialization": (
         "load_network",
         "save_network",
@@ -109,6 +117,7 @@ __all__ = [
     "Topology",
     "Workspace",
     "__version__",
+    "choose_survivors",
     "decision_values",
     "erdos_renyi",
     "evaluate",
@@ -116,6 +125,7 @@ __all__ = [
     "from_scipy",
     "from_torch",
     "gradients",
+    "hidden_slope",
     "importance",
     "init_network",
     "load_dataset",
@@ -137,10 +147,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"tsnn.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'tsnn' has no attribute {name!r}")
     return getattr(importlib.import_module(f"tsnn.{_HOME_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return [*globals(), *_PACKAGES, *__all__]

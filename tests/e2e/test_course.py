@@ -1,4 +1,4 @@
-"""The course as a reader meets it: JupyterLab in a browser, a notebook that runs, a slider that is moved."""
+"""The course in JupyterLab: a notebook runs in a browser, and a slider changes a plot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.e2e.test_dashboard import column
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900), pytest.mark.compiled]
 
 NOTEBOOK = "02_train_with_set.ipynb"
-#: All cells are in the page at once; nothing is fetched from elsewhere.
+#: Render all cells at once; fetch nothing from other hosts.
 SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -36,7 +36,7 @@ TITLES = """() => {
 }"""
 
 
-#: The last word of the live view: its state, and how many pictures of the inputs have been drawn in it.
+#: State of the live view, and the number of input pictures in the page.
 LIVE = """() => {
     const badges = []
     const walk = root => {
@@ -87,7 +87,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
         wait_until(answers, 180, "JupyterLab answers")
         yield f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK}"
     finally:
-        process.terminate()  # its kernels end with it
+        process.terminate()  # also ends its kernels
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
@@ -96,12 +96,12 @@ def lab(tmp_path: Path) -> Iterator[str]:
 
 
 def pruned(page: Any) -> int:
-    """Return how many connections the title of the first figure says are pruned; -1 if there is none yet."""
+    """Return the number of pruned connections in the first figure's title; -1 without figure."""
     found = (re.match(r"([\d,]+) of [\d,]+ connections are pruned", text) for text in page.evaluate(TITLES))
     return next((int(match[1].replace(",", "")) for match in found if match), -1)
 
 
-def test_a_notebook_runs_and_a_slider_moves_a_plot(browser, lab):
+def test_notebook__runs_and_a_slider_changes_a_plot(browser, lab):
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(180_000)
     page.goto(lab)
@@ -112,12 +112,12 @@ def test_a_notebook_runs_and_a_slider_moves_a_plot(browser, lab):
 
     before = wait_until(lambda: max(0, pruned(page)), 300, "the histogram is drawn")
     page.get_by_text("NotImplementedError: Exercise 2.3").wait_for(timeout=300_000)
-    wait_until(lambda: len(column(page, "test_accuracy")) == 15, 120, "the run that ended is drawn, live, to its end")
-    blind = 3  # pictures of another cell
-    wait_until(lambda: page.evaluate(LIVE) == ["finished", blind + 1], 60, "its state and its inputs are drawn, too")
+    wait_until(lambda: len(column(page, "test_accuracy")) == 15, 120, "the run is drawn to its last epoch")
+    other = 3  # pictures of another cell
+    wait_until(lambda: page.evaluate(LIVE) == ["finished", other + 1], 60, "its state and its inputs are drawn")
 
     handle = page.locator(".noUi-handle").first
     handle.focus()
     handle.press("ArrowRight")
-    wait_until(lambda: pruned(page) > before, 120, "more zeta, more connections pruned")
+    wait_until(lambda: pruned(page) > before, 120, "a larger zeta prunes more connections")
     page.close()

@@ -1,4 +1,4 @@
-"""What is seen of a run, in the dashboard and in notebooks alike. Needs the extra ``tsnn[app]``.
+"""Plots and live views of runs, for the dashboard and for notebooks. Needs the extra ``tsnn[app]``.
 
 >>> from tsnn import views
 >>> views.watch(run)  # doctest: +SKIP
@@ -68,3 +68,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
