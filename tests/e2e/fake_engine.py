@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import ConfigError
@@ -21,6 +22,7 @@ from tsnn.records import EpochRecord, Event, LayerRecord
 from tsnn.runs import Run, RunStore
 from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.writer import RunWriter
+from tsnn.snapshot import LayerSnapshot, Snapshot
 
 INPUTS = {"fashion_mnist": ((28, 28), 784, 10), "cifar10": ((3, 32, 32), 3072, 10), "madelon": (None, 500, 2)}
 
@@ -62,8 +64,8 @@ def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> 
     )  # fmt: skip
 
 
-def snapshot(epoch: int, config: Config) -> dict[str, Any]:
-    """Return a snapshot whose input connectivity gathers in the middle as epochs pass."""
+def snapshot(epoch: int, config: Config) -> Snapshot:
+    """Return a snapshot whose input connectivity concentrates in the middle with the epochs."""
     sizes = sizes_of(config)
     rng = np.random.default_rng(epoch)
     n = sizes[0]
@@ -71,38 +73,60 @@ def snapshot(epoch: int, config: Config) -> dict[str, Any]:
     y, x = np.divmod(np.arange(n), side)
     focus = np.exp(-(((x - side / 2) ** 2 + (y - side / 2) ** 2) / (2 * (side / 4) ** 2)))
     degree = rng.poisson(40 * (1 + (focus - 0.5) * min(1, epoch / 20))).astype(np.float32)
-    arrays: dict[str, Any] = {"sizes": np.array(sizes), "input_degree": degree}
-    percentile = config.importance.percentile
-    arrays |= {"epoch": np.int64(epoch), "ages_since": np.int64(0), "percentile": np.float32(percentile)}
-    arrays["input_strength"] = degree * np.float32(0.05)
-    for l, (n_in, n_out) in enumerate(pairwise(sizes)):
-        shape = min(n_in, 200), min(n_out, 200)
-        arrays[f"density_{l}"] = rng.poisson(40, shape).clip(0, 255).astype(np.uint8)
-        arrays[f"density_max_{l}"] = np.float32(6)
-        ages = np.arange(epoch + 1)
-        arrays[f"age_{l}"] = np.stack([ages, 1 + (100_000 * 0.8**ages).astype(int)], axis=1)
-        for name, count in (("in_degree", n_out), ("out_degree", n_in)):
-            values = np.bincount(rng.poisson(30, count) + rng.geometric(0.02 + 0.5 / (1 + epoch), count))
-            present = np.flatnonzero(values)
-            arrays[f"{name}_{l}"] = np.stack([present, values[present]], axis=1)
-        importance = np.sort(rng.gamma(5, 1, n_out))
-        counts, edges = np.histogram(importance, bins=60)
-        arrays[f"importance_{l}"], arrays[f"importance_edges_{l}"] = counts, edges.astype(np.float32)
-        threshold = np.percentile(importance, percentile) if percentile else np.nan
-        arrays[f"importance_threshold_{l}"] = np.float32(threshold)
-        shown = min(16, n_out)
-        arrays[f"neurons_{l}"] = np.sort(rng.permutation(n_out)[:shown])
-        degree = np.full(shown, 30.0)
-        arrays[f"neuron_values_{l}"] = np.stack([importance[-shown:], degree, degree], axis=1).astype(np.float32)
-        ends = {"incoming": n_in, "outgoing": sizes[l + 2] if l + 2 < len(sizes) else 0}
-        for name, others in ends.items():
-            few = min(30, others)
-            arrays[f"{name}_indptr_{l}"] = few * np.arange(shown + 1)
-            arrays[f"{name}_indices_{l}"] = np.concatenate(
-                [np.sort(rng.permutation(others)[:few]).astype(np.int32) for _ in range(shown)]
-            )
-            arrays[f"{name}_weights_{l}"] = rng.normal(size=shown * few).astype(np.float16)
-    return arrays
+    return Snapshot(
+        sizes=np.array(sizes),
+        layers=tuple(
+            layer_snapshot(rng, epoch, config.importance.percentile, (n_in, n_out, n_next))
+            for n_in, n_out, n_next in zip(sizes, sizes[1:], [*sizes[2:], 0], strict=False)
+        ),
+        percentile=np.float32(config.importance.percentile),
+        input_degree=degree,
+        input_strength=degree * np.float32(0.05),
+        epoch=np.int64(epoch),
+        ages_since=np.int64(0),
+    )
+
+
+def layer_snapshot(
+    rng: np.random.Generator, epoch: int, percentile: float, sizes: tuple[int, int, int]
+) -> LayerSnapshot:
+    """Return a snapshot of a layer; ``sizes`` are those of its two sides, and of the next layer or 0."""
+    n_in, n_out, n_next = sizes
+    ages = np.arange(epoch + 1)
+    importance = np.sort(rng.gamma(5, 1, n_out))
+    counts, edges = np.histogram(importance, bins=60)
+    listed = min(16, n_out)
+    degrees = np.full(listed, 30.0)
+    return LayerSnapshot(
+        density=rng.poisson(40, (min(n_in, 200), min(n_out, 200))).clip(0, 255).astype(np.uint8),
+        density_max=np.float32(6),
+        in_degree=_degrees(rng, epoch, n_out),
+        out_degree=_degrees(rng, epoch, n_in),
+        importance=counts,
+        importance_edges=edges.astype(np.float32),
+        importance_threshold=np.float32(np.percentile(importance, percentile) if percentile else np.nan),
+        neurons=np.sort(rng.permutation(n_out)[:listed]),
+        neuron_values=np.stack([importance[-listed:], degrees, degrees], axis=1).astype(np.float32),
+        age=np.stack([ages, 1 + (100_000 * 0.8**ages).astype(int)], axis=1),
+        **_connections(rng, "incoming", listed, n_in),
+        **_connections(rng, "outgoing", listed, n_next),
+    )
+
+
+def _degrees(rng: np.random.Generator, epoch: int, neurons: int) -> NDArray[np.int64]:
+    counts = np.bincount(rng.poisson(30, neurons) + rng.geometric(0.02 + 0.5 / (1 + epoch), neurons))
+    present = np.flatnonzero(counts)
+    return np.stack([present, counts[present]], axis=1)
+
+
+def _connections(rng: np.random.Generator, name: str, neurons: int, others: int) -> dict[str, Any]:
+    n = min(30, others)
+    chosen = [np.sort(rng.permutation(others)[:n]).astype(np.int32) for _ in range(neurons)]
+    return {
+        f"{name}_indptr": n * np.arange(neurons + 1),
+        f"{name}_indices": np.concatenate(chosen),
+        f"{name}_weights": rng.normal(size=neurons * n).astype(np.float16),
+    }
 
 
 def meta(config: Config) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from dataclasses import replace
 
 import numpy as np
 import param
@@ -15,6 +16,7 @@ from tests.e2e import fake_engine
 from tsnn.config import Config
 from tsnn.engine.topology import erdos_renyi
 from tsnn.runs import RunStore
+from tsnn.snapshot import LayerSnapshot, Snapshot
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.live.history import History
 from tsnn.views.live.replay import FRAMES, Replay
@@ -76,11 +78,12 @@ def test_a_random_layer_has_no_tail(rng):
     counts = np.bincount(topology.in_degree)
     counted = np.stack([np.flatnonzero(counts), counts[counts > 0]], axis=1)
     plot = degrees.DegreePlot(start=[40_000])
-    snapshot = {"sizes": np.array([1000, 1000]), "in_degree_0": counted, "out_degree_0": counted}
+    layer = LayerSnapshot(in_degree=counted, out_degree=counted)
+    snapshot = Snapshot(np.array([1000, 1000]), (layer,))
     plot.update(snapshot)
     assert plot.tails["in_degree"].data["k"] == []
     heavy = np.stack([np.arange(1, 600), np.maximum(1, 1e6 * np.arange(1, 600) ** -2.5).astype(int)], axis=1)
-    plot.update({**snapshot, "out_degree_0": heavy})
+    plot.update(Snapshot(snapshot.sizes, (replace(layer, out_degree=heavy),)))
     assert len(plot.tails["out_degree"].data["k"]) > 0
     assert "Outgoing: up to 599, at random" in plot.note
     assert "power law with exponent" in plot.note
@@ -98,12 +101,12 @@ def test_blind_pruning_forgets_at_the_rate_of_zeta(store):
 
 def test_ages_are_drawn_as_shares_and_told_as_turnover():
     plot = degrees.AgePlot()
-    snapshot = {"age_0": np.array([[0, 30], [2, 20], [4, 50]]), "epoch": np.int64(4), "ages_since": np.int64(0)}
-    plot.update(snapshot, before=3)
+    sizes, layer = np.array([9, 9]), LayerSnapshot(age=np.array([[0, 30], [2, 20], [4, 50]]))
+    plot.update(Snapshot(sizes, (layer,), epoch=np.int64(4), ages_since=np.int64(0)), before=3)
     assert plot.source.data["age"] == [0, 2, 4]
     assert plot.source.data["older"] == [1.0, 0.7, 0.5]
     assert plot.note == "Replaced since the start: 50.0 %; since the snapshot before, of epoch 3: 30.0 %."
-    plot.update({})
+    plot.update(Snapshot(sizes, (LayerSnapshot(),)))
     assert "not recorded" in plot.note
 
 
@@ -116,7 +119,8 @@ def test_the_importance_map_is_made_of_the_histograms():
     for epoch, low in ((0, 0), (2, 40), (5, 20)):
         counts = np.zeros(60, int)
         counts[low : low + 20] = 7
-        snapshots[epoch] = {"importance_0": counts, "importance_edges_0": edges}
+        layer = LayerSnapshot(importance=counts, importance_edges=edges)
+        snapshots[epoch] = Snapshot(np.array([9, 140]), (layer,))
     image, top = neurons.importance_map(snapshots, 0)
     assert top == 3.0
     assert image.shape == (neurons.ROWS, 6)
@@ -151,7 +155,7 @@ def test_connectivity_shows_the_epoch_of_the_slider(store):
     assert tab.ages.source.data["age"][-1] == 12
     hand(view.replay.slider, 5)
     assert tab.ages.source.data["age"][-1] == 5, "at once, without a tick"
-    counts = run.snapshot(5)["density_0"].astype(float) * 6 / 255
+    counts = run.snapshot(5).layers[0].density.astype(float) * 6 / 255
     assert np.array_equal(tab.matrix.source.data["image"][0], np.rint(counts))
     assert view.replay.before == 4
     assert len(tab.replaced.source.data["epoch"]) == 12
@@ -240,21 +244,21 @@ def test_neurons_show_importance_and_the_one_that_is_chosen(store):
     view = RunView(RunFollower(run))
     for _ in range(20):
         view.tick("neurons")
-    tab, snapshot = view.tabs["neurons"], run.snapshot(12)
-    assert tab.importance.threshold.location == pytest.approx(float(snapshot["importance_threshold_0"]))
+    tab, layer = view.tabs["neurons"], run.snapshot(12).layers[0]
+    assert tab.importance.threshold.location == pytest.approx(float(layer.importance_threshold))
     assert "percentile 20" in tab.importance.note
     assert tab.history.source.data["dw"] == [13]
     assert tab.history.line.data["epoch"] == list(range(13))
-    best = int(snapshot["neurons_0"][-1])
+    best = int(layer.neurons[-1])
     assert tab.neuron.value == best
     assert tab.table.value["neuron"][0] == f"{best:,}"
     picture = tab.picture.source.data["image"][0]
-    inputs, weights = neurons.connections_of(snapshot, 0, best, "incoming")
+    inputs, weights = layer.connections(best, "incoming")
     assert np.array_equal(np.flatnonzero(np.isfinite(picture)), inputs)
     assert np.allclose(picture.ravel()[inputs], weights)
-    other = int(snapshot["neurons_0"][0])
+    other = int(layer.neurons[0])
     tab.neuron.value = other
-    inputs, _ = neurons.connections_of(snapshot, 0, other, "incoming")
+    inputs, _ = layer.connections(other, "incoming")
     assert np.array_equal(np.flatnonzero(np.isfinite(tab.picture.source.data["image"][0])), inputs)
     view.replay.layer.value = 2
     assert not tab._cards["picture"].visible
@@ -269,7 +273,7 @@ def test_a_neuron_that_stays_in_the_list_stays_chosen(store):
     view.tick("neurons")
     tab = view.tabs["neurons"]
     view.replay.layer.value = 3
-    listed = set(run.snapshot(3)["neurons_3"].tolist())
+    listed = set(run.snapshot(3).layers[3].neurons.tolist())
     chosen = sorted(listed)[4]
     tab.neuron.value = chosen
     view.replay.go(1)
@@ -277,25 +281,25 @@ def test_a_neuron_that_stays_in_the_list_stays_chosen(store):
     assert tab.neuron.value == chosen
     view.replay.layer.value = 1
     view.tick()
-    assert tab.neuron.value == run.snapshot(1)["neurons_1"][-1], "another layer, other neurons"
+    assert tab.neuron.value == run.snapshot(1).layers[1].neurons[-1], "another layer, other neurons"
 
 
 def test_snapshots_are_collected_little_by_little_and_read_once(store, monkeypatch):
     run = fake_engine.finished_run(store, SETTINGS, 12)
-    follower = RunFollower(run)
+    follower, parts = RunFollower(run), ("importance", "importance_edges", "importance_threshold")
     monkeypatch.setattr("tsnn.views.live.snapshot_reader._COLLECT_SECONDS", 0.0)
-    assert list(follower.collect("importance", 1)) == [12], "the newest first"
+    assert list(follower.collect(1, parts)) == [12], "the newest first"
     for _ in range(12):
-        found = follower.collect("importance", 1)
+        found = follower.collect(1, parts)
     assert list(found) == list(range(13))
-    assert set(found[3]) == {"importance_1", "importance_edges_1", "importance_threshold_1"}
+    assert set(found[3].arrays()) == {"sizes", *(f"{name}_1" for name in parts)}
     monkeypatch.setattr(type(run), "snapshot", lambda *_: pytest.fail("read twice"))
-    assert follower.collect("importance", 1).keys() == found.keys()
+    assert follower.collect(1, parts).keys() == found.keys()
 
 
 def test_only_the_layer_that_is_shown_is_read(store):
     follower = RunFollower(fake_engine.finished_run(store, SETTINGS, 2))
-    names = set(follower.snapshot(2, 1))
+    names = set(follower.snapshot(2, 1).arrays())
     assert {"sizes", "input_degree", "density_1", "neurons_1"} <= names
     assert not any(name.endswith(("_0", "_2", "_3")) for name in names)
 

@@ -135,7 +135,7 @@ def test_follower_knows_events_acks_snapshots_and_the_end(store):
     assert follower.acks["abc"]["accepted"] is True
     assert follower.sizes == [784, 1000, 1000, 1000, 10]
     assert follower.image_shape == (28, 28)
-    assert set(follower.snapshot(0)) >= {"sizes", "input_degree", "density_0", "importance_3"}
+    assert set(follower.snapshot(0).arrays()) >= {"sizes", "input_degree", "density_0", "importance_3"}
     (run.path / "snapshots" / "0000000.npz").write_bytes(b"damaged")
     assert follower.snapshot(0) is not None, "kept in memory"
     follower._reader.forget()
@@ -255,10 +255,10 @@ def test_input_picture_is_the_snapshot(finished):
     snapshot = finished.snapshot(5)
     plot = topology.input_plot((28, 28))
     topology.draw(plot, snapshot)
-    assert np.array_equal(plot.source.data["image"][0], snapshot["input_degree"].reshape(28, 28))
+    assert np.array_equal(plot.source.data["image"][0], snapshot.input_degree.reshape(28, 28))
     plot.measure = "strength"
     topology.draw(plot, snapshot)
-    assert np.allclose(plot.source.data["image"][0], snapshot["input_strength"].reshape(28, 28))
+    assert np.allclose(plot.source.data["image"][0], snapshot.input_strength.reshape(28, 28))
     assert (plot.figure.y_range.start, plot.figure.y_range.end) == (28, 0), "row 0 is on top"
 
 
@@ -276,8 +276,8 @@ def test_top_inputs_are_the_largest(store):
     plot = topology.input_plot(None)
     topology.draw(plot, snapshot)
     values = plot.source.data["value"]
-    assert values == sorted(snapshot["input_degree"].tolist(), reverse=True)[: topology.TOP_FEATURES]
-    named = [snapshot["input_degree"][int(name)] for name in plot.source.data["feature"]]
+    assert values == sorted(snapshot.input_degree.tolist(), reverse=True)[: topology.TOP_FEATURES]
+    named = [snapshot.input_degree[int(name)] for name in plot.source.data["feature"]]
     assert named == values
 
 
@@ -293,14 +293,14 @@ def test_matrix_and_importance_are_the_snapshot(store):
     snapshot = run.snapshot(1)
     matrix = topology.MatrixMap(1)
     topology.draw(matrix, snapshot)
-    exact = snapshot["density_1"].astype(float) * 6 / 255
+    exact = snapshot.layers[1].density.astype(float) * 6 / 255
     assert np.array_equal(matrix.source.data["image"][0], np.rint(exact)), "counts are whole numbers"
     assert matrix.source.data["dw"] == [1000]
     bars = neurons.ImportancePlot(2)
     topology.draw(bars, snapshot)
-    assert bars.source.data["top"] == snapshot["importance_2"].tolist()
+    assert bars.source.data["top"] == snapshot.layers[2].importance.tolist()
     assert bars.threshold.visible
-    assert bars.threshold.location == pytest.approx(float(snapshot["importance_threshold_2"]))
+    assert bars.threshold.location == pytest.approx(float(snapshot.layers[2].importance_threshold))
 
 
 # --- words and lists -------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ from tsnn.errors import RunError, TsnnError
 from tsnn.jobs.queue import queue_position
 from tsnn.records import Event
 from tsnn.runs import ENDED, LIVE, Run
+from tsnn.snapshot import Snapshot
 from tsnn.views.live.history import SCALARS, History
-from tsnn.views.live.snapshot_reader import Snapshot, SnapshotReader
+from tsnn.views.live.snapshot_reader import Parts, SnapshotReader
 
 _STATUS_SECONDS = 1.0
 
@@ -189,21 +190,21 @@ class RunFollower:
             self.status["message"] = queue_position(self.run)
         return before != self.status
 
-    def snapshot(self, epoch: int, layer: int | None = None, parts: tuple[str, ...] = ("",)) -> Snapshot | None:
-        """Return the snapshot of an epoch; None (and it is forgotten) if it cannot be read.
+    def snapshot(self, epoch: int, layer: int | None = None, parts: Parts = None) -> Snapshot | None:
+        """Return the snapshot of an epoch; None, and it leaves :attr:`snapshots`, if it cannot be read.
 
-        With ``layer`` only what concerns that layer or the whole network, of ``parts`` only names that begin so.
+        ``layer`` and ``parts`` limit what is read, see :meth:`tsnn.runs.Run.snapshot`.
         """
         with self._lock:
-            arrays = self._reader.read(epoch, layer, parts)
-            if arrays is None:
+            snapshot = self._reader.read(epoch, layer, parts)
+            if snapshot is None:
                 self.snapshots = [e for e in self.snapshots if e != epoch]
-            return arrays
+            return snapshot
 
-    def collect(self, name: str, layer: int) -> dict[int, Snapshot]:
-        """Return a layer's arrays whose names begin with ``name``, of every snapshot that has been read so far."""
+    def collect(self, layer: int, parts: Parts) -> dict[int, Snapshot]:
+        """Return the snapshots by epoch, one layer and these parts of each, that have been read so far."""
         with self._lock:
-            return self._reader.collect(name, layer, self.snapshots)
+            return self._reader.collect(layer, parts, self.snapshots)
 
     def seconds_left(self) -> float | None:
         """Estimate the remaining training time from the last epochs; None while that is unknown."""

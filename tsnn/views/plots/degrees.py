@@ -9,8 +9,8 @@ import numpy as np
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, NumeralTickFormatter, Range1d
 from numpy.typing import NDArray
 
+from tsnn.snapshot import Snapshot
 from tsnn.views.live.history import History
-from tsnn.views.live.snapshot_reader import Snapshot
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import ROUND, add_legend, base_figure, decimate, set_range, set_title
 
@@ -152,13 +152,15 @@ class DegreePlot:
 
     def update(self, snapshot: Snapshot) -> None:
         """Show another snapshot."""
+        layer = snapshot.layers[self.layer]
+        if layer.in_degree is None or layer.out_degree is None:
+            return
         set_title(self.figure, f"Layer {self.layer + 1}: neurons with k or more connections (%)")
-        n_in, n_out = (int(n) for n in snapshot["sizes"][self.layer : self.layer + 2])
-        now = snapshot[f"out_degree_{self.layer}"]
-        connections = int(self.start[self.layer]) if self.start else int((now[:, 0] * now[:, 1]).sum())
+        n_in, n_out = snapshot.sizes[self.layer : self.layer + 2].tolist()
+        connections = int(self.start[self.layer]) if self.start else int(layer.out_degree.prod(axis=1).sum())
         fewest, most, least, notes = math.inf, 2.0, 0.1, []
         for (name, label, *_), places, neurons in zip(self._DIRECTIONS, (n_in, n_out), (n_out, n_in), strict=True):
-            degrees = snapshot[f"{name}_{self.layer}"]
+            degrees = getattr(layer, name)
             k, share = survival(degrees)
             rows = decimate([share])
             self.sources[name].data = {"k": k[rows].tolist(), "share": share[rows].tolist()}
@@ -245,7 +247,7 @@ class AgePlot:
 
     def update(self, snapshot: Snapshot, history: History | None = None, before: int | None = None) -> None:
         """Show another snapshot, the blind law from a history, the share replaced since an earlier epoch."""
-        ages, epoch = snapshot.get(f"age_{self.layer}"), int(snapshot.get("epoch", 0))
+        ages, epoch, since = snapshot.layers[self.layer].age, int(snapshot.epoch or 0), int(snapshot.ages_since or 0)
         set_title(self.figure, f"Layer {self.layer + 1}: connections of an age or older (%)")
         if ages is None:
             self.note = "The ages of connections are not recorded in this run."
@@ -261,7 +263,6 @@ class AgePlot:
             blind = blind[0][rows], blind[1][rows]
             lowest = min(lowest, max(1e-4, float(blind[1].min(initial=1.0))))
         self.blind.data = {"age": blind[0].tolist(), "blind": blind[1].tolist()}
-        since = int(snapshot["ages_since"])
         self.note = f"Replaced since {f'epoch {since}' if since else 'the start'}: {_younger(ages, epoch - since)}"
         if before is not None and before > since:
             self.note += f"; since the snapshot before, of epoch {before}: {_younger(ages, epoch - before)}"

@@ -11,13 +11,18 @@ from bokeh.models import ColumnDataSource, FactorRange, HoverTool, LinearColorMa
 from bokeh.models.annotations import Span
 from numpy.typing import NDArray
 
-from tsnn.views.live.snapshot_reader import Snapshot
+from tsnn.snapshot import LayerSnapshot, Snapshot
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import base_figure, padded, set_range, set_title
 from tsnn.views.plots.topology import add_color_bar, as_picture, draw_image, picture_figure
 
 BARS = 30
 ROWS, COLUMNS = 100, 400  # of the importance map, at most
+
+
+def _threshold(layer: LayerSnapshot) -> float:
+    """Return the threshold of importance pruning; NaN without one."""
+    return math.nan if layer.importance_threshold is None else float(layer.importance_threshold)
 
 
 class ImportancePlot:
@@ -40,15 +45,17 @@ class ImportancePlot:
 
     def update(self, snapshot: Snapshot) -> None:
         """Show another snapshot."""
-        counts, edges = snapshot[f"importance_{self.layer}"], snapshot[f"importance_edges_{self.layer}"]
-        threshold = float(snapshot[f"importance_threshold_{self.layer}"])
+        layer = snapshot.layers[self.layer]
+        counts, edges, threshold = layer.importance, layer.importance_edges, _threshold(layer)
+        if counts is None or edges is None:
+            return
         known = math.isfinite(threshold)
-        total = int(snapshot["sizes"][self.layer + 1])
+        total = int(snapshot.sizes[self.layer + 1])
         set_title(self.figure, f"Layer {self.layer + 1}: importance of {counts.sum():,} of {total:,} neurons")
         self.note = "Importance pruning is off: no threshold."
         if known:
-            percentile, living = float(snapshot.get("percentile", np.nan)), int(counts.sum())
-            to_prune = int(percentile / 100 * (living - 1)) + 1 if math.isfinite(percentile) else 0
+            percentile, living = float(snapshot.percentile or 0), int(counts.sum())
+            to_prune = int(percentile / 100 * (living - 1)) + 1
             self.note = (
                 f"Threshold {threshold:.3g}: percentile {percentile:g}, {to_prune:,} of {living:,} living neurons."
             )
@@ -81,16 +88,17 @@ def importance_map(snapshots: Mapping[int, Snapshot], layer: int) -> tuple[NDArr
         Importance at the upper end of the image.
     """
     epochs = sorted(snapshots)
-    top = max(float(snapshots[e][f"importance_edges_{layer}"][-1]) for e in epochs)
+    histograms = [(snapshots[e].layers[layer].importance, snapshots[e].layers[layer].importance_edges) for e in epochs]
+    top = max((float(edges[-1]) for _, edges in histograms if edges is not None), default=1.0)
     grid = np.linspace(0.0, top, ROWS + 1)
     columns = min(COLUMNS, epochs[-1] + 1)
     image = np.zeros((ROWS, columns), np.float32)
-    shown = np.searchsorted(epochs, np.arange(columns) * (epochs[-1] + 1) // columns, side="right") - 1
-    for at in np.flatnonzero(np.diff(shown, prepend=-2)):
-        arrays = snapshots[epochs[max(0, shown[at])]]
-        below = np.append(0, np.cumsum(arrays[f"importance_{layer}"]))
-        density = np.diff(np.interp(grid, arrays[f"importance_edges_{layer}"], below))
-        image[:, shown == shown[at]] = (density / max(density.max(), 1e-9))[:, None]
+    displayed = np.searchsorted(epochs, np.arange(columns) * (epochs[-1] + 1) // columns, side="right") - 1
+    for at in np.flatnonzero(np.diff(displayed, prepend=-2)):
+        counts, edges = histograms[max(0, displayed[at])]
+        if counts is not None and edges is not None:
+            density = np.diff(np.interp(grid, edges, np.append(0, np.cumsum(counts))))
+            image[:, displayed == displayed[at]] = (density / max(density.max(), 1e-9))[:, None]
     return image, top
 
 
@@ -126,7 +134,7 @@ class ImportanceHistory:
         self.source.data = {"image": [(255 * image).astype(np.uint8)], "dw": [width], "dh": [top]}
         self.mapper.high = 255
         epochs = sorted(snapshots)
-        thresholds = [float(snapshots[e][f"importance_threshold_{self.layer}"]) for e in epochs]
+        thresholds = [_threshold(snapshots[e].layers[self.layer]) for e in epochs]
         self.line.data = {"epoch": epochs, "threshold": thresholds}
         set_range(self.figure.x_range, 0, width)
         set_range(self.figure.y_range, 0, top)
@@ -136,28 +144,6 @@ class ImportanceHistory:
         location = None if epoch is None else epoch + 0.5
         if self.cursor.location != location:
             self.cursor.update(location=location, visible=epoch is not None)
-
-
-def connections_of(snapshot: Snapshot, layer: int, neuron: int, direction: str) -> tuple[Any, Any]:
-    """Return the connections of a neuron that a snapshot shows one by one.
-
-    Parameters
-    ----------
-    snapshot : Snapshot
-        See :func:`tsnn.engine.snapshots.take_snapshot`.
-    layer, neuron : int
-        A neuron at the end of a layer of connections, among ``snapshot["neurons_<layer>"]``.
-    direction : {"incoming", "outgoing"}
-        Which connections.
-
-    Returns
-    -------
-    neurons, weights : int32[k], float16[k]
-        The neurons at their other ends.
-    """
-    at = int(np.flatnonzero(snapshot[f"neurons_{layer}"] == neuron)[0])
-    start, end = snapshot[f"{direction}_indptr_{layer}"][at : at + 2]
-    return snapshot[f"{direction}_indices_{layer}"][start:end], snapshot[f"{direction}_weights_{layer}"][start:end]
 
 
 class WeightPicture:

@@ -1,7 +1,4 @@
-"""Pictures of one snapshot of the topology: input connectivity, and where a layer's connections are.
-
-``snapshot`` is always the mapping that :meth:`tsnn.runs.Run.snapshot` returns.
-"""
+"""Images of one snapshot: input connectivity, and the positions of a layer's connections."""
 
 from __future__ import annotations
 
@@ -15,14 +12,14 @@ from bokeh.models.annotations import ColorBar
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from tsnn.views.live.snapshot_reader import Snapshot
+from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import base_figure, set_range, set_title
 
 TOP_FEATURES = 30
 MAP_SIDE = 184
 
-#: What the input map can show: the snapshot's array, and its name with unit.
+#: Measures of input connectivity: field of the snapshot, and its label with unit.
 MEASURES = {
     "degree": ("input_degree", "connections of each input"),
     "strength": ("input_strength", "sum of |weight| of each input"),
@@ -35,7 +32,7 @@ class SnapshotPlot(Protocol):
     figure: figure
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show another snapshot."""
+        """Show another snapshot; one that lacks the plot's fields changes nothing."""
 
 
 def as_picture(values: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float64] | None:
@@ -99,12 +96,12 @@ class InputPicture:
 
     def update(self, snapshot: Snapshot) -> None:
         """Show another snapshot."""
-        column, name = MEASURES[self.measure]
-        picture = as_picture(snapshot[column], self.shape)
+        values, label = _input_values(snapshot, self.measure)
+        picture = None if values is None else as_picture(values, self.shape)
         if picture is None:
             return
         height, width = picture.shape
-        set_title(self.figure, name[0].upper() + name[1:])
+        set_title(self.figure, label[0].upper() + label[1:])
         self.mapper.high = float(picture.max()) or 1.0
         self.source.data = {"image": [picture.astype(np.float32)], "dw": [width], "dh": [height]}
 
@@ -125,16 +122,23 @@ class TopInputs:
 
     def update(self, snapshot: Snapshot) -> None:
         """Show another snapshot."""
-        column, name = MEASURES[self.measure]
-        values = snapshot[column]
+        values, label = _input_values(snapshot, self.measure)
+        if values is None:
+            return
         top = np.argsort(-values, kind="stable")[:TOP_FEATURES]
-        block = -(-int(snapshot["sizes"][0]) // len(values))
+        block = -(-int(snapshot.sizes[0]) // len(values))
         names = [str(i) if block == 1 else f"{i * block}+" for i in top]
-        set_title(self.figure, f"Top {len(top)} inputs: {name}")
-        self.figure.yaxis.axis_label = name[0].upper() + name[1:]
+        set_title(self.figure, f"Top {len(top)} inputs: {label}")
+        self.figure.yaxis.axis_label = label[0].upper() + label[1:]
         self._factors.factors = names
         self.source.data = {"feature": names, "value": values[top].astype(float).tolist()}
         set_range(self.figure.y_range, 0.0, 1.05 * float(values.max()) or 1.0)
+
+
+def _input_values(snapshot: Snapshot, measure: str) -> tuple[NDArray[np.float32] | None, str]:
+    """Return the values of one of the :data:`MEASURES`, and its label."""
+    field, label = MEASURES[measure]
+    return getattr(snapshot, field), label
 
 
 def input_plot(image_shape: Sequence[int] | None, measure: str = "degree") -> InputPicture | TopInputs:
@@ -160,13 +164,15 @@ class MatrixMap:
 
     def update(self, snapshot: Snapshot) -> None:
         """Show another snapshot."""
-        counts, sizes = snapshot[f"density_{self.layer}"], snapshot["sizes"]
-        n_in, n_out = int(sizes[self.layer]), int(sizes[self.layer + 1])
-        high = float(snapshot[f"density_max_{self.layer}"])
-        cell = f"{math.ceil(n_in / counts.shape[0])} × {math.ceil(n_out / counts.shape[1])} neurons"
+        density, density_max = snapshot.layers[self.layer].density, snapshot.layers[self.layer].density_max
+        if density is None or density_max is None:
+            return
+        n_in, n_out = snapshot.sizes[self.layer : self.layer + 2].tolist()
+        high = float(density_max)
+        cell = f"{math.ceil(n_in / density.shape[0])} × {math.ceil(n_out / density.shape[1])} neurons"
         set_title(self.figure, f"Layer {self.layer + 1}: connections per {cell}")
         self.mapper.update(low=0.0, high=high)
-        image = counts.astype(np.float32) * np.float32(high / 255)
+        image = density.astype(np.float32) * np.float32(high / 255)
         if high <= 255:
             image = np.rint(image).astype(np.uint8)  # the counts themselves, in a quarter of the bytes
         self.source.data = {"image": [image], "dw": [n_out], "dh": [n_in]}

@@ -14,12 +14,13 @@ from tsnn.views.live.follower import RunFollower
 from tsnn.views.live.replay import Replay
 from tsnn.views.plots import curves
 from tsnn.views.plots.degrees import AgePlot, DegreePlot
-from tsnn.views.plots.topology import MatrixMap, input_plot
+from tsnn.views.plots.topology import MEASURES, MatrixMap, input_plot
 from tsnn.views.tabs.cards import CARD, Card, card, explained, figure_pane, grid
 
 _SMALL_BUTTONS = {"& .MuiButtonBase-root": {"fontSize": "11.5px", "padding": "4px 6px", "textTransform": "none"}}
-#: What the tab shows of a snapshot.
-_PARTS = ("sizes", "epoch", "age", "density", "in_degree", "out_degree")
+#: Fields of a snapshot that the tab displays.
+_PARTS = ("epoch", "ages_since", "age", "density", "density_max", "in_degree", "out_degree")
+_INPUT_PARTS = tuple(field for field, _ in MEASURES.values())
 _EMPTY_STYLE = "font-size:15px;opacity:.75;padding:40px 24px;text-align:center"
 
 
@@ -44,7 +45,7 @@ class InputCard:
         epoch, measure = self._replay.epoch, self.measure.value
         if epoch is None or (epoch, measure) == self._drawn:
             return
-        snapshot = self._follower.snapshot(epoch, 0, ("sizes", "input"))
+        snapshot = self._follower.snapshot(epoch, 0, _INPUT_PARTS)
         if snapshot is None:
             return
         self._drawn = epoch, measure
@@ -72,7 +73,7 @@ class ConnectivityTab:
         """Show what is new; the figures are made when this tab is first seen. Without ``words`` they come later."""
         epoch, layer = self._replay.epoch, self._replay.layer.value
         snapshot = None if epoch is None else self._follower.snapshot(epoch, layer, _PARTS)
-        if snapshot is None or f"density_{layer}" not in snapshot:
+        if snapshot is None or snapshot.layers[layer].density is None:
             show_empty_message(self._empty, self._follower)
             return
         if not self._cards:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
 
 from tsnn.config import Config
+from tsnn.snapshot import LayerSnapshot
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.live.replay import Replay
-from tsnn.views.live.snapshot_reader import Snapshot
 from tsnn.views.plots import curves
-from tsnn.views.plots.neurons import ImportanceHistory, ImportancePlot, WeightBars, WeightPicture, connections_of
+from tsnn.views.plots.neurons import ImportanceHistory, ImportancePlot, WeightBars, WeightPicture
 from tsnn.views.tabs.cards import Card, card, explained, grid
 from tsnn.views.tabs.connectivity import empty_pane, show_empty_message
 
@@ -30,8 +31,13 @@ _TABLE = """
 :host .tabulator .tabulator-row.tabulator-selected {
     background: color-mix(in srgb, var(--panel-primary-color) 30%, transparent) !important}
 """
-#: What the tab shows of a snapshot.
-_PARTS = ("sizes", "percentile", "importance", "neuron", "incoming", "outgoing")
+#: Fields of a snapshot that the tab displays.
+_IMPORTANCE_PARTS = ("importance", "importance_edges", "importance_threshold")
+_PARTS = (
+    "percentile", *_IMPORTANCE_PARTS, "neurons", "neuron_values",
+    "incoming_indptr", "incoming_indices", "incoming_weights",
+    "outgoing_indptr", "outgoing_indices", "outgoing_weights",
+)  # fmt: skip
 _TITLES = {"neuron": "Neuron", "importance": "Importance", "incoming": "Incoming", "outgoing": "Outgoing"}
 
 
@@ -54,22 +60,23 @@ class NeuronsTab:
         """Show what is new; the figures are made when this tab is first seen. Without ``words`` they come later."""
         epoch, layer = self._replay.epoch, self._replay.layer.value
         snapshot = None if epoch is None else self._follower.snapshot(epoch, layer, _PARTS)
-        if snapshot is None or f"importance_{layer}" not in snapshot:
+        if snapshot is None or snapshot.layers[layer].importance is None:
             show_empty_message(self._empty, self._follower)
             return
         if not self._cards:
             self._build()
         self._update_history(layer)
-        self._neurons = snapshot.get(f"neurons_{layer}", np.empty(0, int))[::-1].tolist()
+        neurons = snapshot.layers[layer].neurons
+        self._neurons = [] if neurons is None else neurons[::-1].tolist()
         neuron = self.neuron.value if self.neuron.value in self._neurons else next(iter(self._neurons), None)
         before, self._drawn = self._drawn, (epoch, layer, neuron)
         if self._drawn[:2] != before[:2]:
             self.importance.layer = layer
             self.importance.update(snapshot)
         if self._drawn != before and neuron is not None:
-            self._show_neuron(snapshot, layer, neuron)
+            self._show_neuron(snapshot.layers, layer, neuron)
         if words:
-            self._offer_neurons(snapshot, layer, neuron)
+            self._offer_neurons(snapshot.layers, layer, neuron)
             self._cards["importance"].say(f"{self.importance.note} {next_pruning(self._follower.config, epoch or 0)}")
 
     def _build(self) -> None:
@@ -105,7 +112,7 @@ class NeuronsTab:
 
     def _update_history(self, layer: int) -> None:
         """Show the histograms of all snapshots as far as they have been read, and who lived."""
-        found, history = self._follower.collect("importance", layer), self._follower.history
+        found, history = self._follower.collect(layer, _IMPORTANCE_PARTS), self._follower.history
         state = layer, len(found), max(found, default=0), history.last("epoch")
         before, self._drawn_history = self._drawn_history, state
         if state[:3] != before[:3]:
@@ -117,16 +124,17 @@ class NeuronsTab:
         for plot in (self.history, self.living):
             plot.show_cursor(self._replay.cursor)
 
-    def _offer_neurons(self, snapshot: Snapshot, layer: int, neuron: int | None) -> None:
+    def _offer_neurons(self, layers: Sequence[LayerSnapshot], layer: int, neuron: int | None) -> None:
         """List the neurons that the snapshot shows one by one, the most important first."""
         place = self._replay.epoch, layer
         if self._listed != place:
             self._listed = place
-            values = snapshot.get(f"neuron_values_{layer}", np.empty((0, 3)))[::-1].astype(float)
-            last = layer == len(snapshot["sizes"]) - 2
+            values = layers[layer].neuron_values
+            values = np.empty((0, 3), np.float32) if values is None else values[::-1]
+            last = layer == len(layers) - 1
             names = [self._name(n, last) for n in self._neurons]
-            table = {"neuron": names, "importance": values[:, 0], "incoming": values[:, 1],
-                     "outgoing": np.full(len(names), np.nan) if last else values[:, 2]}  # fmt: skip
+            table = {"neuron": names, "importance": values[:, 0].astype(float), "incoming": values[:, 1].astype(float),
+                     "outgoing": np.full(len(names), np.nan) if last else values[:, 2].astype(float)}  # fmt: skip
             self.table.value = pd.DataFrame(table)
             self._offering = True
             self.neuron.param.update(options=dict(zip(names, self._neurons, strict=True)), value=neuron)
@@ -147,20 +155,19 @@ class NeuronsTab:
         if not self._offering:
             self.update()
 
-    def _show_neuron(self, snapshot: Snapshot, layer: int, neuron: int) -> None:
+    def _show_neuron(self, layers: Sequence[LayerSnapshot], layer: int, neuron: int) -> None:
         """Draw the connections of the neuron that is chosen."""
-        layers = len(snapshot["sizes"]) - 1
-        last = layer == layers - 1
+        last = layer == len(layers) - 1
         into = self.picture if self.picture is not None and layer == 0 else self.incoming
-        goal = None if last else self.outcome if layer == layers - 2 else self.outgoing
+        goal = None if last else self.outcome if layer == len(layers) - 2 else self.outgoing
         for plot, card_name in self._singles.items():
             visible = plot is into or plot is goal
             if self._cards[card_name].visible != visible:
                 self._cards[card_name].visible = visible
         name = self._name(neuron, last)
-        into.update(f"Neuron {name}: weights that come in", *connections_of(snapshot, layer, neuron, "incoming"))
+        into.update(f"Neuron {name}: weights that come in", *layers[layer].connections(neuron, "incoming"))
         if goal is not None:
-            goal.update(f"Neuron {name}: weights that go out", *connections_of(snapshot, layer, neuron, "outgoing"))
+            goal.update(f"Neuron {name}: weights that go out", *layers[layer].connections(neuron, "outgoing"))
 
 
 def next_pruning(config: Config, done: int) -> str:
