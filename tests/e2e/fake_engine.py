@@ -1,6 +1,6 @@
-"""A stand-in for the engine: plays a run into a run directory, so that views can be tried without training.
+"""Fake engine: writes invented epochs and snapshots into a run directory, to test views without training.
 
-``python -m tests.e2e.fake_engine RUN_DIR [seconds per epoch [epochs behind it]]`` obeys commands like the real one.
+``python -m tests.e2e.fake_engine RUN_DIR [seconds per epoch [epochs written at once]]`` obeys commands like the engine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import ConfigError
-from tsnn.records import EpochRecord, Event, LayerRecord
+from tsnn.records import EpochRecord, Event, EventKind, LayerRecord, RunState
 from tsnn.runs import Run, RunStore
 from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.writer import RunWriter
@@ -34,7 +34,7 @@ def sizes_of(config: Config) -> list[int]:
 
 
 def layer_records(config: Config) -> tuple[LayerRecord, ...]:
-    """Return one record per layer, as Erdős–Rényi would make it."""
+    """Return one record per layer, with the connections of an Erdős–Rényi start."""
     sizes = sizes_of(config)
     records = []
     for n_in, n_out in pairwise(sizes):
@@ -130,7 +130,7 @@ def _connections(rng: np.random.Generator, name: str, neurons: int, others: int)
 
 
 def meta(config: Config) -> dict[str, Any]:
-    """Return what the engine knows of its data and network."""
+    """Return the content of ``meta.json``."""
     shape, n_in, n_out = INPUTS.get(config.data.name, (None, 100, 3))
     data = {
         "name": config.data.name, "source": "invented", "task": "classification", "n_train": 10_000, "n_test": 2_000,
@@ -147,8 +147,8 @@ def meta(config: Config) -> dict[str, Any]:
     }
 
 
-def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, state: str = "finished") -> Run:
-    """Write a whole run at once."""
+def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, state: str = RunState.FINISHED) -> Run:
+    """Write a complete run at once."""
     config = Config.preset(str(settings.get("data.name", "fashion_mnist"))).replace(settings)
     run = store.create(config)
     with RunWriter(run) as writer:
@@ -162,20 +162,20 @@ def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, stat
                 writer.snapshot(epoch, snapshot(epoch, config))
         writer.update(epoch=epochs, epochs=config.training.epochs, test_accuracy=record.test_accuracy,
                       test_loss=record.test_loss, connections=record.connections)  # fmt: skip
-        writer.end(state, "All epochs done." if state == "finished" else "The loss is no longer finite.")
+        writer.end(state, "All epochs done." if state == RunState.FINISHED else "The loss is no longer finite.")
     return run
 
 
 def play(run: Run, seconds: float = 0.5, behind: int = 0) -> None:
-    """Play a live run until its epochs are over or it is stopped; the epochs ``behind`` it take no time."""
+    """Write a live run until its epochs are over or it is stopped; the first ``behind`` epochs take no time."""
     config = run.config()
     commands = ControlReader(run)
     paused = stopped = False
     with RunWriter(run) as writer:
-        writer.update(state="compiling", epochs=config.training.epochs, message="compiling kernels (once)")
+        writer.update(state=RunState.COMPILING, epochs=config.training.epochs, message="compiling kernels (once)")
         time.sleep(min(seconds, 1.0))
         writer.meta(meta(config))
-        writer.update(state="training", samples_total=10_000, message="")
+        writer.update(state=RunState.TRAINING, samples_total=10_000, message="")
         writer.snapshot(0, snapshot(0, config))
         epoch = behind
         for past in range(1, behind + 1):
@@ -197,23 +197,23 @@ def play(run: Run, seconds: float = 0.5, behind: int = 0) -> None:
             writer.snapshot(epoch, snapshot(epoch, config))
             writer.update(epoch=epoch, samples=0, test_accuracy=record.test_accuracy, test_loss=record.test_loss,
                           connections=record.connections)  # fmt: skip
-        writer.end("stopped" if stopped else "finished", f"After {epoch} epochs.")
+        writer.end(RunState.STOPPED if stopped else RunState.FINISHED, f"After {epoch} epochs.")
 
 
 def _obey(command: Command, writer: RunWriter, config: Config, epoch: int, paused: bool) -> tuple[Config, bool, bool]:
-    accepted, message, kind = True, command.action, "setting"
+    """Run and acknowledge a command; returns the settings, and whether the run is paused and stopped now."""
+    accepted, message = True, ""
     try:
         config = changed_config(config, command.settings)
-        if command.settings:
-            message = ", ".join(f"{name} = {value:g}" for name, value in command.settings.items())
     except ConfigError as error:
         accepted, message = False, str(error)
-    if command.action in ("pause", "resume"):
-        paused, kind = command.action == "pause", f"{command.action}d"
-        writer.update(state="paused" if paused else "training")
+    if command.action != "set":
+        paused = command.action == "pause"
+        writer.update(state=RunState.PAUSED if paused else RunState.TRAINING)
     writer.line("ack", command=command.id, epoch=epoch, accepted=accepted, message=message)
-    if accepted and command.action != "stop":
-        writer.line("event", epoch=epoch, kind=kind, message=message)
+    if accepted and command.settings:
+        changes = ", ".join(f"{name} = {value:g}" for name, value in command.settings.items())
+        writer.line("event", epoch=epoch, kind=EventKind.SETTING, message=changes)
     return config, paused, command.action == "stop"
 
 

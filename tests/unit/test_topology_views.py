@@ -17,13 +17,13 @@ from tsnn.config import Config
 from tsnn.engine.topology import erdos_renyi
 from tsnn.runs import RunStore
 from tsnn.snapshot import LayerSnapshot, Snapshot
+from tsnn.views.history import History
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.history import History
-from tsnn.views.live.replay import FRAMES, Replay
 from tsnn.views.plots import degrees, neurons
 from tsnn.views.plots.degrees import blind_survival, power_law_tail, random_degrees
 from tsnn.views.tabs.captions import CAPTIONS
 from tsnn.views.tabs.neurons import next_pruning
+from tsnn.views.tabs.replay import FRAMES, Replay
 from tsnn.views.tabs.run import RunView
 
 SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 12}

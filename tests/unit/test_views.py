@@ -15,11 +15,11 @@ pytest.importorskip("panel")
 
 from tests.e2e import fake_engine
 from tsnn.config import Config
-from tsnn.records import Event, EventKind
+from tsnn.records import Event, EventKind, RunState
 from tsnn.runs import Run, RunStore
 from tsnn.runs.writer import RunWriter
+from tsnn.views.history import History
 from tsnn.views.live.follower import RunFollower, follow
-from tsnn.views.live.history import History
 from tsnn.views.notebook import watch
 from tsnn.views.plots import curves, degrees, neurons, palette, topology
 from tsnn.views.plots.figures import EventMarks, decimate, log_padded, padded
@@ -341,6 +341,10 @@ def test_numbers_are_readable():
     assert [palette.duration(s) for s in (0.08, 2.34, 75, 7260)] == ["80 ms", "2.3 s", "1 min 15 s", "2 h 01 min"]
     assert palette.percent(None) == "–"
     assert palette.small_percent(0.0036) == "0.36 %"
+
+
+def test_every_state_has_a_color():
+    assert set(palette.STATE_COLORS) == set(RunState)
 
 
 # --- live views ------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from tsnn.records import Event, EventKind, WorkerRecord
 from tsnn.runs import RunStore
 from tsnn.runs.writer import RunWriter
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.replay import Replay
 from tsnn.views.plots.workers import StalenessPlot
+from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.workers import WorkersTab, summary
 
 

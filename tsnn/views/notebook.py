@@ -14,7 +14,8 @@ import panel as pn
 from panel_material_ui.theme import MaterialDesign
 
 from tsnn.errors import RunError
-from tsnn.runs import ENDED, Run
+from tsnn.records import ENDED, RunState
+from tsnn.runs import Run
 from tsnn.views.live.browser import Throttle
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.ticker import Ticker
@@ -117,7 +118,7 @@ async def ended(run: Run, seconds: float = 600.0) -> str:
         If the run still goes on after that time.
     """
     deadline = time.monotonic() + seconds
-    while (state := str(run.status()["state"])) not in (*ENDED, "lost"):
+    while (state := str(run.status()["state"])) not in (*ENDED, RunState.LOST):
         if time.monotonic() > deadline:
             raise RunError(f"Run {run.id} is still {state} after {seconds:g} s. Wait longer, or stop it: tsnn.stop().")
         await asyncio.sleep(0.1)

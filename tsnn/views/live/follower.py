@@ -17,10 +17,10 @@ from typing import Any
 from tsnn.config import Config
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs.queue import queue_position
-from tsnn.records import Event
-from tsnn.runs import ENDED, LIVE, Run
+from tsnn.records import ENDED, LIVE, Event, RunState
+from tsnn.runs import Run
 from tsnn.snapshot import Snapshot
-from tsnn.views.live.history import SCALARS, History
+from tsnn.views.history import SECONDS, History, read_events
 from tsnn.views.live.snapshot_reader import Parts, SnapshotReader
 
 _STATUS_SECONDS = 1.0
@@ -66,7 +66,7 @@ class RunFollower:
 
     def _reset(self) -> None:
         self._offset = 0
-        self.status: dict[str, Any] = getattr(self, "status", {"state": "created"})
+        self.status: dict[str, Any] = getattr(self, "status", {"state": RunState.CREATED})
         self.history = History()
         self.events: list[Event] = []
         self.acks: dict[str, dict[str, Any]] = {}
@@ -77,7 +77,7 @@ class RunFollower:
     @property
     def state(self) -> str:
         """State of the run, as :meth:`Run.status` calls it."""
-        return str(self.status.get("state", "lost"))
+        return str(self.status.get("state", RunState.LOST))
 
     @property
     def live(self) -> bool:
@@ -163,21 +163,15 @@ class RunFollower:
         kind = line.get("type")
         if kind == "epoch":
             self.history.append(line)
-            for event in line.get("events", ()):
-                self._take_event(event)
-        elif kind == "event":
-            self._take_event(line)
         elif kind == "snapshot":
             epoch = int(line["epoch"])
             self.snapshots = [*(e for e in self.snapshots if e < epoch), epoch]
             self._reader.forget(epoch)
         elif kind == "ack":
             self.acks[str(line["command"])] = dict(line)
-
-    def _take_event(self, line: Mapping[str, Any]) -> None:
-        event = Event.from_dict(line)
-        if event not in self.events:
-            self.events.append(event)
+        for event in read_events([line]):
+            if event not in self.events:
+                self.events.append(event)
 
     def _poll_status(self, now: float) -> bool:
         ended = self.status.get("state") in ENDED
@@ -186,7 +180,7 @@ class RunFollower:
             return False
         self._status_read = now
         before, self.status = self.status, self.run.status()
-        if self.state == "queued":
+        if self.state == RunState.QUEUED:
             self.status["message"] = queue_position(self.run)
         return before != self.status
 
@@ -209,9 +203,9 @@ class RunFollower:
     def seconds_left(self) -> float | None:
         """Estimate the remaining training time from the last epochs; None while that is unknown."""
         epochs = int(self.status.get("epochs") or self.config.training.epochs)
-        if not len(self.history) or self.state not in ("training", "stalled"):
+        if not len(self.history) or self.state not in (RunState.TRAINING, RunState.STALLED):
             return None
-        recent = sum(self.history[name][-5:].mean() for name in SCALARS if name.startswith("seconds_"))
+        recent = sum(self.history[name][-5:].mean() for name in SECONDS)
         total = self.status.get("samples_total") or 0
         part = min(1.0, self.status.get("samples", 0) / total) if total else 0.0
         return float(recent * max(0.0, epochs - len(self.history) - part))

@@ -10,7 +10,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
 from numpy.typing import NDArray
 
-from tsnn.views.live.history import History
+from tsnn.views.history import SECONDS, History
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import add_legend, base_figure, decimate, log_padded, padded, set_range
 
@@ -38,7 +38,7 @@ class Row:
 def horizontal(history: History, axis: str) -> NDArray[np.float64]:
     """Return the places of a history's epochs on one of the :data:`AXES`."""
     if axis == "seconds":
-        return np.cumsum(sum(np.nan_to_num(history[f"seconds_{part}"]) for part in ("train", "evolve", "evaluate")))
+        return np.cumsum(sum(np.nan_to_num(history[name]) for name in SECONDS))
     return history[axis]
 
 

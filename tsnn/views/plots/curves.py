@@ -16,7 +16,7 @@ from bokeh.plotting import figure
 
 from tsnn.records import EpochRecord
 from tsnn.runs import Run
-from tsnn.views.live.history import History
+from tsnn.views.history import History, read_events
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import ROUND, EventMarks, add_legend, base_figure, decimate, log_padded, padded, set_range
 
@@ -197,9 +197,7 @@ def _drawn(make: Callable[..., CurvePlot], source: Source) -> figure:
     marks = EventMarks()
     plot = make(history, marks=marks)
     if isinstance(source, Run):
-        from tsnn.views.live.follower import follow
-
-        marks.update(follow(source).events)
+        marks.update(list(dict.fromkeys(read_events(source.lines()[0]))))
     show_epochs(plot.figure.x_range, history)
     plot.update(history)
     return plot.figure

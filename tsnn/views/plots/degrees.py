@@ -10,7 +10,7 @@ from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, NumeralTickFo
 from numpy.typing import NDArray
 
 from tsnn.snapshot import Snapshot
-from tsnn.views.live.history import History
+from tsnn.views.history import History
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import ROUND, add_legend, base_figure, decimate, set_range, set_title
 

@@ -10,6 +10,8 @@ import math
 
 from bokeh.palettes import Cividis256, interp_palette
 
+from tsnn.records import RunState
+
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
 GREEN = "#009E73"
@@ -25,18 +27,19 @@ DASHES = ("solid", "dashed", "dotted", "dashdot", "dotdash")
 IMAGE = Cividis256
 SIGNED = interp_palette((BLUE, "#E8E8E8", ORANGE), 256)  # negative, 0, positive
 
-STATE_COLORS = {
-    "queued": PURPLE,
-    "created": GREY,
-    "starting": SKY,
-    "compiling": SKY,
-    "training": GREEN,
-    "paused": ORANGE,
-    "stalled": VERMILION,
-    "finished": BLUE,
-    "stopped": GREY,
-    "failed": VERMILION,
-    "lost": VERMILION,
+#: Colour of each state of a run.
+STATE_COLORS: dict[str, str] = {
+    RunState.QUEUED: PURPLE,
+    RunState.CREATED: GREY,
+    RunState.STARTING: SKY,
+    RunState.COMPILING: SKY,
+    RunState.TRAINING: GREEN,
+    RunState.PAUSED: ORANGE,
+    RunState.STALLED: VERMILION,
+    RunState.FINISHED: BLUE,
+    RunState.STOPPED: GREY,
+    RunState.FAILED: VERMILION,
+    RunState.LOST: VERMILION,
 }
 
 

@@ -11,11 +11,11 @@ import panel as pn
 import panel_material_ui as pmui
 
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.replay import Replay
 from tsnn.views.plots import curves
 from tsnn.views.plots.degrees import AgePlot, DegreePlot
 from tsnn.views.plots.topology import MEASURES, MatrixMap, input_plot
 from tsnn.views.tabs.cards import CARD, Card, card, explained, figure_pane, grid
+from tsnn.views.tabs.replay import Replay
 
 _SMALL_BUTTONS = {"& .MuiButtonBase-root": {"fontSize": "11.5px", "padding": "4px 6px", "textTransform": "none"}}
 #: Fields of a snapshot that the tab displays.

@@ -17,11 +17,11 @@ from bokeh.models.widgets.tables import NumberFormatter
 from tsnn.config import Config
 from tsnn.snapshot import LayerSnapshot
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.replay import Replay
 from tsnn.views.plots import curves
 from tsnn.views.plots.neurons import ImportanceHistory, ImportancePlot, WeightBars, WeightPicture
 from tsnn.views.tabs.cards import Card, card, explained, grid
 from tsnn.views.tabs.connectivity import empty_pane, show_empty_message
+from tsnn.views.tabs.replay import Replay
 
 _TABLE = """
 :host .tabulator {font-size: 12.5px; font-family: var(--bokeh-base-font)}

@@ -12,12 +12,12 @@ from bokeh.models import Range1d
 
 from tsnn.records import EventKind
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.replay import Replay
 from tsnn.views.plots import curves
 from tsnn.views.plots.curves import show_epochs
 from tsnn.views.plots.figures import EventMarks
 from tsnn.views.tabs.cards import card, grid
 from tsnn.views.tabs.connectivity import InputCard, empty_pane, show_empty_message
+from tsnn.views.tabs.replay import Replay
 
 #: Events that say how a run began; they stand at epoch 0 and would only clutter the curves.
 _NOT_MARKED = (EventKind.DATA, EventKind.DENSE_LAYER)

@@ -15,10 +15,10 @@ from typing import Any
 import panel as pn
 
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.replay import Replay
 from tsnn.views.tabs.connectivity import ConnectivityTab
 from tsnn.views.tabs.neurons import NeuronsTab
 from tsnn.views.tabs.overview import Overview
+from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.summary import summary_html
 from tsnn.views.tabs.workers import WorkersTab
 

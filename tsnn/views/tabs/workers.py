@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import panel as pn
 
+from tsnn.records import EventKind
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.replay import Replay
 from tsnn.views.plots import palette
 from tsnn.views.plots.workers import SpeedPlot, StalenessPlot, TimePlot, Workers, batches_per_second, seconds_of
 from tsnn.views.tabs.cards import card, grid
+from tsnn.views.tabs.replay import Replay
 
 _SEQUENTIAL = "This run trains in one process. Set <b>Workers</b> in the form to train with several."
 _WAITING = "The workers report after their first epoch."
 #: Events that are about the workers.
-_EVENTS = ("resumed", "averaged", "workers")
+_EVENTS = (EventKind.RESUMED, EventKind.AVERAGED, EventKind.WORKERS)
 
 
 class WorkersTab:
