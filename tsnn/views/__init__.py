@@ -1,4 +1,4 @@
-"""What is seen of a run, in the dashboard and in notebooks alike. Needs the extra ``tsnn[app]``.
+"""Plots and live views of runs, for the dashboard and for notebooks. Needs the extra ``tsnn[app]``.
 
 >>> from tsnn import views
 >>> views.watch(run)  # doctest: +SKIP

@@ -1,7 +1,7 @@
-"""Following a run: one :class:`RunFollower` per run and process, shared by all who watch it.
+"""Followers of runs: one :class:`RunFollower` per run and process, shared by all its views.
 
-A follower reads only what is new. It has no thread: whoever watches calls :meth:`RunFollower.poll`, as often
-as they like, and looks at :attr:`RunFollower.version` to see whether anything has changed.
+A follower reads only new bytes. It has no thread: views call :meth:`RunFollower.poll` as often as they like and
+compare :attr:`RunFollower.version` to find changes.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ _STATUS_SECONDS = 1.0
 
 
 class RunFollower:
-    """Keeps what is known of a run up to date, reading only new bytes.
+    """State, history and events of a run, updated by reading only new bytes.
 
     Parameters
     ----------
     run : Run
-        The run; it may not have begun.
+        The run; its engine may not have started yet.
     min_interval : float
-        Seconds in which at most one :meth:`poll` looks at the files.
+        Shortest time between two readings of the files, in seconds.
 
     Attributes
     ----------
     version : int
-        Grows whenever anything below has changed.
+        Increases with every change of the attributes below.
     status : dict
         As :meth:`Run.status` returns it.
     history : History
         Finished epochs.
     events : list of Event
-        What happened, in order.
+        Events of the run, in order.
     acks : dict
         Answers to commands, by the command's id.
     snapshots : list of int
@@ -72,7 +72,7 @@ class RunFollower:
         self.acks: dict[str, dict[str, Any]] = {}
         self.snapshots: list[int] = []
         self._reader.forget()
-        self.__dict__.pop("config", None)  # a run may go on with more epochs
+        self.__dict__.pop("config", None)  # a run may continue with more epochs
 
     @property
     def state(self) -> str:
@@ -81,7 +81,7 @@ class RunFollower:
 
     @property
     def live(self) -> bool:
-        """Whether the run is going on."""
+        """Whether the run has a process, or is about to have one."""
         return self.state in LIVE
 
     @property
@@ -91,14 +91,14 @@ class RunFollower:
 
     @functools.cached_property
     def config(self) -> Config:
-        """Settings the run was started with; the defaults if they cannot be read (see :attr:`problem`)."""
+        """Settings that the run was started with; the defaults if they cannot be read, see :attr:`problem`."""
         with contextlib.suppress(TsnnError):
             return self.run.config()
         return Config()
 
     @property
     def problem(self) -> str:
-        """Why the run cannot be shown completely, in words; empty if it can."""
+        """Message about unreadable settings or metadata; empty without a problem."""
         try:
             self.run.meta()
             self.run.config()
@@ -121,12 +121,12 @@ class RunFollower:
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
-        """Shape of an input sample where it is a picture."""
+        """Shape of an input sample if it is an image."""
         shape = self.meta.get("data", {}).get("image_shape")
         return tuple(int(n) for n in shape) if shape else None
 
     def poll(self) -> int:
-        """Read what is new, unless that was done just now; returns :attr:`version`."""
+        """Read new bytes, at most once per ``min_interval``; returns :attr:`version`."""
         with self._lock:
             now = time.monotonic()
             if now - self._polled >= self._min_interval:
@@ -151,7 +151,7 @@ class RunFollower:
         if not self._changed("metrics.jsonl"):
             return False
         mark = self._marks["metrics.jsonl"]
-        if mark is None or mark[1] < self._offset or (before and before[2] != mark[2]):  # a resumed run's is replaced
+        if mark is None or mark[1] < self._offset or (before and before[2] != mark[2]):  # replaced by a resumed run
             self._reset()
         lines, self._offset = self.run.lines(self._offset)
         for line in lines:
@@ -216,7 +216,7 @@ _followers_lock = threading.Lock()
 
 
 def follow(run: Run) -> RunFollower:
-    """Return this process's follower of a run; all who watch the same run share it."""
+    """Return the follower of a run in this process, shared by all its views."""
     key = str(run.path.resolve())
     with _followers_lock:
         return _followers.get(key) or _followers.setdefault(key, RunFollower(run))

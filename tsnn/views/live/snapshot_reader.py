@@ -13,7 +13,7 @@ from tsnn.snapshot import Snapshot
 #: Names of the wanted fields of a snapshot; None for all.
 Parts = tuple[str, ...] | None
 
-_CACHED = 64
+_CACHED = 64  # snapshots
 _COLLECT_SECONDS = 0.02
 
 

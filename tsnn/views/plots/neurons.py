@@ -1,4 +1,4 @@
-"""Plots of neurons: their importance, how it changes, and the connections of single ones."""
+"""Plots of neurons: their importance, its history, and the connections of single neurons."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ImportancePlot:
         self.figure.yaxis.formatter = NumeralTickFormatter(format="0,0")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show another snapshot."""
+        """Draw a snapshot."""
         layer = snapshot.layers[self.layer]
         counts, edges, threshold = layer.importance, layer.importance_edges, _threshold(layer)
         if counts is None or edges is None:
@@ -82,8 +82,8 @@ def importance_map(snapshots: Mapping[int, Snapshot], layer: int) -> tuple[NDArr
     Returns
     -------
     image : float32[rows, columns]
-        Rows: importance from 0 up. Columns: epochs 0 to the last, each as the snapshot before it says. Values:
-        neurons per bin, as a share of the fullest bin in the column.
+        Rows: importance from 0 up. Columns: epochs from 0 to the last, each from the latest snapshot up to it.
+        Values: neurons per bin, as a fraction of the fullest bin in the column.
     top : float
         Importance at the upper end of the image.
     """
@@ -103,7 +103,7 @@ def importance_map(snapshots: Mapping[int, Snapshot], layer: int) -> tuple[NDArr
 
 
 class ImportanceHistory:
-    """How the importance of a layer's neurons changes: one histogram per snapshot, side by side."""
+    """Importance of a layer's neurons over the epochs: one histogram per snapshot, as the columns of an image."""
 
     def __init__(self, layer: int = 0):
         self.layer = layer
@@ -125,7 +125,7 @@ class ImportanceHistory:
         self.figure.grid.visible = False
 
     def update(self, snapshots: Mapping[int, Snapshot]) -> None:
-        """Show the snapshots of these epochs."""
+        """Draw the snapshots of these epochs."""
         if not snapshots:
             return
         image, top = importance_map(snapshots, self.layer)
@@ -140,14 +140,14 @@ class ImportanceHistory:
         set_range(self.figure.y_range, 0, top)
 
     def show_cursor(self, epoch: int | None) -> None:
-        """Mark the epoch that the replay shows."""
+        """Mark an epoch; None removes the mark."""
         location = None if epoch is None else epoch + 0.5
         if self.cursor.location != location:
             self.cursor.update(location=location, visible=epoch is not None)
 
 
 class WeightPicture:
-    """The incoming weights of one neuron of the first hidden layer, arranged as the picture they come from."""
+    """Incoming weights of one neuron of the first hidden layer, arranged as the image that they come from."""
 
     def __init__(self, shape: Sequence[int]):
         self.shape = tuple(shape)
@@ -161,12 +161,12 @@ class WeightPicture:
         add_color_bar(self.figure, self.mapper)
 
     def update(self, title: str, neurons: NDArray[Any], weights: NDArray[Any]) -> None:
-        """Show the weights of connections that come from some inputs."""
+        """Draw the weights of connections that come from some inputs."""
         values = np.zeros(math.prod(self.shape))
         values[neurons] = weights
-        there = np.zeros_like(values)
-        there[neurons] = 1
-        picture, connected = as_picture(values, self.shape), as_picture(there, self.shape)
+        mask = np.zeros_like(values)
+        mask[neurons] = 1
+        picture, connected = as_picture(values, self.shape), as_picture(mask, self.shape)
         assert picture is not None
         assert connected is not None
         most = float(abs(picture).max()) or 1.0
@@ -178,7 +178,7 @@ class WeightPicture:
 
 
 class WeightBars:
-    """The strongest connections of one neuron as bars."""
+    """Strongest connections of one neuron as bars."""
 
     def __init__(self, x_label: str, names: Sequence[str] = ()):
         self.names = tuple(names)
@@ -193,7 +193,7 @@ class WeightBars:
         self.figure.xgrid.visible = False
 
     def update(self, title: str, neurons: NDArray[Any], weights: NDArray[Any]) -> None:
-        """Show the weights of connections with some neurons, the largest first."""
+        """Draw the weights of connections with some neurons, the largest first."""
         strongest = np.argsort(-abs(weights.astype(np.float32)), kind="stable")[:BARS]
         chosen = strongest[np.argsort(-weights[strongest], kind="stable")]
         names = [self.names[n] if n < len(self.names) else str(n) for n in neurons[chosen].tolist()]

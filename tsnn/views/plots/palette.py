@@ -1,4 +1,4 @@
-"""Colours and number formats of every view, in one place.
+"""Colours and number formats of all views.
 
 The colours are those of Okabe and Ito (2008), distinguishable with every common colour vision; series
 also differ by dash. Neutral grey is readable on a light and on a dark page.
@@ -49,19 +49,19 @@ def series_style(index: int) -> tuple[str, str]:
 
 
 def count(value: float) -> str:
-    """Format a number of things with thousands separators: ``125,680``."""
+    """Format a count with thousands separators: ``125,680``."""
     return f"{value:,.0f}"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """Format a share as per cent, or a dash where there is none."""
-    return "–" if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f} %"
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """Format a fraction as per cent, or a missing one as a dash."""
+    return "–" if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.{digits}f} %"
 
 
-def small_percent(share: float) -> str:
-    """Format a share with as many digits as a small one needs: ``45.8 %``, ``0.36 %``."""
-    digits = 1 if share >= 0.1 else 2 if share >= 0.001 else 4
-    return percent(share, digits)
+def small_percent(fraction: float) -> str:
+    """Format a fraction as per cent, small ones with more digits: ``45.8 %``, ``0.36 %``."""
+    digits = 1 if fraction >= 0.1 else 2 if fraction >= 0.001 else 4
+    return percent(fraction, digits)
 
 
 def duration(seconds: float) -> str:
@@ -80,5 +80,5 @@ def duration(seconds: float) -> str:
 
 
 def setting(value: float) -> str:
-    """Format the value of a setting as people write it: ``0.05``, ``20``, ``1e-05``."""
+    """Format the value of a setting: ``0.05``, ``20``, ``1e-05``."""
     return f"{value:.4g}"

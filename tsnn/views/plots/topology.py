@@ -27,16 +27,16 @@ MEASURES = {
 
 
 class SnapshotPlot(Protocol):
-    """A figure that shows a snapshot."""
+    """Figure of a snapshot."""
 
     figure: figure
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show another snapshot; one that lacks the plot's fields changes nothing."""
+        """Draw a snapshot; one that lacks the plot's fields changes nothing."""
 
 
 def as_picture(values: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float64] | None:
-    """Arrange one value per input as a picture, colour planes summed; None if the shape does not fit.
+    """Arrange one value per input as an image, colour planes summed; None if the shape does not fit.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def _planes(shape: Sequence[int]) -> int:
 
 
 def picture_figure(title: str, shape: Sequence[int]) -> figure:
-    """Return an empty figure for a picture of this shape (see :func:`as_picture`), row 0 on top."""
+    """Return an empty figure for an image of this shape (see :func:`as_picture`), row 0 on top."""
     height, width = shape[:2] if len(shape) == 3 and _planes(shape) == 2 else shape[-2:]
     fig = base_figure(
         title,
@@ -78,10 +78,7 @@ def picture_figure(title: str, shape: Sequence[int]) -> figure:
 
 
 class InputPicture:
-    """Connectivity of the inputs, arranged as the picture they come from.
-
-    Colours begin at 0, so that pictures of different epochs can be compared.
-    """
+    """Connectivity of the inputs, arranged as the image that they form. Colours start at 0 in every epoch."""
 
     def __init__(self, shape: Sequence[int], measure: str = "degree"):
         self.shape = tuple(shape)
@@ -95,7 +92,7 @@ class InputPicture:
         add_color_bar(self.figure, self.mapper)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show another snapshot."""
+        """Draw a snapshot."""
         values, label = _input_values(snapshot, self.measure)
         picture = None if values is None else as_picture(values, self.shape)
         if picture is None:
@@ -107,7 +104,7 @@ class InputPicture:
 
 
 class TopInputs:
-    """The inputs with the most connections, where inputs are no picture."""
+    """Inputs with the most connections, for data that are not images."""
 
     def __init__(self, measure: str = "degree"):
         self.measure = measure
@@ -121,7 +118,7 @@ class TopInputs:
         self.figure.xgrid.visible = False
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show another snapshot."""
+        """Draw a snapshot."""
         values, label = _input_values(snapshot, self.measure)
         if values is None:
             return
@@ -142,12 +139,12 @@ def _input_values(snapshot: Snapshot, measure: str) -> tuple[NDArray[np.float32]
 
 
 def input_plot(image_shape: Sequence[int] | None, measure: str = "degree") -> InputPicture | TopInputs:
-    """Return the plot of input connectivity that suits the data."""
+    """Return the plot of input connectivity for images of a shape, or for other data."""
     return InputPicture(image_shape, measure) if image_shape else TopInputs(measure)
 
 
 class MatrixMap:
-    """Where a layer's connections are: its matrix, counted in at most 200 x 200 cells."""
+    """Matrix of a layer: its connections, counted in at most 200 x 200 cells."""
 
     def __init__(self, layer: int = 0):
         self.layer = layer
@@ -163,7 +160,7 @@ class MatrixMap:
         self.figure.grid.visible = False
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show another snapshot."""
+        """Draw a snapshot."""
         density, density_max = snapshot.layers[self.layer].density, snapshot.layers[self.layer].density_max
         if density is None or density_max is None:
             return
@@ -174,7 +171,7 @@ class MatrixMap:
         self.mapper.update(low=0.0, high=high)
         image = density.astype(np.float32) * np.float32(high / 255)
         if high <= 255:
-            image = np.rint(image).astype(np.uint8)  # the counts themselves, in a quarter of the bytes
+            image = np.rint(image).astype(np.uint8)  # exact counts, in a quarter of the bytes
         self.source.data = {"image": [image], "dw": [n_out], "dh": [n_in]}
         set_range(self.figure.x_range, 0, n_out)
         set_range(self.figure.y_range, n_in, 0)
@@ -193,7 +190,7 @@ def draw_image(fig: figure, source: ColumnDataSource, mapper: LinearColorMapper)
 
 
 def add_color_bar(fig: figure, mapper: LinearColorMapper) -> None:
-    """Put the scale of an image's colours on its right."""
+    """Add the colour scale of an image on its right."""
     bar = ColorBar(color_mapper=mapper, width=10, label_standoff=6, padding=4, background_fill_alpha=0.0)
     bar.formatter = NumeralTickFormatter(format="0,0.[00]")
     fig.add_layout(bar, "right")
