@@ -6,7 +6,7 @@
 ``metrics.jsonl``   append-only; one JSON object per line with ``type`` and ``seq``. Types: ``epoch``
                     (an :class:`~tsnn.records.EpochRecord`), ``snapshot``, ``event``, ``ack``, ``end``
 ``status.json``     heartbeat: state, process, progress; replaced every second
-``snapshots/``      ``0000123.npz``: summaries of the topology after an epoch (:mod:`tsnn.engine.snapshots`)
+``snapshots/``      ``0000123.npz``: summaries of the topology after an epoch (:mod:`tsnn.snapshot`)
 ``control.jsonl``   commands of those who watch (:mod:`tsnn.runs.control`)
 ``checkpoints/``    what the run needs to go on, the newest two (:mod:`tsnn.engine.serialization`)
 ``weights.npz``     the final network

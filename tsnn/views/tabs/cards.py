@@ -10,6 +10,7 @@ from typing import Any
 
 import panel as pn
 
+from tsnn.views.live.follower import RunFollower
 from tsnn.views.tabs.captions import CAPTIONS
 
 CARD = {
@@ -29,6 +30,7 @@ _GRID = {
 }
 #: Hides the scroll button of a column, which would take a cell of the grid.
 _GRID_SHEET = ".scroll-button {display: none !important}"
+_EMPTY_STYLE = "font-size:15px;opacity:.75;padding:40px 24px;text-align:center"
 _CAPTION_STYLE = "font-family:var(--bokeh-base-font);font-size:12.5px;line-height:1.4;padding:0 12px 6px"
 #: Caption of a control: always there for screen readers, visible while the control or a part of it has the focus.
 _CAPTION_SHEET = """
@@ -92,3 +94,19 @@ def with_caption(widget: Any, caption: str) -> Any:
 def figure_pane(fig: Any) -> Any:
     """Return a pane with a figure, sized by the figure."""
     return pn.pane.Bokeh(fig, sizing_mode=fig.sizing_mode, margin=0, styles={"font-size": "12.5px"})
+
+
+def empty_pane() -> Any:
+    """Return the frame for the message of a tab without data."""
+    return pn.pane.HTML("", sizing_mode="stretch_width", styles=CARD | {"grid-column": "1 / -1"}, margin=0)
+
+
+def update_empty_pane(pane: Any, follower: RunFollower, *, empty: bool = True) -> None:
+    """Set the message of a tab without data; hide the frame if there are data."""
+    if follower.live:
+        text = "The first figure appears when the data have been read, the curves after the first epoch."
+    else:
+        text = "This run ended before its first epoch. Change the settings and start again."
+    html = f"<div style='{_EMPTY_STYLE}'>{text}</div>" if empty else ""
+    if html != pane.object or pane.visible != empty:
+        pane.param.update(object=html, visible=empty)

@@ -19,8 +19,7 @@ from tsnn.snapshot import LayerSnapshot
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves
 from tsnn.views.plots.neurons import ImportanceHistory, ImportancePlot, WeightBars, WeightPicture
-from tsnn.views.tabs.cards import Card, card, grid, with_caption
-from tsnn.views.tabs.connectivity import empty_pane, update_empty_pane
+from tsnn.views.tabs.cards import Card, card, empty_pane, grid, update_empty_pane, with_caption
 from tsnn.views.tabs.replay import Replay
 
 _TABLE = """

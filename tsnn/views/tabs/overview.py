@@ -15,8 +15,8 @@ from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves
 from tsnn.views.plots.curves import fit_epochs
 from tsnn.views.plots.figures import EventMarks
-from tsnn.views.tabs.cards import card, grid
-from tsnn.views.tabs.connectivity import InputCard, empty_pane, update_empty_pane
+from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
+from tsnn.views.tabs.inputs import InputCard
 from tsnn.views.tabs.replay import Replay
 
 #: Kinds of events at the start of every run, which are not marked in the curves.
