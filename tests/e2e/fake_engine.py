@@ -1,6 +1,6 @@
-"""A stand-in for the engine: plays a run into a run directory, so that views can be tried without training.
+"""Fake engine: writes invented epochs and snapshots into a run directory, to test views without training.
 
-``python -m tests.e2e.fake_engine RUN_DIR [seconds per epoch [epochs behind it]]`` obeys commands like the real one.
+``python -m tests.e2e.fake_engine RUN_DIR [seconds per epoch [epochs written at once]]`` obeys commands like the engine.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import ConfigError
-from tsnn.records import EpochRecord, Event, LayerRecord
+from tsnn.records import EpochRecord, Event, EventKind, LayerRecord, RunState
 from tsnn.runs import Run, RunStore
 from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.writer import RunWriter
+from tsnn.snapshot import LayerSnapshot, Snapshot
 
 INPUTS = {"fashion_mnist": ((28, 28), 784, 10), "cifar10": ((3, 32, 32), 3072, 10), "madelon": (None, 500, 2)}
 
@@ -32,7 +34,7 @@ def sizes_of(config: Config) -> list[int]:
 
 
 def layer_records(config: Config) -> tuple[LayerRecord, ...]:
-    """Return one record per layer, as Erdős–Rényi would make it."""
+    """Return one record per layer, with the connections of an Erdős–Rényi start."""
     sizes = sizes_of(config)
     records = []
     for n_in, n_out in pairwise(sizes):
@@ -62,8 +64,8 @@ def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> 
     )  # fmt: skip
 
 
-def snapshot(epoch: int, config: Config) -> dict[str, Any]:
-    """Return a snapshot whose input connectivity gathers in the middle as epochs pass."""
+def snapshot(epoch: int, config: Config) -> Snapshot:
+    """Return a snapshot whose input connectivity concentrates in the middle with the epochs."""
     sizes = sizes_of(config)
     rng = np.random.default_rng(epoch)
     n = sizes[0]
@@ -71,42 +73,64 @@ def snapshot(epoch: int, config: Config) -> dict[str, Any]:
     y, x = np.divmod(np.arange(n), side)
     focus = np.exp(-(((x - side / 2) ** 2 + (y - side / 2) ** 2) / (2 * (side / 4) ** 2)))
     degree = rng.poisson(40 * (1 + (focus - 0.5) * min(1, epoch / 20))).astype(np.float32)
-    arrays: dict[str, Any] = {"sizes": np.array(sizes), "input_degree": degree}
-    percentile = config.importance.percentile
-    arrays |= {"epoch": np.int64(epoch), "ages_since": np.int64(0), "percentile": np.float32(percentile)}
-    arrays["input_strength"] = degree * np.float32(0.05)
-    for l, (n_in, n_out) in enumerate(pairwise(sizes)):
-        shape = min(n_in, 200), min(n_out, 200)
-        arrays[f"density_{l}"] = rng.poisson(40, shape).clip(0, 255).astype(np.uint8)
-        arrays[f"density_max_{l}"] = np.float32(6)
-        ages = np.arange(epoch + 1)
-        arrays[f"age_{l}"] = np.stack([ages, 1 + (100_000 * 0.8**ages).astype(int)], axis=1)
-        for name, count in (("in_degree", n_out), ("out_degree", n_in)):
-            values = np.bincount(rng.poisson(30, count) + rng.geometric(0.02 + 0.5 / (1 + epoch), count))
-            present = np.flatnonzero(values)
-            arrays[f"{name}_{l}"] = np.stack([present, values[present]], axis=1)
-        importance = np.sort(rng.gamma(5, 1, n_out))
-        counts, edges = np.histogram(importance, bins=60)
-        arrays[f"importance_{l}"], arrays[f"importance_edges_{l}"] = counts, edges.astype(np.float32)
-        threshold = np.percentile(importance, percentile) if percentile else np.nan
-        arrays[f"importance_threshold_{l}"] = np.float32(threshold)
-        shown = min(16, n_out)
-        arrays[f"neurons_{l}"] = np.sort(rng.permutation(n_out)[:shown])
-        degree = np.full(shown, 30.0)
-        arrays[f"neuron_values_{l}"] = np.stack([importance[-shown:], degree, degree], axis=1).astype(np.float32)
-        ends = {"incoming": n_in, "outgoing": sizes[l + 2] if l + 2 < len(sizes) else 0}
-        for name, others in ends.items():
-            few = min(30, others)
-            arrays[f"{name}_indptr_{l}"] = few * np.arange(shown + 1)
-            arrays[f"{name}_indices_{l}"] = np.concatenate(
-                [np.sort(rng.permutation(others)[:few]).astype(np.int32) for _ in range(shown)]
-            )
-            arrays[f"{name}_weights_{l}"] = rng.normal(size=shown * few).astype(np.float16)
-    return arrays
+    return Snapshot(
+        sizes=np.array(sizes),
+        layers=tuple(
+            layer_snapshot(rng, epoch, config.importance.percentile, (n_in, n_out, n_next))
+            for n_in, n_out, n_next in zip(sizes, sizes[1:], [*sizes[2:], 0], strict=False)
+        ),
+        percentile=np.float32(config.importance.percentile),
+        input_degree=degree,
+        input_strength=degree * np.float32(0.05),
+        epoch=np.int64(epoch),
+        ages_since=np.int64(0),
+    )
+
+
+def layer_snapshot(
+    rng: np.random.Generator, epoch: int, percentile: float, sizes: tuple[int, int, int]
+) -> LayerSnapshot:
+    """Return a snapshot of a layer; ``sizes`` are those of its two sides, and of the next layer or 0."""
+    n_in, n_out, n_next = sizes
+    ages = np.arange(epoch + 1)
+    importance = np.sort(rng.gamma(5, 1, n_out))
+    counts, edges = np.histogram(importance, bins=60)
+    listed = min(16, n_out)
+    degrees = np.full(listed, 30.0)
+    return LayerSnapshot(
+        density=rng.poisson(40, (min(n_in, 200), min(n_out, 200))).clip(0, 255).astype(np.uint8),
+        density_max=np.float32(6),
+        in_degree=_degrees(rng, epoch, n_out),
+        out_degree=_degrees(rng, epoch, n_in),
+        importance=counts,
+        importance_edges=edges.astype(np.float32),
+        importance_threshold=np.float32(np.percentile(importance, percentile) if percentile else np.nan),
+        neurons=np.sort(rng.permutation(n_out)[:listed]),
+        neuron_values=np.stack([importance[-listed:], degrees, degrees], axis=1).astype(np.float32),
+        age=np.stack([ages, 1 + (100_000 * 0.8**ages).astype(int)], axis=1),
+        **_connections(rng, "incoming", listed, n_in),
+        **_connections(rng, "outgoing", listed, n_next),
+    )
+
+
+def _degrees(rng: np.random.Generator, epoch: int, neurons: int) -> NDArray[np.int64]:
+    counts = np.bincount(rng.poisson(30, neurons) + rng.geometric(0.02 + 0.5 / (1 + epoch), neurons))
+    present = np.flatnonzero(counts)
+    return np.stack([present, counts[present]], axis=1)
+
+
+def _connections(rng: np.random.Generator, name: str, neurons: int, others: int) -> dict[str, Any]:
+    n = min(30, others)
+    chosen = [np.sort(rng.permutation(others)[:n]).astype(np.int32) for _ in range(neurons)]
+    return {
+        f"{name}_indptr": n * np.arange(neurons + 1),
+        f"{name}_indices": np.concatenate(chosen),
+        f"{name}_weights": rng.normal(size=neurons * n).astype(np.float16),
+    }
 
 
 def meta(config: Config) -> dict[str, Any]:
-    """Return what the engine knows of its data and network."""
+    """Return the content of ``meta.json``."""
     shape, n_in, n_out = INPUTS.get(config.data.name, (None, 100, 3))
     data = {
         "name": config.data.name, "source": "invented", "task": "classification", "n_train": 10_000, "n_test": 2_000,
@@ -123,8 +147,8 @@ def meta(config: Config) -> dict[str, Any]:
     }
 
 
-def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, state: str = "finished") -> Run:
-    """Write a whole run at once."""
+def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, state: str = RunState.FINISHED) -> Run:
+    """Write a complete run at once."""
     config = Config.preset(str(settings.get("data.name", "fashion_mnist"))).replace(settings)
     run = store.create(config)
     with RunWriter(run) as writer:
@@ -138,20 +162,20 @@ def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, stat
                 writer.snapshot(epoch, snapshot(epoch, config))
         writer.update(epoch=epochs, epochs=config.training.epochs, test_accuracy=record.test_accuracy,
                       test_loss=record.test_loss, connections=record.connections)  # fmt: skip
-        writer.end(state, "All epochs done." if state == "finished" else "The loss is no longer finite.")
+        writer.end(state, "All epochs done." if state == RunState.FINISHED else "The loss is no longer finite.")
     return run
 
 
 def play(run: Run, seconds: float = 0.5, behind: int = 0) -> None:
-    """Play a live run until its epochs are over or it is stopped; the epochs ``behind`` it take no time."""
+    """Write a live run until its epochs are over or it is stopped; the first ``behind`` epochs take no time."""
     config = run.config()
     commands = ControlReader(run)
     paused = stopped = False
     with RunWriter(run) as writer:
-        writer.update(state="compiling", epochs=config.training.epochs, message="compiling kernels (once)")
+        writer.update(state=RunState.COMPILING, epochs=config.training.epochs, message="compiling kernels (once)")
         time.sleep(min(seconds, 1.0))
         writer.meta(meta(config))
-        writer.update(state="training", samples_total=10_000, message="")
+        writer.update(state=RunState.TRAINING, samples_total=10_000, message="")
         writer.snapshot(0, snapshot(0, config))
         epoch = behind
         for past in range(1, behind + 1):
@@ -173,23 +197,23 @@ def play(run: Run, seconds: float = 0.5, behind: int = 0) -> None:
             writer.snapshot(epoch, snapshot(epoch, config))
             writer.update(epoch=epoch, samples=0, test_accuracy=record.test_accuracy, test_loss=record.test_loss,
                           connections=record.connections)  # fmt: skip
-        writer.end("stopped" if stopped else "finished", f"After {epoch} epochs.")
+        writer.end(RunState.STOPPED if stopped else RunState.FINISHED, f"After {epoch} epochs.")
 
 
 def _obey(command: Command, writer: RunWriter, config: Config, epoch: int, paused: bool) -> tuple[Config, bool, bool]:
-    accepted, message, kind = True, command.action, "setting"
+    """Run and acknowledge a command; returns the settings, and whether the run is paused and stopped now."""
+    accepted, message = True, ""
     try:
         config = changed_config(config, command.settings)
-        if command.settings:
-            message = ", ".join(f"{name} = {value:g}" for name, value in command.settings.items())
     except ConfigError as error:
         accepted, message = False, str(error)
-    if command.action in ("pause", "resume"):
-        paused, kind = command.action == "pause", f"{command.action}d"
-        writer.update(state="paused" if paused else "training")
+    if command.action != "set":
+        paused = command.action == "pause"
+        writer.update(state=RunState.PAUSED if paused else RunState.TRAINING)
     writer.line("ack", command=command.id, epoch=epoch, accepted=accepted, message=message)
-    if accepted and command.action != "stop":
-        writer.line("event", epoch=epoch, kind=kind, message=message)
+    if accepted and command.settings:
+        changes = ", ".join(f"{name} = {value:g}" for name, value in command.settings.items())
+        writer.line("event", epoch=epoch, kind=EventKind.SETTING, message=changes)
     return config, paused, command.action == "stop"
 
 

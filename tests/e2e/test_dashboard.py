@@ -92,7 +92,7 @@ def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
     badge(page, "finished").wait_for()
     wait_until(lambda: len(column(page, "test_accuracy")) == 6, what="the curves are back")
     page.get_by_role("tab", name="Connectivity").click()
-    wait_until(lambda: len(column(page, "share")) > 1, what="degrees are drawn")
+    wait_until(lambda: len(column(page, "fraction")) > 1, what="degrees are drawn")
 
 
 def test_a_tablet_shows_every_tab_and_the_switch_of_the_theme(page, server):

@@ -124,7 +124,7 @@ def test_a_slow_browser_follows_and_does_not_fall_behind(page, server, engine):
 def test_a_neuron_that_is_clicked_shows_its_connections(page, server):
     run = fake_engine.finished_run(server.store, SETTINGS, 12)
     page.goto(f"{server.url}?run={run.id}&tab=neurons")
-    neurons = [int(n) for n in run.snapshot(12)["neurons_0"]]
+    neurons = [int(n) for n in run.snapshot(12).layers[0].neurons]
     wait_until(lambda: page.evaluate(TITLE, f"Neuron {neurons[-1]:,}: weights that come in"), what="the first one")
     page.get_by_role("gridcell", name=f"{neurons[-4]:,}", exact=True).first.click()
     wait_until(lambda: page.evaluate(TITLE, f"Neuron {neurons[-4]:,}: weights that come in"), what="the one clicked")

@@ -1,4 +1,4 @@
-"""Charts of numbers that come from no run: what is drawn is what was given."""
+"""Charts of arrays: the figure draws exactly the given values."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def columns(figure, *names):
     return [[np.asarray(data[name]).tolist() for name in names] for data in found]
 
 
-def test_curves_show_their_points_and_spread():
+def test_curves__draw_points_and_spread():
     series = {"one": ([1, 2, 3], [4, 5, 9], [0.5, 0.5, 2]), "two": ([1, 3], [-1, 0])}
     figure = views.curves("Title", "x", "y", series)
     assert columns(figure, "x", "y") == [[[1, 2, 3], [4, 5, 9]], [[1, 3], [-1, 0]]]
@@ -24,17 +24,17 @@ def test_curves_show_their_points_and_spread():
     assert figure.y_range.end > 11
 
 
-def test_curves_can_begin_at_zero_and_be_logarithmic():
+def test_curves__start_at_zero_or_are_logarithmic():
     points = {"": ([1, 10, 100], [3, 30, 300])}
     assert views.curves("", "", "", points, zero=True).y_range.start == 0
-    log = views.curves("", "", "", points, x_log=True, y_log=True)
+    log = views.curves("", "", "", points, log="xy")
     assert type(log.y_scale).__name__ == "LogScale"
     assert 0 < log.x_range.start < 1
     assert log.y_range.end > 300
-    assert not log.legend[0].visible  # one curve needs no name
+    assert not log.legend[0].visible  # a single curve needs no label
 
 
-def test_a_histogram_stacks_its_parts():
+def test_histogram__stacks_its_parts():
     rng = np.random.default_rng(0)
     kept, pruned = rng.normal(size=400), rng.normal(size=100) * 0.2
     figure = views.histogram("", "Weight", "Connections", {"kept": kept, "pruned": pruned}, bins=20)

@@ -161,7 +161,7 @@ def test_what_exists_is_found_and_what_ended_badly_is_not(store):
 
 def test_mean_and_spread_by_epoch(store):
     compared = pytest.importorskip("tsnn.views.plots.comparison")
-    from tsnn.views.live.history import History
+    from tsnn.views.history import History
 
     runs = [run_with(store, epochs=n, run__seed=s) for s, n in enumerate((4, 4, 2))]
     histories = [History.of(run) for run in runs]
@@ -187,7 +187,7 @@ def test_smoothing_is_an_unbiased_moving_average():
 
 def test_the_curves_drawn_are_those_recorded(store):
     compared = pytest.importorskip("tsnn.views.plots.comparison")
-    from tsnn.views.live.history import History
+    from tsnn.views.history import History
 
     runs = [run_with(store, training__method=t) for t in ("set", "dense")]
     rows = compared.styled(["set", "dense"], [[History.of(run)] for run in runs])

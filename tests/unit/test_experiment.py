@@ -163,22 +163,23 @@ def test_snapshots_of_long_runs_are_spaced_geometrically():
 
 def test_a_snapshot_summarises_what_is_there(rng):
     network = tsnn.init_network(300, 4, Config().replace({"network.hidden": [250, 9]}), rng=rng)
-    arrays = take_snapshot(network, percentile=50)
+    snapshot = take_snapshot(network, percentile=50)
+    layer = snapshot.layers[0]
     first = network.layers[0].topology
     matrix = np.zeros((300, 250), int)
     matrix[first.rows(), first.indices] = 1
-    assert (arrays["input_degree"] == matrix.sum(axis=1)).all()
-    assert arrays["input_strength"].sum() == pytest.approx(abs(network.layers[0].weights).sum(), rel=1e-4)
-    assert arrays["in_degree_0"].tolist() == [[d, n] for d, n in enumerate(np.bincount(matrix.sum(axis=0))) if n]
-    assert arrays["out_degree_0"][:, 1].sum() == 300
-    assert arrays["importance_0"].sum() == 250
-    assert arrays["density_0"].shape == (200, 200)
-    assert arrays["density_2"].shape == (9, 4)
+    assert (snapshot.input_degree == matrix.sum(axis=1)).all()
+    assert snapshot.input_strength.sum() == pytest.approx(abs(network.layers[0].weights).sum(), rel=1e-4)
+    assert layer.in_degree.tolist() == [[d, n] for d, n in enumerate(np.bincount(matrix.sum(axis=0))) if n]
+    assert layer.out_degree[:, 1].sum() == 300
+    assert layer.importance.sum() == 250
+    assert layer.density.shape == (200, 200)
+    assert snapshot.layers[2].density.shape == (9, 4)
     cells, largest = density_map(first)
     expected = np.zeros((200, 200))
     np.add.at(expected, (first.rows() * 200 // 300, first.indices * 200 // 250), 1)
     np.testing.assert_allclose(cells * (largest / 255), expected, atol=largest / 255)
-    assert arrays["importance_edges_0"][0] <= arrays["importance_threshold_0"] <= arrays["importance_edges_0"][-1]
+    assert layer.importance_edges[0] <= layer.importance_threshold <= layer.importance_edges[-1]
 
 
 def test_ages_tell_since_when_connections_exist(rng, blobs, tiny):
@@ -200,41 +201,41 @@ def test_ages_tell_since_when_connections_exist(rng, blobs, tiny):
 def test_ages_of_wide_layers_are_those_of_a_part(rng, monkeypatch):
     network = tsnn.init_network(300, 3, Config().replace({"network.hidden": [200]}), rng=rng)
     total = network.layers[0].topology.connections
-    monkeypatch.setattr("tsnn.engine.snapshots.FOLLOWED", 1000)
+    monkeypatch.setattr("tsnn.engine.snapshots.MAX_AGED", 1000)
     followed = Ages(network).counts(0)[:, 1].sum()
     assert 0 < followed <= 1200 < total
 
 
 def test_a_snapshot_shows_the_extreme_neurons_with_their_connections(rng):
-    network = tsnn.init_network(700, 3, Config().replace({"network.hidden": [100, 50], "network.epsilon": 40}).network,
-                                rng=rng)  # fmt: skip
+    config = Config().replace({"network.hidden": [100, 50], "network.epsilon": 40})
+    network = tsnn.init_network(700, 3, config, rng=rng)
     network.living[0][7] = False
-    arrays = take_snapshot(network)
+    first, second, last = take_snapshot(network).layers
     dense = [np.zeros((layer.topology.n_in, layer.topology.n_out)) for layer in network.layers]
     for matrix, layer in zip(dense, network.layers, strict=True):
         matrix[layer.topology.rows(), layer.topology.indices] = layer.weights
     score = np.where(network.living[0], abs(dense[0]).sum(axis=0), np.nan)
     order = np.argsort(score)[:99]
-    neurons = arrays["neurons_0"]
+    neurons = first.neurons
     assert neurons.tolist() == [*order[:EXTREME], *order[-EXTREME:]]
-    assert np.allclose(arrays["neuron_values_0"][:, 0], score[neurons], rtol=1e-5)
+    assert np.allclose(first.neuron_values[:, 0], score[neurons], rtol=1e-5)
     for at, j in enumerate(neurons):
-        assert arrays["neuron_values_0"][at, 1:].tolist() == [(dense[0][:, j] != 0).sum(), (dense[1][j] != 0).sum()]
-        into = slice(*arrays["incoming_indptr_0"][at : at + 2])
-        assert np.array_equal(arrays["incoming_indices_0"][into], np.flatnonzero(dense[0][:, j]))
-        assert np.allclose(arrays["incoming_weights_0"][into], dense[0][dense[0][:, j] != 0, j], rtol=1e-3)
-        out = slice(*arrays["outgoing_indptr_0"][at : at + 2])
-        assert np.array_equal(arrays["outgoing_indices_0"][out], np.flatnonzero(dense[1][j]))
-    into = slice(*arrays["incoming_indptr_1"][:2])
-    weakest = abs(arrays["incoming_weights_1"][into].astype(float)).min()
-    all_of_it = dense[1][:, arrays["neurons_1"][0]]
+        assert first.neuron_values[at, 1:].tolist() == [(dense[0][:, j] != 0).sum(), (dense[1][j] != 0).sum()]
+        into = slice(*first.incoming_indptr[at : at + 2])
+        assert np.array_equal(first.incoming_indices[into], np.flatnonzero(dense[0][:, j]))
+        assert np.allclose(first.incoming_weights[into], dense[0][dense[0][:, j] != 0, j], rtol=1e-3)
+        out = slice(*first.outgoing_indptr[at : at + 2])
+        assert np.array_equal(first.outgoing_indices[out], np.flatnonzero(dense[1][j]))
+    into = slice(*second.incoming_indptr[:2])
+    weakest = abs(second.incoming_weights[into].astype(float)).min()
+    all_of_it = dense[1][:, second.neurons[0]]
     assert into.stop == min(STRONGEST, (all_of_it != 0).sum())
     assert (abs(all_of_it) > 1.01 * weakest).sum() <= STRONGEST
-    assert len(arrays["outgoing_indices_2"]) == 0
+    assert len(last.outgoing_indices) == 0
 
 
 def test_wide_inputs_are_summarised_in_blocks(rng):
     network = tsnn.init_network(250_000, 2, Config().replace({"network.hidden": [3]}), rng=rng)
-    arrays = take_snapshot(network)
-    assert len(arrays["input_degree"]) <= 100_000
-    assert arrays["input_degree"].mean() == pytest.approx(network.layers[0].topology.connections / 250_000, rel=1e-3)
+    snapshot = take_snapshot(network)
+    assert len(snapshot.input_degree) <= 100_000
+    assert snapshot.input_degree.mean() == pytest.approx(network.layers[0].topology.connections / 250_000, rel=1e-3)

@@ -49,7 +49,7 @@ def assert_same(run, uninterrupted):
     assert one.files == two.files
     assert all((one[name] == two[name]).all() for name in one.files)
     for epoch in run.snapshot_epochs():
-        one, two = (r.snapshot(epoch) for r in (run, uninterrupted))
+        one, two = (r.snapshot(epoch).arrays() for r in (run, uninterrupted))
         assert all(np.array_equal(one[name], two[name], equal_nan=True) for name in one)
 
 

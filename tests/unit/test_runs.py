@@ -18,6 +18,16 @@ from tsnn.runs import Run, RunStore
 from tsnn.runs.control import ControlReader, request
 from tsnn.runs.liveness import identity
 from tsnn.runs.writer import RunWriter
+from tsnn.snapshot import LayerSnapshot, Snapshot
+
+SNAPSHOT = Snapshot(
+    np.array([3, 2, 1]),
+    (
+        LayerSnapshot(in_degree=np.array([[1, 2]])),
+        LayerSnapshot(density_max=np.float32(6), age=np.array([[0, 4]])),
+    ),
+    percentile=np.float32(20),
+)
 
 
 @pytest.fixture
@@ -83,10 +93,10 @@ def test_a_torn_line_is_left_for_later(tmp_path):
 def test_a_writer_goes_back_to_a_position_and_cuts_torn_lines(run):
     with RunWriter(run) as writer:
         writer.line("epoch", epoch=1)
-        writer.snapshot(1, {"a": np.zeros(2)})
+        writer.snapshot(1, SNAPSHOT)
         position = writer.position()
         writer.line("epoch", epoch=2)
-        writer.snapshot(2, {"a": np.zeros(2)})
+        writer.snapshot(2, SNAPSHOT)
     with open(run.path / "metrics.jsonl", "ab") as file:
         file.write(b'{"type": "epo')
     (run.path / "checkpoints").mkdir()
@@ -189,9 +199,14 @@ def test_a_run_of_a_newer_version_is_refused(run):
 
 def test_snapshots_are_read_back(run):
     with RunWriter(run) as writer:
-        writer.snapshot(12, {"degree": np.arange(3)})
+        writer.snapshot(12, SNAPSHOT)
     assert run.snapshot_epochs() == [12]
-    assert run.snapshot(12)["degree"].tolist() == [0, 1, 2]
+    found, part = run.snapshot(12), run.snapshot(12, layer=1, parts=("age", "percentile"))
+    assert {name: values.tolist() for name, values in found.arrays().items()} == {
+        "sizes": [3, 2, 1], "percentile": 20, "in_degree_0": [[1, 2]], "density_max_1": 6, "age_1": [[0, 4]],
+    }  # fmt: skip
+    assert found.layers[1].density_max.dtype == np.float32
+    assert set(part.arrays()) == {"sizes", "percentile", "age_1"}
     assert run.lines()[0][0]["file"] == "0000012.npz"
 
 
@@ -200,7 +215,7 @@ def test_bad_snapshots_are_refused(run, monkeypatch):
     (folder / "0000001.npz").write_bytes(b"PK nonsense")
     np.savez(folder / "0000002.npz", a=np.array([{}], dtype=object))
     (folder / "0000003.npz").write_bytes(npz_bytes({"bomb": np.zeros(2**24)}, compress=True))
-    for epoch, words in ((1, "no readable"), (2, "no readable"), (3, "too large"), (4, "no readable")):
+    for epoch, words in ((1, "no readable"), (2, "no readable"), (3, "more than 64 MiB"), (4, "no readable")):
         with pytest.raises(RunError, match=words):
             run.snapshot(epoch)
 

@@ -1,4 +1,4 @@
-"""The followers, the thinning of curves, and the figures: what goes in is what is drawn."""
+"""Followers, thinning of curves, and figures that draw exactly the recorded data."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ pytest.importorskip("panel")
 
 from tests.e2e import fake_engine
 from tsnn.config import Config
-from tsnn.records import Event, EventKind
+from tsnn.records import Event, EventKind, RunState
 from tsnn.runs import Run, RunStore
 from tsnn.runs.writer import RunWriter
+from tsnn.views.history import History
 from tsnn.views.live.follower import RunFollower, follow
-from tsnn.views.live.history import History
 from tsnn.views.notebook import watch
 from tsnn.views.plots import curves, degrees, neurons, palette, topology
 from tsnn.views.plots.figures import EventMarks, decimate, log_padded, padded
@@ -49,7 +49,7 @@ def write_epochs(run: Run, first: int, last: int) -> None:
 # --- following -------------------------------------------------------------------------------------------
 
 
-def test_follower_reads_only_what_is_new(store):
+def test_follower__reads_only_new_bytes(store):
     run = store.create(Config().replace(SETTINGS))
     follower = RunFollower(run, min_interval=0)
     assert len(follower.history) == 0
@@ -73,7 +73,7 @@ def test_follower_reads_only_what_is_new(store):
     assert len(follower.history) == 4
 
 
-def test_follower_waits_for_the_end_of_a_torn_line(store):
+def test_follower__waits_for_the_end_of_a_torn_line(store):
     run = store.create(Config())
     write_epochs(run, 1, 1)
     follower = RunFollower(run, min_interval=0)
@@ -88,7 +88,7 @@ def test_follower_waits_for_the_end_of_a_torn_line(store):
     assert follower.history["epoch"].tolist() == [1, 2]
 
 
-def test_follower_starts_over_when_the_file_does(store):
+def test_follower__starts_over_with_a_replaced_file(store):
     run = store.create(Config())
     write_epochs(run, 1, 5)
     follower = RunFollower(run, min_interval=0)
@@ -98,7 +98,7 @@ def test_follower_starts_over_when_the_file_does(store):
     assert follower.history["epoch"].tolist() == [1, 2]
 
 
-def test_an_epoch_that_comes_again_replaces_what_followed(store):
+def test_history__drops_the_epochs_after_a_repeated_one(store):
     run = store.create(Config())
     write_epochs(run, 1, 5)
     follower = RunFollower(run, min_interval=0)
@@ -108,7 +108,7 @@ def test_an_epoch_that_comes_again_replaces_what_followed(store):
     assert len(follower.history["density_0"]) == 4
 
 
-def test_polls_are_rate_limited_and_followers_shared(store):
+def test_follower__is_shared_and_limits_its_rate(store):
     run = store.create(Config())
     follower = RunFollower(run, min_interval=60)
     write_epochs(run, 1, 1)
@@ -117,7 +117,7 @@ def test_polls_are_rate_limited_and_followers_shared(store):
     assert follow(run) is follow(store.open(run.id))
 
 
-def test_follower_knows_events_acks_snapshots_and_the_end(store):
+def test_follower__has_events_acks_snapshots_and_the_end(store):
     run = store.create(Config().replace(SETTINGS))
     with RunWriter(run) as writer:
         writer.meta(fake_engine.meta(run.config()))
@@ -135,7 +135,7 @@ def test_follower_knows_events_acks_snapshots_and_the_end(store):
     assert follower.acks["abc"]["accepted"] is True
     assert follower.sizes == [784, 1000, 1000, 1000, 10]
     assert follower.image_shape == (28, 28)
-    assert set(follower.snapshot(0)) >= {"sizes", "input_degree", "density_0", "importance_3"}
+    assert set(follower.snapshot(0).arrays()) >= {"sizes", "input_degree", "density_0", "importance_3"}
     (run.path / "snapshots" / "0000000.npz").write_bytes(b"damaged")
     assert follower.snapshot(0) is not None, "kept in memory"
     follower._reader.forget()
@@ -143,7 +143,7 @@ def test_follower_knows_events_acks_snapshots_and_the_end(store):
     assert follower.snapshots == []
 
 
-def test_a_damaged_run_says_why(store, finished):
+def test_follower__reports_the_problem_of_a_damaged_run(store, finished):
     (finished.path / "config.toml").write_text("[data]\nname = 3\n")
     follower = RunFollower(finished, min_interval=0)
     assert "data.name must be text" in follower.problem
@@ -151,7 +151,7 @@ def test_a_damaged_run_says_why(store, finished):
     assert follower.config == Config()
 
 
-def test_views_load_neither_numba_nor_scipy():
+def test_views__load_neither_numba_nor_scipy():
     modules = "tsnn.views.tabs.run, tsnn.jobs.launch, tsnn.datasets, sys"
     code = f"import {modules}; print({{'numba', 'scipy', 'mpi4py'}} & {{*sys.modules}})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -162,7 +162,7 @@ def test_views_load_neither_numba_nor_scipy():
 
 
 @pytest.mark.parametrize("n", [0, 1, 999, 1000, 1001, 5000, 100_003])
-def test_decimation_keeps_extremes_and_ends(n):
+def test_decimate__keeps_extremes_and_ends(n):
     rng = np.random.default_rng(n)
     curves = [rng.normal(size=n), rng.normal(size=n).cumsum()]
     rows = decimate(curves, 1000)
@@ -176,14 +176,14 @@ def test_decimation_keeps_extremes_and_ends(n):
             assert curve.argmax() in rows
 
 
-def test_decimation_passes_over_missing_values():
+def test_decimate__skips_missing_values():
     curve = np.full(10_000, np.nan)
     curve[5000:] = np.arange(5000)
     assert 9999 in decimate([curve], 100)
     assert len(decimate([curve], 100)) <= 100
 
 
-def test_ranges_show_all_finite_values():
+def test_padded__contains_all_finite_values():
     low, high = padded([np.array([1.0, np.nan, 3.0]), np.array([2.0])], floor=0)
     assert 0 <= low < 1
     assert high > 3
@@ -209,7 +209,7 @@ def line_sources(figure):
 
 
 @pytest.mark.parametrize("draw", CURVES, ids=lambda f: f.__name__)
-def test_the_data_drawn_are_the_data_recorded(draw, finished):
+def test_curves__draw_the_recorded_data(draw, finished):
     history = History.of(finished)
     for source in (finished, finished.records(), history):
         figure = draw(source)
@@ -224,7 +224,7 @@ def test_the_data_drawn_are_the_data_recorded(draw, finished):
         assert figure.title.text
 
 
-def test_records_and_history_agree(finished):
+def test_history__agrees_with_the_records(finished):
     history = History.of(finished)
     records = finished.records()
     assert history["test_loss"].tolist() == [r.test_loss for r in records]
@@ -233,16 +233,16 @@ def test_records_and_history_agree(finished):
     assert history.last("zeta") == records[-1].settings["zeta"]
 
 
-def test_a_regression_run_has_no_accuracy(store):
+def test_curves__draw_nothing_without_accuracy(store):
     run = store.create(Config().replace(SETTINGS))
     line = fake_engine.epoch_record(1, run.config()).to_dict() | {"train_accuracy": None, "test_accuracy": None}
     history = History()
     history.append(line)
     assert history.last("test_accuracy") is None
-    curves.accuracy(history)  # draws nothing, fails not
+    curves.accuracy(history)  # raises nothing
 
 
-def test_events_share_a_mark_per_epoch():
+def test_event_marks__are_one_per_epoch():
     marks = EventMarks()
     marks.update(
         [Event(3, EventKind.SETTING, "zeta 0.2"), Event(3, EventKind.DISK, "paused"), Event(5, EventKind.RESUMED, "go")]
@@ -251,18 +251,18 @@ def test_events_share_a_mark_per_epoch():
     assert marks.source.data["message"][0] == "zeta 0.2 · paused"
 
 
-def test_input_picture_is_the_snapshot(finished):
+def test_input_picture__draws_the_snapshot(finished):
     snapshot = finished.snapshot(5)
     plot = topology.input_plot((28, 28))
     topology.draw(plot, snapshot)
-    assert np.array_equal(plot.source.data["image"][0], snapshot["input_degree"].reshape(28, 28))
+    assert np.array_equal(plot.source.data["image"][0], snapshot.input_degree.reshape(28, 28))
     plot.measure = "strength"
     topology.draw(plot, snapshot)
-    assert np.allclose(plot.source.data["image"][0], snapshot["input_strength"].reshape(28, 28))
+    assert np.allclose(plot.source.data["image"][0], snapshot.input_strength.reshape(28, 28))
     assert (plot.figure.y_range.start, plot.figure.y_range.end) == (28, 0), "row 0 is on top"
 
 
-def test_colour_planes_are_summed():
+def test_as_picture__sums_colour_planes():
     values = np.arange(3 * 4 * 4)
     first = topology.as_picture(values, (3, 4, 4))
     assert np.array_equal(first, values.reshape(3, 4, 4).sum(axis=0))
@@ -270,43 +270,43 @@ def test_colour_planes_are_summed():
     assert topology.as_picture(values, (5, 5)) is None
 
 
-def test_top_inputs_are_the_largest(store):
+def test_top_inputs__are_the_largest(store):
     run = fake_engine.finished_run(store, {"data.name": "madelon", "training.epochs": 2}, 2)
     snapshot = run.snapshot(2)
     plot = topology.input_plot(None)
     topology.draw(plot, snapshot)
     values = plot.source.data["value"]
-    assert values == sorted(snapshot["input_degree"].tolist(), reverse=True)[: topology.TOP_FEATURES]
-    named = [snapshot["input_degree"][int(name)] for name in plot.source.data["feature"]]
+    assert values == sorted(snapshot.input_degree.tolist(), reverse=True)[: topology.TOP_FEATURES]
+    named = [snapshot.input_degree[int(name)] for name in plot.source.data["feature"]]
     assert named == values
 
 
-def test_degrees_are_survival_shares():
+def test_survival__is_a_fraction_of_neurons():
     counts = np.array([[0, 5], [1, 3], [4, 2]])
-    k, share = degrees.survival(counts)
+    k, fraction = degrees.survival(counts)
     assert k.tolist() == [1, 4]
-    assert share.tolist() == [0.5, 0.2]
+    assert fraction.tolist() == [0.5, 0.2]
 
 
-def test_matrix_and_importance_are_the_snapshot(store):
+def test_matrix_and_importance__draw_the_snapshot(store):
     run = fake_engine.finished_run(store, {**SETTINGS, "importance.percentile": 20}, 1)
     snapshot = run.snapshot(1)
     matrix = topology.MatrixMap(1)
     topology.draw(matrix, snapshot)
-    exact = snapshot["density_1"].astype(float) * 6 / 255
+    exact = snapshot.layers[1].density.astype(float) * 6 / 255
     assert np.array_equal(matrix.source.data["image"][0], np.rint(exact)), "counts are whole numbers"
     assert matrix.source.data["dw"] == [1000]
     bars = neurons.ImportancePlot(2)
     topology.draw(bars, snapshot)
-    assert bars.source.data["top"] == snapshot["importance_2"].tolist()
+    assert bars.source.data["top"] == snapshot.layers[2].importance.tolist()
     assert bars.threshold.visible
-    assert bars.threshold.location == pytest.approx(float(snapshot["importance_threshold_2"]))
+    assert bars.threshold.location == pytest.approx(float(snapshot.layers[2].importance_threshold))
 
 
-# --- words and lists -------------------------------------------------------------------------------------
+# --- texts and lists -------------------------------------------------------------------------------------
 
 
-def test_head_escapes_what_comes_from_files(store):
+def test_summary__escapes_text_from_files(store):
     run = store.create(Config.preset("<script>alert(1)</script>.npz"))
     with RunWriter(run) as writer:
         writer.end("failed", "<img src=x onerror=alert(1)>")
@@ -316,7 +316,7 @@ def test_head_escapes_what_comes_from_files(store):
     assert "&lt;img" in text
 
 
-def test_head_of_a_lost_run_shows_the_log(store, finished):
+def test_summary__has_the_log_of_a_lost_run(store, finished):
     status = json.loads((finished.path / "status.json").read_text())
     status |= {"state": "training", "process": status["process"] | {"pid": 2**22 + 1}}
     (finished.path / "status.json").write_text(json.dumps(status))
@@ -329,24 +329,28 @@ def test_head_of_a_lost_run_shows_the_log(store, finished):
     assert progress(follower) == (12.0, 12)
 
 
-def test_head_tells_throughput_and_memory(finished):
+def test_summary__has_throughput_and_memory(finished):
     text = summary_html(RunFollower(finished))
     last = finished.records()[-1]
     assert f"<b>{10_000 / last.seconds_train:,.0f}</b><span>samples / s</span>" in text
     assert "<b>286 MiB</b><span>memory</span>" in text
 
 
-def test_numbers_are_readable():
+def test_palette__formats_numbers():
     assert palette.count(125680) == "125,680"
     assert [palette.duration(s) for s in (0.08, 2.34, 75, 7260)] == ["80 ms", "2.3 s", "1 min 15 s", "2 h 01 min"]
     assert palette.percent(None) == "–"
     assert palette.small_percent(0.0036) == "0.36 %"
 
 
+def test_palette__has_a_colour_of_every_state():
+    assert set(palette.STATE_COLORS) == set(RunState)
+
+
 # --- live views ------------------------------------------------------------------------------------------
 
 
-def test_view_follows_and_replays(finished):
+def test_run_view__follows_and_replays(finished):
     view = RunView(RunFollower(finished))
     assert view.tick()
     assert not view.tick(), "nothing changed, nothing done"
@@ -356,7 +360,7 @@ def test_view_follows_and_replays(finished):
     assert view.replay.cursor is None
     newest = overview.input.plot.source.data["image"][0]
     with param.edit_constant(view.replay.slider):
-        view.replay.slider.value_throttled = 3  # as a person does
+        view.replay.slider.value_throttled = 3  # like a user
     view.tick()
     assert not view.replay.following
     assert view.replay.cursor == 3
@@ -372,12 +376,12 @@ def test_view_follows_and_replays(finished):
     assert "Layer 4" in view.tabs["connectivity"].matrix.figure.title.text, "at once"
 
 
-def test_only_the_visible_tab_is_drawn(finished):
+def test_run_view__draws_only_the_visible_tab(finished):
     view = RunView(RunFollower(finished))
     view.tick("overview")
     assert view.tabs["connectivity"]._cards == view.tabs["neurons"]._cards == {}
 
 
-def test_watch_in_one_line(finished):
+def test_watch__has_three_visible_parts(finished):
     pane = watch(finished)
     assert sum(part.visible for part in pane) == 3

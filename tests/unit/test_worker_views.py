@@ -1,4 +1,4 @@
-"""The tab about workers shows what was recorded, for parallel runs and for others."""
+"""Workers tab of parallel and sequential runs."""
 
 import dataclasses
 
@@ -10,8 +10,8 @@ from tsnn.records import Event, EventKind, WorkerRecord
 from tsnn.runs import RunStore
 from tsnn.runs.writer import RunWriter
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.replay import Replay
 from tsnn.views.plots.workers import StalenessPlot
+from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.workers import WorkersTab, summary
 
 
@@ -41,7 +41,7 @@ def tab(run):
     return view
 
 
-def test_the_newest_epoch_is_shown_with_the_events(run):
+def test_workers_tab__draws_the_newest_epoch_with_the_events(run):
     write(run, [worker(1)], [worker(1), worker(2, batches=50)])
     view = tab(run)
     speed, time, staleness = (plot.source.data for plot in view.plots)
@@ -52,7 +52,7 @@ def test_the_newest_epoch_is_shown_with_the_events(run):
     assert "Worker &lt;2&gt; was lost" in view.text.object
 
 
-def test_where_nothing_is_sent_no_staleness_is_drawn(run):
+def test_workers_tab__draws_no_staleness_in_phase_2(run):
     write(run, [worker(1)], [worker(1, phase=2, staleness=())])
     view = tab(run)
     assert [card.visible for card in view.layout[1]] == [True, True, False]
@@ -62,23 +62,23 @@ def test_where_nothing_is_sent_no_staleness_is_drawn(run):
     assert [card.visible for card in view.layout[1]] == [True, True, True]
 
 
-def test_runs_without_workers_say_so(tmp_path):
+def test_workers_tab__has_a_text_without_workers(tmp_path):
     store = RunStore(tmp_path)
     sequential, parallel = store.create(Config()), store.create(Config().replace({"parallel.workers": 2}))
     assert "trains in one process" in tab(sequential).text.object
     assert "after their first epoch" in tab(parallel).text.object
 
 
-def test_the_sentence_tells_shares_and_staleness():
-    words = summary([worker(1), worker(2)], 7)
-    assert "10.0 % of their time communicating, 10.0 % waiting for others" in words
-    assert "mean staleness 0.7, 99.0 % of the gradients' entries applied" in words
-    apart = summary([worker(1, phase=2, staleness=())], 8)
-    assert "staleness" not in apart
-    assert "phase 2" in apart
+def test_summary__has_fractions_and_staleness():
+    text = summary([worker(1), worker(2)], 7)
+    assert "10.0 % of their time communicating, 10.0 % waiting for others" in text
+    assert "mean staleness 0.7, 99.0 % of the gradients' entries applied" in text
+    phase2 = summary([worker(1, phase=2, staleness=())], 8)
+    assert "staleness" not in phase2
+    assert "phase 2" in phase2
 
 
-def test_extreme_staleness_is_gathered_in_the_last_bar():
+def test_staleness_plot__counts_extremes_in_the_last_bar():
     plot = StalenessPlot()
     plot.update([worker(1, staleness=(0,) * 1000 + (5,))])
     assert plot.source.data["count"][-1] == 5

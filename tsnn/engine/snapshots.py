@@ -1,4 +1,4 @@
-"""Snapshots: what a viewer shows of a topology, summarised so that it stays small at any size of network."""
+"""Summaries of a network for viewers (:class:`tsnn.snapshot.Snapshot`), and the ages of its connections."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from tsnn import kernels
 from tsnn.engine.importance import importance
 from tsnn.engine.network import Network
 from tsnn.engine.topology import Topology
+from tsnn.snapshot import LayerSnapshot, Snapshot
 
 MAP_CELLS = 200
 HISTOGRAM_BINS = 60
 MAX_INPUTS = 100_000
-FOLLOWED = 1_000_000  # connections of a layer whose age is known, about
-EXTREME = 8  # neurons shown one by one on each side: the least and the most important
-PICTURED, STRONGEST = 512, 64  # connections kept of each of them: with inputs, with other neurons
+MAX_AGED = 1_000_000  # connections of a layer whose ages are recorded, approximately
+EXTREME = 8  # neurons recorded with their connections: the 8 least and the 8 most important
+STRONGEST_INPUTS, STRONGEST = 512, 64  # connections recorded of each of them: with inputs, with other neurons
 
 
 def snapshot_epochs(epochs: int, count: int) -> set[int]:
-    """Return the epochs to keep a snapshot of: all if they are few, else geometrically spaced, with both ends.
+    """Return the epochs to keep a snapshot of: all if there are at most ``count``, else geometrically spaced ones.
 
     Parameters
     ----------
     epochs : int
         Epochs of the run; epoch 0 is the start.
     count : int
-        How many snapshots to keep at most, beside that of epoch 0.
+        Most snapshots to keep, not counting that of epoch 0.
     """
     if epochs <= count:
         return set(range(epochs + 1))
@@ -39,60 +40,60 @@ def snapshot_epochs(epochs: int, count: int) -> set[int]:
 
 
 class Ages:
-    """Since when connections exist, seen from the ends of epochs.
+    """Epochs of birth of a network's connections, updated at the ends of epochs.
 
-    Where a layer has more than a million connections, those of evenly spread rows are followed, so the memory stays
-    below 10 MB per layer at any size. A position that is pruned and regrown in one evolution counts as kept.
+    Where a layer has more than a million connections, only those of evenly spread rows are recorded, so the memory
+    stays below 10 MB per layer at any size. A position that is pruned and regrown in one evolution counts as kept.
 
     Parameters
     ----------
     network : Network
         The network as it is at ``epoch``.
     epoch : int
-        When the watching begins; what exists then counts as born then.
+        When the recording begins; connections that exist then count as born then.
     known : mapping of str to array, optional
-        What :meth:`arrays` returned for this very network, in a process before this one.
+        What :meth:`arrays` returned for the same network in an earlier process.
     """
 
     def __init__(self, network: Network, epoch: int = 0, known: Mapping[str, NDArray[Any]] | None = None):
         self.since = self.epoch = epoch
-        self._layers = [_FollowedRows(layer.topology, epoch) for layer in network.layers]
-        if known and all(len(known.get(f"births_{l}", "")) == len(f.births) for l, f in enumerate(self._layers)):
+        self._layers = [_AgedRows(layer.topology, epoch) for layer in network.layers]
+        if known and all(len(known.get(f"births_{l}", "")) == len(rows.births) for l, rows in enumerate(self._layers)):
             self.since = int(known["births_since"])
-            for l, followed in enumerate(self._layers):
-                followed.births = known[f"births_{l}"]
+            for l, rows in enumerate(self._layers):
+                rows.births = known[f"births_{l}"]
 
     def update(self, network: Network, epoch: int) -> None:
-        """Take note of the connections at the end of an epoch; a topology that did not change costs nothing."""
+        """Update the births to the connections at the end of an epoch; an unchanged topology costs nothing."""
         self.epoch = epoch
-        for followed, layer in zip(self._layers, network.layers, strict=True):
-            followed.update(layer.topology, epoch)
+        for rows, layer in zip(self._layers, network.layers, strict=True):
+            rows.update(layer.topology, epoch)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what is known, to be kept in a checkpoint: at most 4 MB per layer."""
-        births = {f"births_{l}": followed.births for l, followed in enumerate(self._layers)}
+        """Return the births as arrays for a checkpoint: at most 4 MB per layer."""
+        births = {f"births_{l}": rows.births for l, rows in enumerate(self._layers)}
         return {"births_since": np.array(self.since), **births}
 
     def counts(self, layer: int) -> NDArray[np.int64]:
-        """Return int64[k, 2]: age in epochs, ascending, and how many of the followed connections have it."""
+        """Return int64[k, 2]: age in epochs, ascending, and number of recorded connections of that age."""
         return _counts(self.epoch - self._layers[layer].births)
 
 
-class _FollowedRows:
-    """Rows of one layer, and since which epoch each of their connections exists."""
+class _AgedRows:
+    """Rows of one layer and the epoch of birth of each of their connections."""
 
     def __init__(self, topology: Topology, epoch: int):
-        stride = max(1, -(-topology.connections // FOLLOWED))
+        stride = max(1, -(-topology.connections // MAX_AGED))
         self._rows = np.arange(0, topology.n_in, stride)
         self._indptr = np.zeros(len(self._rows) + 1, np.int64)
         self._indices = self.births = np.empty(0, np.int32)
-        self._seen: Any = lambda: None
+        self._topology: Any = lambda: None
         self.update(topology, epoch)
 
     def update(self, topology: Topology, epoch: int) -> None:
-        if self._seen() is topology:
+        if self._topology() is topology:
             return
-        self._seen = weakref.ref(topology)
+        self._topology = weakref.ref(topology)
         indptr = np.append(0, np.cumsum(topology.out_degree[self._rows]))
         indices, births = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.int32)
         kernels.carry_births(
@@ -102,7 +103,7 @@ class _FollowedRows:
         self._indptr, self._indices, self.births = indptr, indices, births
 
 
-def take_snapshot(network: Network, percentile: float = 0.0, ages: Ages | None = None) -> dict[str, NDArray[Any]]:
+def take_snapshot(network: Network, percentile: float = 0.0, ages: Ages | None = None) -> Snapshot:
     """Summarise a network's topology in O(connections).
 
     Parameters
@@ -112,54 +113,42 @@ def take_snapshot(network: Network, percentile: float = 0.0, ages: Ages | None =
     percentile : float
         Percentile of importance pruning, for the threshold; 0 if it is off.
     ages : Ages, optional
-        Since when connections exist, up to date.
-
-    Returns
-    -------
-    arrays : dict
-        ``sizes`` int64[L + 1], neurons of each layer; ``percentile`` float32; ``input_degree`` and
-        ``input_strength`` float32[n], number and summed ``|weight|`` of each input feature's connections (means over
-        blocks above 100,000 features).
-        For each layer ``l`` from 0: ``density_l`` uint8[<= 200, <= 200], connections per cell of the matrix
-        (rows: inputs, columns: outputs) with 255 standing for ``density_max_l``; ``in_degree_l`` and
-        ``out_degree_l`` int64[k, 2], (degree, living neurons with it); ``importance_l`` int64[60], histogram of
-        the living neurons' importance, with ``importance_edges_l`` float32[61] and ``importance_threshold_l``
-        (NaN if importance pruning is off).
-
-        Of the 8 least and the 8 most important living neurons at the layer's end, ascending: ``neurons_l`` int64[k],
-        ``neuron_values_l`` float32[k, 3], importance and number of incoming and outgoing connections, and their
-        strongest connections (512 with inputs, else 64) in each direction as CSR: ``incoming_indptr_l``
-        int64[k + 1], ``incoming_indices_l`` int32 and ``incoming_weights_l`` float16; ``outgoing_..._l`` the same.
-
-        With ``ages``: ``epoch`` and ``ages_since`` int64, and ``age_l`` as :meth:`Ages.counts` returns it.
+        Epochs of birth of the connections, up to date. Without them ``epoch``, ``ages_since`` and the layers' ``age``
+        are None.
     """
     first = network.layers[0]
-    arrays: dict[str, Any] = {
-        "sizes": np.array(network.sizes),
-        "percentile": np.float32(percentile),
-        "input_degree": _block_means(first.topology.out_degree),
-        "input_strength": _block_means(kernels.row_strength(first.topology.indptr, first.weights)),
-    }
-    for l, layer in enumerate(network.layers):
-        t = layer.topology
-        arrays[f"density_{l}"], arrays[f"density_max_{l}"] = density_map(t)
-        arrays[f"in_degree_{l}"] = _counts(t.in_degree[network.living[l]])
-        arrays[f"out_degree_{l}"] = _counts(t.out_degree[network.living_inputs(l)])
-        everyone = importance(layer)
-        score = everyone[network.living[l]]
-        counts, edges = np.histogram(score, bins=HISTOGRAM_BINS)
-        arrays[f"importance_{l}"], arrays[f"importance_edges_{l}"] = counts, edges.astype(np.float32)
-        arrays[f"importance_threshold_{l}"] = np.float32(np.percentile(score, percentile) if percentile else np.nan)
-        arrays |= {f"{name}_{l}": values for name, values in _extreme_neurons(network, l, everyone).items()}
-        if ages is not None:
-            arrays[f"age_{l}"] = ages.counts(l)
-    if ages is not None:
-        arrays["epoch"], arrays["ages_since"] = np.int64(ages.epoch), np.int64(ages.since)
-    return arrays
+    return Snapshot(
+        sizes=np.array(network.sizes),
+        layers=tuple(_layer_snapshot(network, l, percentile, ages) for l in range(len(network.layers))),
+        percentile=np.float32(percentile),
+        input_degree=_block_means(first.topology.out_degree),
+        input_strength=_block_means(kernels.row_strength(first.topology.indptr, first.weights)),
+        epoch=None if ages is None else np.int64(ages.epoch),
+        ages_since=None if ages is None else np.int64(ages.since),
+    )
+
+
+def _layer_snapshot(network: Network, l: int, percentile: float, ages: Ages | None) -> LayerSnapshot:
+    topology = network.layers[l].topology
+    scores = importance(network.layers[l])
+    living = scores[network.living[l]]
+    density, density_max = density_map(topology)
+    counts, edges = np.histogram(living, bins=HISTOGRAM_BINS)
+    return LayerSnapshot(
+        density=density,
+        density_max=density_max,
+        in_degree=_counts(topology.in_degree[network.living[l]]),
+        out_degree=_counts(topology.out_degree[network.living_inputs(l)]),
+        importance=counts,
+        importance_edges=edges.astype(np.float32),
+        importance_threshold=np.float32(np.percentile(living, percentile) if percentile else np.nan),
+        age=None if ages is None else ages.counts(l),
+        **_extreme_neurons(network, l, scores),
+    )
 
 
 def _extreme_neurons(network: Network, l: int, score: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
-    """Return the least and the most important living neurons at a layer's end with their connections."""
+    """Return the fields about the least and the most important living neurons at a layer's end."""
     layer = network.layers[l]
     living = np.flatnonzero(network.living[l])
     chosen = np.arange(len(living))
@@ -169,28 +158,29 @@ def _extreme_neurons(network: Network, l: int, score: NDArray[np.float64]) -> di
     chosen = chosen[np.argsort(score[living][chosen], kind="stable")]
     neurons = living[chosen]
     t = layer.topology
-    incoming = [slice(t.t_indptr[j], t.t_indptr[j + 1]) for j in neurons]
-    arrays = {"neurons": neurons}
-    arrays |= _connections("incoming", [(t.t_indices[k], layer.weights[t.t_perm[k]]) for k in incoming],
-                           STRONGEST if l else PICTURED)  # fmt: skip
+    columns = [slice(t.t_indptr[j], t.t_indptr[j + 1]) for j in neurons]
+    incoming = [(t.t_indices[k], layer.weights[t.t_perm[k]]) for k in columns]
     degrees = [t.in_degree[neurons], np.zeros(len(neurons))]
     outgoing: list[Any] = [(np.empty(0, np.int32), np.empty(0, np.float32))] * len(neurons)
     if l + 1 < len(network.layers):
-        above = network.layers[l + 1]
-        rows = [slice(above.topology.indptr[j], above.topology.indptr[j + 1]) for j in neurons]
-        outgoing = [(above.topology.indices[k], above.weights[k]) for k in rows]
-        degrees[1] = above.topology.out_degree[neurons]
-    arrays |= _connections("outgoing", outgoing, STRONGEST)
-    arrays["neuron_values"] = np.stack([score[neurons], *degrees], axis=1).astype(np.float32)
-    return arrays
+        following = network.layers[l + 1]
+        rows = [slice(following.topology.indptr[j], following.topology.indptr[j + 1]) for j in neurons]
+        outgoing = [(following.topology.indices[k], following.weights[k]) for k in rows]
+        degrees[1] = following.topology.out_degree[neurons]
+    return {
+        "neurons": neurons,
+        "neuron_values": np.stack([score[neurons], *degrees], axis=1).astype(np.float32),
+        **_strongest("incoming", incoming, STRONGEST if l else STRONGEST_INPUTS),
+        **_strongest("outgoing", outgoing, STRONGEST),
+    }
 
 
-def _connections(
-    name: str, found: list[tuple[NDArray[np.int32], NDArray[np.float32]]], most: int
+def _strongest(
+    name: str, connections: list[tuple[NDArray[np.int32], NDArray[np.float32]]], most: int
 ) -> dict[str, NDArray[Any]]:
     """Return the strongest connections of some neurons as CSR, each row ascending."""
     kept = []
-    for indices, weights in found:
+    for indices, weights in connections:
         strongest = np.arange(len(weights))
         if len(weights) > most:
             strongest = np.sort(np.argpartition(-abs(weights), most)[:most])
@@ -203,20 +193,28 @@ def _connections(
 
 
 def density_map(topology: Topology) -> tuple[NDArray[np.uint8], np.float32]:
-    """Count connections in at most 200 x 200 cells of the matrix; returns the map and what 255 stands for."""
+    """Count connections in at most 200 x 200 cells of the matrix.
+
+    Returns
+    -------
+    density, density_max : uint8[<= 200, <= 200], float32
+        Counts scaled to 255, and the count that 255 stands for.
+    """
     counts = np.zeros((min(topology.n_in, MAP_CELLS), min(topology.n_out, MAP_CELLS)), np.int64)
     kernels.count_cells(topology.indptr, topology.indices, topology.n_out, counts)
     largest = max(int(counts.max()), 1)
     return np.round(counts * (255 / largest)).astype(np.uint8), np.float32(largest)
 
 
-def _counts(degrees: NDArray[Any]) -> NDArray[np.int64]:
-    counts = np.bincount(degrees)
+def _counts(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return int64[k, 2]: the values that occur, ascending, and their numbers."""
+    counts = np.bincount(values)
     present = np.flatnonzero(counts)
     return np.stack([present, counts[present]], axis=1)
 
 
 def _block_means(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the means over as few blocks of equal length as give at most :data:`MAX_INPUTS` values."""
     blocks = -(-len(values) // MAX_INPUTS)
     if blocks > 1:
         starts = np.arange(0, len(values), blocks)

@@ -6,7 +6,7 @@
 ``metrics.jsonl``   append-only; one JSON object per line with ``type`` and ``seq``. Types: ``epoch``
                     (an :class:`~tsnn.records.EpochRecord`), ``snapshot``, ``event``, ``ack``, ``end``
 ``status.json``     heartbeat: state, process, progress; replaced every second
-``snapshots/``      ``0000123.npz``: summaries of the topology after an epoch (:mod:`tsnn.engine.snapshots`)
+``snapshots/``      ``0000123.npz``: summaries of the topology after an epoch (:mod:`tsnn.snapshot`)
 ``control.jsonl``   commands of those who watch (:mod:`tsnn.runs.control`)
 ``checkpoints/``    what the run needs to go on, the newest two (:mod:`tsnn.engine.serialization`)
 ``weights.npz``     the final network
@@ -26,24 +26,21 @@ import os
 import re
 import secrets
 import time
-import zipfile
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tsnn.config import Config
 from tsnn.errors import RunError
 from tsnn.files import read_json, read_lines, write_atomic
+from tsnn.records import ENDED, FORMAT, EpochRecord
 from tsnn.runs.liveness import alive
-from tsnn.records import ENDED, FORMAT, EpochRecord, RunState
+from tsnn.snapshot import Snapshot
 
 STALE_SECONDS = 10.0
 START_SECONDS = 60.0
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-_MAX_SNAPSHOT_BYTES = 64 * 2**20
 
 
 def default_root() -> Path:
@@ -121,22 +118,26 @@ class Run:
         files = (self.path / "snapshots").glob("*.npz")
         return sorted(int(file.stem) for file in files if file.stem.isdigit())
 
-    def snapshot(self, epoch: int, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
-        """Return the arrays of one snapshot whose names are ``wanted``; see :func:`tsnn.engine.snapshots.take_snapshot`.
+    def snapshot(self, epoch: int, layer: int | None = None, parts: Collection[str] | None = None) -> Snapshot:
+        """Return the snapshot of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            One of :meth:`snapshot_epochs`.
+        layer : int, optional
+            The only layer to read; default is all.
+        parts : collection of str, optional
+            Names of the only fields to read, see :class:`tsnn.snapshot.Snapshot`; default is all.
 
         Raises
         ------
         RunError
             If there is none for this epoch or it cannot be read.
         """
-        path = self.path / "snapshots" / f"{epoch:07d}.npz"
         try:
-            with zipfile.ZipFile(path) as archive:
-                if sum(entry.file_size for entry in archive.infolist()) > _MAX_SNAPSHOT_BYTES:
-                    raise RunError(f"Snapshot {path.name} of run {self.id} is too large to be one of tsnn's.")
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files if wanted(name)}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            return Snapshot.read(self.path / "snapshots" / f"{epoch:07d}.npz", layer, parts)
+        except (OSError, ValueError) as error:
             raise RunError(f"Run {self.id} has no readable snapshot of epoch {epoch}: {error}.") from error
 
     @property

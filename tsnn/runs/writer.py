@@ -10,13 +10,12 @@ import time
 from collections.abc import Mapping
 from typing import IO, Any
 
-import numpy as np
-
 from tsnn.errors import RunError
-from tsnn.files import append_line, npz_bytes, read_lines, write_atomic
-from tsnn.runs.liveness import identity, supervision
+from tsnn.files import append_line, read_lines, write_atomic
 from tsnn.records import FORMAT, json_safe
+from tsnn.runs.liveness import identity, supervision
 from tsnn.runs.store import Run
+from tsnn.snapshot import Snapshot
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -116,10 +115,10 @@ class RunWriter:
                 (self.run.path / "snapshots" / f"{later:07d}.npz").unlink(missing_ok=True)
         return [line["epoch"] for line in lines if line.get("type") == "epoch"]
 
-    def snapshot(self, epoch: int, arrays: Mapping[str, np.ndarray]) -> None:
+    def snapshot(self, epoch: int, snapshot: Snapshot) -> None:
         """Store a snapshot and announce it in the metrics."""
         name = f"{epoch:07d}.npz"
-        write_atomic(self.run.path / "snapshots" / name, npz_bytes(arrays, compress=True), durable=False)
+        snapshot.write(self.run.path / "snapshots" / name)
         self.line("snapshot", epoch=epoch, file=name)
 
     def update(self, **status: Any) -> None:

@@ -12,8 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tsnn.views.history import History
     from tsnn.views.live.follower import RunFollower
-    from tsnn.views.live.history import History
     from tsnn.views.notebook import ended, watch
     from tsnn.views.plots.charts import curves, histogram
     from tsnn.views.plots.curves import accuracy, connections, density, loss, seconds
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "live.follower": ("RunFollower",),
-    "live.history": ("History",),
+    "history": ("History",),
     "notebook": (
         "ended",
         "watch",

@@ -1,4 +1,4 @@
-"""``tsnn.views.watch(run)``: a live run in one line, in a notebook or in a page of one's own."""
+"""Live run in a notebook cell or in a custom page: ``tsnn.views.watch(run)``."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
@@ -14,7 +14,8 @@ import panel as pn
 from panel_material_ui.theme import MaterialDesign
 
 from tsnn.errors import RunError
-from tsnn.runs import ENDED, Run
+from tsnn.records import ENDED, RunState
+from tsnn.runs import Run
 from tsnn.views.live.browser import Throttle
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.ticker import Ticker
@@ -22,11 +23,11 @@ from tsnn.views.tabs.run import RunView
 
 
 class LivePane(pn.Column):
-    """A column that changes by itself, safely in a notebook as well.
+    """Column that is updated by the server, also in a notebook.
 
-    There messages of the page are handled in a thread of their own: the lock keeps them apart from what is being drawn.
-    And until the page has drawn the column, it throws messages away, or they are overtaken by later ones: it misses
-    models that the next messages refer to, and shows the start for ever. So nothing is sent before `pace` says so.
+    A notebook handles messages of the page in a separate thread: the lock excludes them while the column is updated.
+    Until the page has drawn the column, messages are lost or arrive out of order; the page would then miss models that
+    later messages refer to, and never change. So nothing is sent before ``throttle`` is free.
     """
 
     def __init__(self, *objects: Any, **options: Any):
@@ -45,18 +46,18 @@ def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") 
     Parameters
     ----------
     run : Run or RunFollower
-        What to watch.
+        The run.
     period : int
         Milliseconds between two updates.
     tab : {"overview", "connectivity", "neurons", "workers"}
-        What to show of it, as in the dashboard.
+        Tab of the dashboard to display.
 
     Examples
     --------
     >>> from tsnn.jobs.launch import start
     >>> watch(start(Config.preset("madelon")))  # doctest: +SKIP
     """
-    _keep_the_look_of_notebooks()
+    _restore_design()
     view = RunView(run if isinstance(run, RunFollower) else follow(run))
     view.tick(tab)
     pane = LivePane(view.head, view.replay.layout, view.tabs[tab].layout, sizing_mode="stretch_width")
@@ -73,22 +74,22 @@ def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") 
             ticker.callback.stop()
         return changed
 
-    def play(_event: Any) -> None:
+    def restart(_event: Any) -> None:
         if not ticker.callback.running:
             ticker.callback.start()
 
-    def show() -> None:
+    def draw() -> None:
         view.tick()
         push()
 
-    view.after_show = show
+    view.after_draw = draw
     ticker = Ticker(tick, pane.throttle, period, start=view.follower.live)
-    view.replay.play.on_click(play)
+    view.replay.play.on_click(restart)
     return pane
 
 
-def _keep_the_look_of_notebooks() -> None:
-    """Undo in a notebook what importing panel_material_ui does: it makes Material the design of everything.
+def _restore_design() -> None:
+    """Undo in a notebook that importing panel_material_ui makes Material the design of all panes.
 
     With any design set, figures that a widget is bound to can no longer be updated (Panel 1.9).
     """
@@ -97,14 +98,14 @@ def _keep_the_look_of_notebooks() -> None:
 
 
 async def ended(run: Run, seconds: float = 600.0) -> str:
-    """Wait until a run has ended, while the views of a notebook go on: ``await views.ended(run)``.
+    """Wait until a run has ended while a notebook's views stay live: ``await views.ended(run)``.
 
     Parameters
     ----------
     run : Run
-        What to wait for.
+        The run.
     seconds : float
-        How long at most.
+        Longest time to wait.
 
     Returns
     -------
@@ -114,10 +115,10 @@ async def ended(run: Run, seconds: float = 600.0) -> str:
     Raises
     ------
     RunError
-        If the run still goes on after that time.
+        If the run has not ended after that time.
     """
     deadline = time.monotonic() + seconds
-    while (state := str(run.status()["state"])) not in (*ENDED, "lost"):
+    while (state := str(run.status()["state"])) not in (*ENDED, RunState.LOST):
         if time.monotonic() > deadline:
             raise RunError(f"Run {run.id} is still {state} after {seconds:g} s. Wait longer, or stop it: tsnn.stop().")
         await asyncio.sleep(0.1)

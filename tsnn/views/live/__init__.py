@@ -1,1 +1,1 @@
-"""Live views: following a run, replaying it, keeping pace with a browser."""
+"""Live data: following a run, reading its snapshots, updating a page at the speed of its browser."""

@@ -1,4 +1,4 @@
-"""Living with a browser: no faster than it can draw, and a person's hand told from an echo."""
+"""Communication with a browser: throttled updates, and the release of a slider."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
@@ -13,19 +13,19 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
-#: Seconds after which a page that has not answered is asked again: until it is drawn it throws messages away.
-PATIENCE = 0.5
+#: Seconds after which an unanswered number is sent again: a page drops messages until it is drawn.
+RETRY_SECONDS = 0.5
 
 
 class Throttle:
-    """Tells whether the page has taken in what it was sent: a slow one must not fall behind for ever.
+    """Check that the page has processed the last update before it is sent another.
 
-    A number is sent, in :attr:`parts`, that the page sends back.
+    After each update a number is sent to the page, which sends it back. So a slow page never falls behind.
 
     Attributes
     ----------
     parts : list of Panel objects
-        Not seen; they belong on the page.
+        Invisible widgets that must be on the page.
     """
 
     def __init__(self) -> None:
@@ -33,45 +33,45 @@ class Throttle:
         self._answer: Any = pn.widgets.IntInput(value=-1, visible=False)
         self._asked.jslink(self._answer, value="value")
         self.parts = [self._asked, self._answer]
-        self._since = -PATIENCE
+        self._since = -RETRY_SECONDS
 
     def ask(self) -> None:
-        """Send the next number, after what is to be taken in."""
+        """Send the next number, after an update."""
         self._asked.value += 1
         self._since = time.monotonic()
 
     def is_free(self) -> bool:
-        """Return whether the page has answered; if it has not for a while, ask it again."""
+        """Return whether the page has sent back the last number; if it is overdue, send the next one."""
         free = bool(self._answer.value == self._asked.value)
-        if not free and time.monotonic() - self._since >= PATIENCE:
+        if not free and time.monotonic() - self._since >= RETRY_SECONDS:
             self.ask()
         return free
 
 
 def on_release(slider: Any, act: Callable[[Any], None]) -> None:
-    """Call a function with the place where a person lets go of a slider.
+    """Call a function with the value at which a user releases a slider.
 
-    A page that draws slowly sends back what the server has put into ``value`` and ``value_throttled``, however late: it
-    looks like a hand. So the server never puts a place into ``value_throttled``, and takes each out that a
-    hand has put there; the next is heard also if it is the same. (Of a slider over options the page sends the index.)
+    The browser echoes the values that the server sets, possibly late, and an echo in ``value_throttled`` would look
+    like a release. So the server never sets a value there, and resets it after each release; releasing twice at the
+    same value is therefore noticed, too. (For a slider over options the page sends the index.)
 
     Parameters
     ----------
     slider : Panel slider
         Of any kind.
     act : callable
-        What to do.
+        Called with the value.
     """
-    nothing = slider.start - 1  # no place of the slider's
+    outside = slider.start - 1  # not a value of the slider
 
-    def empty() -> None:
+    def reset() -> None:
         with param.edit_constant(slider):
-            slider.value_throttled = nothing
+            slider.value_throttled = outside
 
     def released(event: Any) -> None:
-        if event.new != nothing:
-            empty()
+        if event.new != outside:
+            reset()
             act(slider.values[event.new] if isinstance(slider, pmui.DiscreteSlider) else event.new)
 
-    empty()
+    reset()
     slider.param.watch(released, "value_throttled")

@@ -1,7 +1,7 @@
-"""Following a run: one :class:`RunFollower` per run and process, shared by all who watch it.
+"""Followers of runs: one :class:`RunFollower` per run and process, shared by all its views.
 
-A follower reads only what is new. It has no thread: whoever watches calls :meth:`RunFollower.poll`, as often
-as they like, and looks at :attr:`RunFollower.version` to see whether anything has changed.
+A follower reads only new bytes. It has no thread: views call :meth:`RunFollower.poll` as often as they like and
+compare :attr:`RunFollower.version` to find changes.
 """
 
 from __future__ import annotations
@@ -17,34 +17,35 @@ from typing import Any
 from tsnn.config import Config
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs.queue import queue_position
-from tsnn.records import Event
-from tsnn.runs import ENDED, LIVE, Run
-from tsnn.views.live.history import SCALARS, History
-from tsnn.views.live.snapshot_reader import Snapshot, SnapshotReader
+from tsnn.records import ENDED, LIVE, Event, RunState
+from tsnn.runs import Run
+from tsnn.snapshot import Snapshot
+from tsnn.views.history import SECONDS, History, read_events
+from tsnn.views.live.snapshot_reader import Parts, SnapshotReader
 
 _STATUS_SECONDS = 1.0
 
 
 class RunFollower:
-    """Keeps what is known of a run up to date, reading only new bytes.
+    """State, history and events of a run, updated by reading only new bytes.
 
     Parameters
     ----------
     run : Run
-        The run; it may not have begun.
+        The run; its engine may not have started yet.
     min_interval : float
-        Seconds in which at most one :meth:`poll` looks at the files.
+        Shortest time between two readings of the files, in seconds.
 
     Attributes
     ----------
     version : int
-        Grows whenever anything below has changed.
+        Increases with every change of the attributes below.
     status : dict
         As :meth:`Run.status` returns it.
     history : History
         Finished epochs.
     events : list of Event
-        What happened, in order.
+        Events of the run, in order.
     acks : dict
         Answers to commands, by the command's id.
     snapshots : list of int
@@ -65,22 +66,22 @@ class RunFollower:
 
     def _reset(self) -> None:
         self._offset = 0
-        self.status: dict[str, Any] = getattr(self, "status", {"state": "created"})
+        self.status: dict[str, Any] = getattr(self, "status", {"state": RunState.CREATED})
         self.history = History()
         self.events: list[Event] = []
         self.acks: dict[str, dict[str, Any]] = {}
         self.snapshots: list[int] = []
         self._reader.forget()
-        self.__dict__.pop("config", None)  # a run may go on with more epochs
+        self.__dict__.pop("config", None)  # a run may continue with more epochs
 
     @property
     def state(self) -> str:
         """State of the run, as :meth:`Run.status` calls it."""
-        return str(self.status.get("state", "lost"))
+        return str(self.status.get("state", RunState.LOST))
 
     @property
     def live(self) -> bool:
-        """Whether the run is going on."""
+        """Whether the run has a process, or is about to have one."""
         return self.state in LIVE
 
     @property
@@ -90,14 +91,14 @@ class RunFollower:
 
     @functools.cached_property
     def config(self) -> Config:
-        """Settings the run was started with; the defaults if they cannot be read (see :attr:`problem`)."""
+        """Settings that the run was started with; the defaults if they cannot be read, see :attr:`problem`."""
         with contextlib.suppress(TsnnError):
             return self.run.config()
         return Config()
 
     @property
     def problem(self) -> str:
-        """Why the run cannot be shown completely, in words; empty if it can."""
+        """Message about unreadable settings or metadata; empty without a problem."""
         try:
             self.run.meta()
             self.run.config()
@@ -120,12 +121,12 @@ class RunFollower:
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
-        """Shape of an input sample where it is a picture."""
+        """Shape of an input sample if it is an image."""
         shape = self.meta.get("data", {}).get("image_shape")
         return tuple(int(n) for n in shape) if shape else None
 
     def poll(self) -> int:
-        """Read what is new, unless that was done just now; returns :attr:`version`."""
+        """Read new bytes, at most once per ``min_interval``; returns :attr:`version`."""
         with self._lock:
             now = time.monotonic()
             if now - self._polled >= self._min_interval:
@@ -150,7 +151,7 @@ class RunFollower:
         if not self._changed("metrics.jsonl"):
             return False
         mark = self._marks["metrics.jsonl"]
-        if mark is None or mark[1] < self._offset or (before and before[2] != mark[2]):  # a resumed run's is replaced
+        if mark is None or mark[1] < self._offset or (before and before[2] != mark[2]):  # replaced by a resumed run
             self._reset()
         lines, self._offset = self.run.lines(self._offset)
         for line in lines:
@@ -162,21 +163,15 @@ class RunFollower:
         kind = line.get("type")
         if kind == "epoch":
             self.history.append(line)
-            for event in line.get("events", ()):
-                self._take_event(event)
-        elif kind == "event":
-            self._take_event(line)
         elif kind == "snapshot":
             epoch = int(line["epoch"])
             self.snapshots = [*(e for e in self.snapshots if e < epoch), epoch]
             self._reader.forget(epoch)
         elif kind == "ack":
             self.acks[str(line["command"])] = dict(line)
-
-    def _take_event(self, line: Mapping[str, Any]) -> None:
-        event = Event.from_dict(line)
-        if event not in self.events:
-            self.events.append(event)
+        for event in read_events([line]):
+            if event not in self.events:
+                self.events.append(event)
 
     def _poll_status(self, now: float) -> bool:
         ended = self.status.get("state") in ENDED
@@ -185,32 +180,32 @@ class RunFollower:
             return False
         self._status_read = now
         before, self.status = self.status, self.run.status()
-        if self.state == "queued":
+        if self.state == RunState.QUEUED:
             self.status["message"] = queue_position(self.run)
         return before != self.status
 
-    def snapshot(self, epoch: int, layer: int | None = None, parts: tuple[str, ...] = ("",)) -> Snapshot | None:
-        """Return the snapshot of an epoch; None (and it is forgotten) if it cannot be read.
+    def snapshot(self, epoch: int, layer: int | None = None, parts: Parts = None) -> Snapshot | None:
+        """Return the snapshot of an epoch; None, and it leaves :attr:`snapshots`, if it cannot be read.
 
-        With ``layer`` only what concerns that layer or the whole network, of ``parts`` only names that begin so.
+        ``layer`` and ``parts`` limit what is read, see :meth:`tsnn.runs.Run.snapshot`.
         """
         with self._lock:
-            arrays = self._reader.read(epoch, layer, parts)
-            if arrays is None:
+            snapshot = self._reader.read(epoch, layer, parts)
+            if snapshot is None:
                 self.snapshots = [e for e in self.snapshots if e != epoch]
-            return arrays
+            return snapshot
 
-    def collect(self, name: str, layer: int) -> dict[int, Snapshot]:
-        """Return a layer's arrays whose names begin with ``name``, of every snapshot that has been read so far."""
+    def collect(self, layer: int, parts: Parts) -> dict[int, Snapshot]:
+        """Return the snapshots by epoch, one layer and these parts of each, that have been read so far."""
         with self._lock:
-            return self._reader.collect(name, layer, self.snapshots)
+            return self._reader.collect(layer, parts, self.snapshots)
 
     def seconds_left(self) -> float | None:
         """Estimate the remaining training time from the last epochs; None while that is unknown."""
         epochs = int(self.status.get("epochs") or self.config.training.epochs)
-        if not len(self.history) or self.state not in ("training", "stalled"):
+        if not len(self.history) or self.state not in (RunState.TRAINING, RunState.STALLED):
             return None
-        recent = sum(self.history[name][-5:].mean() for name in SCALARS if name.startswith("seconds_"))
+        recent = sum(self.history[name][-5:].mean() for name in SECONDS)
         total = self.status.get("samples_total") or 0
         part = min(1.0, self.status.get("samples", 0) / total) if total else 0.0
         return float(recent * max(0.0, epochs - len(self.history) - part))
@@ -221,7 +216,7 @@ _followers_lock = threading.Lock()
 
 
 def follow(run: Run) -> RunFollower:
-    """Return this process's follower of a run; all who watch the same run share it."""
+    """Return the follower of a run in this process, shared by all its views."""
     key = str(run.path.resolve())
     with _followers_lock:
         return _followers.get(key) or _followers.setdefault(key, RunFollower(run))

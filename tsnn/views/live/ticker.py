@@ -1,4 +1,4 @@
-"""Ticker: the periodic callback that keeps a page up to date."""
+"""Periodic updates of a page."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
@@ -12,23 +12,30 @@ import panel as pn
 
 from tsnn.views.live.browser import Throttle
 
-#: Milliseconds between two looks at a run.
+#: Milliseconds between two updates.
 PERIOD = 250
 
 
 class Ticker:
-    """Calls a function periodically: more rarely if it takes long, and not before the page has drawn what it last did.
+    """Periodic call of a function: less often if it takes long, and only after the page has drawn the last update.
 
     Parameters
     ----------
     function : callable
-        What to do; it should return soon where nothing is new, and says whether something was.
+        Updates the page and returns whether anything changed; without changes it should return soon.
     throttle : Throttle
-        Of the page.
+        Throttle of the page.
     period : int
-        Milliseconds between two calls, at least.
+        Shortest time between two calls, in milliseconds.
     start : bool
-        Begin now; else when ``callback`` is started.
+        Start now; else when ``callback`` is started.
+
+    Attributes
+    ----------
+    callback : Panel periodic callback
+        Its ``period`` adapts to the duration of the calls.
+    seconds : list of float
+        CPU time of the last 200 calls.
     """
 
     def __init__(self, function: Callable[[], bool], throttle: Throttle, period: int = PERIOD, *, start: bool = True):

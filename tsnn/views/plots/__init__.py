@@ -1,1 +1,1 @@
-"""Plots: functions from data to figures, the same in the dashboard and in notebooks."""
+"""Plots: from data to figures, the same in the dashboard and in notebooks."""

@@ -1,4 +1,4 @@
-"""Charts of numbers that come from no run: curves with their spread, and histograms, as the course draws them."""
+"""Charts of arrays instead of runs: curves with their spread, and stacked histograms."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from numpy.typing import ArrayLike
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import ROUND, add_legend, base_figure, log_padded, padded, set_range
 
-MAX_HANDLES = 60  # a curve of more points is drawn without them
+MAX_MARKERS = 60  # curves with more points are drawn without markers
 
 
 def curves(
-    title: str, x_label: str, y_label: str, series: Mapping[str, Sequence[ArrayLike]], *, x_log: bool = False,
-    y_log: bool = False, x_format: str = "0,0.[00]", y_format: str = "0,0.[00]", zero: bool = False,
+    title: str, x_label: str, y_label: str, series: Mapping[str, Sequence[ArrayLike]], *,
+    log: str = "", x_format: str = "0,0.[00]", y_format: str = "0,0.[00]", zero: bool = False,
 ) -> figure:  # fmt: skip
     """Return a figure with curves.
 
     Parameters
     ----------
     title, x_label, y_label : str
-        Words on the figure, with units.
+        Texts of the figure, with units.
     series : mapping of str to (x, y) or (x, y, spread)
-        Points of each curve, float[n], by label; ``spread`` is drawn as a band around the curve.
-    x_log, y_log : bool
-        Draw on a logarithmic scale.
+        Points of each curve, float[n], by label; ``spread`` is drawn as a band around it.
+    log : {"", "x", "y", "xy"}
+        Axes with a logarithmic scale.
     x_format, y_format : str
         Numeral.js formats.
     zero : bool
-        Let the vertical axis begin at 0.
+        Start the vertical axis at 0.
     """
+    x_log, y_log = "x" in log, "y" in log
     scale = {"x_axis_type": "log" if x_log else "linear", "y_axis_type": "log" if y_log else "linear"}
     fig = base_figure(title, x_label, y_label, **scale)
     across, up = [], []
@@ -50,7 +51,7 @@ def curves(
         source = ColumnDataSource({"x": x, "y": y})
         style: dict[str, Any] = {"source": source, "color": color, "legend_label": label}
         line = fig.line("x", "y", line_dash=dash, line_width=2, **style)
-        drawn = fig.scatter("x", "y", size=5, **style) if len(x) <= MAX_HANDLES else line
+        drawn = fig.scatter("x", "y", size=5, **style) if len(x) <= MAX_MARKERS else line
         tips = [("", label), (x_label, f"@x{{{x_format}}}"), (y_label, f"@y{{{y_format}}}")]
         fig.add_tools(HoverTool(renderers=[drawn], tooltips=tips, visible=False))
     _finish(fig, (x_format, y_format), (x_log, y_log), len(series))
@@ -68,7 +69,7 @@ def histogram(
     Parameters
     ----------
     title, x_label, y_label : str
-        Words on the figure, with units.
+        Texts of the figure, with units.
     parts : mapping of str to float[n]
         Values of each part, by label.
     bins : int

@@ -10,24 +10,24 @@ import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
 from numpy.typing import NDArray
 
-from tsnn.views.live.history import History
+from tsnn.views.history import SECONDS, History
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import add_legend, base_figure, decimate, log_padded, padded, set_range
 
-#: What the horizontal axis can be: label by name.
+#: Labels of the horizontal axes by name.
 AXES = {
     "epoch": "Epoch",
     "samples": "Training samples seen",
     "seconds": "Seconds of training, evolution and evaluation",
 }
 _MAX_POINTS = 400
-_LEGEND_LINES = 3  # a longer legend would take the plot's place; the table of results has one, too
-_LEGEND_LETTERS = 60  # as many as stand beside each other above a plot
+_LEGEND_LINES = 3  # a longer legend is left to the table of results
+_LEGEND_LETTERS = 60  # in a line above a plot
 
 
 @dataclass(frozen=True)
 class Row:
-    """One curve: what it is called, how it is drawn, the histories that it is the mean of."""
+    """One curve: its label, its style, and the histories that it is the mean of."""
 
     label: str
     color: str
@@ -36,31 +36,31 @@ class Row:
 
 
 def horizontal(history: History, axis: str) -> NDArray[np.float64]:
-    """Return the places of a history's epochs on one of the :data:`AXES`."""
+    """Return the positions of a history's epochs on one of the :data:`AXES`, float64[epochs]."""
     if axis == "seconds":
-        return np.cumsum(sum(np.nan_to_num(history[f"seconds_{part}"]) for part in ("train", "evolve", "evaluate")))
+        return np.cumsum(sum(np.nan_to_num(history[name]) for name in SECONDS))
     return history[axis]
 
 
 def mean_and_spread(histories: Sequence[History], column: str, axis: str) -> tuple[NDArray[np.float64], ...]:
-    """Return place, mean and standard deviation of a column, epoch by epoch, over the histories that came so far.
+    """Return position, mean and standard deviation of a column, by epoch, over the histories that reach it.
 
     Returns
     -------
     x, mean, deviation : ndarray of float64 [epochs]
-        The deviation is 0 where a single history goes on alone.
+        The deviation is 0 in epochs that a single history reaches.
     """
     n = max((len(h) for h in histories), default=0)
-    places, values = np.full((2, len(histories), n), np.nan)
+    positions, values = np.full((2, len(histories), n), np.nan)
     for row, history in enumerate(histories):
-        places[row, : len(history)] = horizontal(history, axis)
+        positions[row, : len(history)] = horizontal(history, axis)
         values[row, : len(history)] = history[column]
     known = np.isfinite(values)
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, values, 0).sum(axis=0) / count
     square = np.where(known, (values - mean) ** 2, 0).sum(axis=0)
-    there = np.isfinite(places)
-    x = np.where(there, places, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    there = np.isfinite(positions)
+    x = np.where(there, positions, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
     return x, np.where(known.any(axis=0), mean, np.nan), np.sqrt(square / np.maximum(count - 1, 1))
 
 
@@ -70,9 +70,9 @@ def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
     Parameters
     ----------
     values : ndarray of float64 [n]
-        A curve; NaN is passed over.
+        A curve; NaN is skipped.
     weight : float
-        Share of the past in each value, below 1.
+        Fraction of the past in each value, below 1.
     """
     if not weight:
         return values
@@ -91,7 +91,7 @@ class ComparePlot:
     Parameters
     ----------
     title : str
-        Words on the figure, with units.
+        Title of the figure, with units.
     column : str
         Column of the histories.
     y_format : str
@@ -101,7 +101,7 @@ class ComparePlot:
     def __init__(self, title: str, column: str, y_format: str, *, log: bool = False, ceiling: float | None = None):
         self.column = column
         self._log, self._ceiling = log, ceiling
-        self._shown: dict[int, Any] = {}
+        self._drawn: dict[int, Any] = {}
         self.lines = ColumnDataSource({"xs": [], "ys": [], "color": [], "dash": [], "label": []})
         self._raw = ColumnDataSource({"xs": [], "ys": [], "color": []})
         self._bands = ColumnDataSource({"xs": [], "ys": [], "color": []})
@@ -122,46 +122,46 @@ class ComparePlot:
 
     @property
     def visible(self) -> bool:
-        """Whether there is anything to see."""
-        return bool(self._shown)
+        """Whether any curve is drawn."""
+        return bool(self._drawn)
 
     def update(self, rows: Sequence[Row], axis: str, smoothing: float) -> None:
-        """Show these curves, and fit the ranges to them."""
+        """Draw these curves, and fit the ranges to them."""
         curves = [self._curve(row, axis, smoothing) for row in rows]
-        shown = {i: curve for i, curve in enumerate(curves) if curve is not None}
-        self._shown = shown
-        kept = [rows[i] for i in shown]
+        drawn = {i: curve for i, curve in enumerate(curves) if curve is not None}
+        self._drawn = drawn
+        kept = [rows[i] for i in drawn]
         style = {"color": [row.color for row in kept]}
         self.lines.data = {
-            "xs": [c["x"] for c in shown.values()], "ys": [c["y"] for c in shown.values()],
+            "xs": [c["x"] for c in drawn.values()], "ys": [c["y"] for c in drawn.values()],
             "dash": [row.dash for row in kept], "label": [row.label for row in kept], **style,
         }  # fmt: skip
-        raw = [c.get("raw") for c in shown.values()]
+        raw = [c.get("raw") for c in drawn.values()]
         self._raw.data = {
-            "xs": [c["x"] for c in shown.values() if "raw" in c], "ys": [r for r in raw if r is not None],
+            "xs": [c["x"] for c in drawn.values() if "raw" in c], "ys": [r for r in raw if r is not None],
             "color": [color for color, r in zip(style["color"], raw, strict=True) if r is not None],
         }  # fmt: skip
-        bands = [(row.color, c["band"]) for row, c in zip(kept, shown.values(), strict=True) if "band" in c]
+        bands = [(row.color, c["band"]) for row, c in zip(kept, drawn.values(), strict=True) if "band" in c]
         self._bands.data = {
             "xs": [x for _, (x, _) in bands], "ys": [y for _, (_, y) in bands], "color": [color for color, _ in bands]
         }  # fmt: skip
         longest = max((len(row.label) for row in kept), default=1)
-        beside = max(1, min(4, _LEGEND_LETTERS // (longest + 6)))
-        self.figure.legend[0].update(visible=1 < len(kept) <= beside * _LEGEND_LINES, ncols=beside)
-        self._fit(list(shown.values()), axis)
+        columns = max(1, min(4, _LEGEND_LETTERS // (longest + 6)))
+        self.figure.legend[0].update(visible=1 < len(kept) <= columns * _LEGEND_LINES, ncols=columns)
+        self._fit(list(drawn.values()), axis)
 
     def _curve(self, row: Row, axis: str, smoothing: float) -> dict[str, Any] | None:
         x, mean, deviation = mean_and_spread(row.histories, self.column, axis)
         if not np.isfinite(mean).any():
             return None
         line = smoothed(mean, smoothing)
-        places = decimate([line, mean], _MAX_POINTS)
-        curve: dict[str, Any] = {"x": x[places].tolist(), "y": line[places].tolist()}
+        kept = decimate([line, mean], _MAX_POINTS)
+        curve: dict[str, Any] = {"x": x[kept].tolist(), "y": line[kept].tolist()}
         if len(row.histories) > 1:
-            low, high = (line - deviation)[places], (line + deviation)[places]
+            low, high = (line - deviation)[kept], (line + deviation)[kept]
             curve["band"] = [*curve["x"], *curve["x"][::-1]], [*low.tolist(), *high[::-1].tolist()]
         elif smoothing:
-            curve["raw"] = mean[places].tolist()
+            curve["raw"] = mean[kept].tolist()
         return curve
 
     def _fit(self, curves: Sequence[dict[str, Any]], axis: str) -> None:
@@ -175,7 +175,7 @@ class ComparePlot:
 
 
 def compare_plots() -> list[ComparePlot]:
-    """Return the figures of a comparison, what matters most first."""
+    """Return the figures of a comparison, the most important first."""
     return [
         ComparePlot("Test accuracy (%)", "test_accuracy", "0.[0]%", ceiling=1.0),
         ComparePlot("Test loss (mean per sample)", "test_loss", "0.00[00]"),
@@ -185,7 +185,7 @@ def compare_plots() -> list[ComparePlot]:
 
 
 def styled(labels: Sequence[str], histories: Sequence[Sequence[History]]) -> list[Row]:
-    """Return rows with colours and dashes that tell them apart, by colour first."""
+    """Return rows with distinct styles: distinct colours first, then dashes."""
     return [
         Row(label, *palette.series_style(i), tuple(group))
         for i, (label, group) in enumerate(zip(labels, histories, strict=True))

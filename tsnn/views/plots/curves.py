@@ -1,7 +1,7 @@
-"""Curves over the epochs: each plot is a figure that is built once and shown new data.
+"""Curves over the epochs of a run.
 
-``accuracy(history)`` and its siblings return a Bokeh figure from a run, from records or from a
-:class:`~tsnn.views.live.follower.History`; live views keep the :class:`CurvePlot` and call ``update``.
+``accuracy(source)``, ``loss(source)`` and the like return a Bokeh figure of a run, of records or of a
+:class:`~tsnn.views.history.History`. Live views keep a :class:`CurvePlot` and call ``update`` with new data.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from bokeh.plotting import figure
 
 from tsnn.records import EpochRecord
 from tsnn.runs import Run
-from tsnn.views.live.history import History
+from tsnn.views.history import History, read_events
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import ROUND, EventMarks, add_legend, base_figure, decimate, log_padded, padded, set_range
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve of a plot: which column, what it is called, how it is drawn."""
+    """One curve of a plot: a column of the history, its label and its style."""
 
     column: str
     label: str
@@ -32,22 +32,22 @@ class Curve:
 
 
 class CurvePlot:
-    """A figure with columns of a history over the epochs.
+    """Figure with columns of a history over the epochs.
 
     Parameters
     ----------
     title, y_label : str
-        Words on the figure, with units.
+        Texts of the figure, with units.
     curves : sequence of Curve
-        What is drawn.
+        The curves.
     y_format : str
         Numeral.js format of the values.
-    floor, ceiling : float, optional
-        Bounds that the vertical range never crosses.
+    bounds : (float or None, float or None)
+        Floor and ceiling that the vertical range never crosses.
     log : bool
         Draw the values on a logarithmic scale.
     x_range : Range1d, optional
-        Range shared with other plots; the one who made it moves it (:func:`show_epochs`).
+        Range shared with other plots, moved by its owner (:func:`fit_epochs`).
     marks : EventMarks, optional
         Events to draw.
     """
@@ -59,14 +59,13 @@ class CurvePlot:
         curves: Sequence[Curve],
         *,
         y_format: str,
-        floor: float | None = None,
-        ceiling: float | None = None,
+        bounds: tuple[float | None, float | None] = (None, None),
         log: bool = False,
         x_range: Range1d | None = None,
         marks: EventMarks | None = None,
     ):
         self.curves = tuple(curves)
-        self._bounds = floor, ceiling
+        self._bounds = bounds
         self._log = log
         self.source = ColumnDataSource({"epoch": [], **{c.column: [] for c in curves}})
         self._head = ColumnDataSource({"epoch": [], "y": [], "color": []})
@@ -99,7 +98,7 @@ class CurvePlot:
         add_legend(self.figure)
 
     def update(self, history: History, *, follow: bool = True) -> None:
-        """Show a history; with ``follow`` the vertical range is fitted to it."""
+        """Draw a history; with ``follow`` the vertical range is fitted to it."""
         columns = {c.column: history[c.column] for c in self.curves if c.column in history}
         if not len(history) or len(columns) < len(self.curves):
             return
@@ -119,69 +118,71 @@ class CurvePlot:
             set_range(self.figure.y_range, *fit(list(columns.values()), *self._bounds))
 
     def show_cursor(self, epoch: int | None) -> None:
-        """Mark the epoch that the replay shows; None takes the mark away."""
+        """Mark an epoch; None removes the mark."""
         self.cursor.update(location=epoch, visible=epoch is not None)
 
 
-def show_epochs(x_range: Range, history: History) -> None:
+def fit_epochs(x_range: Range, history: History) -> None:
     """Fit the shared range of epochs to a history."""
     last = history.last("epoch") or 1.0
     set_range(x_range, 0.0, max(2.0, last * 1.02))
 
 
 def accuracy_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
-    """Return the plot of training and test accuracy, and that on samples held back for validation."""
+    """Return the plot of training and test accuracy, optionally with that of the validation split."""
     curves = [
         Curve("train_accuracy", "training, with dropout", palette.TRAIN, "dashed"),
         Curve("test_accuracy", "test", palette.TEST),
         *([Curve("validation_accuracy", "validation", palette.GREEN, "dotdash")] if validation else []),
     ]
-    return CurvePlot("Accuracy (%)", "Accuracy", curves, y_format="0.[0]%", floor=0, ceiling=1.0, **shared)
+    return CurvePlot("Accuracy (%)", "Accuracy", curves, y_format="0.[0]%", bounds=(0, 1.0), **shared)
 
 
 def loss_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
-    """Return the plot of training and test loss, and that on samples held back for validation."""
+    """Return the plot of training and test loss, optionally with that of the validation split."""
     curves = [
         Curve("train_loss", "training, with dropout", palette.TRAIN, "dashed"),
         Curve("test_loss", "test", palette.TEST),
         *([Curve("validation_loss", "validation", palette.GREEN, "dotdash")] if validation else []),
     ]
-    return CurvePlot("Loss (mean per sample)", "Loss", curves, y_format="0.00[00]", floor=0, **shared)
+    return CurvePlot("Loss (mean per sample)", "Loss", curves, y_format="0.00[00]", bounds=(0, None), **shared)
 
 
 def connections_plot(layers: int, **shared: Any) -> CurvePlot:
     """Return the plot of the number of connections of each layer."""
     curves = _layer_curves("connections", layers)
-    return CurvePlot("Connections per layer", "Connections", curves, y_format="0,0", floor=0, **shared)
+    return CurvePlot("Connections per layer", "Connections", curves, y_format="0,0", bounds=(0, None), **shared)
 
 
 def density_plot(layers: int, **shared: Any) -> CurvePlot:
     """Return the plot of the density of each layer."""
     curves = _layer_curves("density", layers)
     title = "Density per layer (% of all possible connections)"
-    return CurvePlot(title, "Density", curves, y_format="0.[0000]%", log=True, ceiling=1.2, **shared)
+    return CurvePlot(title, "Density", curves, y_format="0.[0000]%", log=True, bounds=(None, 1.2), **shared)
 
 
 def seconds_plot(**shared: Any) -> CurvePlot:
-    """Return the plot of where an epoch's time goes."""
+    """Return the plot of the seconds that training, evolution and evaluation take."""
     curves = [
         Curve("seconds_train", "train", palette.BLUE),
         Curve("seconds_evolve", "evolve topology", palette.VERMILION, "dashed"),
         Curve("seconds_evaluate", "evaluate", palette.GREEN, "dotdash"),
     ]
-    return CurvePlot("Time per epoch (seconds)", "Seconds", curves, y_format="0.0[00]", floor=0, **shared)
+    return CurvePlot("Time per epoch (seconds)", "Seconds", curves, y_format="0.0[00]", bounds=(0, None), **shared)
 
 
 def replaced_plot(layers: int, **shared: Any) -> CurvePlot:
-    """Return the plot of the share of each layer's connections that evolution replaced."""
+    """Return the plot of the fraction of each layer's connections that evolution replaced."""
     curves = _layer_curves("replaced", layers)
-    return CurvePlot("Connections replaced per epoch (%)", "Share", curves, y_format="0.[0]%", floor=0, **shared)
+    return CurvePlot(
+        "Connections replaced per epoch (%)", "Fraction", curves, y_format="0.[0]%", bounds=(0, None), **shared
+    )
 
 
 def living_plot(layers: int, **shared: Any) -> CurvePlot:
     """Return the plot of the neurons that importance pruning has left, in each hidden layer."""
     curves = _layer_curves("living", layers)[:-1]
-    return CurvePlot("Living neurons per hidden layer", "Neurons", curves, y_format="0,0", floor=0, **shared)
+    return CurvePlot("Living neurons per hidden layer", "Neurons", curves, y_format="0,0", bounds=(0, None), **shared)
 
 
 def _layer_curves(column: str, layers: int) -> list[Curve]:
@@ -197,10 +198,8 @@ def _drawn(make: Callable[..., CurvePlot], source: Source) -> figure:
     marks = EventMarks()
     plot = make(history, marks=marks)
     if isinstance(source, Run):
-        from tsnn.views.live.follower import follow
-
-        marks.update(follow(source).events)
-    show_epochs(plot.figure.x_range, history)
+        marks.update(list(dict.fromkeys(read_events(source.lines()[0]))))
+    fit_epochs(plot.figure.x_range, history)
     plot.update(history)
     return plot.figure
 

@@ -1,4 +1,4 @@
-"""What all plots have in common: how a figure looks, how its ranges move, how curves are thinned."""
+"""Common parts of all plots: style of a figure, its ranges, thinning of curves, marks of events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tsnn.records import Event
 from tsnn.views.plots import palette
 
 HEIGHT = 270
-MAX_POINTS = 600  # a plot is about 400 pixels wide
+MAX_POINTS = 600  # for a plot about 400 pixels wide
 
 _SVG_ICON = ".bk-tool-icon-copy"
 _SVG = """
@@ -29,12 +29,12 @@ Bokeh.index.find_one(fig).export("svg").to_blob().then((blob) => {
 })
 """
 
-#: Ticks of logarithmic axes: round numbers, few enough to be read.
+#: Round numbers as ticks of logarithmic axes.
 ROUND = [m * 10.0**e for e in range(-7, 9) for m in (1, 2, 5)]
 
 
 def decimate(columns: Sequence[ArrayLike], limit: int = MAX_POINTS) -> NDArray[np.intp]:
-    """Choose at most ``limit`` rows such that every curve keeps its look: minimum and maximum of each stretch.
+    """Choose at most ``limit`` rows that keep the minimum and maximum of every curve in each stretch.
 
     Parameters
     ----------
@@ -74,14 +74,14 @@ def _choose_in_stretches(values: NDArray[np.float64], starts: NDArray[np.intp], 
 def padded(
     values: Sequence[NDArray[Any]], floor: float | None = None, ceiling: float | None = None
 ) -> tuple[float, float]:
-    """Return the range that shows all finite values with some air, within floor and ceiling."""
+    """Return the range of all finite values with a margin, within floor and ceiling."""
     finite = [v[np.isfinite(v)] for v in values]
     joined = np.concatenate(finite) if finite else np.empty(0)
     if not joined.size:
         return (floor or 0.0), (1.0 if ceiling is None else ceiling)
     low, high = float(joined.min()), float(joined.max())
-    air = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
-    low, high = low - air, high + air
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
+    low, high = low - margin, high + margin
     low = low if floor is None else max(floor, low)
     return low, high if ceiling is None else min(ceiling, high)
 
@@ -89,7 +89,7 @@ def padded(
 def log_padded(
     values: Sequence[NDArray[Any]], floor: float | None = None, ceiling: float | None = None
 ) -> tuple[float, float]:
-    """Return the range that shows all positive values with some air on a logarithmic scale."""
+    """Return the range of all positive values with a margin on a logarithmic scale."""
     finite = np.concatenate([v[np.isfinite(v) & (v > 0)] for v in values] or [np.empty(0)])
     if not finite.size:
         return 0.01, 1.0
@@ -98,7 +98,7 @@ def log_padded(
 
 
 def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figure:
-    """Return an empty figure in the house style; ranges are set by the server, never by the browser."""
+    """Return an empty figure in the common style; ranges are set by the server, never by the browser."""
     options = {
         "x_range": Range1d(start=0, end=1),
         "y_range": Range1d(start=0.01, end=1),
@@ -129,7 +129,7 @@ def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figur
 
 
 def add_legend(fig: figure, columns: int = 6) -> None:
-    """Put the figure's legend in a line above the plot, where it hides nothing; a click hides a curve."""
+    """Put the figure's legend above the plot; a click hides a curve."""
     legend = fig.legend[0]
     fig.add_layout(legend, "above")
     legend.orientation = "horizontal"
@@ -143,16 +143,13 @@ def add_legend(fig: figure, columns: int = 6) -> None:
 
 
 class EventMarks:
-    """Vertical lines with a handle on top, one for each epoch at which something happened.
-
-    One instance serves all figures of a view.
-    """
+    """Vertical lines with a handle on top, one for each epoch with events; shared by the figures of a view."""
 
     def __init__(self) -> None:
         self.source = ColumnDataSource({"x": [], "message": [], "top": [], "bottom": []})
 
     def draw_on(self, fig: figure) -> None:
-        """Add the marks to a figure, on a scale of their own."""
+        """Add the marks to a figure, on a separate vertical scale."""
         fig.extra_y_ranges["marks"] = Range1d(start=0, end=1)
         style: dict[str, Any] = {"source": self.source, "y_range_name": "marks"}
         fig.segment("x", "bottom", "x", "top", color=palette.GREY, line_dash="dashed", line_alpha=0.7, **style)
@@ -160,7 +157,7 @@ class EventMarks:
         fig.add_tools(HoverTool(renderers=[handle], tooltips="epoch @x: @message", visible=False))
 
     def update(self, events: Sequence[Event]) -> None:
-        """Show these events; several in one epoch share a mark."""
+        """Draw these events; several in one epoch share a mark."""
         messages: dict[int, list[str]] = {}
         for event in events:
             messages.setdefault(event.epoch, []).append(event.message)
@@ -176,14 +173,14 @@ class EventMarks:
 
 
 def set_range(target: Range, start: float, end: float) -> None:
-    """Move a figure's range, a Range1d, if it is not there already."""
+    """Set a figure's range, a Range1d, if it differs."""
     assert isinstance(target, Range1d)
     if math.isfinite(start) and math.isfinite(end) and (target.start, target.end) != (start, end):
         target.update(start=start, end=end)
 
 
 def set_title(fig: figure, text: str) -> None:
-    """Change a figure's title, if it says something else."""
+    """Set a figure's title, if it differs."""
     assert isinstance(fig.title, Title)
     if fig.title.text != text:
         fig.title.text = text

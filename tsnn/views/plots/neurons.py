@@ -1,4 +1,4 @@
-"""Plots of neurons: their importance, how it changes, and the connections of single ones."""
+"""Plots of neurons: their importance, its history, and the connections of single neurons."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from bokeh.models import ColumnDataSource, FactorRange, HoverTool, LinearColorMa
 from bokeh.models.annotations import Span
 from numpy.typing import NDArray
 
-from tsnn.views.live.snapshot_reader import Snapshot
+from tsnn.snapshot import LayerSnapshot, Snapshot
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import base_figure, padded, set_range, set_title
 from tsnn.views.plots.topology import add_color_bar, as_picture, draw_image, picture_figure
 
 BARS = 30
 ROWS, COLUMNS = 100, 400  # of the importance map, at most
+
+
+def _threshold(layer: LayerSnapshot) -> float:
+    """Return the threshold of importance pruning; NaN without one."""
+    return math.nan if layer.importance_threshold is None else float(layer.importance_threshold)
 
 
 class ImportancePlot:
@@ -39,16 +44,18 @@ class ImportancePlot:
         self.figure.yaxis.formatter = NumeralTickFormatter(format="0,0")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show another snapshot."""
-        counts, edges = snapshot[f"importance_{self.layer}"], snapshot[f"importance_edges_{self.layer}"]
-        threshold = float(snapshot[f"importance_threshold_{self.layer}"])
+        """Draw a snapshot."""
+        layer = snapshot.layers[self.layer]
+        counts, edges, threshold = layer.importance, layer.importance_edges, _threshold(layer)
+        if counts is None or edges is None:
+            return
         known = math.isfinite(threshold)
-        total = int(snapshot["sizes"][self.layer + 1])
+        total = int(snapshot.sizes[self.layer + 1])
         set_title(self.figure, f"Layer {self.layer + 1}: importance of {counts.sum():,} of {total:,} neurons")
         self.note = "Importance pruning is off: no threshold."
         if known:
-            percentile, living = float(snapshot.get("percentile", np.nan)), int(counts.sum())
-            to_prune = int(percentile / 100 * (living - 1)) + 1 if math.isfinite(percentile) else 0
+            percentile, living = float(snapshot.percentile or 0), int(counts.sum())
+            to_prune = int(percentile / 100 * (living - 1)) + 1
             self.note = (
                 f"Threshold {threshold:.3g}: percentile {percentile:g}, {to_prune:,} of {living:,} living neurons."
             )
@@ -75,27 +82,28 @@ def importance_map(snapshots: Mapping[int, Snapshot], layer: int) -> tuple[NDArr
     Returns
     -------
     image : float32[rows, columns]
-        Rows: importance from 0 up. Columns: epochs 0 to the last, each as the snapshot before it says. Values:
-        neurons per bin, as a share of the fullest bin in the column.
+        Rows: importance from 0 up. Columns: epochs from 0 to the last, each from the latest snapshot up to it.
+        Values: neurons per bin, as a fraction of the fullest bin in the column.
     top : float
         Importance at the upper end of the image.
     """
     epochs = sorted(snapshots)
-    top = max(float(snapshots[e][f"importance_edges_{layer}"][-1]) for e in epochs)
+    histograms = [(snapshots[e].layers[layer].importance, snapshots[e].layers[layer].importance_edges) for e in epochs]
+    top = max((float(edges[-1]) for _, edges in histograms if edges is not None), default=1.0)
     grid = np.linspace(0.0, top, ROWS + 1)
     columns = min(COLUMNS, epochs[-1] + 1)
     image = np.zeros((ROWS, columns), np.float32)
-    shown = np.searchsorted(epochs, np.arange(columns) * (epochs[-1] + 1) // columns, side="right") - 1
-    for at in np.flatnonzero(np.diff(shown, prepend=-2)):
-        arrays = snapshots[epochs[max(0, shown[at])]]
-        below = np.append(0, np.cumsum(arrays[f"importance_{layer}"]))
-        density = np.diff(np.interp(grid, arrays[f"importance_edges_{layer}"], below))
-        image[:, shown == shown[at]] = (density / max(density.max(), 1e-9))[:, None]
+    displayed = np.searchsorted(epochs, np.arange(columns) * (epochs[-1] + 1) // columns, side="right") - 1
+    for at in np.flatnonzero(np.diff(displayed, prepend=-2)):
+        counts, edges = histograms[max(0, displayed[at])]
+        if counts is not None and edges is not None:
+            density = np.diff(np.interp(grid, edges, np.append(0, np.cumsum(counts))))
+            image[:, displayed == displayed[at]] = (density / max(density.max(), 1e-9))[:, None]
     return image, top
 
 
 class ImportanceHistory:
-    """How the importance of a layer's neurons changes: one histogram per snapshot, side by side."""
+    """Importance of a layer's neurons over the epochs: one histogram per snapshot, as the columns of an image."""
 
     def __init__(self, layer: int = 0):
         self.layer = layer
@@ -117,7 +125,7 @@ class ImportanceHistory:
         self.figure.grid.visible = False
 
     def update(self, snapshots: Mapping[int, Snapshot]) -> None:
-        """Show the snapshots of these epochs."""
+        """Draw the snapshots of these epochs."""
         if not snapshots:
             return
         image, top = importance_map(snapshots, self.layer)
@@ -126,42 +134,20 @@ class ImportanceHistory:
         self.source.data = {"image": [(255 * image).astype(np.uint8)], "dw": [width], "dh": [top]}
         self.mapper.high = 255
         epochs = sorted(snapshots)
-        thresholds = [float(snapshots[e][f"importance_threshold_{self.layer}"]) for e in epochs]
+        thresholds = [_threshold(snapshots[e].layers[self.layer]) for e in epochs]
         self.line.data = {"epoch": epochs, "threshold": thresholds}
         set_range(self.figure.x_range, 0, width)
         set_range(self.figure.y_range, 0, top)
 
     def show_cursor(self, epoch: int | None) -> None:
-        """Mark the epoch that the replay shows."""
+        """Mark an epoch; None removes the mark."""
         location = None if epoch is None else epoch + 0.5
         if self.cursor.location != location:
             self.cursor.update(location=location, visible=epoch is not None)
 
 
-def connections_of(snapshot: Snapshot, layer: int, neuron: int, direction: str) -> tuple[Any, Any]:
-    """Return the connections of a neuron that a snapshot shows one by one.
-
-    Parameters
-    ----------
-    snapshot : Snapshot
-        See :func:`tsnn.engine.snapshots.take_snapshot`.
-    layer, neuron : int
-        A neuron at the end of a layer of connections, among ``snapshot["neurons_<layer>"]``.
-    direction : {"incoming", "outgoing"}
-        Which connections.
-
-    Returns
-    -------
-    neurons, weights : int32[k], float16[k]
-        The neurons at their other ends.
-    """
-    at = int(np.flatnonzero(snapshot[f"neurons_{layer}"] == neuron)[0])
-    start, end = snapshot[f"{direction}_indptr_{layer}"][at : at + 2]
-    return snapshot[f"{direction}_indices_{layer}"][start:end], snapshot[f"{direction}_weights_{layer}"][start:end]
-
-
 class WeightPicture:
-    """The incoming weights of one neuron of the first hidden layer, arranged as the picture they come from."""
+    """Incoming weights of one neuron of the first hidden layer, arranged as the image that they come from."""
 
     def __init__(self, shape: Sequence[int]):
         self.shape = tuple(shape)
@@ -175,12 +161,12 @@ class WeightPicture:
         add_color_bar(self.figure, self.mapper)
 
     def update(self, title: str, neurons: NDArray[Any], weights: NDArray[Any]) -> None:
-        """Show the weights of connections that come from some inputs."""
+        """Draw the weights of connections that come from some inputs."""
         values = np.zeros(math.prod(self.shape))
         values[neurons] = weights
-        there = np.zeros_like(values)
-        there[neurons] = 1
-        picture, connected = as_picture(values, self.shape), as_picture(there, self.shape)
+        mask = np.zeros_like(values)
+        mask[neurons] = 1
+        picture, connected = as_picture(values, self.shape), as_picture(mask, self.shape)
         assert picture is not None
         assert connected is not None
         most = float(abs(picture).max()) or 1.0
@@ -192,7 +178,7 @@ class WeightPicture:
 
 
 class WeightBars:
-    """The strongest connections of one neuron as bars."""
+    """Strongest connections of one neuron as bars."""
 
     def __init__(self, x_label: str, names: Sequence[str] = ()):
         self.names = tuple(names)
@@ -207,7 +193,7 @@ class WeightBars:
         self.figure.xgrid.visible = False
 
     def update(self, title: str, neurons: NDArray[Any], weights: NDArray[Any]) -> None:
-        """Show the weights of connections with some neurons, the largest first."""
+        """Draw the weights of connections with some neurons, the largest first."""
         strongest = np.argsort(-abs(weights.astype(np.float32)), kind="stable")[:BARS]
         chosen = strongest[np.argsort(-weights[strongest], kind="stable")]
         names = [self.names[n] if n < len(self.names) else str(n) for n in neurons[chosen].tolist()]

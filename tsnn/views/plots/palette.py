@@ -1,4 +1,4 @@
-"""Colours and number formats of every view, in one place.
+"""Colours and number formats of all views.
 
 The colours are those of Okabe and Ito (2008), distinguishable with every common colour vision; series
 also differ by dash. Neutral grey is readable on a light and on a dark page.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 
 from bokeh.palettes import Cividis256, interp_palette
+
+from tsnn.records import RunState
 
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
@@ -25,18 +27,19 @@ DASHES = ("solid", "dashed", "dotted", "dashdot", "dotdash")
 IMAGE = Cividis256
 SIGNED = interp_palette((BLUE, "#E8E8E8", ORANGE), 256)  # negative, 0, positive
 
-STATE_COLORS = {
-    "queued": PURPLE,
-    "created": GREY,
-    "starting": SKY,
-    "compiling": SKY,
-    "training": GREEN,
-    "paused": ORANGE,
-    "stalled": VERMILION,
-    "finished": BLUE,
-    "stopped": GREY,
-    "failed": VERMILION,
-    "lost": VERMILION,
+#: Colour of each state of a run.
+STATE_COLORS: dict[str, str] = {
+    RunState.QUEUED: PURPLE,
+    RunState.CREATED: GREY,
+    RunState.STARTING: SKY,
+    RunState.COMPILING: SKY,
+    RunState.TRAINING: GREEN,
+    RunState.PAUSED: ORANGE,
+    RunState.STALLED: VERMILION,
+    RunState.FINISHED: BLUE,
+    RunState.STOPPED: GREY,
+    RunState.FAILED: VERMILION,
+    RunState.LOST: VERMILION,
 }
 
 
@@ -46,19 +49,19 @@ def series_style(index: int) -> tuple[str, str]:
 
 
 def count(value: float) -> str:
-    """Format a number of things with thousands separators: ``125,680``."""
+    """Format a count with thousands separators: ``125,680``."""
     return f"{value:,.0f}"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """Format a share as per cent, or a dash where there is none."""
-    return "–" if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f} %"
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """Format a fraction as per cent, or a missing one as a dash."""
+    return "–" if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.{digits}f} %"
 
 
-def small_percent(share: float) -> str:
-    """Format a share with as many digits as a small one needs: ``45.8 %``, ``0.36 %``."""
-    digits = 1 if share >= 0.1 else 2 if share >= 0.001 else 4
-    return percent(share, digits)
+def small_percent(fraction: float) -> str:
+    """Format a fraction as per cent, small ones with more digits: ``45.8 %``, ``0.36 %``."""
+    digits = 1 if fraction >= 0.1 else 2 if fraction >= 0.001 else 4
+    return percent(fraction, digits)
 
 
 def duration(seconds: float) -> str:
@@ -77,5 +80,5 @@ def duration(seconds: float) -> str:
 
 
 def setting(value: float) -> str:
-    """Format the value of a setting as people write it: ``0.05``, ``20``, ``1e-05``."""
+    """Format the value of a setting: ``0.05``, ``20``, ``1e-05``."""
     return f"{value:.4g}"

@@ -1,7 +1,4 @@
-"""Pictures of one snapshot of the topology: input connectivity, and where a layer's connections are.
-
-``snapshot`` is always the mapping that :meth:`tsnn.runs.Run.snapshot` returns.
-"""
+"""Images of one snapshot: input connectivity, and the positions of a layer's connections."""
 
 from __future__ import annotations
 
@@ -15,14 +12,14 @@ from bokeh.models.annotations import ColorBar
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from tsnn.views.live.snapshot_reader import Snapshot
+from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import base_figure, set_range, set_title
 
 TOP_FEATURES = 30
 MAP_SIDE = 184
 
-#: What the input map can show: the snapshot's array, and its name with unit.
+#: Measures of input connectivity: field of the snapshot, and its label with unit.
 MEASURES = {
     "degree": ("input_degree", "connections of each input"),
     "strength": ("input_strength", "sum of |weight| of each input"),
@@ -30,16 +27,16 @@ MEASURES = {
 
 
 class SnapshotPlot(Protocol):
-    """A figure that shows a snapshot."""
+    """Figure of a snapshot."""
 
     figure: figure
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show another snapshot."""
+        """Draw a snapshot; one that lacks the plot's fields changes nothing."""
 
 
 def as_picture(values: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float64] | None:
-    """Arrange one value per input as a picture, colour planes summed; None if the shape does not fit.
+    """Arrange one value per input as an image, colour planes summed; None if the shape does not fit.
 
     Parameters
     ----------
@@ -62,7 +59,7 @@ def _planes(shape: Sequence[int]) -> int:
 
 
 def picture_figure(title: str, shape: Sequence[int]) -> figure:
-    """Return an empty figure for a picture of this shape (see :func:`as_picture`), row 0 on top."""
+    """Return an empty figure for an image of this shape (see :func:`as_picture`), row 0 on top."""
     height, width = shape[:2] if len(shape) == 3 and _planes(shape) == 2 else shape[-2:]
     fig = base_figure(
         title,
@@ -81,10 +78,7 @@ def picture_figure(title: str, shape: Sequence[int]) -> figure:
 
 
 class InputPicture:
-    """Connectivity of the inputs, arranged as the picture they come from.
-
-    Colours begin at 0, so that pictures of different epochs can be compared.
-    """
+    """Connectivity of the inputs, arranged as the image that they form. Colours start at 0 in every epoch."""
 
     def __init__(self, shape: Sequence[int], measure: str = "degree"):
         self.shape = tuple(shape)
@@ -98,19 +92,19 @@ class InputPicture:
         add_color_bar(self.figure, self.mapper)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show another snapshot."""
-        column, name = MEASURES[self.measure]
-        picture = as_picture(snapshot[column], self.shape)
+        """Draw a snapshot."""
+        values, label = _input_values(snapshot, self.measure)
+        picture = None if values is None else as_picture(values, self.shape)
         if picture is None:
             return
         height, width = picture.shape
-        set_title(self.figure, name[0].upper() + name[1:])
+        set_title(self.figure, label[0].upper() + label[1:])
         self.mapper.high = float(picture.max()) or 1.0
         self.source.data = {"image": [picture.astype(np.float32)], "dw": [width], "dh": [height]}
 
 
 class TopInputs:
-    """The inputs with the most connections, where inputs are no picture."""
+    """Inputs with the most connections, for data that are not images."""
 
     def __init__(self, measure: str = "degree"):
         self.measure = measure
@@ -124,26 +118,33 @@ class TopInputs:
         self.figure.xgrid.visible = False
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show another snapshot."""
-        column, name = MEASURES[self.measure]
-        values = snapshot[column]
+        """Draw a snapshot."""
+        values, label = _input_values(snapshot, self.measure)
+        if values is None:
+            return
         top = np.argsort(-values, kind="stable")[:TOP_FEATURES]
-        block = -(-int(snapshot["sizes"][0]) // len(values))
+        block = -(-int(snapshot.sizes[0]) // len(values))
         names = [str(i) if block == 1 else f"{i * block}+" for i in top]
-        set_title(self.figure, f"Top {len(top)} inputs: {name}")
-        self.figure.yaxis.axis_label = name[0].upper() + name[1:]
+        set_title(self.figure, f"Top {len(top)} inputs: {label}")
+        self.figure.yaxis.axis_label = label[0].upper() + label[1:]
         self._factors.factors = names
         self.source.data = {"feature": names, "value": values[top].astype(float).tolist()}
         set_range(self.figure.y_range, 0.0, 1.05 * float(values.max()) or 1.0)
 
 
+def _input_values(snapshot: Snapshot, measure: str) -> tuple[NDArray[np.float32] | None, str]:
+    """Return the values of one of the :data:`MEASURES`, and its label."""
+    field, label = MEASURES[measure]
+    return getattr(snapshot, field), label
+
+
 def input_plot(image_shape: Sequence[int] | None, measure: str = "degree") -> InputPicture | TopInputs:
-    """Return the plot of input connectivity that suits the data."""
+    """Return the plot of input connectivity for images of a shape, or for other data."""
     return InputPicture(image_shape, measure) if image_shape else TopInputs(measure)
 
 
 class MatrixMap:
-    """Where a layer's connections are: its matrix, counted in at most 200 x 200 cells."""
+    """Matrix of a layer: its connections, counted in at most 200 x 200 cells."""
 
     def __init__(self, layer: int = 0):
         self.layer = layer
@@ -159,16 +160,18 @@ class MatrixMap:
         self.figure.grid.visible = False
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show another snapshot."""
-        counts, sizes = snapshot[f"density_{self.layer}"], snapshot["sizes"]
-        n_in, n_out = int(sizes[self.layer]), int(sizes[self.layer + 1])
-        high = float(snapshot[f"density_max_{self.layer}"])
-        cell = f"{math.ceil(n_in / counts.shape[0])} × {math.ceil(n_out / counts.shape[1])} neurons"
+        """Draw a snapshot."""
+        density, density_max = snapshot.layers[self.layer].density, snapshot.layers[self.layer].density_max
+        if density is None or density_max is None:
+            return
+        n_in, n_out = snapshot.sizes[self.layer : self.layer + 2].tolist()
+        high = float(density_max)
+        cell = f"{math.ceil(n_in / density.shape[0])} × {math.ceil(n_out / density.shape[1])} neurons"
         set_title(self.figure, f"Layer {self.layer + 1}: connections per {cell}")
         self.mapper.update(low=0.0, high=high)
-        image = counts.astype(np.float32) * np.float32(high / 255)
+        image = density.astype(np.float32) * np.float32(high / 255)
         if high <= 255:
-            image = np.rint(image).astype(np.uint8)  # the counts themselves, in a quarter of the bytes
+            image = np.rint(image).astype(np.uint8)  # exact counts, in a quarter of the bytes
         self.source.data = {"image": [image], "dw": [n_out], "dh": [n_in]}
         set_range(self.figure.x_range, 0, n_out)
         set_range(self.figure.y_range, n_in, 0)
@@ -187,7 +190,7 @@ def draw_image(fig: figure, source: ColumnDataSource, mapper: LinearColorMapper)
 
 
 def add_color_bar(fig: figure, mapper: LinearColorMapper) -> None:
-    """Put the scale of an image's colours on its right."""
+    """Add the colour scale of an image on its right."""
     bar = ColorBar(color_mapper=mapper, width=10, label_standoff=6, padding=4, background_fill_alpha=0.0)
     bar.formatter = NumeralTickFormatter(format="0,0.[00]")
     fig.add_layout(bar, "right")

@@ -1,4 +1,4 @@
-"""The workers of a parallel run: how fast each is, where its time goes, how old the weights were it worked on.
+"""Plots of the workers of a parallel run: speed, use of time, staleness of the gradients.
 
 Figures take the worker records of one epoch, as dictionaries (:class:`tsnn.records.WorkerRecord`).
 """
@@ -16,19 +16,19 @@ from tsnn.views.plots.figures import add_legend, base_figure, set_range
 
 Workers = Sequence[Mapping[str, Any]]
 
-#: What a worker's time goes into, as recorded and as called on the page.
+#: Parts of a worker's time: label by name in the record.
 TIMES = {"compute": "computing", "communicate": "communicating", "idle": "waiting for others"}
 _COLORS = (palette.GREEN, palette.VERMILION, palette.GREY)
 MAX_STALENESS = 32
 
 
 def seconds_of(worker: Mapping[str, Any]) -> float:
-    """Return how long a worker's epoch took, from all that its time went into."""
+    """Return the seconds of a worker's epoch: the sum of all parts."""
     return sum(float(worker[f"seconds_{part}"]) for part in TIMES)
 
 
 def batches_per_second(worker: Mapping[str, Any]) -> float:
-    """Return a worker's speed in an epoch; 0 if it did nothing."""
+    """Return a worker's speed in an epoch; 0 without batches."""
     seconds = seconds_of(worker)
     return float(worker["batches"]) / seconds if seconds else 0.0
 
@@ -45,7 +45,7 @@ class SpeedPlot:
         _count_workers(self.figure)
 
     def update(self, workers: Workers) -> None:
-        """Show an epoch."""
+        """Draw an epoch."""
         speeds = [batches_per_second(worker) for worker in workers]
         numbers = [int(worker["worker"]) for worker in workers]
         self.source.data = {"worker": numbers, "speed": speeds, "samples": [int(w["samples"]) for w in workers]}
@@ -53,11 +53,11 @@ class SpeedPlot:
 
 
 class TimePlot:
-    """Shares of each worker's time: computing, communicating, waiting."""
+    """Parts of each worker's time: computing, communicating, waiting."""
 
     def __init__(self) -> None:
         self.source = ColumnDataSource({"worker": [], **{part: [] for part in TIMES}})
-        self.figure = base_figure("Where the time goes", "Worker", "Share of the time")
+        self.figure = base_figure("Use of time", "Worker", "Fraction of the time")
         bars: list[Any] = self.figure.vbar_stack(
             list(TIMES), x="worker", width=0.7, color=_COLORS, legend_label=list(TIMES.values()), source=self.source
         )
@@ -68,36 +68,36 @@ class TimePlot:
         add_legend(self.figure)
 
     def update(self, workers: Workers) -> None:
-        """Show an epoch."""
-        shares = {part: [float(w[f"seconds_{part}"]) / (seconds_of(w) or 1.0) for w in workers] for part in TIMES}
-        self.source.data = {"worker": [int(w["worker"]) for w in workers], **shares}
+        """Draw an epoch."""
+        fractions = {part: [float(w[f"seconds_{part}"]) / (seconds_of(w) or 1.0) for w in workers] for part in TIMES}
+        self.source.data = {"worker": [int(w["worker"]) for w in workers], **fractions}
         _fit(self.figure, (0.4, len(workers) + 0.6), (0, 1))
 
 
 class StalenessPlot:
-    """How many gradients met weights that had been updated so many times since they were sent out."""
+    """Histogram of the staleness of gradients: updates of the weights since the worker received them."""
 
     def __init__(self) -> None:
-        self.source = ColumnDataSource({"staleness": [], "share": [], "count": []})
-        self.figure = base_figure("Staleness", "Updates since the weights were sent", "Share of the gradients")
-        bars = self.figure.vbar("staleness", top="share", width=0.8, color=palette.PURPLE, source=self.source)
-        rows = [("staleness", "@staleness"), ("gradients", "@count{0,0}"), ("share", "@share{0.0%}")]
+        self.source = ColumnDataSource({"staleness": [], "fraction": [], "count": []})
+        self.figure = base_figure("Staleness", "Updates since the weights were sent", "Fraction of the gradients")
+        bars = self.figure.vbar("staleness", top="fraction", width=0.8, color=palette.PURPLE, source=self.source)
+        rows = [("staleness", "@staleness"), ("gradients", "@count{0,0}"), ("fraction", "@fraction{0.0%}")]
         self.figure.add_tools(HoverTool(renderers=[bars], tooltips=rows, visible=False))
         self.figure.yaxis.formatter = NumeralTickFormatter(format="0%")
 
     def update(self, workers: Workers) -> None:
-        """Show an epoch; staleness beyond what is drawn counts as the largest that is."""
+        """Draw an epoch; staleness above 32 counts as 32."""
         counts = np.zeros(MAX_STALENESS + 1)
         for worker in workers:
             for late, number in enumerate(worker["staleness"]):
                 counts[min(late, MAX_STALENESS)] += number
         last = int(np.flatnonzero(counts).max(initial=0))
-        shares = counts / max(counts.sum(), 1)
+        fractions = counts / max(counts.sum(), 1)
         self.source.data = {
-            "staleness": list(range(last + 1)), "share": shares[: last + 1].tolist(),
+            "staleness": list(range(last + 1)), "fraction": fractions[: last + 1].tolist(),
             "count": counts[: last + 1].tolist(),
         }  # fmt: skip
-        _fit(self.figure, (-0.6, max(last, 1) + 0.6), (0, 1.1 * float(shares.max()) or 1))
+        _fit(self.figure, (-0.6, max(last, 1) + 0.6), (0, 1.1 * float(fractions.max()) or 1))
 
 
 def _count_workers(fig: Any) -> None:

@@ -1,1 +1,1 @@
-"""Tabs: the views of one run, built once and brought up to date."""
+"""Tabs of one run: built once, then updated. The timeline chooses the epoch that they display."""

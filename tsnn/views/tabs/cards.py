@@ -1,7 +1,7 @@
+"""Cards: frames around figures and controls, with their captions."""
+
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
-
-"""Frames around figures and controls, with the words that explain them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import panel as pn
 
+from tsnn.views.live.follower import RunFollower
 from tsnn.views.tabs.captions import CAPTIONS
 
 CARD = {
@@ -27,11 +28,12 @@ _GRID = {
     "flex-shrink": "0",
     "gap": "12px",
 }
-#: A column has a button to scroll with: it would take a cell, the first one if the cards come later.
+#: Hides the scroll button of a column, which would take a cell of the grid.
 _GRID_SHEET = ".scroll-button {display: none !important}"
-_CAPTION = "font-family:var(--bokeh-base-font);font-size:12.5px;line-height:1.4;padding:0 12px 6px"
-#: The note of a control: read by screen readers always, seen while the control or something in it has the focus.
-_NOTE = """
+_EMPTY_STYLE = "font-size:15px;opacity:.75;padding:40px 24px;text-align:center"
+_CAPTION_STYLE = "font-family:var(--bokeh-base-font);font-size:12.5px;line-height:1.4;padding:0 12px 6px"
+#: Caption of a control: always there for screen readers, visible while the control or a part of it has the focus.
+_CAPTION_SHEET = """
 :host {position: relative}
 .note {position: absolute !important; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
 :host(:focus-within) .note {
@@ -41,54 +43,70 @@ _NOTE = """
 
 
 def grid(*cards: Any, **options: Any) -> pn.Column:
-    """Return cards side by side, as many as there is room for; options are the column's."""
+    """Return cards in a grid with as many columns as fit; options are those of the column."""
     style = {"styles": _GRID, "stylesheets": [_GRID_SHEET], "sizing_mode": "stretch_width", "margin": 0}
     return pn.Column(*cards, **style, **options)
 
 
-def card(fig: Any, caption: str, *beside: Any, **options: Any) -> Card:
-    """Return a figure in a frame, with its caption under it."""
-    return Card(figure_pane(fig), caption, *beside, **options)
+def card(fig: Any, caption: str, *below: Any, **options: Any) -> Card:
+    """Return a figure in a frame, with its caption below."""
+    return Card(figure_pane(fig), caption, *below, **options)
 
 
 class Card(pn.Column):
-    """Something in a frame: a note that changes with it, and a caption that teaches.
+    """Frame with a figure or control, a note about the displayed data, and a caption.
 
     Parameters
     ----------
-    shown : Panel object
-        What is framed.
+    content : Panel object
+        The figure or control.
     caption : str
         Name of the caption in :data:`tsnn.views.tabs.captions.CAPTIONS`.
-    *beside : Panel objects
-        What stands under it, above the words.
+    *below : Panel objects
+        Objects between the content and the texts.
     **options
-        Of the column.
+        Options of the column.
     """
 
-    def __init__(self, shown: Any, caption: str, *beside: Any, **options: Any):
+    def __init__(self, content: Any, caption: str, *below: Any, **options: Any):
         self._caption = escape(CAPTIONS[caption])
-        self._words = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
+        self._text = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
         super().__init__(
-            shown, *beside, self._words, styles=CARD, margin=0, sizing_mode="stretch_width", name=caption, **options
+            content, *below, self._text, styles=CARD, margin=0, sizing_mode="stretch_width", name=caption, **options
         )
-        self.say("")
+        self.set_note("")
 
-    def say(self, note: str) -> None:
-        """Change the note."""
+    def set_note(self, note: str) -> None:
+        """Set the note above the caption."""
         head = f"<div>{escape(note)}</div>" if note else ""
-        text = f"<div style='{_CAPTION}'>{head}<div style='opacity:.72'>{self._caption}</div></div>"
-        if text != self._words.object:
-            self._words.object = text
+        text = f"<div style='{_CAPTION_STYLE}'>{head}<div style='opacity:.72'>{self._caption}</div></div>"
+        if text != self._text.object:
+            self._text.object = text
 
 
-def explained(widget: Any, caption: str) -> Any:
-    """Return a control with its explanation, which shows while it has the focus."""
+def with_caption(widget: Any, caption: str) -> Any:
+    """Return a control with its caption, which is visible while the control has the focus."""
     text = f"<span style='font-family:var(--bokeh-base-font);font-size:12.5px'>{escape(CAPTIONS[caption])}</span>"
     note = pn.pane.HTML(text, css_classes=["note"], margin=0)
-    return pn.Column(widget, note, stylesheets=[_NOTE], margin=0, sizing_mode=widget.sizing_mode)
+    return pn.Column(widget, note, stylesheets=[_CAPTION_SHEET], margin=0, sizing_mode=widget.sizing_mode)
 
 
 def figure_pane(fig: Any) -> Any:
-    """Return a pane with a figure, as wide as the figure wants to be."""
+    """Return a pane with a figure, sized by the figure."""
     return pn.pane.Bokeh(fig, sizing_mode=fig.sizing_mode, margin=0, styles={"font-size": "12.5px"})
+
+
+def empty_pane() -> Any:
+    """Return the frame for the message of a tab without data."""
+    return pn.pane.HTML("", sizing_mode="stretch_width", styles=CARD | {"grid-column": "1 / -1"}, margin=0)
+
+
+def update_empty_pane(pane: Any, follower: RunFollower, *, empty: bool = True) -> None:
+    """Set the message of a tab without data; hide the frame if there are data."""
+    if follower.live:
+        text = "The first figure appears when the data have been read, the curves after the first epoch."
+    else:
+        text = "This run ended before its first epoch. Change the settings and start again."
+    html = f"<div style='{_EMPTY_STYLE}'>{text}</div>" if empty else ""
+    if html != pane.object or pane.visible != empty:
+        pane.param.update(object=html, visible=empty)

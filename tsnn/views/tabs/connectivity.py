@@ -1,59 +1,24 @@
+"""Connectivity tab: positions, degrees and ages of the connections in one snapshot."""
+
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
-
-"""The Connectivity tab: where the connections of one snapshot are, how they are shared out, how old they are."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import panel as pn
-import panel_material_ui as pmui
 
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.replay import Replay
 from tsnn.views.plots import curves
 from tsnn.views.plots.degrees import AgePlot, DegreePlot
-from tsnn.views.plots.topology import MatrixMap, input_plot
-from tsnn.views.tabs.cards import CARD, Card, card, explained, figure_pane, grid
+from tsnn.views.plots.topology import MatrixMap
+from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
+from tsnn.views.tabs.inputs import InputCard
+from tsnn.views.tabs.replay import Replay
 
-_SMALL_BUTTONS = {"& .MuiButtonBase-root": {"fontSize": "11.5px", "padding": "4px 6px", "textTransform": "none"}}
-#: What the tab shows of a snapshot.
-_PARTS = ("sizes", "epoch", "age", "density", "in_degree", "out_degree")
-_EMPTY_STYLE = "font-size:15px;opacity:.75;padding:40px 24px;text-align:center"
-
-
-class InputCard:
-    """The connectivity of the inputs in one snapshot, counted or weighed."""
-
-    def __init__(self, follower: RunFollower, replay: Replay):
-        self._follower, self._replay = follower, replay
-        self._drawn: tuple[Any, ...] = ()
-        self.plot: Any = None
-        self.measure = pmui.RadioButtonGroup(
-            options={"Connections": "degree", "Strength": "strength"}, value="degree",
-            size="small", width=None, align="center", margin=(0, 2, 4, 8), sx=_SMALL_BUTTONS,
-        )  # fmt: skip
-        self.measure.param.watch(lambda _: self.update(), "value")
-        self._place = pn.Row(sizing_mode="stretch_width", margin=0, styles={"justify-content": "center"})
-        self.layout = Card(self._place, "input", explained(self.measure, "measure"), visible=False)
-
-    @pn.io.hold()
-    def update(self) -> None:
-        """Show what is new."""
-        epoch, measure = self._replay.epoch, self.measure.value
-        if epoch is None or (epoch, measure) == self._drawn:
-            return
-        snapshot = self._follower.snapshot(epoch, 0, ("sizes", "input"))
-        if snapshot is None:
-            return
-        self._drawn = epoch, measure
-        if self.plot is None:
-            self.plot = input_plot(self._follower.image_shape, measure)
-            self._place.objects = [figure_pane(self.plot.figure)]
-            self.layout.visible = True
-        self.plot.measure = measure
-        self.plot.update(snapshot)
+#: Fields of a snapshot that the tab displays.
+_PARTS = ("epoch", "ages_since", "age", "density", "density_max", "in_degree", "out_degree")
 
 
 class ConnectivityTab:
@@ -68,12 +33,12 @@ class ConnectivityTab:
         self.layout = pn.Column(self._empty, sizing_mode="stretch_width", margin=0)
         self._cards: dict[str, Any] = {}
 
-    def update(self, *, words: bool = True) -> None:
-        """Show what is new; the figures are made when this tab is first seen. Without ``words`` they come later."""
+    def update(self, *, figures_only: bool = False) -> None:
+        """Draw new data; with ``figures_only`` the texts are left to the next update."""
         epoch, layer = self._replay.epoch, self._replay.layer.value
         snapshot = None if epoch is None else self._follower.snapshot(epoch, layer, _PARTS)
-        if snapshot is None or f"density_{layer}" not in snapshot:
-            show_empty_message(self._empty, self._follower)
+        if snapshot is None or snapshot.layers[layer].density is None:
+            update_empty_pane(self._empty, self._follower)
             return
         if not self._cards:
             self._build()
@@ -88,12 +53,12 @@ class ConnectivityTab:
             self.ages.layer = layer
             self.ages.update(snapshot, history, self._replay.before)
         if self._drawn[2:] != before[2:]:
-            curves.show_epochs(self.replaced.figure.x_range, history)
+            curves.fit_epochs(self.replaced.figure.x_range, history)
             self.replaced.update(history)
         self.replaced.show_cursor(self._replay.cursor)
-        if words:
-            self._cards["degrees"].say(self.degrees.note)
-            self._cards["age"].say(self.ages.note)
+        if not figures_only:
+            self._cards["degrees"].set_note(self.degrees.note)
+            self._cards["age"].set_note(self.ages.note)
 
     def _build(self) -> None:
         start = self._follower.meta.get("network", {}).get("connections")
@@ -107,19 +72,3 @@ class ConnectivityTab:
         }
         self._cards = {name: card(plot.figure, name) for name, plot in figures.items()}
         self.layout.objects = [grid(self.input.layout, *self._cards.values())]
-
-
-def empty_pane() -> Any:
-    """Return the frame that says why there is nothing to see."""
-    return pn.pane.HTML("", sizing_mode="stretch_width", styles=CARD | {"grid-column": "1 / -1"}, margin=0)
-
-
-def show_empty_message(pane: Any, follower: RunFollower, *, nothing: bool = True) -> None:
-    """Say why there is nothing to see; hide the frame where there is something."""
-    if follower.live:
-        words = "The first picture appears when the data have been read, the curves after the first epoch."
-    else:
-        words = "This run ended before its first epoch: there is nothing to draw. Change the settings and start again."
-    text = f"<div style='{_EMPTY_STYLE}'>{words}</div>" if nothing else ""
-    if text != pane.object or pane.visible != nothing:
-        pane.param.update(object=text, visible=nothing)

@@ -1,4 +1,4 @@
-"""The tab Overview: curves over the epochs, and the connections of the inputs."""
+"""Overview tab: curves over the epochs, and the connectivity of the inputs."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
@@ -12,15 +12,15 @@ from bokeh.models import Range1d
 
 from tsnn.records import EventKind
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.replay import Replay
 from tsnn.views.plots import curves
-from tsnn.views.plots.curves import show_epochs
+from tsnn.views.plots.curves import fit_epochs
 from tsnn.views.plots.figures import EventMarks
-from tsnn.views.tabs.cards import card, grid
-from tsnn.views.tabs.connectivity import InputCard, empty_pane, show_empty_message
+from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
+from tsnn.views.tabs.inputs import InputCard
+from tsnn.views.tabs.replay import Replay
 
-#: Events that say how a run began; they stand at epoch 0 and would only clutter the curves.
-_NOT_MARKED = (EventKind.DATA, EventKind.DENSE_LAYER)
+#: Kinds of events at the start of every run, which are not marked in the curves.
+_START_EVENTS = (EventKind.DATA, EventKind.DENSE_LAYER)
 
 
 class Overview:
@@ -42,23 +42,22 @@ class Overview:
             curves.seconds_plot(**shared),
         ]
         for plot in self.plots:
-            plot.figure.on_event(RangesUpdate, lambda _: replay.release())
-            plot.figure.on_event(Reset, lambda _: replay.resume())
+            plot.figure.on_event(RangesUpdate, lambda _: replay.unfollow())
+            plot.figure.on_event(Reset, lambda _: replay.follow_newest())
         names = ("accuracy", "loss", "connections", "density", "seconds")
         self._cards = [card(plot.figure, name) for plot, name in zip(self.plots, names, strict=True)]
         self.input = InputCard(follower, replay)
         self._empty = empty_pane()
         self.layout = grid()
         self.update()
-        shown = [self._empty, self._cards[0], self.input.layout, *self._cards[1:]]
-        self.layout.objects = shown
+        self.layout.objects = [self._empty, self._cards[0], self.input.layout, *self._cards[1:]]
 
-    def update(self, *, words: bool = True) -> None:
-        """Show what is new."""
+    def update(self, *, figures_only: bool = False) -> None:
+        """Draw new data."""
         self._update_curves()
         self.input.update()
-        nothing = not len(self._follower.history) and self._replay.epoch is None
-        show_empty_message(self._empty, self._follower, nothing=nothing)
+        empty = not len(self._follower.history) and self._replay.epoch is None
+        update_empty_pane(self._empty, self._follower, empty=empty)
 
     def _update_curves(self) -> None:
         history, events, following = self._follower.history, self._follower.events, self._replay.following
@@ -66,12 +65,12 @@ class Overview:
         if state == self._drawn:
             return
         self._drawn = state
-        self._marks.update([event for event in events if event.kind not in _NOT_MARKED])
+        self._marks.update([event for event in events if event.kind not in _START_EVENTS])
         if following:
-            show_epochs(self._x_range, history)
-        for plot, shell in zip(self.plots, self._cards, strict=True):
+            fit_epochs(self._x_range, history)
+        for plot, frame in zip(self.plots, self._cards, strict=True):
             plot.update(history, follow=following)
             plot.show_cursor(self._replay.cursor)
             visible = len(history) > 0 and all(history.last(curve.column) is not None for curve in plot.curves)
-            if shell.visible != visible:
-                shell.visible = visible
+            if frame.visible != visible:
+                frame.visible = visible

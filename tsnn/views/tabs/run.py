@@ -1,7 +1,6 @@
-"""Live views of a run: what the dashboard and :func:`tsnn.views.watch` put on the page.
+"""Live view of a run: the parts that the dashboard and :func:`tsnn.views.watch` put on the page.
 
-Figures are built once; :meth:`RunView.tick` looks at the follower's version and shows new data in the
-views that are visible. Nothing changed means nothing done.
+Figures are built once; :meth:`RunView.tick` compares the follower's version and draws new data in the visible tab.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -15,16 +14,16 @@ from typing import Any
 import panel as pn
 
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.replay import Replay
 from tsnn.views.tabs.connectivity import ConnectivityTab
 from tsnn.views.tabs.neurons import NeuronsTab
 from tsnn.views.tabs.overview import Overview
+from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.summary import summary_html
 from tsnn.views.tabs.workers import WorkersTab
 
 
 class RunView:
-    """Everything that is shown of one run.
+    """Head, timeline and tabs of one run.
 
     Parameters
     ----------
@@ -34,16 +33,18 @@ class RunView:
     Attributes
     ----------
     head : Panel object
-        State, progress and the main numbers.
+        State, progress and main numbers.
     replay : Replay
-        The bar of time; its ``layout`` belongs on the page.
+        The timeline; its ``layout`` belongs on the page.
     tabs : dict
-        The views by name: ``overview``, ``connectivity``, ``neurons``, ``workers``.
+        The tabs by name: ``overview``, ``connectivity``, ``neurons``, ``workers``.
+    after_draw : callable
+        Called after the user has moved the timeline and the tab was drawn.
     """
 
     def __init__(self, follower: RunFollower):
         self.follower = follower
-        self.replay = Replay(follower.config.training.epochs, self._ranges_released, self.show)
+        self.replay = Replay(follower.config.training.epochs, self._follow_newest, self.draw)
         self.head = pn.pane.HTML(summary_html(follower), sizing_mode="stretch_width", margin=0)
         self.tabs: dict[str, Any] = {
             "overview": Overview(follower, self.replay),
@@ -52,15 +53,15 @@ class RunView:
             "workers": WorkersTab(follower, self.replay),
         }
         self.tab = "overview"
-        self.after_show: Callable[[], None] = lambda: None
+        self.after_draw: Callable[[], None] = lambda: None
         self._version = -1
 
-    def _ranges_released(self) -> None:
+    def _follow_newest(self) -> None:
         self._version = -1
 
-    @pn.io.hold()  # Panel calls handlers of events without the document's lock: only what is held may then be changed
+    @pn.io.hold()  # Panel calls event handlers without the document's lock: they may change only what is held
     def tick(self, tab: str = "") -> bool:
-        """Bring the head and one tab up to date; returns whether the run had changed or is being replayed."""
+        """Update the head and one tab; returns whether the run has changed or is being replayed."""
         version = self.follower.poll()
         changed = version != self._version
         if changed:
@@ -78,12 +79,12 @@ class RunView:
 
     def _choose(self, tab: str) -> None:
         self.tab = tab
-        of_a_layer = tab in ("connectivity", "neurons")
-        if self.replay.layer_choice.visible != of_a_layer:
-            self.replay.layer_choice.visible = of_a_layer
+        by_layer = tab in ("connectivity", "neurons")
+        if self.replay.layer_choice.visible != by_layer:
+            self.replay.layer_choice.visible = by_layer
 
-    def show(self) -> None:
-        """Draw what the bar of time says, at once; words and lists, which take longer, come with the next tick."""
+    def draw(self) -> None:
+        """Draw the figures of the timeline's epoch at once; texts and lists, which take longer, follow at a tick."""
         with pn.io.hold():
-            self.tabs[self.tab].update(words=False)
-        self.after_show()
+            self.tabs[self.tab].update(figures_only=True)
+        self.after_draw()

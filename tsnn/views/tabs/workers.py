@@ -1,4 +1,4 @@
-"""The tab about the workers of a parallel run."""
+"""Workers tab: speed, time and staleness of the workers of a parallel run."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
@@ -11,27 +11,28 @@ from typing import Any
 import numpy as np
 import panel as pn
 
+from tsnn.records import EventKind
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.live.replay import Replay
 from tsnn.views.plots import palette
 from tsnn.views.plots.workers import SpeedPlot, StalenessPlot, TimePlot, Workers, batches_per_second, seconds_of
 from tsnn.views.tabs.cards import card, grid
+from tsnn.views.tabs.replay import Replay
 
 _SEQUENTIAL = "This run trains in one process. Set <b>Workers</b> in the form to train with several."
 _WAITING = "The workers report after their first epoch."
-#: Events that are about the workers.
-_EVENTS = ("resumed", "averaged", "workers")
+#: Kinds of events about the workers.
+_EVENTS = (EventKind.RESUMED, EventKind.AVERAGED, EventKind.WORKERS)
 
 
 class WorkersTab:
-    """The workers in one epoch: the one that is replayed, else the newest.
+    """Statistics of the workers in the epoch of the timeline.
 
     Parameters
     ----------
     follower : RunFollower
         The run.
     replay : Replay
-        Which epoch is shown.
+        The timeline.
     """
 
     def __init__(self, follower: RunFollower, replay: Replay):
@@ -44,8 +45,8 @@ class WorkersTab:
         self.layout = pn.Column(self.text, self._grid, sizing_mode="stretch_width", margin=0)
 
     @pn.io.hold()
-    def update(self, *, words: bool = True) -> None:
-        """Show what is new; the figures are made when there are workers to show."""
+    def update(self, *, figures_only: bool = False) -> None:
+        """Draw new data; the figures are made at the first statistics of workers."""
         history, cursor = self._follower.history, self._replay.cursor
         epochs = len(history)
         row = epochs - 1 if cursor is None else min(int(np.searchsorted(history["epoch"], cursor)), epochs - 1)
@@ -73,16 +74,16 @@ class WorkersTab:
 
 
 def summary(workers: Workers, epoch: int) -> str:
-    """Say in a sentence how the workers did in an epoch."""
+    """Return a sentence about the workers in an epoch."""
     total = sum(map(seconds_of, workers)) or 1.0
-    talking = palette.percent(sum(w["seconds_communicate"] for w in workers) / total)
+    communicating = palette.percent(sum(w["seconds_communicate"] for w in workers) / total)
     waiting = palette.percent(sum(w["seconds_idle"] for w in workers) / total)
     counts = [(late, n) for w in workers for late, n in enumerate(w["staleness"])]
     speed = sum(map(batches_per_second, workers))
-    words = f"Epoch {epoch}, phase {workers[0]['phase']}: {len(workers)} workers, {speed:,.0f} batches per second; "
-    words += f"{talking} of their time communicating, {waiting} waiting for others"
+    text = f"Epoch {epoch}, phase {workers[0]['phase']}: {len(workers)} workers, {speed:,.0f} batches per second; "
+    text += f"{communicating} of their time communicating, {waiting} waiting for others"
     if gradients := sum(n for _, n in counts):
-        words += f"; mean staleness {sum(late * n for late, n in counts) / gradients:.2g}"
+        text += f"; mean staleness {sum(late * n for late, n in counts) / gradients:.2g}"
         kept = sum(w["retained"] * w["batches"] for w in workers) / max(sum(w["batches"] for w in workers), 1)
-        words += f", {palette.percent(kept)} of the gradients' entries applied"
-    return words + "."
+        text += f", {palette.percent(kept)} of the gradients' entries applied"
+    return text + "."

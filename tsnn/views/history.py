@@ -1,49 +1,45 @@
-"""History: the finished epochs of a run as columns."""
+"""History: the finished epochs of a run as columns, and the events between them."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.config import LIVE_SETTINGS
-from tsnn.records import EpochRecord
+from tsnn.records import EpochRecord, Event, LayerRecord
 from tsnn.runs import Run
 
-SCALARS = (
-    "epoch",
-    "samples",
-    "train_loss",
-    "test_loss",
-    "train_accuracy",
-    "test_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "seconds_train",
-    "seconds_evolve",
-    "seconds_evaluate",
-    *LIVE_SETTINGS,
-    "connections",
-    "memory_bytes",
-)
-_PER_LAYER = ("connections", "density", "pruned", "grown", "living", "replaced")
+
+def _numbers(record: type) -> tuple[str, ...]:
+    """Return the names of a record's fields that hold a number."""
+    return tuple(name for name, kind in get_type_hints(record).items() if kind in (int, float, float | None))
+
+
+#: Columns with one number per epoch.
+SCALARS = (*_numbers(EpochRecord), *LIVE_SETTINGS)
+#: Columns that sum up to the time of an epoch.
+SECONDS = tuple(name for name in SCALARS if name.startswith("seconds_"))
+#: Columns with one number per epoch and layer.
+_PER_LAYER = (*_numbers(LayerRecord), "replaced")
 
 
 class History:
-    """Finished epochs as columns: ``history["test_loss"]``, ``history["density_0"]`` for a layer.
+    """Finished epochs as columns, float64[epochs]: ``history["test_loss"]``, ``history["density_0"]`` for a layer.
 
-    ``replaced_0`` is the share of the layer's connections that the epoch's evolution grew.
-    Missing values are NaN. Columns are float64[epochs].
+    The columns are the numbers of :class:`~tsnn.records.EpochRecord` and :class:`~tsnn.records.LayerRecord`, and the
+    live settings. ``replaced_0`` is the fraction of the layer's connections that the epoch's evolution grew.
+    Missing values are NaN.
 
     Attributes
     ----------
     layers : int
         Layers of connections.
     workers : list of list of dict
-        For each epoch, what the workers of a parallel run did (:class:`tsnn.records.WorkerRecord`).
+        The records of the workers of a parallel run in each epoch (:class:`tsnn.records.WorkerRecord`).
     """
 
     def __init__(self) -> None:
@@ -66,7 +62,7 @@ class History:
         return values[-1] if values and values[-1] == values[-1] else None
 
     def append(self, epoch: Mapping[str, Any]) -> None:
-        """Add an epoch, as :meth:`EpochRecord.to_dict` gives it; one that comes again replaces what followed."""
+        """Add an epoch, as :meth:`EpochRecord.to_dict` returns it; an earlier epoch drops those from it on first."""
         self._forget_from(float(epoch["epoch"]))
         values = {**epoch, **epoch.get("settings", {})}
         for name in SCALARS:
@@ -99,6 +95,18 @@ class History:
         for record in source.records() if isinstance(source, Run) else source:
             history.append(record.to_dict())
         return history
+
+
+def read_events(lines: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
+    """Yield the events in lines of ``metrics.jsonl``; damaged ones are skipped."""
+    for line in lines:
+        kind = line.get("type")
+        for entry in line.get("events", ()) if kind == "epoch" else [line] if kind == "event" else ():
+            try:
+                event = Event.from_dict(entry)
+            except (KeyError, TypeError, ValueError):
+                continue
+            yield event
 
 
 def _number(value: Any) -> float:

@@ -1,0 +1,198 @@
+"""Snapshot: a summary of a network's topology after an epoch, and its file.
+
+A snapshot stays below about 100 kB at any size of network, so that a run keeps many and a viewer reads them quickly.
+:func:`tsnn.take_snapshot` computes it, :meth:`tsnn.runs.Run.snapshot` reads one of a run. The file is an .npz archive
+whose arrays have the names of the fields; those of a layer end with its number: ``density_0``.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsnn.files import npz_bytes, write_atomic
+
+#: Largest file that is read, uncompressed, in bytes.
+MAX_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSnapshot:
+    """Summary of one layer of connections. Fields that were not recorded, or not read, are None.
+
+    Attributes
+    ----------
+    density : uint8[<= 200, <= 200]
+        Connections per cell of the matrix (rows: inputs, columns: outputs); 255 stands for ``density_max``.
+    density_max : float32
+        Most connections in a cell.
+    in_degree, out_degree : int64[k, 2]
+        Degree, ascending, and number of living neurons that have it: at the layer's end and at its start.
+    importance : int64[60]
+        Histogram of the importance of the living neurons at the layer's end.
+    importance_edges : float32[61]
+        Edges of its bins.
+    importance_threshold : float32
+        Importance at or below which neurons are pruned; NaN if importance pruning is off.
+    neurons : int64[n]
+        The 8 least and the 8 most important living neurons at the layer's end, by ascending importance.
+    neuron_values : float32[n, 3]
+        Their importance and their numbers of incoming and outgoing connections.
+    incoming_indptr, outgoing_indptr : int64[n + 1]
+        Where the connections of each of these neurons start in the next arrays (CSR).
+    incoming_indices, outgoing_indices : int32[m]
+        Neurons at the other ends of their strongest connections (512 with inputs, else 64), ascending per neuron.
+    incoming_weights, outgoing_weights : float16[m]
+        Weights of these connections.
+    age : int64[k, 2]
+        Age in epochs, ascending, and number of connections of that age (of evenly spread rows in a large layer).
+    """
+
+    density: NDArray[np.uint8] | None = None
+    density_max: np.float32 | None = None
+    in_degree: NDArray[np.int64] | None = None
+    out_degree: NDArray[np.int64] | None = None
+    importance: NDArray[np.int64] | None = None
+    importance_edges: NDArray[np.float32] | None = None
+    importance_threshold: np.float32 | None = None
+    neurons: NDArray[np.int64] | None = None
+    neuron_values: NDArray[np.float32] | None = None
+    incoming_indptr: NDArray[np.int64] | None = None
+    incoming_indices: NDArray[np.int32] | None = None
+    incoming_weights: NDArray[np.float16] | None = None
+    outgoing_indptr: NDArray[np.int64] | None = None
+    outgoing_indices: NDArray[np.int32] | None = None
+    outgoing_weights: NDArray[np.float16] | None = None
+    age: NDArray[np.int64] | None = None
+
+    def connections(self, neuron: int, direction: str) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
+        """Return the strongest connections of one of :attr:`neurons`.
+
+        Parameters
+        ----------
+        neuron : int
+            Number of the neuron in its layer.
+        direction : {"incoming", "outgoing"}
+            Which connections.
+
+        Returns
+        -------
+        neurons, weights : int32[k], float16[k]
+            The neurons at their other ends, and their weights.
+        """
+        at = int(np.flatnonzero(self.neurons == neuron)[0])
+        indptr, indices, weights = (getattr(self, f"{direction}_{part}") for part in ("indptr", "indices", "weights"))
+        chosen = slice(indptr[at], indptr[at + 1])
+        return indices[chosen], weights[chosen]
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Summary of a network's topology. Fields that were not recorded, or not read, are None.
+
+    Attributes
+    ----------
+    sizes : int64[L + 1]
+        Neurons of each layer.
+    layers : tuple of LayerSnapshot
+        The L layers of connections.
+    percentile : float32
+        Percentile of importance pruning; 0 if it is off.
+    input_degree, input_strength : float32[n]
+        Number and summed ``|weight|`` of each input feature's connections; means over blocks of features where there
+        are more than 100,000.
+    epoch : int64
+        Epoch after which it was taken, where ages are recorded.
+    ages_since : int64
+        Epoch at which the recording of ages began; connections that existed then count as born then.
+    """
+
+    sizes: NDArray[np.int64]
+    layers: tuple[LayerSnapshot, ...]
+    percentile: np.float32 | None = None
+    input_degree: NDArray[np.float32] | None = None
+    input_strength: NDArray[np.float32] | None = None
+    epoch: np.int64 | None = None
+    ages_since: np.int64 | None = None
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the fields that are present as named arrays, those of layer ``l`` as ``<name>_<l>``."""
+        values = {name: getattr(self, name) for name in _NETWORK_FIELDS}
+        for l, layer in enumerate(self.layers):
+            values |= {f"{name}_{l}": getattr(layer, name) for name in _LAYER_FIELDS}
+        return {name: np.asarray(value) for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Snapshot:
+        """Rebuild a snapshot from :meth:`arrays`; names that this version does not know are ignored.
+
+        Raises
+        ------
+        ValueError
+            If ``sizes`` is missing or malformed.
+        """
+        if "sizes" not in arrays or arrays["sizes"].ndim != 1:
+            raise ValueError("it has no array 'sizes'")
+        values: dict[str, Any] = {name: value if value.ndim else value[()] for name, value in arrays.items()}
+        layers = (
+            LayerSnapshot(**{name: values.get(f"{name}_{l}") for name in _LAYER_FIELDS})
+            for l in range(len(values["sizes"]) - 1)
+        )
+        network = {name: values[name] for name in _NETWORK_FIELDS if name in values}
+        return cls(layers=tuple(layers), **network)
+
+    def write(self, path: Path) -> None:
+        """Replace a file atomically by this snapshot, compressed."""
+        write_atomic(path, npz_bytes(self.arrays(), compress=True), durable=False)
+
+    @classmethod
+    def read(cls, path: Path, layer: int | None = None, parts: Collection[str] | None = None) -> Snapshot:
+        """Read a snapshot, or only a part of it: what is not wanted is not decompressed.
+
+        Parameters
+        ----------
+        path : Path
+            File that :meth:`write` made.
+        layer : int, optional
+            The only layer to read, besides the fields of the network; default is all.
+        parts : collection of str, optional
+            Names of the fields to read, besides ``sizes``; default is all.
+
+        Raises
+        ------
+        OSError
+            If there is no such file.
+        ValueError
+            If the file is damaged or larger than :data:`MAX_BYTES`.
+        """
+        arrays = {}
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
+                    raise ValueError(f"it has more than {MAX_BYTES // 2**20} MiB")
+                for entry in archive.infolist():
+                    name = entry.filename.removesuffix(".npy")
+                    if _is_wanted(name, layer, parts):
+                        with archive.open(entry) as member:
+                            arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ValueError(str(error)) from error
+        return cls.from_arrays(arrays)
+
+
+_LAYER_FIELDS = tuple(field.name for field in fields(LayerSnapshot))
+_NETWORK_FIELDS = tuple(field.name for field in fields(Snapshot) if field.name != "layers")
+
+
+def _is_wanted(name: str, layer: int | None, parts: Collection[str] | None) -> bool:
+    field, number = re.fullmatch(r"(.*?)(?:_(\d+))?", name).groups()  # type: ignore[union-attr]
+    of_layer = layer is None or number is None or int(number) == layer
+    return name == "sizes" or (of_layer and (parts is None or field in parts))
