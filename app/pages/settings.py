@@ -64,7 +64,7 @@ def setting_widget(name: str, config: Config, *, help_below: bool = False, **opt
         return pmui.Switch(description=about.help, **options)
     options["helper_text" if help_below else "description"] = about.help
     if about.choices:
-        return pmui.Select(options=list(about.choices), **options)
+        return pmui.Select(options={about.display_name(choice): choice for choice in about.choices}, **options)
     if isinstance(value, int):
         return pmui.IntInput(step=1, **options)
     if isinstance(value, float):

@@ -122,6 +122,7 @@ class TrainingConfig(Section):
         "'dense' has every connection; 'two_phase' is dense for half of the epochs, then pruned by magnitude to the "
         "number of connections that epsilon grants, and retrained (arXiv 1901.09181).",
         choices=("set", "fixed", "dense", "two_phase"),
+        display={"set": "SET (evolving)", "fixed": "fixed random", "two_phase": "prune, then retrain"},
     )
     epochs: int = setting(100, "Passes over the training part.", at_least=1)
     batch_size: int = setting(128, "Samples per training step; the last step of an epoch may have fewer.", at_least=1)
