@@ -12,7 +12,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pages.theme import CARD, NATURAL, html
-from tsnn.config import Config
+from tsnn.config import Config, describe, setting_names
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import Run, RunStore
@@ -35,16 +35,16 @@ _STYLE = """<style>
 </style>"""
 _CSS_DASH = {"solid": "solid", "dashed": "dashed", "dotted": "dotted", "dashdot": "dashed", "dotdash": "dotted"}
 _NOTE = (
-    "Results are those of the <b>last epoch</b>. The best of many test epochs would be chosen with the very samples "
-    "that are to judge it; to see a best one, hold samples back: <b>Validation fraction</b> under Advanced."
+    "Results are from the <b>last epoch</b>; picking the best test epoch would overstate accuracy. For early stopping "
+    "set <b>Validation fraction</b> (Advanced)."
 )
 _HELP = (
-    "Baselines train the first run's settings as SET (connections move), fixed (the random start is kept) and dense; "
-    "more seeds train them with other random numbers. What exists already is not repeated."
+    "Baselines train the first run's settings as SET (evolving), fixed random and dense; Repeat trains them with more "
+    "seeds. Existing runs are not repeated."
 )
 _EMPTY = (
     "<b>Nothing to compare yet.</b> Choose runs above, or open a run and press <b>Run baselines</b>: the same settings "
-    "as SET (evolving), fixed (the random start is kept) and dense, trained one after another and drawn here."
+    "as SET (evolving), fixed random and dense, trained one after another and drawn here."
 )
 
 
@@ -97,14 +97,14 @@ class CompareTab:
         )
         self.smoothing = pmui.FloatSlider(
             label="Smoothing", start=0, end=0.98, step=0.02, value=0, width=220, margin=(4, 20), size="small",
-            description="Moving average of the curves; what was measured stays visible behind it, pale.",
+            description="Moving average of the curves; the measured values stay visible behind it, pale.",
         )  # fmt: skip
         self.seeds = pmui.Switch(
             label="Mean over seeds", value=False, width=230, margin=(4, 8),
-            description="Runs that differ in nothing but the seed become one curve: mean and standard deviation.",
+            description="Runs that differ only in the seed become one curve: mean and standard deviation.",
         )  # fmt: skip
         self.baselines = pmui.Button(label="Run baselines", icon="compare_arrows", variant="contained", **style)
-        self.more_seeds = pmui.Button(label="Run more seeds", icon="casino", variant="outlined", **style)
+        self.more_seeds = pmui.Button(label="Repeat with 5 seeds", icon="casino", variant="outlined", **style)
         self.count = pmui.IntInput(label="Seeds", value=5, start=2, end=100, step=1, width=100, **style)
         self.download = pmui.FileDownload(label="Table as CSV", callback=self._csv, filename="comparison.csv",
                                           variant="outlined", **style)  # fmt: skip
@@ -122,6 +122,9 @@ class CompareTab:
         for widget, name in ((self.axis, "value"), (self.smoothing, "value_throttled"), (self.seeds, "value")):
             widget.param.watch(lambda _: self.update(), name)
         self.baselines.on_click(lambda _: self._start(baselines, "method"))
+        self.count.param.watch(
+            lambda event: self.more_seeds.param.update(label=f"Repeat with {event.new} seeds"), "value"
+        )
         self.more_seeds.on_click(lambda _: self._start(lambda config: seeds(config, self.count.value), "seed"))
 
     def show(self, ids: list[str]) -> None:
@@ -195,7 +198,7 @@ class CompareTab:
             cells = [
                 f"<td{_align(c.kind)}>{swatch if c.title == 'run' else ''}{escape(text)}</td>"
                 for c in self._columns
-                for text in [format_cell(c.kind, c.values[i])]
+                for text in [_cell(c, i)]
             ]
             body += f"<tr>{''.join(cells)}</tr>"
         return html(f"{_STYLE}<table class='compared'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -212,19 +215,16 @@ class CompareTab:
     def _start(self, variants: Callable[[Config], list[Config]], what: str) -> None:
         base = next(iter(self._followers), "") or self._opened()
         if not base:
-            self._say("Open a run or choose one above: its settings are the ones to vary.", "warning")
+            self._say("Open a run or choose one above: its settings are varied.", "warning")
             return
         try:
             runs, begun = self._start_missing(variants(self._store.open(base).config()))
         except (TsnnError, OSError) as error:
             self._say(str(error), "error")
             return
-        there = len(runs) - begun
-        self._say(
-            f"{begun} run{'' if begun == 1 else 's'} put in line; they train as there is room. "
-            + (f"{there} with these settings {'is' if there == 1 else 'are'} there already." if there else ""),
-            "info",
-        )
+        existing = len(runs) - begun
+        more = f"; {existing} existed already" if existing else ""
+        self._say(f"{begun} run{'' if begun == 1 else 's'} queued{more}.", "info")
         self.seeds.value = what == "seed" or self.seeds.value
         self._chosen(list(dict.fromkeys([*self._followers, *runs])))
 
@@ -245,6 +245,11 @@ class CompareTab:
 
 def _align(kind: str) -> str:
     return "" if kind == "text" else " class='n'"
+
+
+def _cell(column: Column, row: int) -> str:
+    text = format_cell(column.kind, column.values[row])
+    return describe(column.title).display_name(text) if column.title in setting_names() else text
 
 
 def _results_in_sight(columns: list[Column]) -> list[Column]:

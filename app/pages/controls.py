@@ -48,7 +48,7 @@ class LiveControls:
         self.pause = pmui.Button(label="Pause", icon="pause", variant="outlined", size="small", margin=(0, 4))
         self.step = pmui.Button(label="One epoch", icon="skip_next", variant="outlined", size="small", margin=(0, 4))
         self.go_on = pmui.Button(
-            label="Go on", icon="restart_alt", variant="outlined", size="small", margin=(0, 4), visible=False
+            label="Continue", icon="restart_alt", variant="outlined", size="small", margin=(0, 4), visible=False
         )
         self.stop = pmui.Button(
             label="Stop", icon="stop", variant="outlined", color="error", size="small", margin=(0, 4)

@@ -38,14 +38,13 @@ _READING_SECONDS = 0.5
 _WELCOME = """
 <h2 style='margin:0 0 8px;font-weight:700;font-size:22px'>Watch a sparse network learn</h2>
 <p style='margin:0 0 10px'>Press <b>Start</b> in the form on the left. A network with a few per cent of the
-connections of a dense one learns on this machine's CPU, in a process of its own; closing this page does not stop
-it.</p>
+connections of a dense one trains on this machine's CPU, in its own process; closing this page does not stop it.</p>
 <ul style='margin:0;padding-left:20px'>
-<li><b>Accuracy and loss</b> grow here after every epoch.</li>
-<li><b>Input connectivity</b> shows which inputs the network comes to look at, as connections move.</li>
+<li><b>Accuracy</b> rises and <b>loss</b> falls here, epoch by epoch.</li>
+<li><b>Input connectivity</b> shows how many connections each pixel has, and how that changes.</li>
 <li>While it trains, <b>change zeta, epsilon and the learning rate</b>, pause it, and see the effect marked in
 the curves.</li></ul>
-<p style='margin:10px 0 0;opacity:.75'>Runs that are kept from earlier are under <b>Runs</b>.</p>
+<p style='margin:10px 0 0;opacity:.75'>Earlier runs are under <b>Runs</b>.</p>
 """
 
 
@@ -158,7 +157,7 @@ class Dashboard(param.Parameterized):
 
     def _take_up(self, config: Config, name: str) -> None:
         self.form.take_up(config)
-        self._warn(f"The settings of {name} are in the form. Change what you like and press Start.", "info")
+        self._warn(f"The settings of {name} are in the form. Change them if you like, then press Start.", "info")
 
     def _begin(self) -> None:
         self._ticker = Ticker(self.tick, self._throttle)

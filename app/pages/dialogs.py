@@ -68,7 +68,7 @@ class DeleteDialog:
     """Asks before runs are deleted."""
 
     def __init__(self, done: _OnRuns):
-        self._dialog = _Dialog("Delete for good?", "Delete", _delete_all, done, color="error")
+        self._dialog = _Dialog("Delete permanently?", "Delete", _delete_all, done, color="error")
         self.layout = self._dialog.layout
 
     def ask(self, runs: list[Run]) -> None:
@@ -78,7 +78,7 @@ class DeleteDialog:
         size = sum(f.stat().st_size for run in runs[:100] for f in run.path.rglob("*") if f.is_file())
         what = "This run" if len(runs) == 1 else f"These {len(runs):,} runs"
         held = f"{size / 2**20:,.1f} MiB" + (" and more" if len(runs) > 100 else "")
-        words = f"{what} with curves, snapshots and weights ({held}) cannot be brought back:<ul>{names}{more}</ul>"
+        words = f"{what} with curves, snapshots and weights ({held}) will be deleted permanently:<ul>{names}{more}</ul>"
         self._dialog.show(runs, words)
 
 
@@ -97,8 +97,10 @@ class ResumeDialog:
     """Asks how many epochs a run is to have when it goes on."""
 
     def __init__(self, done: _OnRuns):
-        self.epochs = pmui.IntInput(label="Epochs in all", start=1, sizing_mode="stretch_width", margin=8)
-        self._dialog = _Dialog("Go on", "Go on", lambda runs: resume(runs[0], self.epochs.value), done, self.epochs)
+        self.epochs = pmui.IntInput(label="Total epochs", start=1, sizing_mode="stretch_width", margin=8)
+        self._dialog = _Dialog(
+            "Continue training", "Continue", lambda runs: resume(runs[0], self.epochs.value), done, self.epochs
+        )
         self.layout = self._dialog.layout
 
     def ask(self, run: Run) -> None:
@@ -106,7 +108,7 @@ class ResumeDialog:
         planned = run.config().training.epochs
         finished = run.status()["state"] == "finished"
         self.epochs.value = 2 * planned if finished else planned
-        self._dialog.show([run], f"{escape(notes(run)[0] or run.id)} goes on from its last checkpoint, with the same "
+        self._dialog.show([run], f"{escape(notes(run)[0] or run.id)} continues from its last checkpoint, with the same "
                                  "settings, as if it had never been interrupted.")  # fmt: skip
 
 

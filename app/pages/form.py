@@ -133,7 +133,7 @@ class StartForm:
     def _data_options(self) -> dict[str, str]:
         options = {}
         for name, info in self._known.items():
-            note = "" if info.available else " (is downloaded)" if info.sizes else " (needs a file in TSNN_DATA)"
+            note = "" if info.available else " (will be downloaded)" if info.sizes else " (needs a file in TSNN_DATA)"
             options[info.title + note] = name
         return {**options, "A file of your own …": _FILE}
 
@@ -176,7 +176,7 @@ class StartForm:
             return html(escape(str(error)), "font-size:13px;border-left:4px solid #D55E00;padding-left:10px")
         info = self._known.get(config.data.name)
         if info is None or info.n_classes is None:
-            return html("The layers are known when the data have been read.", "font-size:13px;opacity:.75")
+            return html("Layer sizes appear once the file is read.", "font-size:13px;opacity:.75")
         shapes = layer_shapes(info.n_features, info.n_classes, config)
         total, dense = sum(n for _, _, n in shapes), sum(a * b for a, b, _ in shapes)
         rows = "".join(
@@ -211,10 +211,10 @@ class StartForm:
         speed = seconds_per_connection(self._store, catalog(self._store).lines(), connections=connections,
                      method=config.training.method)  # fmt: skip
         if speed is None:
-            return "How long it takes is unknown until a run has ended on this machine."
+            return "First run: no time estimate yet."
         seconds = speed * connections * info.sizes[_size(config, info)][0]
         whole = palette.duration(seconds * config.training.epochs)
-        return f"Takes about {whole}, {palette.duration(seconds)} per epoch, judged by earlier runs on this machine."
+        return f"Takes about {whole}, {palette.duration(seconds)} per epoch, estimated from earlier runs."
 
 
 def _size(config: Config, info: DatasetInfo) -> str:

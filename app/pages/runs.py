@@ -16,7 +16,7 @@ from bokeh.models.widgets.tables import NumberFormatter
 
 from pages.dialogs import DeleteDialog, RenameDialog, ResumeDialog
 from pages.theme import CARD, html
-from tsnn.config import Config
+from tsnn.config import Config, describe
 from tsnn.errors import TsnnError
 from tsnn.runs import ENDED, Run, RunStore
 from tsnn.runs.catalog import RunSummary, catalog
@@ -116,8 +116,8 @@ class RunsList:
     def _build_actions(self) -> None:
         style: dict[str, Any] = {"size": "small", "variant": "outlined", "margin": (2, 4), "align": "center"}
         self.compare = pmui.Button(label="Compare", icon="stacked_line_chart", **style)
-        self.clone = pmui.Button(label="Settings into the form", icon="content_copy", **style)
-        self.go_on = pmui.Button(label="Go on", icon="restart_alt", **style)
+        self.clone = pmui.Button(label="Copy settings", icon="content_copy", **style)
+        self.go_on = pmui.Button(label="Continue", icon="restart_alt", **style)
         self.rename = pmui.Button(label="Rename, tag", icon="edit", **style)
         self.delete = pmui.Button(label="Delete", icon="delete", color="error", **style)
         self.downloads = {
@@ -237,18 +237,20 @@ class RunsList:
 
 def matches(line: RunSummary, wanted: str) -> bool:
     """Tell whether every word of ``wanted`` occurs in what is shown of a run."""
-    text = " ".join((line.run, line.title, *line.tags, line.data, line.method, line.state)).lower()
+    method = describe("training.method").display_name(line.method)
+    text = " ".join((line.run, line.title, *line.tags, line.data, line.method, method, line.state)).lower()
     return all(word in text for word in wanted.lower().split())
 
 
 def table_frame(rows: list[RunSummary]) -> pd.DataFrame:
     """Return summaries as the table shows them, the newest first."""
+    method = describe("training.method")
     words: dict[str, list[str]] = {
         "state": [_state(row) for row in rows],
         "name": [row.name for row in rows],
         "tags": [", ".join(row.tags) for row in rows],
         "data": [row.data for row in rows],
-        "method": [row.method for row in rows],
+        "method": [method.display_name(row.method) for row in rows],
         "epochs": [f"{row.epochs:,} / {row.planned:,}" for row in rows],
         "started": [row.started.strftime("%m-%d %H:%M") for row in rows],
     }

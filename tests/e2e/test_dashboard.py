@@ -75,7 +75,7 @@ def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
     badge(page, "finished").wait_for(timeout=300_000)
     wait_until(lambda: len(column(page, "test_accuracy")) == 6, what="all epochs are drawn")
     assert page.get_by_label("Follow newest").is_checked()
-    page.get_by_text("judged by earlier runs on this machine").wait_for()
+    page.get_by_text("estimated from earlier runs").wait_for()
     records = server.store.open(run_id).records()
     assert column(page, "test_accuracy") == [r.test_accuracy for r in records]
     assert column(page, "connections_1") == [r.layers[1].connections for r in records]
@@ -166,7 +166,7 @@ def test_a_stopped_run_goes_on(page, server):
     stop.click()
     badge(page, "stopped").wait_for()
     done = len(run.records())
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     badge(page, "training").wait_for()
     wait_until(lambda: len(column(page, "test_accuracy")) > done, what="more epochs are drawn")
     assert [record.epoch for record in run.records()][: done + 1] == list(range(1, done + 2)), "from where it was"
@@ -180,7 +180,7 @@ def test_a_second_run_waits_in_line(page, server, engine):
     page.locator(".head .id", has_text=run.id).wait_for()
     page.get_by_role("button", name="Start", exact=True).click()
     badge(page, "queued").wait_for()
-    page.get_by_text("Position 1 of 1 in line.").wait_for()
+    page.get_by_text("Queued (1st of 1): all cores are busy. Starts automatically.").wait_for()
     page.get_by_role("button", name="Cancel", exact=True).click()
     badge(page, "stopped").wait_for()
     page.get_by_text("Cancelled before it began.").wait_for()
@@ -194,7 +194,7 @@ def test_a_killed_run_is_lost_in_words(page, server, engine):
     badge(page, "training").wait_for()
     process.kill()
     badge(page, "lost").wait_for()
-    page.get_by_text("gone without a word").wait_for()
+    page.get_by_text("ended without a message").wait_for()
     page.get_by_text("the last words <of> the engine").wait_for()
 
 
@@ -232,7 +232,7 @@ def test_the_workers_figures_stand_side_by_side_when_they_come(page, server):
         page.get_by_text("The workers report after their first epoch").wait_for()
         record = fake_engine.epoch_record(1, run.config()).to_dict()
         writer.line("epoch", **record | {"workers": [worker(1), worker(2)]})
-        words = ("Batches that each worker trains", "What a worker does with its time")
+        words = ("Batches that each worker trains", "How each worker spends its time")
         speed, time_ = (page.get_by_text(text) for text in words)
         time_.wait_for()
         wait_until(lambda: speed.bounding_box()["x"] < time_.bounding_box()["x"], what="speed stands left of time")

@@ -14,6 +14,7 @@ from tests.e2e import fake_engine
 from tests.e2e.conftest import ROOT, Server, wait_until
 from tests.e2e.test_dashboard import address, badge, column, open_page
 from tsnn.config import Config
+from tsnn.records import FORMAT
 from tsnn.runs.notes import annotate, notes
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900), pytest.mark.compiled]
@@ -50,16 +51,15 @@ def test_baselines_in_one_click(page, server):
     run = fake_engine.finished_run(server.store, SMALL, 3)
     show_tab(page, server, "compare", run=run.id)
     page.get_by_role("button", name="Run baselines").click()
-    page.get_by_text("2 runs put in line").wait_for()
-    page.get_by_text("1 with these settings is there already").wait_for()
+    page.get_by_text("2 runs queued; 1 existed already.").wait_for()
     wait_until(lambda: len(server.store.list()) == 3, what="two more runs")
     wait_until(lambda: states(server) == ["finished"] * 3, 400, "both have been trained")
     wait_until(lambda: len(column(page, "ys")) == 3, what="three curves are drawn")
     wait_until(lambda: [len(ys) for ys in column(page, "ys")] == [3, 3, 3], what="all of their epochs")
     results = page.locator(".compared")
-    assert {"set", "fixed", "dense"} <= set(results.locator("td").all_inner_texts())
+    assert {"SET (evolving)", "fixed random", "dense"} <= set(results.locator("td").all_inner_texts())
     results.locator("tr", has_text="dense").get_by_text("10,220").wait_for()
-    page.get_by_text("Results are those of the last epoch").wait_for()
+    page.get_by_text("Results are from the last epoch").wait_for()
 
     again = wait_until(  # the run that is open, and three to compare
         lambda: (at := address(page)).count("madelon") == 4 and at, what="the address names them all"
@@ -68,7 +68,7 @@ def test_baselines_in_one_click(page, server):
     page.goto(again)
     wait_until(lambda: len(column(page, "ys")) == 3, what="the address shows the same comparison")
     page.get_by_role("button", name="Run baselines").click()
-    page.get_by_text("0 runs put in line").wait_for()
+    page.get_by_text("0 runs queued").wait_for()
     assert len(server.store.list()) == 3
 
 
@@ -112,14 +112,14 @@ def test_runs_are_found_renamed_cloned_and_deleted(page, server):
         page.get_by_role("button", name="CSV", exact=True).click()
     assert len(download.value.path().read_text().splitlines()) == 4
 
-    page.get_by_role("button", name="Settings into the form").click()
+    page.get_by_role("button", name="Copy settings").click()
     page.get_by_text("are in the form").wait_for()
     assert page.get_by_role("textbox", name="Zeta").first.input_value() == "0.25"
     assert page.get_by_role("textbox", name="Hidden layers").input_value() == "20-10"
 
     page.get_by_role("button", name="Delete", exact=True).click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_text("cannot be brought back").wait_for()
+    dialog.get_by_text("will be deleted permanently").wait_for()
     dialog.get_by_role("button", name="Cancel").click()
     dialog.wait_for(state="hidden")
     assert runs[1].path.exists()
@@ -142,7 +142,7 @@ def test_damaged_runs_do_no_harm(page, server):
     page.get_by_role("gridcell", name="unreadable").click()
     page.get_by_text("is not valid TOML").wait_for()
     open_page(page, server, newer.id)
-    page.get_by_text("this tsnn reads up to 1. Try a newer tsnn.").wait_for()
+    page.get_by_text(f"this tsnn reads up to {FORMAT}. Try a newer tsnn.").wait_for()
     open_page(page, server, "half-made")
     page.get_by_text("There is no run 'half-made'").wait_for()
 
@@ -198,7 +198,7 @@ def test_the_queue_outlives_the_server(page, server):
         wait_until(lambda: first.status()["state"] == "training", what="the stand-in trains")
         show_tab(page, server, "compare", run=first.id)
         page.get_by_role("button", name="Run baselines").click()
-        page.get_by_text("2 runs put in line").wait_for()
+        page.get_by_text("2 runs queued").wait_for()
         page.goto("about:blank")
         server.stop()
     finally:

@@ -14,7 +14,9 @@ IDENTITY_SLOPE = 1.0
 
 
 @ACTIVATIONS.register(
-    "all_relu", label="All-ReLU", help="slope -alpha on hidden layers 1, 3, 5, ..., +alpha on 2, 4, 6, ... (section 3.2)"
+    "all_relu",
+    label="All-ReLU",
+    help="slope -alpha on hidden layers 1, 3, 5, ..., +alpha on 2, 4, 6, ... (section 3.2)",
 )
 def all_relu(alpha: float, layer: int) -> float:
     """All-ReLU (arXiv 2102.01732, section 3.2): slope ``-alpha`` on odd hidden layers, ``+alpha`` on even ones."""
