@@ -167,7 +167,7 @@ class ImportanceConfig(Section):
         0.0,
         "Hidden neurons whose importance is at or below this percentile are pruned; 0 turns it off. "
         "The reference uses 20 (sequential) and 10 (parallel).",
-        label="Percentile (0 = off)",
+        label="Importance percentile (0 = off)",
         at_least=0,
         below=100,
         step=5.0,

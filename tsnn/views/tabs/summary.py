@@ -16,7 +16,7 @@ STYLE = """
 .head .line {display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px}
 .head .badge {color: #fff; border-radius: 10px; padding: 1px 10px; font-size: 12px; font-weight: 700}
 .head .id {font-size: 16px; font-weight: 700; overflow-wrap: anywhere}
-.head .what {font-size: 13px; opacity: .75}
+.head .detail {font-size: 13px; opacity: .75}
 .head .tiles {display: flex; flex-wrap: wrap; gap: 6px 32px; margin: 8px 0 6px}
 .head .tile b {display: block; font-size: 19px; font-weight: 700; white-space: nowrap}
 .head .tile span {font-size: 12px; opacity: .75}
@@ -55,7 +55,7 @@ def summary_html(follower: RunFollower) -> str:
         f"<style>{STYLE}</style><div class='head'><div class='line'>"
         f"<span class='badge' style='background:{color}'>{escape(state)}</span>"
         f"<span class='id'>{escape(follower.run.id)}</span>"
-        f"<span class='what'>{escape(run_description(follower))}</span></div>"
+        f"<span class='detail'>{escape(run_description(follower))}</span></div>"
         f"<div class='tiles'>{''.join(_tile(*tile) for tile in _tiles(follower))}</div>"
         f"<div class='bar' role='progressbar' aria-label='Progress' aria-valuenow='{100 * done / total:.0f}'>"
         f"<div style='width:{100 * done / total:.2f}%;background:{color}'></div></div>"
@@ -149,4 +149,4 @@ def _log(follower: RunFollower) -> str:
     end = follower.run.log(2000).strip()
     if follower.state == RunState.FAILED and "Traceback" not in end:  # the message explains the error
         return ""
-    return f"<pre>{escape(end)}</pre>" if end else "<div class='what'>Its log is empty.</div>"
+    return f"<pre>{escape(end)}</pre>" if end else "<div class='detail'>Its log is empty.</div>"
