@@ -125,7 +125,9 @@ class CompareTab:
         self.count.param.watch(
             lambda event: self.more_seeds.param.update(label=f"Repeat with {event.new} seeds"), "value"
         )
-        self.more_seeds.on_click(lambda _: self._start(lambda config: seeds(config, self.count.value), over_seeds=True))
+        self.more_seeds.on_click(
+            lambda _: self._start(lambda config: seeds(config, self.count.value or 1), over_seeds=True)
+        )
 
     def show(self, ids: list[str]) -> None:
         """Compare these runs; deleted ones are left out."""

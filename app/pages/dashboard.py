@@ -22,7 +22,7 @@ from tsnn.runs import RunStore, default_root
 from tsnn.runs.catalog import catalog
 from tsnn.views.live.browser import Throttle
 from tsnn.views.live.follower import follow
-from tsnn.views.notebook import Ticker
+from tsnn.views.live.ticker import Ticker
 from tsnn.views.tabs.run import RunView
 
 #: Tabs by name, with their icons.
@@ -52,7 +52,7 @@ class Dashboard(param.Parameterized):
     """One session: the open run and tab, kept in the URL."""
 
     run_id = param.String(default="", doc="Id of the open run; empty for none.")
-    tab = param.Selector(default="overview", objects=list(TABS), doc="Open tab.")
+    tab: Any = param.Selector(default="overview", objects=list(TABS), doc="Open tab.")
     epoch = param.Parameter(default=NEWEST, doc="Epoch of the displayed snapshot; 'newest' follows the run.")
     layer = param.Integer(default=1, doc="Displayed layer of connections, from 1.")
     compared = param.String(default="", doc="Ids of the compared runs, separated by commas.")
@@ -223,7 +223,9 @@ class Dashboard(param.Parameterized):
                     self._notify(follower.problem)
                 self.view = RunView(follower)
         self.controls.open(self.view.follower if self.view else None)
-        head, replay, tabs = [], [], {name: [] for name in _RUN_TABS}
+        head: list[Any] = []
+        replay: list[Any] = []
+        tabs: dict[str, list[Any]] = {name: [] for name in _RUN_TABS}
         if self.view is not None:
             self.view.tick("overview")
             self._restore_position(self.view.replay)

@@ -49,8 +49,8 @@ class _Dialog:
             pn.Row(pn.HSpacer(), cancel, confirm, margin=0, sizing_mode="stretch_width"),
             title=title, close_on_click=True, width_option="sm",
         )  # fmt: skip
-        confirm.on_click(self._do)
-        cancel.on_click(lambda _: self.layout.param.update(open=False))
+        confirm.on_click(self._confirm)
+        cancel.on_click(self._cancel)
 
     def open(self, runs: list[Run], text: str) -> None:
         """Open the dialog for runs, with a text in HTML."""
@@ -59,7 +59,10 @@ class _Dialog:
         self._error.visible = False
         self.layout.open = True
 
-    def _do(self, _event: Any) -> None:
+    def _cancel(self, _event: Any) -> None:
+        self.layout.open = False
+
+    def _confirm(self, _event: Any) -> None:
         try:
             self._act(self._runs)
         except (TsnnError, OSError) as error:

@@ -146,12 +146,13 @@ class RunsTab:
             return
         self._refreshed = time.monotonic()
         version = self._catalog.refresh(seconds=_READING_SECONDS)
-        seen = (version, self._catalog.complete, self.filter.value_input)
-        if seen == self._displayed:
+        query = self.filter.value_input or ""
+        state = (version, self._catalog.complete, query)
+        if state == self._displayed:
             return
-        self._displayed = seen
+        self._displayed = state
         lines = self._catalog.lines()
-        rows = [line for line in lines if matches(line, self.filter.value_input)]
+        rows = [line for line in lines if matches(line, query)]
         text = html(self._count_text(len(lines), len(rows)), "font-size:14px")
         if text != self._count.object:
             self._count.object = text
