@@ -1,4 +1,4 @@
-"""Many runs, as a user meets them: comparing, keeping order, several people at once, servers and runs that vanish."""
+"""Many runs in a browser: compare, filter, several sessions, restarted servers, deleted runs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SMALL = {"data.name": "madelon", "network.hidden": [20, 10], "training.epochs": 
 
 def show_tab(page: Any, server: Server, tab: str, **address: str) -> None:
     """Open a tab by its address."""
-    words = "&".join(f"{name}={value}" for name, value in {"tab": tab, **address}.items())
-    page.goto(f"{server.url}?{words}")
+    query = "&".join(f"{name}={value}" for name, value in {"tab": tab, **address}.items())
+    page.goto(f"{server.url}?{query}")
     page.get_by_role("button", name="Start", exact=True).wait_for()
 
 
@@ -38,7 +38,7 @@ def tick_row(page: Any, name: str) -> None:
     page.locator(".tabulator-row", has_text=name).locator("input[type=checkbox]").click()
 
 
-def test_a_folder_without_runs_says_what_to_do(page, server):
+def test_runs__empty_folder_shows_hints(page, server):
     show_tab(page, server, "runs")
     page.get_by_text("No runs yet.").wait_for()
     page.get_by_role("tab", name="Compare").click()
@@ -47,7 +47,7 @@ def test_a_folder_without_runs_says_what_to_do(page, server):
     page.get_by_text("Open a run or choose one above").wait_for()
 
 
-def test_baselines_in_one_click(page, server):
+def test_compare__baselines_are_trained_once(page, server):
     run = fake_engine.finished_run(server.store, SMALL, 3)
     show_tab(page, server, "compare", run=run.id)
     page.get_by_role("button", name="Run baselines").click()
@@ -72,7 +72,7 @@ def test_baselines_in_one_click(page, server):
     assert len(server.store.list()) == 3
 
 
-def test_seeds_become_a_mean(page, server):
+def test_compare__seeds_become_a_mean(page, server):
     runs = [fake_engine.finished_run(server.store, {**SMALL, "run.seed": seed}, 3) for seed in range(3)]
     show_tab(page, server, "compare", compare=",".join(run.id for run in runs))
     wait_until(lambda: len(column(page, "ys")) == 3, what="three curves are drawn")
@@ -90,7 +90,7 @@ def test_seeds_become_a_mean(page, server):
     assert download.value.path().read_text().startswith("<svg ")
 
 
-def test_runs_are_found_renamed_cloned_and_deleted(page, server):
+def test_runs__filter_rename_copy_delete(page, server):
     runs = [fake_engine.finished_run(server.store, {**SMALL, "training.zeta": z}, 3) for z in (0.1, 0.25)]
     annotate(runs[0], title="First try")
     show_tab(page, server, "runs")
@@ -130,7 +130,7 @@ def test_runs_are_found_renamed_cloned_and_deleted(page, server):
     assert runs[0].path.exists()
 
 
-def test_damaged_runs_do_no_harm(page, server):
+def test_runs__damaged_runs_are_tolerated(page, server):
     newer, unreadable = (fake_engine.finished_run(server.store, SMALL, 2) for _ in range(2))
     meta = json.loads((newer.path / "meta.json").read_text())
     (newer.path / "meta.json").write_text(json.dumps(meta | {"format": 99}))
@@ -147,7 +147,7 @@ def test_damaged_runs_do_no_harm(page, server):
     page.get_by_text("There is no run 'half-made'").wait_for()
 
 
-def test_a_run_that_is_deleted_while_it_is_open(page, server):
+def test_runs__open_run_is_deleted(page, server):
     run = fake_engine.finished_run(server.store, SMALL, 3)
     open_page(page, server, run.id)
     badge(page, "finished").wait_for()
@@ -157,7 +157,7 @@ def test_a_run_that_is_deleted_while_it_is_open(page, server):
     page.get_by_text("Watch a sparse network learn").wait_for()
 
 
-def test_two_people_watch_and_steer_one_run(page, server, engine, browser):
+def test_sessions__two_sessions_steer_one_run(page, server, engine, browser):
     run, _ = engine()
     other = browser.new_page(viewport={"width": 1280, "height": 800})
     other.set_default_timeout(60_000)
@@ -176,7 +176,7 @@ def test_two_people_watch_and_steer_one_run(page, server, engine, browser):
         other.close()
 
 
-def test_a_run_goes_on_while_the_server_is_restarted(page, server, engine):
+def test_server__run_continues_during_a_restart(page, server, engine):
     run, _ = engine()
     open_page(page, server, run.id)
     badge(page, "training").wait_for()
@@ -188,14 +188,14 @@ def test_a_run_goes_on_while_the_server_is_restarted(page, server, engine):
     open_page(page, server)
     page.locator(".head .id", has_text=run.id).wait_for()
     badge(page, "training").wait_for()
-    wait_until(lambda: len(column(page, "test_accuracy")) > before + 2, what="what was missed is drawn")
+    wait_until(lambda: len(column(page, "test_accuracy")) > before + 2, what="the missed epochs are drawn")
 
 
-def test_the_queue_outlives_the_server(page, server):
+def test_queue__survives_a_server_restart(page, server):
     first = server.store.create(Config.preset("madelon").replace({**SMALL, "training.epochs": 200}))
     process = subprocess.Popen([sys.executable, "-m", fake_engine.__name__, str(first.path), "0.3"], cwd=ROOT)
     try:
-        wait_until(lambda: first.status()["state"] == "training", what="the stand-in trains")
+        wait_until(lambda: first.status()["state"] == "training", what="the fake engine trains")
         show_tab(page, server, "compare", run=first.id)
         page.get_by_role("button", name="Run baselines").click()
         page.get_by_text("2 runs queued").wait_for()
