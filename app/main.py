@@ -1,6 +1,6 @@
 """The dashboard: ``panel serve app/ --address 127.0.0.1 --show``.
 
-Reads run directories and starts engines as processes of their own; it never trains itself. Runs are
+Reads run directories and starts engines as separate processes; it never trains itself. Runs are
 kept in the folder named by the environment variable TSNN_RUNS, else in ``./runs``.
 """
 

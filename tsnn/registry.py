@@ -38,6 +38,8 @@ class Rule:
         What it does, as the end of a sentence that begins with its name.
     function : callable
         See the registry for its arguments.
+    label : str
+        Its name on a page, where that differs.
     needs : {"", "gradient"}
         What must be computed for it.
     candidates : int
@@ -49,6 +51,7 @@ class Rule:
     name: str
     help: str
     function: Callable[..., Any]
+    label: str = ""
     needs: str = ""
     candidates: int = 0
     bytes_per_candidate: int = 0

@@ -1,4 +1,4 @@
-"""Runs beside each other: curves, settings that differ, results; baselines and seeds in one click."""
+"""Tab Compare: curves, differing settings and results of several runs; starts baselines and repetitions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pages.theme import CARD, NATURAL, html
-from tsnn.config import Config
+from tsnn.config import Config, describe, setting_names
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import Run, RunStore
@@ -23,8 +23,8 @@ from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.plots.comparison import compare_plots, styled
 from tsnn.views.tabs.cards import card, grid
 
-_OFFERED = 300
-_SETTINGS_IN_FRONT = 3
+_MAX_OPTIONS = 300
+_MAX_SETTINGS_FIRST = 3
 _TABLE_SECONDS = 2.0
 _STYLE = """<style>
 .compared {border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; white-space: nowrap}
@@ -35,44 +35,44 @@ _STYLE = """<style>
 </style>"""
 _CSS_DASH = {"solid": "solid", "dashed": "dashed", "dotted": "dotted", "dashdot": "dashed", "dotdash": "dotted"}
 _NOTE = (
-    "Results are those of the <b>last epoch</b>. The best of many test epochs would be chosen with the very samples "
-    "that are to judge it; to see a best one, hold samples back: <b>Validation fraction</b> under Advanced."
+    "Results are from the <b>last epoch</b>; picking the best test epoch would overstate accuracy. For early stopping "
+    "set <b>Validation fraction</b> (Advanced)."
 )
 _HELP = (
-    "Baselines train the first run's settings as SET (connections move), fixed (the random start is kept) and dense; "
-    "more seeds train them with other random numbers. What exists already is not repeated."
+    "Baselines train the first run's settings as SET (evolving), fixed random and dense; Repeat trains them with more "
+    "seeds. Existing runs are not repeated."
 )
 _EMPTY = (
     "<b>Nothing to compare yet.</b> Choose runs above, or open a run and press <b>Run baselines</b>: the same settings "
-    "as SET (evolving), fixed (the random start is kept) and dense, trained one after another and drawn here."
+    "as SET (evolving), fixed random and dense, trained one after another and drawn here."
 )
 
 
 class CompareTab:
-    """The tab that compares.
+    """Comparison of several runs.
 
     Parameters
     ----------
     store : RunStore
         Where runs are kept.
-    opened : callable
-        Returns the id of the run that is open, or "".
-    chosen : callable
-        Called with the ids when other runs are compared.
+    open_run : callable
+        Returns the id of the open run, or "".
+    on_choose : callable
+        Called with the ids of the chosen runs.
     """
 
-    def __init__(self, store: RunStore, opened: Callable[[], str], chosen: Callable[[list[str]], None]):
-        self._store, self._opened, self._chosen = store, opened, chosen
+    def __init__(self, store: RunStore, open_run: Callable[[], str], on_choose: Callable[[list[str]], None]):
+        self._store, self._open_run, self._on_choose = store, open_run, on_choose
         self._catalog = catalog(store)
         self._followers: dict[str, RunFollower] = {}
         self._drawn: tuple[Any, ...] = ()
-        self._tabled = -float("inf")
+        self._tabulated_at = -float("inf")
         self._results: dict[str, tuple[int, RunResult]] = {}
         self._rows: list[list[RunResult]] = []
         self._labels: list[str] = []
         self._columns: list[Column] = []
         self._versions: list[int] = []
-        self._options: tuple[Any, ...] = ()
+        self._selection: tuple[Any, ...] = ()
         self._build()
         self.layout = pn.Column(
             pn.Column(
@@ -81,7 +81,7 @@ class CompareTab:
                 pn.FlexBox(self.baselines, self.more_seeds, self.count, self.download, align_items="center", margin=0,
                            sizing_mode="stretch_width"),
                 pn.pane.HTML(html(_HELP, "font-size:12.5px;opacity:.75"), margin=(0, 8), sizing_mode="stretch_width"),
-                self.said, styles={**CARD, "padding": "8px"}, sizing_mode="stretch_width", margin=0,
+                self.message, styles={**CARD, "padding": "8px"}, sizing_mode="stretch_width", margin=0,
             ),
             self._empty, self._table, self._grid, sizing_mode="stretch_width", margin=0, styles={"gap": "12px"},
         )  # fmt: skip
@@ -97,58 +97,63 @@ class CompareTab:
         )
         self.smoothing = pmui.FloatSlider(
             label="Smoothing", start=0, end=0.98, step=0.02, value=0, width=220, margin=(4, 20), size="small",
-            description="Moving average of the curves; what was measured stays visible behind it, pale.",
+            description="Moving average of the curves; the measured values stay visible behind it, pale.",
         )  # fmt: skip
         self.seeds = pmui.Switch(
             label="Mean over seeds", value=False, width=230, margin=(4, 8),
-            description="Runs that differ in nothing but the seed become one curve: mean and standard deviation.",
+            description="Runs that differ only in the seed become one curve: mean and standard deviation.",
         )  # fmt: skip
         self.baselines = pmui.Button(label="Run baselines", icon="compare_arrows", variant="contained", **style)
-        self.more_seeds = pmui.Button(label="Run more seeds", icon="casino", variant="outlined", **style)
+        self.more_seeds = pmui.Button(label="Repeat with 5 seeds", icon="casino", variant="outlined", **style)
         self.count = pmui.IntInput(label="Seeds", value=5, start=2, end=100, step=1, width=100, **style)
         self.download = pmui.FileDownload(label="Table as CSV", callback=self._csv, filename="comparison.csv",
                                           variant="outlined", **style)  # fmt: skip
-        self.said = pmui.Alert(severity="info", visible=False, closeable=True, margin=(4, 8),
+        self.message = pmui.Alert(severity="info", visible=False, closeable=True, margin=(4, 8),
                                sizing_mode="stretch_width")  # fmt: skip
-        whole: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
-        self._empty = pn.pane.HTML(html(_EMPTY, "font-size:15px;padding:24px"), styles=CARD, **whole)
-        self._table = pn.pane.HTML("", styles={**CARD, "padding": "10px 14px", "overflow-x": "auto"}, **whole)
+        stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
+        self._empty = pn.pane.HTML(html(_EMPTY, "font-size:15px;padding:24px"), styles=CARD, **stretch)
+        self._table = pn.pane.HTML("", styles={**CARD, "padding": "10px 14px", "overflow-x": "auto"}, **stretch)
         self.plots = compare_plots()
         self._cards = [card(plot.figure, f"compared_{plot.column}") for plot in self.plots]
         self._grid = grid(*self._cards)
         for part in (self._table, self._grid, self.download):
             part.visible = False
-        self.runs.param.watch(lambda event: self._chosen(list(event.new)), "value")
+        self.runs.param.watch(lambda event: self._on_choose(list(event.new)), "value")
         for widget, name in ((self.axis, "value"), (self.smoothing, "value_throttled"), (self.seeds, "value")):
             widget.param.watch(lambda _: self.update(), name)
-        self.baselines.on_click(lambda _: self._start(baselines, "method"))
-        self.more_seeds.on_click(lambda _: self._start(lambda config: seeds(config, self.count.value), "seed"))
+        self.baselines.on_click(lambda _: self._start(baselines))
+        self.count.param.watch(
+            lambda event: self.more_seeds.param.update(label=f"Repeat with {event.new} seeds"), "value"
+        )
+        self.more_seeds.on_click(
+            lambda _: self._start(lambda config: seeds(config, self.count.value or 1), over_seeds=True)
+        )
 
     def show(self, ids: list[str]) -> None:
-        """Compare these runs; those that are gone are left out."""
+        """Compare these runs; deleted ones are left out."""
         known = {line.run: line.name for line in self._catalog.lines()}
         followers = {}
         for run_id in dict.fromkeys(ids):
             try:
                 followers[run_id] = self._followers.get(run_id) or follow(self._store.open(run_id))
             except TsnnError as error:
-                self._say(str(error), "warning")
+                self._show_message(str(error), "warning")
         self._followers = followers
-        offered = [*list(known)[:_OFFERED], *(run for run in followers if run not in list(known)[:_OFFERED])]
-        names = {_unique(known.get(run, run), run): run for run in offered}
+        options = [*list(known)[:_MAX_OPTIONS], *(run for run in followers if run not in list(known)[:_MAX_OPTIONS])]
+        names = {_unique(known.get(run, run), run): run for run in options}
         if names != self.runs.options or self.runs.value != list(followers):
             self.runs.param.update(options=names, value=list(followers))
-        self._drawn, self._options = (), ()
+        self._drawn, self._selection = (), ()
         self.update()
 
     @pn.io.hold()
     def update(self) -> bool:
-        """Show what is new in the runs that are compared; returns whether the curves have been drawn anew."""
+        """Show new records of the compared runs; returns whether the curves were drawn again."""
         versions = [follower.poll() for follower in self._followers.values()]
-        options = (tuple(self._followers), self.seeds.value)
-        due = versions != self._versions and time.monotonic() - self._tabled >= _TABLE_SECONDS
-        if due or options != self._options:
-            self._versions, self._options, self._tabled = versions, options, time.monotonic()
+        selection = (tuple(self._followers), self.seeds.value)
+        due = versions != self._versions and time.monotonic() - self._tabulated_at >= _TABLE_SECONDS
+        if due or selection != self._selection:
+            self._versions, self._selection, self._tabulated_at = versions, selection, time.monotonic()
             self._tabulate()
         lengths = tuple(len(follower.history) for follower in self._followers.values())
         drawn = (lengths, self.axis.value, self.smoothing.value, self.seeds.value, tuple(map(len, self._rows)))
@@ -161,7 +166,7 @@ class CompareTab:
         results = [self._result(follower) for follower in self._followers.values()]
         self._rows = grouped(results) if self.seeds.value else [[r] for r in results]
         self._labels = labels(self._rows)
-        self._columns = _results_in_sight(table(results, over_seeds=self.seeds.value))
+        self._columns = _ordered(table(results, over_seeds=self.seeds.value))
         text = self._html() if results else ""
         if text != self._table.object:
             self._table.object = text
@@ -195,7 +200,7 @@ class CompareTab:
             cells = [
                 f"<td{_align(c.kind)}>{swatch if c.title == 'run' else ''}{escape(text)}</td>"
                 for c in self._columns
-                for text in [format_cell(c.kind, c.values[i])]
+                for text in [_cell(c, i)]
             ]
             body += f"<tr>{''.join(cells)}</tr>"
         return html(f"{_STYLE}<table class='compared'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -209,48 +214,50 @@ class CompareTab:
                 columns[f"{column.title} (deviation)"] = [getattr(value, "deviation", None) for value in column.values]
         return io.BytesIO(csv_bytes(columns))
 
-    def _start(self, variants: Callable[[Config], list[Config]], what: str) -> None:
-        base = next(iter(self._followers), "") or self._opened()
+    def _start(self, variants: Callable[[Config], list[Config]], *, over_seeds: bool = False) -> None:
+        base = next(iter(self._followers), "") or self._open_run()
         if not base:
-            self._say("Open a run or choose one above: its settings are the ones to vary.", "warning")
+            self._show_message("Open a run or choose one above: its settings are varied.", "warning")
             return
         try:
-            runs, begun = self._start_missing(variants(self._store.open(base).config()))
+            runs, n_new = self._start_missing(variants(self._store.open(base).config()))
         except (TsnnError, OSError) as error:
-            self._say(str(error), "error")
+            self._show_message(str(error), "error")
             return
-        there = len(runs) - begun
-        self._say(
-            f"{begun} run{'' if begun == 1 else 's'} put in line; they train as there is room. "
-            + (f"{there} with these settings {'is' if there == 1 else 'are'} there already." if there else ""),
-            "info",
-        )
-        self.seeds.value = what == "seed" or self.seeds.value
-        self._chosen(list(dict.fromkeys([*self._followers, *runs])))
+        existing = len(runs) - n_new
+        more = f"; {existing} existed already" if existing else ""
+        self._show_message(f"{n_new} run{'' if n_new == 1 else 's'} queued{more}.", "info")
+        self.seeds.value = over_seeds or self.seeds.value
+        self._on_choose(list(dict.fromkeys([*self._followers, *runs])))
 
-    def _start_missing(self, wanted: list[Config]) -> tuple[list[str], int]:
-        """Return the run of each configuration, and how many had to be put in line: nobody had carried them out."""
-        lines, runs, begun = self._catalog.lines(), [], 0
-        for config in wanted:
+    def _start_missing(self, configs: list[Config]) -> tuple[list[str], int]:
+        """Return the run of each configuration, and the number of new ones, which are queued."""
+        lines, runs, n_new = self._catalog.lines(), [], 0
+        for config in configs:
             key = (config.data.name, config.training.method, config.run.seed, config.training.epochs)
-            alike = (line.run for line in lines if (line.data, line.method, line.seed, line.planned) == key)
-            run = find(config, (Run(self._store.root / name) for name in alike))
-            begun += run is None
+            similar = (line.run for line in lines if (line.data, line.method, line.seed, line.planned) == key)
+            run = find(config, (Run(self._store.root / name) for name in similar))
+            n_new += run is None
             runs.append((run or enqueue(config, self._store)).id)
-        return runs, begun
+        return runs, n_new
 
-    def _say(self, text: str, severity: str) -> None:
-        self.said.param.update(object=escape(text), severity=severity, visible=True)
+    def _show_message(self, text: str, severity: str) -> None:
+        self.message.param.update(object=escape(text), severity=severity, visible=True)
 
 
 def _align(kind: str) -> str:
     return "" if kind == "text" else " class='n'"
 
 
-def _results_in_sight(columns: list[Column]) -> list[Column]:
-    """Return the columns with the settings behind the results where there are so many that they would push them out."""
+def _cell(column: Column, row: int) -> str:
+    text = format_cell(column.kind, column.values[row])
+    return describe(column.title).display_name(text) if column.title in setting_names() else text
+
+
+def _ordered(columns: list[Column]) -> list[Column]:
+    """Return the columns, the settings after the results if many settings differ."""
     settings = [column for column in columns if "." in column.title]
-    if len(settings) <= _SETTINGS_IN_FRONT:
+    if len(settings) <= _MAX_SETTINGS_FIRST:
         return columns
     return [*(column for column in columns if column not in settings), *settings]
 

@@ -1,4 +1,4 @@
-"""What can be done with a run while it trains: pause, stop, live settings; each command waits for its answer."""
+"""Controls of a run: pause, step, stop, continue, live settings. A command is pending until its ack arrives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import panel as pn
 import panel_material_ui as pmui
@@ -15,118 +15,128 @@ from pages.theme import html
 from tsnn.config import LIVE_SETTINGS, Setting, describe
 from tsnn.errors import TsnnError
 from tsnn.jobs import launch, queue
+from tsnn.records import RunState
 from tsnn.runs.control import request
 from tsnn.views.live.browser import on_release
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
 
-_SHOWN_ANSWERS = 3
-_MOVES = ("pause", "resume", "one epoch")
+_MAX_ANSWERS = 3
+_STARTING = (RunState.CREATED, RunState.STARTING, RunState.COMPILING)
+_CONTINUABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
+
+
+class PendingCommand(NamedTuple):
+    """A command without an ack: its action, and its text on the page."""
+
+    action: str
+    text: str
 
 
 class LiveControls:
-    """Buttons and sliders for the run that is open.
+    """Buttons and sliders for the open run.
 
     Parameters
     ----------
     warn : callable
-        Called with words about what could not be done.
+        Called with the text of an error.
 
     Attributes
     ----------
     buttons : Panel object
-        Pause or Resume, and Stop.
+        Pause or Resume, One epoch, Stop, Continue.
     settings : Panel object
-        Sliders, and what became of the commands.
+        Sliders of the live settings, and the answers to commands.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
         self._follower: RunFollower | None = None
-        self._pending: dict[str, str] = {}
+        self._pending: dict[str, PendingCommand] = {}
         self._answers: list[str] = []
         self.pause = pmui.Button(label="Pause", icon="pause", variant="outlined", size="small", margin=(0, 4))
         self.step = pmui.Button(label="One epoch", icon="skip_next", variant="outlined", size="small", margin=(0, 4))
-        self.go_on = pmui.Button(
-            label="Go on", icon="restart_alt", variant="outlined", size="small", margin=(0, 4), visible=False
+        self.continue_button = pmui.Button(
+            label="Continue", icon="restart_alt", variant="outlined", size="small", margin=(0, 4), visible=False
         )
         self.stop = pmui.Button(
             label="Stop", icon="stop", variant="outlined", color="error", size="small", margin=(0, 4)
         )
-        self.buttons = pn.Row(self.pause, self.step, self.go_on, self.stop, margin=0, align="start", visible=False)
+        self.buttons = pn.Row(
+            self.pause, self.step, self.continue_button, self.stop, margin=0, align="start", visible=False
+        )
         slider: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (4, 14)}
         self.sliders = {name: _slider(describe(name), **slider) for name in LIVE_SETTINGS}
-        self._words = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 14, 8, 14))
+        self._messages = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 14, 8, 14))
         self.settings = pn.Column(
             pmui.Typography("Change while it trains", variant="subtitle2", margin=(8, 14, 0, 14)),
             *self.sliders.values(),
-            self._words,
+            self._messages,
             sizing_mode="stretch_width",
             margin=0,
             visible=False,
         )
         self.pause.on_click(self._pause_or_resume)
-        self.go_on.on_click(self._go_on)
+        self.continue_button.on_click(self._continue)
         self.step.on_click(lambda _: self._request("step", "one epoch"))
         self.stop.on_click(self._stop)
         for name, widget in self.sliders.items():
-            on_release(widget, functools.partial(self._wish, name))
+            on_release(widget, functools.partial(self._set, name))
 
     def open(self, follower: RunFollower | None) -> None:
-        """Take up another run; None takes the controls away."""
+        """Control another run; None hides the controls."""
         self._follower = follower
         self._pending, self._answers = {}, []
         if follower is not None:
             for name, setting in LIVE_SETTINGS.items():
-                self._show(name, follower.config.flat()[setting])
+                self._move_slider(name, follower.config.flat()[setting])
         self.update()
 
     def update(self) -> None:
-        """Show what the run says: its state, its settings in force, its answers."""
+        """Show the run's state, its current settings and its answers to commands."""
         follower = self._follower
         live = follower is not None and follower.live
-        queued = follower is not None and follower.state == "queued"
-        ended = follower is not None and follower.state in ("stopped", "failed", "lost")
-        shown = {self.buttons: live or queued or ended, self.settings: live, self.pause: live, self.step: live,
-                 self.stop: live or queued, self.go_on: ended}  # fmt: skip
-        for part, visible in shown.items():
+        queued = follower is not None and follower.state == RunState.QUEUED
+        ended = follower is not None and follower.state in _CONTINUABLE
+        displayed = {self.buttons: live or queued or ended, self.settings: live, self.pause: live, self.step: live,
+                     self.stop: live or queued, self.continue_button: ended}  # fmt: skip
+        for part, visible in displayed.items():
             if part.visible != visible:
                 part.visible = visible
         if follower is None:
             return
         if self.stop.label != (label := "Cancel" if queued else "Stop"):
             self.stop.label = label
-        for command in [w for w in self._pending if w in follower.acks]:
+        for command in [c for c in self._pending if c in follower.acks]:
             self._answer(self._pending.pop(command), follower.acks[command])
         if not live and self._pending:
             self._pending = {}
         if live:
             self._update_live(follower)
-        self._say()
+        self._show_messages()
 
     def _update_live(self, follower: RunFollower) -> None:
-        paused = follower.state == "paused"
-        asked = any(words in _MOVES for words in self._pending.values())
-        now = {
+        paused = follower.state == RunState.PAUSED
+        actions = {command.action for command in self._pending.values()}
+        button: dict[str, Any] = {
             "label": "Resume" if paused else "Pause",
             "icon": "play_arrow" if paused else "pause",
-            "disabled": asked or follower.state in ("created", "starting", "compiling"),
+            "disabled": bool(actions & {"pause", "resume", "step"}) or follower.state in _STARTING,
         }
-        if self.step.disabled != now["disabled"]:
-            self.step.disabled = bool(now["disabled"])
-        if now != {name: getattr(self.pause, name) for name in now}:
-            self.pause.param.update(**now)
-        stopping = "stop" in self._pending.values()
-        if self.stop.disabled != stopping:
+        if self.step.disabled != button["disabled"]:
+            self.step.disabled = button["disabled"]
+        if button != {name: getattr(self.pause, name) for name in button}:
+            self.pause.param.update(**button)
+        if self.stop.disabled != (stopping := "stop" in actions):
             self.stop.disabled = stopping
         if not self._pending:
             for name in self.sliders:
                 value = follower.history.last(name)
                 if value is not None and not self._answers:
-                    self._show(name, value)
+                    self._move_slider(name, value)
 
-    def _show(self, name: str, value: float) -> None:
-        """Move a slider without making a command of it."""
+    def _move_slider(self, name: str, value: float) -> None:
+        """Move a slider without sending a command."""
         widget = self.sliders[name]
         if widget.value == value:
             return
@@ -137,63 +147,62 @@ class LiveControls:
         else:
             widget.value = value
 
-    def _wish(self, name: str, value: float) -> None:
+    def _set(self, name: str, value: float) -> None:
         if self._follower is None:
             return
         self._request("set", f"{name.replace('_', ' ')} {palette.setting(value)}", **{name: float(value)})
 
-    def _request(self, action: str, words: str, **settings: float) -> None:
+    def _request(self, action: str, text: str, **settings: float) -> None:
         assert self._follower is not None
         try:
             command = request(self._follower.run, action, **settings)
         except (TsnnError, OSError) as error:
-            self._answers = [*self._answers[-_SHOWN_ANSWERS + 1 :], f"{words}: {error}"]
+            self._answers = [*self._answers[-_MAX_ANSWERS + 1 :], f"{text}: {error}"]
         else:
-            self._pending[command.id] = words
+            self._pending[command.id] = PendingCommand(action, text)
         self.update()
 
     def _pause_or_resume(self, _event: Any) -> None:
         if self._follower is not None:
-            action = "resume" if self._follower.state == "paused" else "pause"
+            action = "resume" if self._follower.state == RunState.PAUSED else "pause"
             self._request(action, action)
 
     def _stop(self, _event: Any) -> None:
         if self._follower is None:
             return
         try:
-            if self._follower.state == "queued":
+            if self._follower.state == RunState.QUEUED:
                 queue.cancel(self._follower.run)
             else:
                 launch.stop(self._follower.run)
         except (TsnnError, OSError) as error:
             self._warn(str(error))
         else:
-            self._pending["stop"] = "stop"
+            self._pending["stop"] = PendingCommand("stop", "stop")
         self.update()
 
-    def _go_on(self, _event: Any) -> None:
+    def _continue(self, _event: Any) -> None:
         if self._follower is not None:
             try:
                 queue.resume(self._follower.run)
             except (TsnnError, OSError) as error:
                 self._warn(str(error))
 
-    def _answer(self, words: str, ack: dict[str, Any]) -> None:
-        if words in (*_MOVES, "stop") and ack.get("accepted"):
-            return
-        said = str(ack.get("message") or "")
+    def _answer(self, command: PendingCommand, ack: dict[str, Any]) -> None:
         if ack.get("accepted"):
-            answer = f"{words}: accepted after epoch {ack.get('epoch')}"
+            if command.action != "set":  # the state of the run shows it
+                return
+            answer = f"{command.text}: accepted after epoch {ack.get('epoch')}"
         else:
-            answer = f"{words}: refused. {said}"
-        self._answers = [*self._answers[-_SHOWN_ANSWERS + 1 :], answer]
+            answer = f"{command.text}: refused. {ack.get('message') or ''}"
+        self._answers = [*self._answers[-_MAX_ANSWERS + 1 :], answer]
 
-    def _say(self) -> None:
+    def _show_messages(self) -> None:
         lines = [escape(answer) for answer in self._answers]
-        lines += [f"<i>{escape(words)}: requested …</i>" for words in self._pending.values()]
+        lines += [f"<i>{escape(command.text)}: requested …</i>" for command in self._pending.values()]
         text = html("<br>".join(lines), "font-size:13px") if lines else ""
-        if text != self._words.object:
-            self._words.object = text
+        if text != self._messages.object:
+            self._messages.object = text
 
 
 def _slider(about: Setting, **options: Any) -> Any:
@@ -208,7 +217,7 @@ def _slider(about: Setting, **options: Any) -> Any:
 
 
 def _factors_of_two(about: Setting, value: float) -> dict[str, float]:
-    """Return the values 1, 2, 5, 10, ... of a logarithmic slider, with ``value`` among them."""
+    """Return the values 1, 2, 5, 10, ... in the range of a logarithmic slider, and ``value``."""
     assert about.slider is not None
     exponents = range(math.floor(math.log10(about.slider.start)), math.ceil(math.log10(about.slider.end)))
     values = {m * 10.0**e for e in exponents for m in (1, 2, 5)} | {about.slider.end, value}

@@ -1,4 +1,4 @@
-"""The page of one session: drawer, head, tabs, and the one callback that keeps them up to date."""
+"""The page of one session: drawer, head, tabs, and their periodic update."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import param
 from pages.compare import CompareTab
 from pages.controls import LiveControls
 from pages.form import StartForm
-from pages.runs import RunsList
+from pages.runs import RunsTab
 from pages.theme import CARD, KEYS, MENU, PAGE, THEME, html
 from tsnn.config import Config
 from tsnn.errors import TsnnError
@@ -22,7 +22,7 @@ from tsnn.runs import RunStore, default_root
 from tsnn.runs.catalog import catalog
 from tsnn.views.live.browser import Throttle
 from tsnn.views.live.follower import follow
-from tsnn.views.notebook import Ticker
+from tsnn.views.live.ticker import Ticker
 from tsnn.views.tabs.run import RunView
 
 #: Tabs by name, with their icons.
@@ -30,33 +30,32 @@ TABS = {
     "overview": "show_chart", "connectivity": "hub", "neurons": "scatter_plot", "workers": "lan",
     "compare": "stacked_line_chart", "runs": "list",
 }  # fmt: skip
-#: Tabs that are about many runs, not about the one that is open.
-_MANY = ("compare", "runs")
-_OF_A_RUN = tuple(tab for tab in TABS if tab not in _MANY)
+#: Tabs about many runs; the others are about the open run.
+_MULTI_RUN_TABS = ("compare", "runs")
+_RUN_TABS = tuple(tab for tab in TABS if tab not in _MULTI_RUN_TABS)
 NEWEST = "newest"
 _READING_SECONDS = 0.5
 _WELCOME = """
 <h2 style='margin:0 0 8px;font-weight:700;font-size:22px'>Watch a sparse network learn</h2>
 <p style='margin:0 0 10px'>Press <b>Start</b> in the form on the left. A network with a few per cent of the
-connections of a dense one learns on this machine's CPU, in a process of its own; closing this page does not stop
-it.</p>
+connections of a dense one trains on this machine's CPU, in its own process; closing this page does not stop it.</p>
 <ul style='margin:0;padding-left:20px'>
-<li><b>Accuracy and loss</b> grow here after every epoch.</li>
-<li><b>Input connectivity</b> shows which inputs the network comes to look at, as connections move.</li>
+<li><b>Accuracy</b> rises and <b>loss</b> falls here, epoch by epoch.</li>
+<li><b>Input connectivity</b> shows how many connections each pixel has, and how that changes.</li>
 <li>While it trains, <b>change zeta, epsilon and the learning rate</b>, pause it, and see the effect marked in
 the curves.</li></ul>
-<p style='margin:10px 0 0;opacity:.75'>Runs that are kept from earlier are under <b>Runs</b>.</p>
+<p style='margin:10px 0 0;opacity:.75'>Earlier runs are under <b>Runs</b>.</p>
 """
 
 
 class Dashboard(param.Parameterized):
-    """One session: which run and which tab are shown, and their address in the URL."""
+    """One session: the open run and tab, kept in the URL."""
 
-    run_id = param.String(default="", doc="Run that is open; empty for none.")
-    tab = param.Selector(default="overview", objects=list(TABS), doc="Tab that is shown.")
-    epoch = param.Parameter(default=NEWEST, doc="Epoch whose snapshot is shown; 'newest' follows the run.")
-    layer = param.Integer(default=1, doc="Layer of connections that is shown, from 1.")
-    compared = param.String(default="", doc="Runs that are compared, separated by commas.")
+    run_id = param.String(default="", doc="Id of the open run; empty for none.")
+    tab: Any = param.Selector(default="overview", objects=list(TABS), doc="Open tab.")
+    epoch = param.Parameter(default=NEWEST, doc="Epoch of the displayed snapshot; 'newest' follows the run.")
+    layer = param.Integer(default=1, doc="Displayed layer of connections, from 1.")
+    compared = param.String(default="", doc="Ids of the compared runs, separated by commas.")
 
     def __init__(self, store: RunStore | None = None):
         super().__init__()
@@ -66,7 +65,7 @@ class Dashboard(param.Parameterized):
         self._drawer: bool | None = None
         self._throttle = Throttle()
         self.form = StartForm(self.store, self.open)
-        self.controls = LiveControls(self._warn)
+        self.controls = LiveControls(self._notify)
         self.menu = pmui.TabMenu(
             items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()],
             active=0,
@@ -82,27 +81,27 @@ class Dashboard(param.Parameterized):
         )
         self._welcome = pn.pane.HTML(html(_WELCOME, "font-size:15px;max-width:760px"), margin=0,
                                      sizing_mode="stretch_width", styles={**CARD, "padding": "24px 28px"})  # fmt: skip
-        whole: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
-        self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px"}, **whole)
-        self._replay = pn.Column(**whole)
-        self._tabs = {tab: pn.Column(**whole) for tab in TABS}
+        stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
+        self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px"}, **stretch)
+        self._replay = pn.Column(**stretch)
+        self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
             self.notice, self._welcome, self._head, self._replay, *self._tabs.values(), *self._throttle.parts,
-            styles={"padding": "16px", "gap": "12px"}, **whole,
+            styles={"padding": "16px", "gap": "12px"}, **stretch,
         )  # fmt: skip
 
     @functools.cached_property
-    def runs(self) -> RunsList:
-        """The tab Runs, made when it is first seen."""
-        return RunsList(self.store, self.open, self.compare, self._take_up)
+    def runs(self) -> RunsTab:
+        """Tab Runs, built when it is first opened."""
+        return RunsTab(self.store, self.open, self.compare, self._load_settings)
 
     @functools.cached_property
     def comparison(self) -> CompareTab:
-        """The tab Compare, made when it is first seen."""
+        """Tab Compare, built when it is first opened."""
         return CompareTab(self.store, lambda: self.run_id, self._choose_compared)
 
     def page(self) -> Any:
-        """Build the page and start following."""
+        """Build the page and start its periodic update."""
         page = pmui.Page(
             title="tsnn",
             header=[self.menu, self._narrow, pn.pane.HTML(KEYS, width=0, height=0, margin=0)],
@@ -115,16 +114,16 @@ class Dashboard(param.Parameterized):
             sx=PAGE,
             busy_indicator=None,
         )  # fmt: skip
-        self._narrow.param.watch(self._note_width, "current")
+        self._narrow.param.watch(self._width_changed, "current")
         self._page = page
         with param.edit_constant(page):
-            page.param.update(busy=False)  # cuts the link to the session's: it walks the whole page on every flip
+            page.param.update(busy=False)  # cuts the link to the session's, which walks the whole page at every change
         if pn.state.location:
             names = {"run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare"}
             pn.state.location.sync(self, names)
         self.menu.active = list(TABS).index(self.tab)
-        self.menu.param.watch(self._choose_tab, "active")
-        self.param.watch(self._another_run, "run_id")
+        self.menu.param.watch(self._tab_chosen, "active")
+        self.param.watch(self._run_changed, "run_id")
         self.param.watch(lambda _: self._show_tab(), "tab")
         self.param.watch(lambda _: self._show_compared(), "compared")
         start_queue_thread(self.store)
@@ -134,19 +133,19 @@ class Dashboard(param.Parameterized):
             self.run_id = live.run
         else:
             self._show_run()
-        pn.state.onload(self._begin)  # what is changed while the page is loading does not reach it
+        pn.state.onload(self._start_ticker)  # changes while the page is loading do not reach it
         return page
 
     def open(self, run_id: str) -> None:
-        """Show a run."""
-        if self.tab in _MANY:
+        """Open a run."""
+        if self.tab in _MULTI_RUN_TABS:
             self.tab = "overview"
         if run_id == self.run_id:
             self._show_run()
         self.run_id = run_id
 
     def compare(self, run_ids: list[str]) -> None:
-        """Show runs beside each other."""
+        """Compare runs."""
         self._choose_compared(run_ids)
         self.tab = "compare"
 
@@ -156,15 +155,15 @@ class Dashboard(param.Parameterized):
     def _show_compared(self) -> None:
         self.comparison.show([run for run in self.compared.split(",") if run])
 
-    def _take_up(self, config: Config, name: str) -> None:
-        self.form.take_up(config)
-        self._warn(f"The settings of {name} are in the form. Change what you like and press Start.", "info")
+    def _load_settings(self, config: Config, name: str) -> None:
+        self.form.load(config)
+        self._notify(f"The settings of {name} are in the form. Change them if you like, then press Start.", "info")
 
-    def _begin(self) -> None:
+    def _start_ticker(self) -> None:
         self._ticker = Ticker(self.tick, self._throttle)
 
     def tick(self) -> bool:
-        """Bring what is visible up to date; returns whether there was much to draw."""
+        """Update the visible tab; returns whether its plots changed."""
         if self._drawer is not None:
             self._page.sidebar_open, self._drawer = self._drawer, None
         changed = False
@@ -174,7 +173,7 @@ class Dashboard(param.Parameterized):
             changed = self.comparison.update()
         elif self.view is not None:
             changed = self.view.tick(self.tab)
-            self._note_place(self.view.replay)
+            self._store_position(self.view.replay)
             if changed:
                 self.controls.update()
                 if not self.view.follower.live:
@@ -182,31 +181,31 @@ class Dashboard(param.Parameterized):
                     self.form.show_estimate()
             if changed and self.view.follower.gone:
                 name, self.run_id = self.run_id, ""
-                self._warn(f"Run {name} has been deleted. Start a new one, or choose another under Runs.")
+                self._notify(f"Run {name} has been deleted. Start a new one, or choose another under Runs.")
         return changed
 
-    def _note_place(self, replay: Any) -> None:
-        """Keep the address up to date with what the bar of time shows."""
-        place = {"epoch": NEWEST if replay.cursor is None else replay.cursor, "layer": int(replay.layer.value) + 1}
-        if place != {"epoch": self.epoch, "layer": self.layer}:
-            self.param.update(**place)
+    def _store_position(self, replay: Any) -> None:
+        """Copy the epoch and layer of the timeline to the address."""
+        position = {"epoch": NEWEST if replay.cursor is None else replay.cursor, "layer": int(replay.layer.value) + 1}
+        if position != {"epoch": self.epoch, "layer": self.layer}:
+            self.param.update(**position)
 
-    def _go_to_place(self, replay: Any) -> None:
-        """Show the epoch and the layer that the address names."""
+    def _restore_position(self, replay: Any) -> None:
+        """Show the epoch and layer of the address."""
         if self.layer - 1 in replay.layer.options.values():
             replay.layer.value = self.layer - 1
         if str(self.epoch).isdigit():
             replay.go(int(self.epoch))
 
-    def _another_run(self, _event: Any) -> None:
+    def _run_changed(self, _event: Any) -> None:
         self.epoch = NEWEST
         self._show_run()
 
-    def _note_width(self, event: Any) -> None:
+    def _width_changed(self, event: Any) -> None:
         # Applied by the next tick, for the same reason as in page().
         self._drawer = event.new is self._narrow.large
 
-    def _choose_tab(self, event: Any) -> None:
+    def _tab_chosen(self, event: Any) -> None:
         if event.new is not None:
             self.tab = list(TABS)[event.new]
 
@@ -218,18 +217,20 @@ class Dashboard(param.Parameterized):
             try:
                 follower = follow(self.store.open(self.run_id))
             except TsnnError as error:
-                self._warn(str(error))
+                self._notify(str(error))
             else:
                 if follower.problem:
-                    self._warn(follower.problem)
+                    self._notify(follower.problem)
                 self.view = RunView(follower)
         self.controls.open(self.view.follower if self.view else None)
-        head, replay, tabs = [], [], {name: [] for name in _OF_A_RUN}
+        head: list[Any] = []
+        replay: list[Any] = []
+        tabs: dict[str, list[Any]] = {name: [] for name in _RUN_TABS}
         if self.view is not None:
             self.view.tick("overview")
-            self._go_to_place(self.view.replay)
+            self._restore_position(self.view.replay)
             head, replay = [self.view.head, self.controls.buttons], [self.view.replay.layout]
-            tabs = {name: [self.view.tabs[name].layout] for name in _OF_A_RUN}
+            tabs = {name: [self.view.tabs[name].layout] for name in _RUN_TABS}
         self._head.objects, self._replay.objects = head, replay
         for name, objects in tabs.items():
             self._tabs[name].objects = objects
@@ -238,20 +239,20 @@ class Dashboard(param.Parameterized):
     @pn.io.hold()
     def _show_tab(self) -> None:
         self.menu.active = list(TABS).index(self.tab)
-        opened = self.view is not None and self.tab not in _MANY
-        self._welcome.visible = self.view is None and self.tab not in _MANY
-        self._head.visible = self._replay.visible = opened
-        for tab, place in self._tabs.items():
-            place.visible = tab == self.tab and (opened or tab in _MANY)
+        run_open = self.view is not None and self.tab not in _MULTI_RUN_TABS
+        self._welcome.visible = self.view is None and self.tab not in _MULTI_RUN_TABS
+        self._head.visible = self._replay.visible = run_open
+        for tab, container in self._tabs.items():
+            container.visible = tab == self.tab and (run_open or tab in _MULTI_RUN_TABS)
         if self.tab == "runs":
             self.runs.update(now=True)
         elif self.tab == "compare":
             self._show_compared()
         elif self.view is not None:
             self.view.tick(self.tab)
-        if self.tab in _MANY and not len(place := self._tabs[self.tab]):
-            # Not earlier: the page is there sooner, and a table that has never been seen keeps the browser busy.
-            place.append((self.runs if self.tab == "runs" else self.comparison).layout)
+        if self.tab in _MULTI_RUN_TABS and not len(container := self._tabs[self.tab]):
+            # Not earlier: the page loads sooner, and a table that was never displayed keeps the browser busy.
+            container.append((self.runs if self.tab == "runs" else self.comparison).layout)
 
-    def _warn(self, words: str, severity: str = "warning") -> None:
-        self.notice.param.update(object=escape(words), severity=severity, visible=True)
+    def _notify(self, text: str, severity: str = "warning") -> None:
+        self.notice.param.update(object=escape(text), severity=severity, visible=True)

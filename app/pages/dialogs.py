@@ -1,4 +1,4 @@
-"""Questions that are asked before something is changed for good."""
+"""Dialogs that confirm a change of runs: delete, continue, rename."""
 
 from __future__ import annotations
 
@@ -16,45 +16,53 @@ from tsnn.runs import Run
 from tsnn.runs.catalog import delete
 from tsnn.runs.notes import MAX_TAG, MAX_TITLE, annotate, notes
 
-_NAMED = 5
-_OnRuns = Callable[[list[Run]], None]
+_MAX_NAMES = 5
+_RunsAction = Callable[[list[Run]], None]
 
 
 class _Dialog:
-    """A dialog with a text, a button that does it, and one that does not.
+    """A dialog with a text, a button that acts, and Cancel.
 
     Parameters
     ----------
     title, verb : str
-        Words on top, and on the button.
+        Title, and label of the button.
     act : callable
-        Does it to runs; what it raises is told.
+        Acts on runs; its errors are displayed.
     done : callable
         Called with the runs afterwards.
+    *parts : Panel objects
+        Fields between text and buttons.
+    **button
+        Options of the button.
     """
 
-    def __init__(self, title: str, verb: str, act: _OnRuns, done: _OnRuns, *parts: Any, **button: Any):
+    def __init__(self, title: str, verb: str, act: _RunsAction, done: _RunsAction, *parts: Any, **button: Any):
         self._act, self._done = act, done
         self._runs: list[Run] = []
-        self._words = pn.pane.HTML("", margin=(0, 8), sizing_mode="stretch_width")
+        self._text = pn.pane.HTML("", margin=(0, 8), sizing_mode="stretch_width")
         self._error = pmui.Alert(severity="error", visible=False, margin=8, sizing_mode="stretch_width")
-        do = pmui.Button(label=verb, margin=8, **button)
-        leave = pmui.Button(label="Cancel", variant="text", margin=8)
+        confirm = pmui.Button(label=verb, margin=8, **button)
+        cancel = pmui.Button(label="Cancel", variant="text", margin=8)
         self.layout = pmui.Dialog(
-            self._words, *parts, self._error, pn.Row(pn.HSpacer(), leave, do, margin=0, sizing_mode="stretch_width"),
+            self._text, *parts, self._error,
+            pn.Row(pn.HSpacer(), cancel, confirm, margin=0, sizing_mode="stretch_width"),
             title=title, close_on_click=True, width_option="sm",
         )  # fmt: skip
-        do.on_click(self._do)
-        leave.on_click(lambda _: self.layout.param.update(open=False))
+        confirm.on_click(self._confirm)
+        cancel.on_click(self._cancel)
 
-    def show(self, runs: list[Run], words: str) -> None:
-        """Open with these words."""
+    def open(self, runs: list[Run], text: str) -> None:
+        """Open the dialog for runs, with a text in HTML."""
         self._runs = runs
-        self._words.object = html(words, "font-size:15px")
+        self._text.object = html(text, "font-size:15px")
         self._error.visible = False
         self.layout.open = True
 
-    def _do(self, _event: Any) -> None:
+    def _cancel(self, _event: Any) -> None:
+        self.layout.open = False
+
+    def _confirm(self, _event: Any) -> None:
         try:
             self._act(self._runs)
         except (TsnnError, OSError) as error:
@@ -65,21 +73,21 @@ class _Dialog:
 
 
 class DeleteDialog:
-    """Asks before runs are deleted."""
+    """Confirmation before runs are deleted."""
 
-    def __init__(self, done: _OnRuns):
-        self._dialog = _Dialog("Delete for good?", "Delete", _delete_all, done, color="error")
+    def __init__(self, done: _RunsAction):
+        self._dialog = _Dialog("Delete permanently?", "Delete", _delete_all, done, color="error")
         self.layout = self._dialog.layout
 
-    def ask(self, runs: list[Run]) -> None:
-        """Ask whether these runs may go."""
-        names = "".join(f"<li>{escape(notes(run)[0] or run.id)}</li>" for run in runs[:_NAMED])
-        more = f"<li>… and {len(runs) - _NAMED:,} more</li>" if len(runs) > _NAMED else ""
+    def open(self, runs: list[Run]) -> None:
+        """Open the dialog for these runs."""
+        names = "".join(f"<li>{escape(notes(run)[0] or run.id)}</li>" for run in runs[:_MAX_NAMES])
+        more = f"<li>… and {len(runs) - _MAX_NAMES:,} more</li>" if len(runs) > _MAX_NAMES else ""
         size = sum(f.stat().st_size for run in runs[:100] for f in run.path.rglob("*") if f.is_file())
-        what = "This run" if len(runs) == 1 else f"These {len(runs):,} runs"
-        held = f"{size / 2**20:,.1f} MiB" + (" and more" if len(runs) > 100 else "")
-        words = f"{what} with curves, snapshots and weights ({held}) cannot be brought back:<ul>{names}{more}</ul>"
-        self._dialog.show(runs, words)
+        subject = "This run" if len(runs) == 1 else f"These {len(runs):,} runs"
+        contents = f"{size / 2**20:,.1f} MiB" + (" and more" if len(runs) > 100 else "")
+        text = f"{subject} with curves, snapshots and weights ({contents}) will be deleted permanently:"
+        self._dialog.open(runs, f"{text}<ul>{names}{more}</ul>")
 
 
 def _delete_all(runs: list[Run]) -> None:
@@ -90,41 +98,43 @@ def _delete_all(runs: list[Run]) -> None:
         except TsnnError as error:
             refused.append(str(error))
     if refused:
-        raise TsnnError(" ".join(refused[:_NAMED]))
+        raise TsnnError(" ".join(refused[:_MAX_NAMES]))
 
 
 class ResumeDialog:
-    """Asks how many epochs a run is to have when it goes on."""
+    """Total number of epochs of a run that continues."""
 
-    def __init__(self, done: _OnRuns):
-        self.epochs = pmui.IntInput(label="Epochs in all", start=1, sizing_mode="stretch_width", margin=8)
-        self._dialog = _Dialog("Go on", "Go on", lambda runs: resume(runs[0], self.epochs.value), done, self.epochs)
+    def __init__(self, done: _RunsAction):
+        self.epochs = pmui.IntInput(label="Total epochs", start=1, sizing_mode="stretch_width", margin=8)
+        self._dialog = _Dialog(
+            "Continue training", "Continue", lambda runs: resume(runs[0], self.epochs.value), done, self.epochs
+        )
         self.layout = self._dialog.layout
 
-    def ask(self, run: Run) -> None:
-        """Ask how far this run is to go."""
+    def open(self, run: Run) -> None:
+        """Open the dialog for this run."""
         planned = run.config().training.epochs
         finished = run.status()["state"] == "finished"
         self.epochs.value = 2 * planned if finished else planned
-        self._dialog.show([run], f"{escape(notes(run)[0] or run.id)} goes on from its last checkpoint, with the same "
+        self._dialog.open([run], f"{escape(notes(run)[0] or run.id)} continues from its last checkpoint, with the same "
                                  "settings, as if it had never been interrupted.")  # fmt: skip
 
 
 class RenameDialog:
-    """Asks for a title and tags."""
+    """Title and tags of a run."""
 
-    def __init__(self, done: _OnRuns):
+    def __init__(self, done: _RunsAction):
         options: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 8}
         self.title = pmui.TextInput(label="Title", max_length=MAX_TITLE, **options)
         self.tags = pmui.TextInput(label="Tags, separated by commas", max_length=10 * MAX_TAG, **options)
         self._dialog = _Dialog("Rename and tag", "Save", self._annotate, done, self.title, self.tags)
         self.layout = self._dialog.layout
 
-    def ask(self, run: Run) -> None:
-        """Ask what this run is to be called."""
+    def open(self, run: Run) -> None:
+        """Open the dialog for this run."""
         title, tags = notes(run)
         self.title.value, self.tags.value = title, ", ".join(tags)
-        self._dialog.show([run], f"The directory keeps its name: {escape(run.id)}")
+        self._dialog.open([run], f"The directory keeps its name: {escape(run.id)}")
 
     def _annotate(self, runs: list[Run]) -> None:
         annotate(runs[0], title=self.title.value, tags=self.tags.value.split(","))

@@ -1,4 +1,4 @@
-"""The form that starts a run: settings, what they amount to, Start."""
+"""Form for a new run: settings, preview of the network with estimates, Start."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog
 from tsnn.views.plots import palette
 
-#: The preset that the page opens with: the papers' settings on the bundled images, over in a minute or two.
+#: First preset of the page: the papers' settings on the bundled images, a run of a minute or two.
 DEMONSTRATION = {"data.name": "fashion_mnist", "data.size": "small"}
 _FILE = "a file"
 _TABLE = "width:100%;border-collapse:collapse;font-size:12px;font-variant-numeric:tabular-nums"
-_LAYERS_SHOWN = 6
+_MAX_LAYERS = 6
 _CLEAR = {"backgroundColor": "transparent", "backgroundImage": "none"}
-_FOLD = {**_CLEAR, "& .MuiPaper-root": _CLEAR}  # the fold's own colour does not follow the theme
+_ACCORDION = {**_CLEAR, "& .MuiPaper-root": _CLEAR}  # its own colour does not follow the theme
 
 
 def preset(data: str) -> Config:
-    """Return the settings that the form takes up when a data set is chosen."""
+    """Return the settings that the form loads for a data set."""
     config = Config.preset(data)
     return config.replace(DEMONSTRATION) if data == DEMONSTRATION["data.name"] else config
 
@@ -45,7 +45,7 @@ class StartForm:
     store : RunStore
         Where runs are kept.
     open_run : callable
-        Called with the id of a run to show.
+        Called with the id of the started run.
     """
 
     def __init__(self, store: RunStore, open_run: Callable[[str], None]):
@@ -71,18 +71,18 @@ class StartForm:
         self.error = pmui.Alert(severity="error", visible=False, margin=(8, 4), sizing_mode="stretch_width")
         self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
         self.layout = self._layout()
-        self.data.param.watch(self._choose, "value")
+        self.data.param.watch(self._data_chosen, "value")
         for widget in (self.path, *self.widgets.values()):
             widget.param.watch(self._changed, "value")
         self.start.on_click(self._start)
 
     def config(self) -> Config:
-        """Return the configuration that the form describes.
+        """Return the configuration in the form.
 
         Raises
         ------
         ConfigError
-            If a value is not allowed; the message says which and why.
+            If a value is not allowed; the message names it.
         """
         values = self._preset.flat()
         changes = {
@@ -105,13 +105,13 @@ class StartForm:
         def pair(left: str, right: str) -> Any:
             return pn.Row(w[left], w[right], sizing_mode="stretch_width", margin=0)
 
-        folds = []
+        fields: list[Any] = []
         for section, cls in SECTIONS.items():
-            fields = [w[name] for name in ADVANCED if name.startswith(f"{section}.")]
-            folds += [pmui.Typography(cls.title, variant="subtitle2", margin=(8, 4, 0, 4)), *fields]
+            fields.append(pmui.Typography(cls.title, variant="subtitle2", margin=(8, 4, 0, 4)))
+            fields += [w[name] for name in ADVANCED if name.startswith(f"{section}.")]
         advanced = pmui.Accordion(
-            ("Advanced", pn.Column(*folds, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
-            margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_FOLD, dynamic=True,
+            ("Advanced", pn.Column(*fields, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
+            margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_ACCORDION, dynamic=True,
         )  # fmt: skip
         return pn.Column(
             self.data,
@@ -133,16 +133,16 @@ class StartForm:
     def _data_options(self) -> dict[str, str]:
         options = {}
         for name, info in self._known.items():
-            note = "" if info.available else " (is downloaded)" if info.sizes else " (needs a file in TSNN_DATA)"
+            note = "" if info.available else " (will be downloaded)" if info.sizes else " (needs a file in TSNN_DATA)"
             options[info.title + note] = name
         return {**options, "A file of your own …": _FILE}
 
-    def take_up(self, config: Config) -> None:
-        """Show the settings of a configuration, to be changed or started."""
+    def load(self, config: Config) -> None:
+        """Load a configuration into the form."""
         known = config.data.name in self._known
         self._fill(config, config.data.name if known else _FILE, "" if known else config.data.name)
 
-    def _choose(self, event: Any) -> None:
+    def _data_chosen(self, event: Any) -> None:
         if not self._loading:
             self._fill(Config() if event.new == _FILE else preset(event.new), event.new)
 
@@ -161,30 +161,30 @@ class StartForm:
 
     def _changed(self, *_events: Any) -> None:
         if not self._loading:
-            self._complain("")
+            self._show_error("")
             self.show_estimate()
 
     def show_estimate(self) -> None:
-        """Describe what Start would train, and what that takes, judged by the runs that there are now."""
+        """Show the network of these settings, with estimates of memory and time from the present runs."""
         self.preview.object = self._preview()
 
     def _preview(self) -> str:
-        """Describe the network that Start would train, or what is wrong with the settings."""
+        """Return the layers, memory and time of these settings as HTML, or the error in them."""
         try:
             config = self.config()
         except ConfigError as error:
             return html(escape(str(error)), "font-size:13px;border-left:4px solid #D55E00;padding-left:10px")
         info = self._known.get(config.data.name)
         if info is None or info.n_classes is None:
-            return html("The layers are known when the data have been read.", "font-size:13px;opacity:.75")
+            return html("Layer sizes appear once the file is read.", "font-size:13px;opacity:.75")
         shapes = layer_shapes(info.n_features, info.n_classes, config)
         total, dense = sum(n for _, _, n in shapes), sum(a * b for a, b, _ in shapes)
         rows = "".join(
             f"<tr><td>{a:,} → {b:,}</td><td style='text-align:right'>{n:,}</td>"
             f"<td style='text-align:right'>{palette.small_percent(n / a / b)}</td></tr>"
-            for a, b, n in shapes[:_LAYERS_SHOWN]
+            for a, b, n in shapes[:_MAX_LAYERS]
         )
-        more = "" if len(shapes) <= _LAYERS_SHOWN else f"<tr><td>… {len(shapes)} layers</td></tr>"
+        more = "" if len(shapes) <= _MAX_LAYERS else f"<tr><td>… {len(shapes)} layers</td></tr>"
         muted = "opacity:.7;font-weight:400"
         return html(
             f"<table style='{_TABLE}'><tr><th style='text-align:left;{muted}'>layer</th>"
@@ -194,27 +194,27 @@ class StartForm:
             f"Takes about {_memory(config, info)} of memory. {self._time(config, info, total)}</div>"
         )
 
-    def _complain(self, words: str) -> None:
-        self.error.param.update(object=escape(words) or " ", visible=bool(words))
+    def _show_error(self, text: str) -> None:
+        self.error.param.update(object=escape(text) or " ", visible=bool(text))
 
     def _start(self, _event: Any) -> None:
-        self._complain("")
+        self._show_error("")
         try:
             run = enqueue(self.config(), self._store)
         except (TsnnError, OSError) as error:
-            self._complain(str(error))
+            self._show_error(str(error))
             return
         self._open(run.id)
 
     def _time(self, config: Config, info: DatasetInfo, connections: int) -> str:
-        """Foretell the time of a run in words, judged by earlier runs on this machine."""
+        """Estimate the time of a run from earlier runs on this machine, as text."""
         speed = seconds_per_connection(self._store, catalog(self._store).lines(), connections=connections,
                      method=config.training.method)  # fmt: skip
         if speed is None:
-            return "How long it takes is unknown until a run has ended on this machine."
+            return "First run: no time estimate yet."
         seconds = speed * connections * info.sizes[_size(config, info)][0]
-        whole = palette.duration(seconds * config.training.epochs)
-        return f"Takes about {whole}, {palette.duration(seconds)} per epoch, judged by earlier runs on this machine."
+        total = palette.duration(seconds * config.training.epochs)
+        return f"Takes about {total}, {palette.duration(seconds)} per epoch, estimated from earlier runs."
 
 
 def _size(config: Config, info: DatasetInfo) -> str:
@@ -224,7 +224,7 @@ def _size(config: Config, info: DatasetInfo) -> str:
 
 
 def _memory(config: Config, info: DatasetInfo) -> str:
-    """Foretell the memory of a run in words."""
+    """Estimate the memory of a run, as text."""
     size = _size(config, info)
     estimate = fitting_estimate(
         config, info.n_features, info.n_classes or 1, sum(info.sizes[size]), data_bytes=0 if info.on_demand else None,

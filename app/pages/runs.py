@@ -1,4 +1,4 @@
-"""The list of all runs: find, open, compare, clone, rename, tag, delete, take away."""
+"""Tab Runs: filter, open, compare, clone, continue, rename, tag, delete and export runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bokeh.models.widgets.tables import NumberFormatter
 
 from pages.dialogs import DeleteDialog, RenameDialog, ResumeDialog
 from pages.theme import CARD, html
-from tsnn.config import Config
+from tsnn.config import Config, describe
 from tsnn.errors import TsnnError
 from tsnn.runs import ENDED, Run, RunStore
 from tsnn.runs.catalog import RunSummary, catalog
 from tsnn.runs.export import FORMATS, csv_bytes
 from tsnn.views.plots import palette
 
-_SECONDS = 2.0
+_REFRESH_SECONDS = 2.0
 _READING_SECONDS = 0.25
 _TABLE = """
 :host .tabulator {font-size: 12.5px; font-family: var(--bokeh-base-font)}
@@ -53,19 +53,19 @@ _NUMBERS = ("epsilon", "zeta", "seed", "epochs", "test_accuracy", "test_loss", "
 _EMPTY = "<b>No runs yet.</b> Press Start in the form on the left; every run is kept and listed here."
 
 
-class RunsList:
-    """A table of all runs, and what can be done with those that are selected.
+class RunsTab:
+    """Table of all runs, and actions on the selected ones.
 
     Parameters
     ----------
     store : RunStore
         Where runs are kept.
     open_run : callable
-        Called with the id of the run that is clicked.
+        Called with the id of the clicked run.
     compare : callable
         Called with the ids of runs to compare.
     clone : callable
-        Called with settings that the form is to take up, and the name of their run.
+        Called with the settings for the form, and the name of their run.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class RunsList:
         compare: Callable[[list[str]], None],
         clone: Callable[[Config, str], None],
     ):
-        self._store, self._open, self._compare, self._take_up = store, open_run, compare, clone
+        self._store, self._open, self._compare, self._copy = store, open_run, compare, clone
         self._catalog = catalog(store)
-        self._looked = -float("inf")
-        self._seen: tuple[Any, ...] = ()
+        self._refreshed = -float("inf")
+        self._displayed: tuple[Any, ...] = ()
         self._rows: list[RunSummary] = []
-        self._showing = False
+        self._updating = False
         self.selected: list[str] = []
         self.filter = pmui.TextInput(
             label="Filter", placeholder="name, tag, data set, method, state …", size="small", margin=(4, 8),
@@ -98,14 +98,14 @@ class RunsList:
             },
             text_align=dict.fromkeys(_NUMBERS, "right"), row_height=34, stylesheets=[_TABLE], visible=False,
         )  # fmt: skip
-        self._words = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 8), align="center")
+        self._count = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 8), align="center")
         self.problem = pmui.Alert(severity="error", visible=False, closeable=True, margin=(4, 8),
                                   sizing_mode="stretch_width")  # fmt: skip
         self._rename, self._delete = RenameDialog(self._changed), DeleteDialog(self._changed)
         self._resume = ResumeDialog(self._changed)
         self._build_actions()
         self.layout = pn.Column(
-            pn.Row(self.filter, self._words, self._list_csv, margin=0, sizing_mode="stretch_width"),
+            pn.Row(self.filter, self._count, self._list_csv, margin=0, sizing_mode="stretch_width"),
             self.actions, self.problem, self.table, self._rename.layout, self._delete.layout, self._resume.layout,
             sizing_mode="stretch_width", styles={**CARD, "padding": "8px"}, margin=0,
         )  # fmt: skip
@@ -116,8 +116,8 @@ class RunsList:
     def _build_actions(self) -> None:
         style: dict[str, Any] = {"size": "small", "variant": "outlined", "margin": (2, 4), "align": "center"}
         self.compare = pmui.Button(label="Compare", icon="stacked_line_chart", **style)
-        self.clone = pmui.Button(label="Settings into the form", icon="content_copy", **style)
-        self.go_on = pmui.Button(label="Go on", icon="restart_alt", **style)
+        self.clone = pmui.Button(label="Copy settings", icon="content_copy", **style)
+        self.continue_button = pmui.Button(label="Continue", icon="restart_alt", **style)
         self.rename = pmui.Button(label="Rename, tag", icon="edit", **style)
         self.delete = pmui.Button(label="Delete", icon="delete", color="error", **style)
         self.downloads = {
@@ -128,77 +128,82 @@ class RunsList:
         self._list_csv = pmui.FileDownload(
             label="List as CSV", callback=self._export_list, filename="runs.csv", **style
         )
-        self._selected_words = pn.pane.HTML("", margin=(6, 8), align="center")
+        self._selected_text = pn.pane.HTML("", margin=(6, 8), align="center")
         self.actions = pn.FlexBox(
-            self._selected_words, self.compare, self.clone, self.go_on, self.rename, self.delete,
+            self._selected_text, self.compare, self.clone, self.continue_button, self.rename, self.delete,
             *self.downloads.values(),
             align_items="center", margin=0, sizing_mode="stretch_width", visible=False,
         )  # fmt: skip
         self.compare.on_click(lambda _: self._compare(list(self.selected)))
         self.clone.on_click(self._clone)
-        self.go_on.on_click(self._ask_to_resume)
-        self.rename.on_click(lambda _: self._rename.ask(self._chosen()[0]))
-        self.delete.on_click(lambda _: self._delete.ask(self._chosen()))
+        self.continue_button.on_click(self._open_resume)
+        self.rename.on_click(lambda _: self._rename.open(self._selected_runs()[0]))
+        self.delete.on_click(lambda _: self._delete.open(self._selected_runs()))
 
     def update(self, *, now: bool = False) -> None:
-        """Look at the folder, at most every two seconds."""
-        if not now and self._catalog.complete and time.monotonic() - self._looked < _SECONDS:
+        """Refresh from the folder of runs, at most every two seconds."""
+        if not now and self._catalog.complete and time.monotonic() - self._refreshed < _REFRESH_SECONDS:
             return
-        self._looked = time.monotonic()
+        self._refreshed = time.monotonic()
         version = self._catalog.refresh(seconds=_READING_SECONDS)
-        seen = (version, self._catalog.complete, self.filter.value_input)
-        if seen == self._seen:
+        query = self.filter.value_input or ""
+        state = (version, self._catalog.complete, query)
+        if state == self._displayed:
             return
-        self._seen = seen
+        self._displayed = state
         lines = self._catalog.lines()
-        rows = [line for line in lines if matches(line, self.filter.value_input)]
-        text = html(self._counted(len(lines), len(rows)), "font-size:14px")
-        if text != self._words.object:
-            self._words.object = text
+        rows = [line for line in lines if matches(line, query)]
+        text = html(self._count_text(len(lines), len(rows)), "font-size:14px")
+        if text != self._count.object:
+            self._count.object = text
         if rows != self._rows or self.table.visible != bool(rows):
             self._rows = rows
             self._show_rows()
         self._show_actions()
 
-    def _counted(self, known: int, shown: int) -> str:
+    def _count_text(self, known: int, matching: int) -> str:
         if not self._catalog.complete:
             return f"Reading … {known:,} of {self._catalog.total:,} runs so far."
         if not known:
             return _EMPTY
-        if shown < known:
-            return f"{shown:,} of {known:,} runs match." if shown else "No run matches. Clear the filter to see all."
+        if matching < known:
+            return (
+                f"{matching:,} of {known:,} runs match." if matching else "No run matches. Clear the filter to see all."
+            )
         return f"{known:,} run{'s' if known > 1 else ''}. Click one to open it, tick some to compare them."
 
     def _show_rows(self) -> None:
         places = {row.run: i for i, row in enumerate(self._rows)}
         self.selected = [run for run in self.selected if run in places]
-        self._showing = True
+        self._updating = True
         try:
             self.table.param.update(value=table_frame(self._rows), visible=bool(self._rows))
             self.table.selection = [places[run] for run in self.selected]
         finally:
-            self._showing = False
+            self._updating = False
 
     def _clicked(self, event: Any) -> None:
         if event.column in _COLUMNS:
             self._open(self._rows[event.row].run)
 
     def _selection_changed(self, event: Any) -> None:
-        if not self._showing:
+        if not self._updating:
             self.selected = [self._rows[i].run for i in event.new if i < len(self._rows)]
             self._show_actions()
 
     def _show_actions(self) -> None:
         n = len(self.selected)
         self.actions.visible = n > 0
-        self._selected_words.object = html(f"<b>{n:,} selected</b>", "font-size:13px;white-space:nowrap")
+        self._selected_text.object = html(f"<b>{n:,} selected</b>", "font-size:13px;white-space:nowrap")
         for part in (self.clone, self.rename, *self.downloads.values()):
             part.visible = n == 1
-        self.go_on.visible = n == 1 and any(r.run in self.selected and r.state in (*ENDED, "lost") for r in self._rows)
+        self.continue_button.visible = n == 1 and any(
+            r.run in self.selected and r.state in (*ENDED, "lost") for r in self._rows
+        )
         for name, download in self.downloads.items():
             download.filename = f"{self.selected[0]}.{name}" if n else f"run.{name}"
 
-    def _chosen(self) -> list[Run]:
+    def _selected_runs(self) -> list[Run]:
         return [Run(self._store.root / run) for run in self.selected]
 
     def _changed(self, runs: list[Run]) -> None:
@@ -207,7 +212,7 @@ class RunsList:
         self.update(now=True)
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _showing_errors(self) -> Iterator[None]:
         self.problem.visible = False
         try:
             yield
@@ -215,17 +220,17 @@ class RunsList:
             self.problem.param.update(object=escape(str(error)), visible=True)
 
     def _clone(self, _event: Any) -> None:
-        with self._telling():
+        with self._showing_errors():
             run = self._store.open(self.selected[0])
-            self._take_up(run.config(), run.id)
+            self._copy(run.config(), run.id)
 
-    def _ask_to_resume(self, _event: Any) -> None:
-        with self._telling():
-            self._resume.ask(self._chosen()[0])
+    def _open_resume(self, _event: Any) -> None:
+        with self._showing_errors():
+            self._resume.open(self._selected_runs()[0])
 
     def _export(self, name: str) -> io.BytesIO:
         content = b""
-        with self._telling():
+        with self._showing_errors():
             content = FORMATS[name](self._store.open(self.selected[0]))
         return io.BytesIO(content)
 
@@ -235,27 +240,29 @@ class RunsList:
         return io.BytesIO(csv_bytes(columns))
 
 
-def matches(line: RunSummary, wanted: str) -> bool:
-    """Tell whether every word of ``wanted`` occurs in what is shown of a run."""
-    text = " ".join((line.run, line.title, *line.tags, line.data, line.method, line.state)).lower()
-    return all(word in text for word in wanted.lower().split())
+def matches(line: RunSummary, query: str) -> bool:
+    """Return whether every word of the query occurs in the names, tags or state of a run."""
+    method = describe("training.method").display_name(line.method)
+    text = " ".join((line.run, line.title, *line.tags, line.data, line.method, method, line.state)).lower()
+    return all(word in text for word in query.lower().split())
 
 
 def table_frame(rows: list[RunSummary]) -> pd.DataFrame:
-    """Return summaries as the table shows them, the newest first."""
-    words: dict[str, list[str]] = {
+    """Return the table's data: a row per run, columns as in ``_COLUMNS``, index by run id."""
+    method = describe("training.method")
+    texts: dict[str, list[str]] = {
         "state": [_state(row) for row in rows],
         "name": [row.name for row in rows],
         "tags": [", ".join(row.tags) for row in rows],
         "data": [row.data for row in rows],
-        "method": [row.method for row in rows],
+        "method": [method.display_name(row.method) for row in rows],
         "epochs": [f"{row.epochs:,} / {row.planned:,}" for row in rows],
         "started": [row.started.strftime("%m-%d %H:%M") for row in rows],
     }
     ids = pd.Index([row.run for row in rows], name="id", dtype=object)
     columns = {
-        name: pd.Series(words[name], ids, dtype=object)  # also where there is none: the table looks at the types once
-        if name in words
+        name: pd.Series(texts[name], ids, dtype=object)  # also without rows: the table looks at the types once
+        if name in texts
         else pd.Series([_or_nan(getattr(row, name)) for row in rows], ids, dtype=float)
         for name in _COLUMNS
     }

@@ -1,4 +1,4 @@
-"""Widgets for settings, made from the configuration's own fields: labels, help, choices."""
+"""Widgets of settings, derived from the configuration's fields: labels, help, choices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import panel_material_ui as pmui
 
 from tsnn.config import Config, describe, setting_names
 
-#: Fields that every run asks for; the others are under "Advanced".
+#: Settings on top of the form; the others are under "Advanced".
 BASIC = (
     "data.name",
     "data.size",
@@ -33,7 +33,7 @@ EVEN_HEIGHT = {
 
 
 def widget_value(value: Any) -> Any:
-    """Return a setting's value as its widget holds it."""
+    """Return the value of a setting as its widget's value."""
     if isinstance(value, tuple | list):
         return "-".join(map(str, value))
     if isinstance(value, float):
@@ -49,11 +49,11 @@ def setting_widget(name: str, config: Config, *, help_below: bool = False, **opt
     name : str
         ``"section.field"``.
     config : Config
-        Where the value at first comes from.
+        Source of the initial value.
     help_below : bool
-        Put the help text under the widget; else it appears on hovering.
+        Display the help text under the widget; else it appears on hovering.
     **options
-        Passed on to the widget.
+        Options of the widget.
     """
     about = describe(name)
     value = widget_value(config.flat().get(name))
@@ -64,7 +64,7 @@ def setting_widget(name: str, config: Config, *, help_below: bool = False, **opt
         return pmui.Switch(description=about.help, **options)
     options["helper_text" if help_below else "description"] = about.help
     if about.choices:
-        return pmui.Select(options=list(about.choices), **options)
+        return pmui.Select(options={about.display_name(choice): choice for choice in about.choices}, **options)
     if isinstance(value, int):
         return pmui.IntInput(step=1, **options)
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""How the page looks: Material palette, frames, shared styles."""
+"""Look of the page: Material palette, frames, shared styles."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MENU: dict[str, Any] = {
     "& .MuiTabs-indicator": {"backgroundColor": "var(--panel-primary-color) !important"},
 }
 
-#: Buttons in a group that keep the case of their words.
+#: Buttons of a group without upper-case labels.
 NATURAL: dict[str, Any] = {"& .MuiButtonBase-root": {"textTransform": "none"}}
 
 CARD: dict[str, str] = {
@@ -58,7 +58,7 @@ CARD: dict[str, str] = {
 }
 
 
-#: Opens a selection by Enter, Space or the down arrow, as it opens by a click.
+#: Opens a selection by Enter, Space or the down arrow, as a click does.
 KEYS = """<script>
 document.addEventListener("keydown", event => {
     const on = event.composedPath()[0]

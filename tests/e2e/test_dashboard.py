@@ -1,4 +1,4 @@
-"""The dashboard as a user meets it: in a browser, with the real engine and with a stand-in that obeys at once."""
+"""The dashboard in a browser, with the real engine and with a fake one that obeys at once."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ TABLES = """() => Bokeh.documents.flatMap(document => [...document.all_models])
 
 
 def column(page: Any, name: str) -> list[Any]:
-    """Return a column that is drawn, from the Bokeh document in the page; not one of the list of runs (``started``)."""
+    """Return a column of the plots in the page's Bokeh document; not of the list of runs (``started``)."""
     return page.evaluate(COLUMN, name)
 
 
 def address(page: Any) -> str:
-    """Return the page's address now; ``page.url`` may be older while nothing else is asked of the browser."""
+    """Return the page's current address; ``page.url`` may be older."""
     return str(page.evaluate("location.href"))
 
 
@@ -55,7 +55,7 @@ def fill(page: Any, label: str | re.Pattern[str], text: str) -> None:
 
 
 def start_small_run(page: Any, server: Server, epochs: int) -> str:
-    """Start the demonstration with a small network; returns the id of the run."""
+    """Start the first preset with a small network; returns the id of the run."""
     fill(page, "Hidden layers", "100-60")
     page.get_by_text("100 → 60").wait_for()
     fill(page, "Epochs", str(epochs))
@@ -66,7 +66,7 @@ def start_small_run(page: Any, server: Server, epochs: int) -> str:
     return run.id
 
 
-def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
+def test_run__start_to_finish_and_after_a_server_restart(page, server):
     open_page(page, server)
     page.get_by_text("Watch a sparse network learn").wait_for()
     page.get_by_text("125,680 connections").wait_for()
@@ -75,7 +75,7 @@ def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
     badge(page, "finished").wait_for(timeout=300_000)
     wait_until(lambda: len(column(page, "test_accuracy")) == 6, what="all epochs are drawn")
     assert page.get_by_label("Follow newest").is_checked()
-    page.get_by_text("judged by earlier runs on this machine").wait_for()
+    page.get_by_text("estimated from earlier runs").wait_for()
     records = server.store.open(run_id).records()
     assert column(page, "test_accuracy") == [r.test_accuracy for r in records]
     assert column(page, "connections_1") == [r.layers[1].connections for r in records]
@@ -95,7 +95,7 @@ def test_a_run_from_start_to_finish_and_again_after_a_restart(page, server):
     wait_until(lambda: len(column(page, "fraction")) > 1, what="degrees are drawn")
 
 
-def test_a_tablet_shows_every_tab_and_the_switch_of_the_theme(page, server):
+def test_layout__tablet_shows_all_tabs_and_theme_switch(page, server):
     page.set_viewport_size({"width": 820, "height": 1100})
     page.goto(server.url)
     page.get_by_role("tab", name="Runs").wait_for()
@@ -106,7 +106,7 @@ def test_a_tablet_shows_every_tab_and_the_switch_of_the_theme(page, server):
     assert switch["x"] + switch["width"] <= 820
 
 
-def test_a_password_keeps_others_out(browser, server):
+def test_server__password_is_required(browser, server):
     server.stop()
     server.start("--basic-auth", "open sesame", "--cookie-secret", "tests only")
     page = browser.new_page()
@@ -125,7 +125,7 @@ def test_a_password_keeps_others_out(browser, server):
     page.close()
 
 
-def test_live_changes_are_acknowledged_and_marked(page, server, engine):
+def test_controls__live_changes_are_acknowledged_and_marked(page, server, engine):
     run, _ = engine()
     open_page(page, server, run.id)
     wait_until(lambda: len(column(page, "test_accuracy")) >= 1, what="an epoch is drawn")
@@ -137,13 +137,13 @@ def test_live_changes_are_acknowledged_and_marked(page, server, engine):
     drawn = len(column(page, "test_accuracy"))
     page.get_by_role("button", name="Resume").click()
     badge(page, "training").wait_for()
-    wait_until(lambda: len(column(page, "test_accuracy")) > drawn, what="it goes on")
+    wait_until(lambda: len(column(page, "test_accuracy")) > drawn, what="it continues")
     page.get_by_role("button", name="Stop").click()
     badge(page, "stopped").wait_for()
     page.get_by_role("button", name="Stop").wait_for(state="hidden")
 
 
-def test_each_slider_sets_what_it_shows(page, server, engine):
+def test_controls__each_slider_sets_its_value(page, server, engine):
     run, _ = engine()
     open_page(page, server, run.id)
     wait_until(lambda: len(column(page, "test_accuracy")) >= 1, what="an epoch is drawn")
@@ -158,7 +158,7 @@ def test_each_slider_sets_what_it_shows(page, server, engine):
         page.get_by_text(f"{answer}: accepted after epoch").wait_for()
 
 
-def test_a_stopped_run_goes_on(page, server):
+def test_controls__stopped_run_continues(page, server):
     open_page(page, server)
     run = server.store.open(start_small_run(page, server, epochs=9000))
     wait_until(lambda: len(column(page, "test_accuracy")) >= 2, 300, "two epochs are drawn")
@@ -166,7 +166,7 @@ def test_a_stopped_run_goes_on(page, server):
     stop.click()
     badge(page, "stopped").wait_for()
     done = len(run.records())
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     badge(page, "training").wait_for()
     wait_until(lambda: len(column(page, "test_accuracy")) > done, what="more epochs are drawn")
     assert [record.epoch for record in run.records()][: done + 1] == list(range(1, done + 2)), "from where it was"
@@ -174,31 +174,31 @@ def test_a_stopped_run_goes_on(page, server):
     badge(page, "stopped").wait_for()
 
 
-def test_a_second_run_waits_in_line(page, server, engine):
+def test_queue__second_run_is_queued_and_cancelled(page, server, engine):
     run, _ = engine()
     open_page(page, server)
     page.locator(".head .id", has_text=run.id).wait_for()
     page.get_by_role("button", name="Start", exact=True).click()
     badge(page, "queued").wait_for()
-    page.get_by_text("Position 1 of 1 in line.").wait_for()
+    page.get_by_text("Queued (1st of 1): all cores are busy. Starts automatically.").wait_for()
     page.get_by_role("button", name="Cancel", exact=True).click()
     badge(page, "stopped").wait_for()
     page.get_by_text("Cancelled before it began.").wait_for()
     assert run.status()["state"] == "training"
 
 
-def test_a_killed_run_is_lost_in_words(page, server, engine):
+def test_head__killed_run_is_lost_and_shows_its_log(page, server, engine):
     run, process = engine()
-    (run.path / "log.txt").write_text("the last words <of> the engine")
+    (run.path / "log.txt").write_text("the last lines <of> the engine")
     open_page(page, server, run.id)
     badge(page, "training").wait_for()
     process.kill()
     badge(page, "lost").wait_for()
-    page.get_by_text("gone without a word").wait_for()
-    page.get_by_text("the last words <of> the engine").wait_for()
+    page.get_by_text("ended without a message").wait_for()
+    page.get_by_text("the last lines <of> the engine").wait_for()
 
 
-def test_what_is_wrong_is_said_in_words(page, server):
+def test_form__errors_are_displayed(page, server):
     open_page(page, server, "no-such-run")
     page.get_by_text("There is no run 'no-such-run'").wait_for()
     fill(page, "Zeta", "1.5")
@@ -208,7 +208,7 @@ def test_what_is_wrong_is_said_in_words(page, server):
     assert server.store.list() == []
 
 
-def test_replay_shows_an_earlier_snapshot(page, server):
+def test_timeline__home_key_shows_first_snapshot(page, server):
     run = fake_engine.finished_run(server.store, {"data.name": "fashion_mnist", "training.epochs": 12}, 12)
     open_page(page, server, run.id)
     wait_until(lambda: len(column(page, "test_accuracy")) == 12, what="the curves are drawn")
@@ -223,7 +223,7 @@ def test_replay_shows_an_earlier_snapshot(page, server):
     wait_until(rewound, what="the first snapshot is shown")
 
 
-def test_the_workers_figures_stand_side_by_side_when_they_come(page, server):
+def test_workers__figures_appear_side_by_side(page, server):
     run = server.store.create(Config.preset("fashion_mnist").replace({"parallel.workers": 2}))
     with RunWriter(run) as writer:
         writer.update(state="training", epochs=9, samples_total=100)
@@ -232,15 +232,15 @@ def test_the_workers_figures_stand_side_by_side_when_they_come(page, server):
         page.get_by_text("The workers report after their first epoch").wait_for()
         record = fake_engine.epoch_record(1, run.config()).to_dict()
         writer.line("epoch", **record | {"workers": [worker(1), worker(2)]})
-        words = ("Batches that each worker trains", "What a worker does with its time")
-        speed, time_ = (page.get_by_text(text) for text in words)
+        captions = ("Batches that each worker trains", "How each worker spends its time")
+        speed, time_ = (page.get_by_text(text) for text in captions)
         time_.wait_for()
         wait_until(lambda: speed.bounding_box()["x"] < time_.bounding_box()["x"], what="speed stands left of time")
         assert speed.bounding_box()["y"] == time_.bounding_box()["y"]
-        writer.end("stopped", "")  # a run that goes on would be ended with its process, which is this one
+        writer.end("stopped", "")  # the fixture kills the process of a live run, which is this one
 
 
-def test_a_failed_run_says_why(page, server):
+def test_head__failed_run_shows_its_message(page, server):
     run = fake_engine.finished_run(server.store, {"data.name": "madelon", "training.epochs": 9}, 3, "failed")
     open_page(page, server, run.id)
     badge(page, "failed").wait_for()

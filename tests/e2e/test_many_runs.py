@@ -1,4 +1,4 @@
-"""Many runs, as a user meets them: comparing, keeping order, several people at once, servers and runs that vanish."""
+"""Many runs in a browser: compare, filter, several sessions, restarted servers, deleted runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.e2e import fake_engine
 from tests.e2e.conftest import ROOT, Server, wait_until
 from tests.e2e.test_dashboard import address, badge, column, open_page
 from tsnn.config import Config
+from tsnn.records import FORMAT
 from tsnn.runs.notes import annotate, notes
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900), pytest.mark.compiled]
@@ -23,8 +24,8 @@ SMALL = {"data.name": "madelon", "network.hidden": [20, 10], "training.epochs": 
 
 def show_tab(page: Any, server: Server, tab: str, **address: str) -> None:
     """Open a tab by its address."""
-    words = "&".join(f"{name}={value}" for name, value in {"tab": tab, **address}.items())
-    page.goto(f"{server.url}?{words}")
+    query = "&".join(f"{name}={value}" for name, value in {"tab": tab, **address}.items())
+    page.goto(f"{server.url}?{query}")
     page.get_by_role("button", name="Start", exact=True).wait_for()
 
 
@@ -37,7 +38,7 @@ def tick_row(page: Any, name: str) -> None:
     page.locator(".tabulator-row", has_text=name).locator("input[type=checkbox]").click()
 
 
-def test_a_folder_without_runs_says_what_to_do(page, server):
+def test_runs__empty_folder_shows_hints(page, server):
     show_tab(page, server, "runs")
     page.get_by_text("No runs yet.").wait_for()
     page.get_by_role("tab", name="Compare").click()
@@ -46,20 +47,19 @@ def test_a_folder_without_runs_says_what_to_do(page, server):
     page.get_by_text("Open a run or choose one above").wait_for()
 
 
-def test_baselines_in_one_click(page, server):
+def test_compare__baselines_are_trained_once(page, server):
     run = fake_engine.finished_run(server.store, SMALL, 3)
     show_tab(page, server, "compare", run=run.id)
     page.get_by_role("button", name="Run baselines").click()
-    page.get_by_text("2 runs put in line").wait_for()
-    page.get_by_text("1 with these settings is there already").wait_for()
+    page.get_by_text("2 runs queued; 1 existed already.").wait_for()
     wait_until(lambda: len(server.store.list()) == 3, what="two more runs")
     wait_until(lambda: states(server) == ["finished"] * 3, 400, "both have been trained")
     wait_until(lambda: len(column(page, "ys")) == 3, what="three curves are drawn")
     wait_until(lambda: [len(ys) for ys in column(page, "ys")] == [3, 3, 3], what="all of their epochs")
     results = page.locator(".compared")
-    assert {"set", "fixed", "dense"} <= set(results.locator("td").all_inner_texts())
+    assert {"SET (evolving)", "fixed random", "dense"} <= set(results.locator("td").all_inner_texts())
     results.locator("tr", has_text="dense").get_by_text("10,220").wait_for()
-    page.get_by_text("Results are those of the last epoch").wait_for()
+    page.get_by_text("Results are from the last epoch").wait_for()
 
     again = wait_until(  # the run that is open, and three to compare
         lambda: (at := address(page)).count("madelon") == 4 and at, what="the address names them all"
@@ -68,11 +68,11 @@ def test_baselines_in_one_click(page, server):
     page.goto(again)
     wait_until(lambda: len(column(page, "ys")) == 3, what="the address shows the same comparison")
     page.get_by_role("button", name="Run baselines").click()
-    page.get_by_text("0 runs put in line").wait_for()
+    page.get_by_text("0 runs queued").wait_for()
     assert len(server.store.list()) == 3
 
 
-def test_seeds_become_a_mean(page, server):
+def test_compare__seeds_become_a_mean(page, server):
     runs = [fake_engine.finished_run(server.store, {**SMALL, "run.seed": seed}, 3) for seed in range(3)]
     show_tab(page, server, "compare", compare=",".join(run.id for run in runs))
     wait_until(lambda: len(column(page, "ys")) == 3, what="three curves are drawn")
@@ -90,7 +90,7 @@ def test_seeds_become_a_mean(page, server):
     assert download.value.path().read_text().startswith("<svg ")
 
 
-def test_runs_are_found_renamed_cloned_and_deleted(page, server):
+def test_runs__filter_rename_copy_delete(page, server):
     runs = [fake_engine.finished_run(server.store, {**SMALL, "training.zeta": z}, 3) for z in (0.1, 0.25)]
     annotate(runs[0], title="First try")
     show_tab(page, server, "runs")
@@ -112,14 +112,14 @@ def test_runs_are_found_renamed_cloned_and_deleted(page, server):
         page.get_by_role("button", name="CSV", exact=True).click()
     assert len(download.value.path().read_text().splitlines()) == 4
 
-    page.get_by_role("button", name="Settings into the form").click()
+    page.get_by_role("button", name="Copy settings").click()
     page.get_by_text("are in the form").wait_for()
     assert page.get_by_role("textbox", name="Zeta").first.input_value() == "0.25"
     assert page.get_by_role("textbox", name="Hidden layers").input_value() == "20-10"
 
     page.get_by_role("button", name="Delete", exact=True).click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_text("cannot be brought back").wait_for()
+    dialog.get_by_text("will be deleted permanently").wait_for()
     dialog.get_by_role("button", name="Cancel").click()
     dialog.wait_for(state="hidden")
     assert runs[1].path.exists()
@@ -130,7 +130,7 @@ def test_runs_are_found_renamed_cloned_and_deleted(page, server):
     assert runs[0].path.exists()
 
 
-def test_damaged_runs_do_no_harm(page, server):
+def test_runs__damaged_runs_are_tolerated(page, server):
     newer, unreadable = (fake_engine.finished_run(server.store, SMALL, 2) for _ in range(2))
     meta = json.loads((newer.path / "meta.json").read_text())
     (newer.path / "meta.json").write_text(json.dumps(meta | {"format": 99}))
@@ -142,12 +142,12 @@ def test_damaged_runs_do_no_harm(page, server):
     page.get_by_role("gridcell", name="unreadable").click()
     page.get_by_text("is not valid TOML").wait_for()
     open_page(page, server, newer.id)
-    page.get_by_text("this tsnn reads up to 1. Try a newer tsnn.").wait_for()
+    page.get_by_text(f"this tsnn reads up to {FORMAT}. Try a newer tsnn.").wait_for()
     open_page(page, server, "half-made")
     page.get_by_text("There is no run 'half-made'").wait_for()
 
 
-def test_a_run_that_is_deleted_while_it_is_open(page, server):
+def test_runs__open_run_is_deleted(page, server):
     run = fake_engine.finished_run(server.store, SMALL, 3)
     open_page(page, server, run.id)
     badge(page, "finished").wait_for()
@@ -157,7 +157,7 @@ def test_a_run_that_is_deleted_while_it_is_open(page, server):
     page.get_by_text("Watch a sparse network learn").wait_for()
 
 
-def test_two_people_watch_and_steer_one_run(page, server, engine, browser):
+def test_sessions__two_sessions_steer_one_run(page, server, engine, browser):
     run, _ = engine()
     other = browser.new_page(viewport={"width": 1280, "height": 800})
     other.set_default_timeout(60_000)
@@ -176,7 +176,7 @@ def test_two_people_watch_and_steer_one_run(page, server, engine, browser):
         other.close()
 
 
-def test_a_run_goes_on_while_the_server_is_restarted(page, server, engine):
+def test_server__run_continues_during_a_restart(page, server, engine):
     run, _ = engine()
     open_page(page, server, run.id)
     badge(page, "training").wait_for()
@@ -188,17 +188,17 @@ def test_a_run_goes_on_while_the_server_is_restarted(page, server, engine):
     open_page(page, server)
     page.locator(".head .id", has_text=run.id).wait_for()
     badge(page, "training").wait_for()
-    wait_until(lambda: len(column(page, "test_accuracy")) > before + 2, what="what was missed is drawn")
+    wait_until(lambda: len(column(page, "test_accuracy")) > before + 2, what="the missed epochs are drawn")
 
 
-def test_the_queue_outlives_the_server(page, server):
+def test_queue__survives_a_server_restart(page, server):
     first = server.store.create(Config.preset("madelon").replace({**SMALL, "training.epochs": 200}))
     process = subprocess.Popen([sys.executable, "-m", fake_engine.__name__, str(first.path), "0.3"], cwd=ROOT)
     try:
-        wait_until(lambda: first.status()["state"] == "training", what="the stand-in trains")
+        wait_until(lambda: first.status()["state"] == "training", what="the fake engine trains")
         show_tab(page, server, "compare", run=first.id)
         page.get_by_role("button", name="Run baselines").click()
-        page.get_by_text("2 runs put in line").wait_for()
+        page.get_by_text("2 runs queued").wait_for()
         page.goto("about:blank")
         server.stop()
     finally:

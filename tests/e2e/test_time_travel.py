@@ -1,4 +1,4 @@
-"""Connectivity and neurons as a user explores them: the bar of time, the address, single neurons, live pruning."""
+"""Connectivity and neurons in a browser: timeline, address, single neurons, live pruning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.e2e.test_dashboard import address, badge, column, fill, open_page
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
 
 SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 12}
-#: What the title of a figure that begins so says, of those that are on the page.
+#: Title of the figure on the page whose title begins with an argument.
 TITLE = """start => {
     for (const document of Bokeh.documents)
         for (const model of document.all_models)
@@ -39,12 +39,12 @@ WHOLE = "text => text.getRootNode().host.getBoundingClientRect().bottom >= text.
 
 
 def oldest(page: Any) -> float:
-    """Return the age of the oldest connection drawn: the epoch of the snapshot, with the stand-in."""
+    """Return the age of the oldest connection drawn: the epoch of the snapshot, with the fake engine."""
     ages = column(page, "older") and column(page, "age")
     return ages[-1] if ages else -1
 
 
-def test_moving_the_slider_changes_the_maps_and_the_address(page, server):
+def test_timeline__slider_changes_maps_and_address(page, server):
     run = fake_engine.finished_run(server.store, SETTINGS, 12)
     open_page(page, server, run.id)
     tab(page, "Connectivity")
@@ -59,7 +59,7 @@ def test_moving_the_slider_changes_the_maps_and_the_address(page, server):
     wait_until(lambda: "epoch=newest" in address(page), what="the address follows, too")
 
 
-def test_a_link_opens_the_same_view(page, server):
+def test_address__link_opens_the_same_view(page, server):
     run = fake_engine.finished_run(server.store, SETTINGS, 12)
     page.goto(f"{server.url}?run={run.id}&tab=connectivity&epoch=5&layer=3")
     page.get_by_text("Snapshot: epoch 5").wait_for()
@@ -69,7 +69,7 @@ def test_a_link_opens_the_same_view(page, server):
     wait_until(lambda: page.evaluate(TITLE, "Layer 3: importance of"), what="the other tab shows the same layer")
 
 
-def test_playing_moves_on_and_pauses(page, server):
+def test_timeline__plays_and_pauses(page, server):
     run = fake_engine.finished_run(server.store, {**SETTINGS, "training.epochs": 300}, 300)
     open_page(page, server, run.id)
     tab(page, "Connectivity")
@@ -77,7 +77,7 @@ def test_playing_moves_on_and_pauses(page, server):
     page.get_by_role("button", name="Play").click()
     wait_until(lambda: 0 < oldest(page) < 300, what="it plays from the start")
     seen = oldest(page)
-    wait_until(lambda: seen < oldest(page) < 300, what="it goes on")
+    wait_until(lambda: seen < oldest(page) < 300, what="it continues")
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Play").wait_for()
     stopped = wait_until(lambda: "epoch=" in (at := address(page)) and "newest" not in at and at, what="an address")
@@ -89,7 +89,7 @@ def test_playing_moves_on_and_pauses(page, server):
     wait_until(lambda: note.evaluate(WHOLE), what="the note of the control is seen, all its lines")
 
 
-def test_a_live_run_is_left_and_followed_again(page, server, engine):
+def test_timeline__live_run_is_followed_again(page, server, engine):
     engine()
     open_page(page, server)
     tab(page, "Connectivity")
@@ -97,7 +97,7 @@ def test_a_live_run_is_left_and_followed_again(page, server, engine):
     page.get_by_role("slider", name="Snapshot").press("Home")
     wait_until(lambda: oldest(page) == 0, what="the first snapshot is drawn")
     page.wait_for_timeout(1500)
-    assert oldest(page) == 0, "it stays while the run goes on"
+    assert oldest(page) == 0, "it stays while the run continues"
     page.get_by_label("Follow newest").check()
     wait_until(lambda: oldest(page) > 3, what="the newest is shown")
     now = oldest(page)
@@ -106,7 +106,7 @@ def test_a_live_run_is_left_and_followed_again(page, server, engine):
     wait_until(lambda: oldest(page) == 0, what="the first again, where the slider has been put before")
 
 
-def test_a_slow_browser_follows_and_does_not_fall_behind(page, server, engine):
+def test_timeline__slow_browser_keeps_up(page, server, engine):
     run, _ = engine(seconds=0.05)
     open_page(page, server, run.id)
     wait_until(lambda: len(column(page, "test_accuracy")) >= 1, what="an epoch is drawn")
@@ -116,12 +116,12 @@ def test_a_slow_browser_follows_and_does_not_fall_behind(page, server, engine):
     done = run.status()["epoch"]
     drawn = len(column(page, "test_accuracy"))
     machine.send("Emulation.setCPUThrottlingRate", {"rate": 1})
-    assert drawn > 0.6 * done, "what is drawn is not what was sent long ago"
+    assert drawn > 0.6 * done, "the drawn epochs are recent"
     page.wait_for_timeout(3_000)
-    assert page.get_by_label("Follow newest").is_checked(), "no hand has turned it off"
+    assert page.get_by_label("Follow newest").is_checked(), "it is still on"
 
 
-def test_a_neuron_that_is_clicked_shows_its_connections(page, server):
+def test_neurons__clicked_neuron_shows_its_connections(page, server):
     run = fake_engine.finished_run(server.store, SETTINGS, 12)
     page.goto(f"{server.url}?run={run.id}&tab=neurons")
     neurons = [int(n) for n in run.snapshot(12).layers[0].neurons]
@@ -137,7 +137,7 @@ def test_a_neuron_that_is_clicked_shows_its_connections(page, server):
     wait_until(lambda: page.evaluate(TITLE, f"Neuron {neurons[0]:,}: weights that go out"), what="chosen by keyboard")
 
 
-def test_the_threshold_follows_the_percentile(page, server, engine):
+def test_neurons__threshold_follows_percentile(page, server, engine):
     run, _ = engine(seconds=1.0)
     page.goto(f"{server.url}?run={run.id}&tab=neurons")
     page.get_by_text("Importance pruning is off").wait_for()
@@ -150,7 +150,7 @@ def test_the_threshold_follows_the_percentile(page, server, engine):
     wait_until(lambda: (page.evaluate(THRESHOLD) or 0) > first + 1, what="the threshold moves up")
 
 
-def test_pruned_neurons_are_seen_to_go(page, server):
+def test_neurons__pruned_neurons_disappear(page, server):
     open_page(page, server)
     fill(page, "Hidden layers", "60-40")
     fill(page, "Epochs", "6")

@@ -324,7 +324,7 @@ def test_summary__has_the_log_of_a_lost_run(store, finished):
     follower = RunFollower(finished)
     assert follower.state == "lost"
     text = summary_html(follower)
-    assert "gone without a word" in text
+    assert "ended without a message" in text
     assert "Killed &lt;by&gt; the kernel" in text
     assert progress(follower) == (12.0, 12)
 

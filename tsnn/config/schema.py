@@ -8,7 +8,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from tsnn.errors import ConfigError
@@ -42,6 +42,8 @@ class Setting:
         What it is called on a page.
     choices : collection of str
         The only values allowed; empty if there is no such list. A registry offers what is registered at the moment.
+    display : mapping
+        Names of choices on a page, where they differ from the values.
     above, at_least, below, at_most : float or None
         Bounds of the value, or of every element of a tuple.
     step : float or None
@@ -64,11 +66,16 @@ class Setting:
     step: float | None = None
     live: bool = False
     slider: Slider | None = None
+    display: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def short(self) -> str:
         """The name without its section."""
         return self.name.partition(".")[2]
+
+    def display_name(self, choice: str) -> str:
+        """Return the name of a choice on a page."""
+        return self.display.get(choice, choice)
 
 
 def setting(default: Any, help: str, **facts: Any) -> Any:
@@ -111,6 +118,7 @@ def _setting_of(section: str, field: dataclasses.Field[Any]) -> Setting:
     facts = dict(field.metadata[_METADATA])
     if isinstance(rules := facts.get("choices"), Registry):
         facts["help"] += " " + "; ".join(f"'{name}': {rule.help}" for name, rule in rules.items()) + "."
+        facts["display"] = {name: rule.label for name, rule in rules.items() if rule.label}
     facts.setdefault("label", field.name.replace("_", " ").capitalize())
     return Setting(f"{section}.{field.name}", field.default, **facts)
 

@@ -122,6 +122,7 @@ class TrainingConfig(Section):
         "'dense' has every connection; 'two_phase' is dense for half of the epochs, then pruned by magnitude to the "
         "number of connections that epsilon grants, and retrained (arXiv 1901.09181).",
         choices=("set", "fixed", "dense", "two_phase"),
+        display={"set": "SET (evolving)", "fixed": "fixed random", "two_phase": "prune, then retrain"},
     )
     epochs: int = setting(100, "Passes over the training part.", at_least=1)
     batch_size: int = setting(128, "Samples per training step; the last step of an epoch may have fewer.", at_least=1)
@@ -166,7 +167,7 @@ class ImportanceConfig(Section):
         0.0,
         "Hidden neurons whose importance is at or below this percentile are pruned; 0 turns it off. "
         "The reference uses 20 (sequential) and 10 (parallel).",
-        label="Percentile (0 = off)",
+        label="Importance percentile (0 = off)",
         at_least=0,
         below=100,
         step=5.0,

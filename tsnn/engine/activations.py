@@ -14,20 +14,22 @@ IDENTITY_SLOPE = 1.0
 
 
 @ACTIVATIONS.register(
-    "all_relu", help="slope -alpha on hidden layers 1, 3, 5, ..., +alpha on 2, 4, 6, ... (section 3.2)"
+    "all_relu",
+    label="All-ReLU",
+    help="slope -alpha on hidden layers 1, 3, 5, ..., +alpha on 2, 4, 6, ... (section 3.2)",
 )
 def all_relu(alpha: float, layer: int) -> float:
     """All-ReLU (arXiv 2102.01732, section 3.2): slope ``-alpha`` on odd hidden layers, ``+alpha`` on even ones."""
     return -alpha if layer % 2 == 1 else alpha
 
 
-@ACTIVATIONS.register("relu", help="slope 0, without alpha")
+@ACTIVATIONS.register("relu", label="ReLU", help="slope 0, without alpha")
 def relu(alpha: float, layer: int) -> float:
     """ReLU: slope 0."""
     return 0.0
 
 
-@ACTIVATIONS.register("leaky_relu", help="slope alpha on every hidden layer")
+@ACTIVATIONS.register("leaky_relu", label="leaky ReLU", help="slope alpha on every hidden layer")
 def leaky_relu(alpha: float, layer: int) -> float:
     """Leaky ReLU: slope ``alpha``."""
     return alpha

@@ -1,4 +1,4 @@
-"""The head of a run in words and numbers, as HTML. Everything that comes from files is escaped."""
+"""Summary of a run above its tabs: state, progress, main numbers, as HTML. Text from files is escaped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 
+from tsnn.config import describe
+from tsnn.records import RunState
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
 
@@ -14,7 +16,7 @@ STYLE = """
 .head .line {display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px}
 .head .badge {color: #fff; border-radius: 10px; padding: 1px 10px; font-size: 12px; font-weight: 700}
 .head .id {font-size: 16px; font-weight: 700; overflow-wrap: anywhere}
-.head .what {font-size: 13px; opacity: .75}
+.head .detail {font-size: 13px; opacity: .75}
 .head .tiles {display: flex; flex-wrap: wrap; gap: 6px 32px; margin: 8px 0 6px}
 .head .tile b {display: block; font-size: 19px; font-weight: 700; white-space: nowrap}
 .head .tile span {font-size: 12px; opacity: .75}
@@ -27,16 +29,21 @@ STYLE = """
            background: color-mix(in srgb, currentColor 8%, transparent); border-radius: 4px}
 """
 
-_WORDS = {
-    "queued": "Waits for a free place: all cores are taken. It begins by itself.",
-    "created": "The engine is being started.",
-    "starting": "The engine is reading the data.",
-    "compiling": "Compiling kernels (once); this takes some seconds on the first run and is kept for the next ones.",
-    "paused": "Paused: nothing is computed. Press Resume to go on.",
-    "stalled": "The process lives but has said nothing for ten seconds: a long step, or a very busy machine.",
-    "lost": "The process of this run is gone without a word: killed, out of memory, or the machine was restarted. "
-    "What it had recorded is shown here.",
+_STATE_TEXT: dict[str, str] = {
+    RunState.QUEUED: "Queued: all cores are busy. Starts automatically.",
+    RunState.CREATED: "The engine is starting.",
+    RunState.STARTING: "The engine is reading the data.",
+    RunState.COMPILING: "Compiling kernels: takes some seconds on the first run, then they are cached.",
+    RunState.PAUSED: "Paused: nothing is computed. Press Resume to continue.",
+    RunState.STALLED: "The process is alive but silent for ten seconds: a long step, or a very busy machine.",
+    RunState.LOST: "The process of this run ended without a message: killed, out of memory, or the machine was "
+    "restarted. The records up to that moment are shown here.",
 }
+_BROKEN = (RunState.FAILED, RunState.LOST)
+#: States whose message, if there is one, replaces their text.
+_OWN_MESSAGE = (RunState.QUEUED, RunState.FAILED, RunState.STOPPED, RunState.FINISHED)
+#: States whose text suffices.
+_NO_MESSAGE = (RunState.LOST, RunState.COMPILING, RunState.TRAINING)
 
 
 def summary_html(follower: RunFollower) -> str:
@@ -48,7 +55,7 @@ def summary_html(follower: RunFollower) -> str:
         f"<style>{STYLE}</style><div class='head'><div class='line'>"
         f"<span class='badge' style='background:{color}'>{escape(state)}</span>"
         f"<span class='id'>{escape(follower.run.id)}</span>"
-        f"<span class='what'>{escape(describe(follower))}</span></div>"
+        f"<span class='detail'>{escape(run_description(follower))}</span></div>"
         f"<div class='tiles'>{''.join(_tile(*tile) for tile in _tiles(follower))}</div>"
         f"<div class='bar' role='progressbar' aria-label='Progress' aria-valuenow='{100 * done / total:.0f}'>"
         f"<div style='width:{100 * done / total:.2f}%;background:{color}'></div></div>"
@@ -56,17 +63,18 @@ def summary_html(follower: RunFollower) -> str:
     )
 
 
-def describe(follower: RunFollower) -> str:
-    """Return what is trained in one line: data set, topology, layers, seed."""
+def run_description(follower: RunFollower) -> str:
+    """Return data set, method, layers and seed in one line."""
     config = follower.config
     data = Path(config.data.name).name + ("" if config.data.size == "auto" else f" ({config.data.size})")
+    method = describe("training.method").display_name(config.training.method)
     known = [f"{n:,}" for n in follower.sizes]
     layers = "–".join(known or ["…", *(f"{n:,}" for n in config.network.hidden), "…"])
-    return f"{data} · {config.training.method} · {layers} · seed {config.run.seed}"
+    return f"{data} · {method} · {layers} · seed {config.run.seed}"
 
 
 def progress(follower: RunFollower) -> tuple[float, int]:
-    """Return finished epochs, with the part of the one under way, and all epochs."""
+    """Return the finished epochs, with the finished fraction of the current one, and all epochs."""
     status = follower.status
     total = int(status.get("epochs") or follower.config.training.epochs)
     done = float(len(follower.history))
@@ -91,8 +99,8 @@ def _tiles(follower: RunFollower) -> list[tuple[str, str]]:
     if connections is not None:
         sizes = follower.sizes
         dense = sum(a * b for a, b in pairwise(sizes))
-        share = f", {palette.small_percent(connections / dense)} of dense" if dense else ""
-        tiles.append((palette.count(connections), f"connections{share}"))
+        density = f", {palette.small_percent(connections / dense)} of dense" if dense else ""
+        tiles.append((palette.count(connections), f"connections{density}"))
     if done:
         seconds = sum(history.last(f"seconds_{part}") or 0.0 for part in ("train", "evolve", "evaluate"))
         tiles.append((palette.duration(seconds), "last epoch"))
@@ -111,17 +119,34 @@ def _tile(value: str, name: str) -> str:
 
 
 def _note(follower: RunFollower) -> str:
+    text, more = _state_text(follower), _continue_text(follower)
+    if more:
+        text = f"{text}{'' if text.endswith('.') else '.'} {more}"
+    broken = follower.state in (*_BROKEN, RunState.STALLED)
+    return f"<div class='note{' bad' if broken else ''}'>{escape(text)}{_log(follower)}</div>" if text else ""
+
+
+def _state_text(follower: RunFollower) -> str:
     state, message = follower.state, str(follower.status.get("message") or "")
-    words = _WORDS.get(state, "")
-    if state in ("failed", "stopped", "finished") and message:
-        words = message
-    elif message and message not in words and state not in ("lost", "compiling", "training"):
-        words = f"{words} {message}"
-    if state in ("failed", "lost", "stopped") and follower.run.checkpoints():
-        words += f" It can go on from epoch {follower.run.resumes_from()}: tsnn resume {follower.run.id}"
-    bad = state in ("failed", "lost", "stalled")
-    log = ""
-    end = follower.run.log(2000).strip() if state in ("failed", "lost") else ""
-    if state == "lost" or "Traceback" in end:  # an error that was foreseen is told by its message
-        log = f"<pre>{escape(end)}</pre>" if end else "<div class='what'>Its log is empty.</div>"
-    return f"<div class='note{' bad' if bad else ''}'>{escape(words)}{log}</div>" if words else ""
+    text = _STATE_TEXT.get(state, "")
+    if state == RunState.STOPPED and follower.run.checkpoints():
+        return f"Stopped at epoch {follower.run.resumes_from():,}."
+    if state in _OWN_MESSAGE:
+        return message or text
+    return text if state in _NO_MESSAGE or message in text else f"{text} {message}".strip()
+
+
+def _continue_text(follower: RunFollower) -> str:
+    if follower.state not in (*_BROKEN, RunState.STOPPED) or not follower.run.checkpoints():
+        return ""
+    epoch = "" if follower.state == RunState.STOPPED else f" from epoch {follower.run.resumes_from():,}"
+    return f"Press Continue{epoch}, or run: tsnn resume {follower.run.id}"
+
+
+def _log(follower: RunFollower) -> str:
+    if follower.state not in _BROKEN:
+        return ""
+    end = follower.run.log(2000).strip()
+    if follower.state == RunState.FAILED and "Traceback" not in end:  # the message explains the error
+        return ""
+    return f"<pre>{escape(end)}</pre>" if end else "<div class='detail'>Its log is empty.</div>"
