@@ -126,7 +126,7 @@ class CompareTab:
 
     def show(self, ids: list[str]) -> None:
         """Compare these runs; those that are gone are left out."""
-        known = {line.run: line.name for line in self._catalog.lines()}
+        known = {line.run: line.name for line in self._catalog.summaries()}
         followers = {}
         for run_id in dict.fromkeys(ids):
             try:
@@ -230,7 +230,7 @@ class CompareTab:
 
     def _start_missing(self, wanted: list[Config]) -> tuple[list[str], int]:
         """Return the run of each configuration, and how many had to be put in line: nobody had carried them out."""
-        lines, runs, begun = self._catalog.lines(), [], 0
+        lines, runs, begun = self._catalog.summaries(), [], 0
         for config in wanted:
             key = (config.data.name, config.training.method, config.run.seed, config.training.epochs)
             alike = (line.run for line in lines if (line.data, line.method, line.seed, line.planned) == key)

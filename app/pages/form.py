@@ -208,7 +208,7 @@ class StartForm:
 
     def _time(self, config: Config, info: DatasetInfo, connections: int) -> str:
         """Foretell the time of a run in words, judged by earlier runs on this machine."""
-        speed = seconds_per_connection(self._store, catalog(self._store).lines(), connections=connections,
+        speed = seconds_per_connection(self._store, catalog(self._store).summaries(), connections=connections,
                      method=config.training.method)  # fmt: skip
         if speed is None:
             return "How long it takes is unknown until a run has ended on this machine."

@@ -150,7 +150,7 @@ class RunsList:
         if seen == self._seen:
             return
         self._seen = seen
-        lines = self._catalog.lines()
+        lines = self._catalog.summaries()
         rows = [line for line in lines if matches(line, self.filter.value_input)]
         text = html(self._counted(len(lines), len(rows)), "font-size:14px")
         if text != self._words.object:
