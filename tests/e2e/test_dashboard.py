@@ -180,7 +180,7 @@ def test_a_second_run_waits_in_line(page, server, engine):
     page.locator(".head .id", has_text=run.id).wait_for()
     page.get_by_role("button", name="Start", exact=True).click()
     badge(page, "queued").wait_for()
-    page.get_by_text("Position 1 of 1 in line.").wait_for()
+    page.get_by_text("Queued (1st of 1): all cores are busy. Starts automatically.").wait_for()
     page.get_by_role("button", name="Cancel", exact=True).click()
     badge(page, "stopped").wait_for()
     page.get_by_text("Cancelled before it began.").wait_for()

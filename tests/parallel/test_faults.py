@@ -50,7 +50,7 @@ def test_a_run_whose_process_dies_goes_on_with_fewer_workers(store, config, name
     part(run, name).kill()
     wait_until(lambda: resumptions(run) or state(run) in ENDED)
     assert state(run) not in ENDED, run.status()
-    assert "It goes on with one worker fewer" in resumptions(run)[0]
+    assert "restarted with one worker fewer" in resumptions(run)[0]
     wait_until(lambda: (at := run.resumes_from()) > before and len(run.records()) > at)
     epochs = [record.epoch for record in run.records()]
     assert epochs == list(range(1, len(epochs) + 1))
