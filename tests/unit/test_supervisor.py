@@ -74,7 +74,7 @@ def ended(run):
     return read_json(run.path / "exit.json")
 
 
-def test_a_run_has_a_session_of_its_own_and_stops_when_asked(store, config):
+def test_supervisor__own_session_and_stop_on_request(store, config):
     run = started(config, store)
     engine, supervisor = run.status()["pid"], run.status()["process"]["pid"]
     assert os.getsid(engine) == os.getsid(supervisor) == supervisor != os.getsid(0)
@@ -88,7 +88,7 @@ def test_a_run_has_a_session_of_its_own_and_stops_when_asked(store, config):
         tsnn.stop(run)
 
 
-def test_a_run_that_finishes_says_so(store, config):
+def test_supervisor__records_a_finished_run(store, config):
     run = tsnn.start(config.replace({"training.epochs": 3}), store)
     last = ended(run)
     assert state(run) == "finished"
@@ -98,7 +98,7 @@ def test_a_run_that_finishes_says_so(store, config):
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("whom", ["engine", "supervisor"])
-def test_signals_end_a_run_in_order(store, config, signum, whom):
+def test_supervisor__signals_stop_the_run(store, config, signum, whom):
     run = started(config, store)
     status = run.status()
     os.kill(status["pid"] if whom == "engine" else status["process"]["pid"], signum)
@@ -107,7 +107,7 @@ def test_signals_end_a_run_in_order(store, config, signum, whom):
     assert run.checkpoints()
 
 
-def test_a_killed_engine_is_told_of(store, config):
+def test_supervisor__reports_a_killed_engine(store, config):
     run = started(config, store)
     os.kill(run.status()["pid"], signal.SIGKILL)
     last = ended(run)
@@ -118,7 +118,7 @@ def test_a_killed_engine_is_told_of(store, config):
     assert [r.epoch for r in run.records()] == list(range(1, len(run.records()) + 1))
 
 
-def test_a_killed_supervisor_leaves_no_orphan_and_the_run_is_lost(store, config):
+def test_supervisor__killed_leaves_no_orphan_and_a_lost_run(store, config):
     run = started(config, store)
     wait_until(lambda: run.resumes_from() > 0)
     status = run.status()
@@ -134,7 +134,7 @@ def test_a_killed_supervisor_leaves_no_orphan_and_the_run_is_lost(store, config)
     assert [r.epoch for r in run.records()] == list(range(1, epochs + 1))
 
 
-def test_an_engine_that_does_not_answer_is_ended(store, config):
+def test_supervisor__kills_an_engine_that_does_not_react(store, config):
     run = started(config, store)
     wait_until(lambda: run.resumes_from() > 0)
     os.kill(run.status()["pid"], signal.SIGSTOP)
@@ -145,7 +145,7 @@ def test_an_engine_that_does_not_answer_is_ended(store, config):
     assert run.resumes_from() > 0
 
 
-def test_a_run_outlives_who_started_it(store, config, tmp_path):
+def test_start__run_outlives_the_starting_process(store, config, tmp_path):
     (tmp_path / "config.toml").write_text(config.to_toml())
     code = (
         "import os, signal, sys, tsnn; from tsnn.runs import RunStore;"
@@ -164,9 +164,9 @@ def test_a_run_outlives_who_started_it(store, config, tmp_path):
     assert state(run) == "stopped"
 
 
-def test_a_second_engine_is_refused(store, config):
+def test_supervisor__refuses_a_second_engine(store, config):
     run = started(config, store)
-    with pytest.raises(RunError, match=f"by process {run.status()['pid']}"):
+    with pytest.raises(RunError, match=rf"is training \(process {run.status()['pid']}\)"):
         tsnn.resume(run)
     with pytest.raises(RunError, match=rf"is being written by process {run.status()['pid']} since 20\d\d-"):
         hold(run)
@@ -178,7 +178,7 @@ def test_a_second_engine_is_refused(store, config):
     assert state(run) in ("training", "compiling")
 
 
-def test_an_engines_foreseen_error_reaches_the_log_and_the_status(store, config):
+def test_supervisor__expected_error_reaches_log_and_status(store, config):
     run = tsnn.start(config.replace({"data.name": "nothing.npz"}), store)
     last = ended(run)
     assert state(run) == "failed"
@@ -187,7 +187,7 @@ def test_an_engines_foreseen_error_reaches_the_log_and_the_status(store, config)
     assert (last["state"], last["rc"]) == ("failed", 1)
 
 
-def test_killed_at_random_it_always_goes_on(store, config):
+def test_resume__after_kills_at_random_moments(store, config):
     run, rng = tsnn.start(config.replace({"run.checkpoint_epochs": 1}), store), np.random.default_rng()
     for _ in range(6):
         wait_until(lambda: of_run(run))
@@ -250,7 +250,7 @@ def last_word(run, program, **options):
         ("with RunWriter(run) as w: w.end('finished', 'done')\nsys.exit(5)", "failed", "then ended with code 5"),
     ],
 )
-def test_how_a_job_ended(store, config, program, expected, words):
+def test_job_outcome__state_and_reason(store, config, program, expected, words):
     run = store.create(config)
     last = last_word(run, program)
     assert (last["state"], state(run)) == (expected, expected)
@@ -258,7 +258,7 @@ def test_how_a_job_ended(store, config, program, expected, words):
     assert words in run.status()["message"]
 
 
-def test_an_exception_and_a_crash_leave_their_traceback(store, config):
+def test_job_outcome__exception_and_crash_leave_a_traceback(store, config):
     run = store.create(config)
     last_word(run, "1 / 0")
     error = json.loads((run.path / "error.rank0.json").read_text())
@@ -269,7 +269,7 @@ def test_an_exception_and_a_crash_leave_their_traceback(store, config):
     assert not (run.path / "error.rank0.json").exists()  # that was another attempt's
 
 
-def test_a_job_whose_workers_die_is_started_again_with_fewer_three_times(store, config):
+def test_supervisor__restarts_with_fewer_workers_three_times(store, config):
     run = store.create(config)
     program = """
 with open(run.path / "attempts", "a") as file: print(lost, supervision(run.path)["note"], file=file)
@@ -283,12 +283,12 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert (last["state"], last["attempts"]) == ("failed", 4)
 
 
-def test_a_job_that_fails_with_an_error_is_not_started_again(store, config):
+def test_supervisor__does_not_restart_after_an_error(store, config):
     run = store.create(config)
     assert last_word(run, "raise ValueError('same again')", workers=9)["attempts"] == 1
 
 
-def test_a_job_that_its_launcher_does_not_start_is_not_tried_with_fewer_workers(store, config):
+def test_supervisor__does_not_restart_a_job_that_never_started(store, config):
     run = store.create(config.replace({"parallel.workers": 9}))
     last = last_word(run, "print('-----\\nThere are not\\n enough slots')\nsys.exit(1)", workers=9)
     assert (last["state"], last["attempts"]) == ("failed", 1)
@@ -297,7 +297,7 @@ def test_a_job_that_its_launcher_does_not_start_is_not_tried_with_fewer_workers(
     assert "---" not in last["reason"]
 
 
-def test_open_mpi_may_start_more_ranks_than_cores_but_for_what_the_user_says(store, config, monkeypatch):
+def test_supervisor__allows_open_mpi_more_ranks_than_cores(store, config, monkeypatch):
     run = store.create(config)
     monkeypatch.setenv("PRTE_MCA_hwloc_default_binding_policy", "core")
     program = (
@@ -308,7 +308,7 @@ def test_open_mpi_may_start_more_ranks_than_cores_but_for_what_the_user_says(sto
     assert {"OMPI_MCA_hwloc_base_binding_policy=none", "PRTE_MCA_hwloc_default_binding_policy=core"} <= words
 
 
-def test_the_second_attempt_may_succeed(store, config):
+def test_supervisor__second_attempt_succeeds(store, config):
     run = store.create(config)
     program = "if not lost: os.abort()\nwith RunWriter(run) as w: w.end('finished', 'done')"
     last = last_word(run, program, workers=2)
@@ -316,7 +316,7 @@ def test_the_second_attempt_may_succeed(store, config):
 
 
 @pytest.mark.parametrize("fate", ["sys.exit(0)", "os.kill(os.getpid(), 9)", "time.sleep(1000)"])
-def test_nothing_is_left_of_a_job(store, config, fate):
+def test_supervisor__leaves_no_process_of_a_job(store, config, fate):
     """Not even what went to a session of its own and ignores SIGTERM, whoever dies first."""
     run = store.create(config)
     orphan = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
@@ -334,7 +334,7 @@ time.sleep(1)
     wait_until(lambda: not of_run(run), seconds=5)
 
 
-def test_a_silent_rank_counts_as_dead(store, config):
+def test_supervisor__rank_without_heartbeat_counts_as_dead(store, config):
     run = store.create(config)
     program = """
 with RunWriter(run) as writer:
@@ -349,7 +349,7 @@ with RunWriter(run) as writer:
     assert (last["state"], last["attempts"]) == ("finished", 2)
 
 
-def test_processes_are_told_apart():
+def test_alive__identifies_processes():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     one = identity(child.pid)
     assert alive(one) is True
@@ -365,7 +365,7 @@ def test_processes_are_told_apart():
         identity(child.pid)
 
 
-def test_the_lock_goes_with_its_holder(store, config):
+def test_hold__lock_ends_with_its_holder(store, config):
     run = store.create(config)
     with RunWriter(run), pytest.raises(RunError, match=f"by process {os.getpid()}"):
         hold(run)
