@@ -1,4 +1,4 @@
-"""The list of runs: cheap to bring up to date, honest about what is damaged, careful with what it deletes."""
+"""Catalog of runs: cheap refresh, damaged runs, deletion; notes, duration estimates, exports."""
 
 import json
 
@@ -30,7 +30,7 @@ def finished(store) -> Run:
 
 @pytest.fixture
 def read(monkeypatch) -> list[str]:
-    """Which runs have been read."""
+    """Names of the runs that have been read."""
     names: list[str] = []
 
     def noting(run):
@@ -42,11 +42,11 @@ def read(monkeypatch) -> list[str]:
 
 
 def test_summarise__agrees_with_the_files(finished):
-    line, last = summarise(finished), finished.records()[-1]
-    assert (line.state, line.data, line.method) == ("finished", "fashion_mnist", "set")
-    assert (line.epochs, line.planned, line.seed, line.epsilon) == (3, 3, 0, 20.0)
-    assert (line.test_accuracy, line.connections) == (last.test_accuracy, last.connections)
-    assert line.name == finished.id
+    summary, last = summarise(finished), finished.records()[-1]
+    assert (summary.state, summary.data, summary.method) == ("finished", "fashion_mnist", "set")
+    assert (summary.epochs, summary.planned, summary.seed, summary.epsilon) == (3, 3, 0, 20.0)
+    assert (summary.test_accuracy, summary.connections) == (last.test_accuracy, last.connections)
+    assert summary.name == finished.id
 
 
 def test_refresh__reads_only_changed_runs(store, finished, read):
@@ -60,7 +60,7 @@ def test_refresh__reads_only_changed_runs(store, finished, read):
     assert known.live().run == live.id
     read.clear()
     known.refresh()
-    assert read == [live.id], "one that has not ended is looked at each time"
+    assert read == [live.id], "one that has not ended is read each time"
 
 
 def test_refresh__finds_changes_of_other_processes(store, finished, monkeypatch):
@@ -68,7 +68,7 @@ def test_refresh__finds_changes_of_other_processes(store, finished, monkeypatch)
     known.refresh()
     annotate(finished, title="Best")
     known.refresh()
-    assert known.summaries()[0].title == "", "not looked for at once"
+    assert known.summaries()[0].title == "", "found later"
     monkeypatch.setattr(catalogs, "_FULL_SECONDS", 0.0)
     known.refresh()
     assert known.summaries()[0].name == "Best"
@@ -153,7 +153,7 @@ def test_duration__estimated_from_earlier_runs(store, finished):
     status = json.loads((finished.path / "status.json").read_text())
     (finished.path / "status.json").write_text(json.dumps(status | {"process": {"host": "elsewhere"}}))
     assert seconds_per_connection(store, _read(store), connections=10**5, method="set") is None, (
-        "another machine says nothing"
+        "runs of another machine do not count"
     )
 
 
@@ -161,12 +161,12 @@ def test_duration__from_runs_nearest_in_size(store):
     small = fake_engine.finished_run(store, {**SETTINGS, "network.hidden": [10]}, 1)
     for _ in range(5):
         fake_engine.finished_run(store, {**SETTINGS, "network.epsilon": 30.0}, 1)
-    paces = [seconds_per_connection(store, _read(store), connections=n, method="set") for n in (1000, 200_000)]
-    assert paces[0] == pytest.approx(paces[1]), "the median of five; four of them are the large ones"
+    speeds = [seconds_per_connection(store, _read(store), connections=n, method="set") for n in (1000, 200_000)]
+    assert speeds[0] == pytest.approx(speeds[1]), "the median of five; four of them are the large ones"
     for path in store.root.iterdir():
         if path != small.path:
             delete(Run(path))
-    assert seconds_per_connection(store, _read(store), connections=200_000, method="set") > 2 * paces[1]
+    assert seconds_per_connection(store, _read(store), connections=200_000, method="set") > 2 * speeds[1]
 
 
 def test_export__equals_the_records(finished, tmp_path):

@@ -1,4 +1,4 @@
-"""The command line as a user types it."""
+"""Command line: arguments, output, exit codes."""
 
 import os
 import signal
@@ -30,9 +30,9 @@ def folder(tmp_path, monkeypatch):
 
 def test_train__records_a_run_and_prints_its_directory(capsys):
     assert main(["train", "madelon", *QUICK, "--seed", "3"]) == 0
-    output, shown = capsys.readouterr()
-    assert "Memory: " in shown
-    assert "MiB expected (connections " in shown
+    output, errors = capsys.readouterr()
+    assert "Memory: " in errors
+    assert "MiB expected (connections " in errors
     run = RunStore().list()[0]
     assert run.meta()["memory"]["micro_batch"] == 32
     assert str(run.path) in output
@@ -101,7 +101,7 @@ def test_compare__differing_settings_and_results(folder, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["compare", "no-such-run"], "There is no run 'no-such-run'"),
         (["export", "../outside"], "not the name of a run"),
@@ -114,8 +114,8 @@ def test_compare__differing_settings_and_results(folder, capsys):
         (["train", "none.csv"], "none.csv"),
     ],
 )
-def test_errors__are_one_line(capsys, words, message):
-    assert main(words) == 1
+def test_errors__are_one_line(capsys, arguments, message):
+    assert main(arguments) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("tsnn: ")
     assert message in last
@@ -128,8 +128,8 @@ def test_runs__of_another_format_are_listed_as_unreadable(capsys):
     message = f"Run {run.id} has format 1; this version of tsnn reads format 2."
     assert f"unreadable {message}" in capsys.readouterr().out
     assert main(["compare", run.id]) == 0
-    for words in (["export", run.id], ["resume", run.id]):
-        assert main(words) == 1
+    for arguments in (["export", run.id], ["resume", run.id]):
+        assert main(arguments) == 1
         assert f"tsnn: {message}" in capsys.readouterr().err
 
 
@@ -142,8 +142,8 @@ def test_train__refuses_a_run_that_does_not_fit(capsys):
 
 
 def test_train__divergence_is_reported_and_recorded(capsys):
-    words = ["train", "madelon", *QUICK, "--set", "training.learning_rate=1e30"]
-    assert main(words) == 1
+    arguments = ["train", "madelon", *QUICK, "--set", "training.learning_rate=1e30"]
+    assert main(arguments) == 1
     assert "diverged in epoch 1" in capsys.readouterr().err
     assert RunStore().list()[0].status()["state"] == "failed"
 
@@ -171,9 +171,9 @@ def test_main__python_dash_m(folder):
 
 @pytest.mark.compiled
 def test_train__ctrl_c_stops_and_keeps_the_records(folder, capsys):
-    words = ["train", "madelon", "--set", "training.epochs=100000"]
+    arguments = ["train", "madelon", "--set", "training.epochs=100000"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tsnn", *words], stdout=subprocess.PIPE, text=True, env=os.environ
+        [sys.executable, "-m", "tsnn", *arguments], stdout=subprocess.PIPE, text=True, env=os.environ
     )
     deadline = time.monotonic() + 90
     while not (runs := RunStore().list()) or not runs[0].records():
@@ -192,8 +192,8 @@ def test_train__ctrl_c_stops_and_keeps_the_records(folder, capsys):
 def test_train__prepares_a_parallel_run_for_a_scheduler(capsys):
     assert main(["train", "madelon", *QUICK, "--workers", "3", "--mode", "wassp", "--prepare"]) == 0
     (run,) = RunStore().list()
-    words = capsys.readouterr().out.split()
-    assert words[1:3] == ["-n", "4"]
-    assert words[-3:] == ["-m", "tsnn.execution", str(run.path.resolve())]
+    command = capsys.readouterr().out.split()
+    assert command[1:3] == ["-n", "4"]
+    assert command[-3:] == ["-m", "tsnn.execution", str(run.path.resolve())]
     assert (run.config().parallel.workers, run.config().parallel.mode) == (3, "wassp")
     assert run.status()["state"] == "created"

@@ -1,4 +1,4 @@
-"""Comparisons: what differs, what came out at the last epoch, mean and spread over seeds."""
+"""Comparisons: settings that differ, results of the last epoch, mean and spread over seeds."""
 
 import math
 from statistics import fmean, stdev
@@ -181,7 +181,7 @@ def test_smoothed__unbiased_moving_average():
     constant = compared.smoothed(np.full(5, 3.0), 0.9)
     assert constant == pytest.approx(np.full(5, 3.0)), "no bias at the start"
     values = compared.smoothed(np.array([1.0, np.nan, 2.0]), 0.5)
-    assert values == pytest.approx([1, 1, 5 / 3]), "a missing value is passed over"
+    assert values == pytest.approx([1, 1, 5 / 3]), "a missing value is skipped"
     assert compared.smoothed(np.array([1.0, 5.0]), 0).tolist() == [1, 5]
 
 

@@ -1,4 +1,4 @@
-"""Interrupted runs that go on: bit for bit, every epoch recorded once, after any kind of end."""
+"""Resumed runs: bit for bit, each epoch recorded once, after any kind of end."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from tsnn.cli import main
 from tsnn.errors import ConfigError, DataError, DivergenceError, RunError
 from tsnn.execution.engine import execute
 from tsnn.records import EpochRecord
-from tsnn.runs import ENDED, RunStore
+from tsnn.runs import OVER, RunStore
 from tsnn.runs.control import request
 
 TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes")
@@ -164,7 +164,7 @@ def test_resume__keeps_settings_changed_live(store, config):
     advance(execution, lambda item: item.epoch == 2)
     request(run, "set", zeta=0.6)
     advance(execution, lambda item: item.epoch == 4)
-    request(run, "set", learning_rate=0.01)  # comes too late to be read, and so counts when the run goes on
+    request(run, "set", learning_rate=0.01)  # too late to be read now: applied when the run is resumed
     execution.close()
     list(execute(run))
     assert run.records()[-1].settings["zeta"] == 0.6
@@ -229,12 +229,12 @@ def test_checkpoints__divergence_keeps_the_last_good_one(store, config):
 
 def test_resume__refusals_have_a_message(store, config, capsys):
     run = uninterrupted(store, config.replace({"training.epochs": 2}))
-    for words, message in (
+    for arguments, message in (
         ([], "has trained 2 of 2 epochs"),
         (["--epochs", "1"], "--epochs 4"),
         (["--epochs", "-3"], "training.epochs must be"),
     ):
-        assert main(["resume", run.id, "--runs", str(store.root), *words]) == 1
+        assert main(["resume", run.id, "--runs", str(store.root), *arguments]) == 1
         assert message in capsys.readouterr().err
     with pytest.raises(ConfigError):
         tsnn.resume(run, 0)
@@ -276,7 +276,7 @@ def test_resume__launched_run_continues_after_a_kill(store, config):
     run = tsnn.start(config, store)
     wait_until(lambda: len(run.records()) > 3)
     os.kill(run.status()["pid"], signal.SIGKILL)
-    wait_until(lambda: run.status()["state"] in (*ENDED, "lost"))
+    wait_until(lambda: run.status()["state"] in OVER)
     tsnn.resume(run)
     wait_until(lambda: run.status()["state"] == "finished")
     assert_same(run, uninterrupted(store, config))

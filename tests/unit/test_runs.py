@@ -1,4 +1,4 @@
-"""Run directories: readable while written, after a crash and when damaged; one writer; no way out of the root."""
+"""Run directories: reading while written, after a crash or damage; one writer; formats; names within the folder."""
 
 import json
 import os
@@ -104,7 +104,7 @@ def test_writer__rewinds_to_a_position_and_cuts_torn_lines(run):
         writer.line("event", epoch=1)
     assert [(line["type"], line["seq"]) for line in run.lines()[0]] == [("epoch", 0), ("snapshot", 1), ("event", 2)]
     assert run.snapshot_epochs() == [1]
-    assert list((run.path / "checkpoints").iterdir()) == []  # what a killed writer leaves takes no room for ever
+    assert list((run.path / "checkpoints").iterdir()) == []  # temporary files of a killed writer are removed
 
 
 def test_writer__only_one_process_at_a_time(run):
@@ -268,8 +268,8 @@ def test_snapshot__damaged_is_refused(run, monkeypatch):
     (folder / "0000001.npz").write_bytes(b"PK nonsense")
     np.savez(folder / "0000002.npz", a=np.array([{}], dtype=object))
     (folder / "0000003.npz").write_bytes(npz_bytes({"bomb": np.zeros(2**24)}, compress=True))
-    for epoch, words in ((1, "no readable"), (2, "no readable"), (3, "too large"), (4, "no readable")):
-        with pytest.raises(RunError, match=words):
+    for epoch, message in ((1, "no readable"), (2, "no readable"), (3, "too large"), (4, "no readable")):
+        with pytest.raises(RunError, match=message):
             run.snapshot(epoch)
 
 
@@ -297,15 +297,15 @@ def test_control_reader__reads_each_command_once(run):
 
 
 @pytest.mark.parametrize(
-    ("action", "settings", "words"),
+    ("action", "settings", "message"),
     [
         ("set", {"zeta": 1.5}, "training.zeta must be"),
         ("set", {"batch_size": 3}, "cannot be changed while a run trains"),
         ("explode", {}, "Unknown action"),
     ],
 )
-def test_request__refuses_impossible_commands(run, action, settings, words):
-    with pytest.raises(ConfigError, match=words):
+def test_request__refuses_impossible_commands(run, action, settings, message):
+    with pytest.raises(ConfigError, match=message):
         request(run, action, **settings)
     assert not (run.path / "control.jsonl").exists()
 

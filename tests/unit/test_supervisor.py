@@ -1,4 +1,4 @@
-"""Launched runs when something dies: with real processes and real signals."""
+"""Supervision of launched runs: real processes and real signals."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import pytest
 import tsnn
 from tsnn.errors import RunError
 from tsnn.files import read_json
-from tsnn.runs import ENDED, Run, RunStore
+from tsnn.runs import OVER, Run, RunStore
 from tsnn.runs.liveness import alive, identity
 from tsnn.runs.writer import RunWriter, hold
 
@@ -47,7 +47,7 @@ def wait_until(condition, seconds=120):
 
 
 def of_run(run):
-    """Return the processes that carry out a run."""
+    """Return the processes that execute a run."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -69,8 +69,8 @@ def started(config, store, epochs=2):
 
 
 def ended(run):
-    """Wait until a run has ended and none of its processes is left; return its last word."""
-    wait_until(lambda: state(run) in (*ENDED, "lost") and not of_run(run))
+    """Wait until a run has ended and none of its processes is left; return its ``exit.json``."""
+    wait_until(lambda: state(run) in OVER and not of_run(run))
     return read_json(run.path / "exit.json")
 
 
@@ -221,7 +221,7 @@ run = Run(Path(sys.argv[1])); lost = int(sys.argv[2]); enter_service(run.path)
 
 
 def supervise(run, program, workers=1, patience="math.inf"):
-    """Supervise a program as if it were the engine; it is given as many chances as workers are left."""
+    """Supervise a program in place of the engine; it is restarted as long as workers are left."""
     code = f"""
 import math, sys, tsnn.jobs.supervisor as s
 command = [sys.executable, "-c", {PRELUDE + program!r}, {str(run.path)!r}]
@@ -232,39 +232,39 @@ sys.exit(s.main())
         return subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdout=log, stderr=log)
 
 
-def last_word(run, program, **options):
+def exit_record(run, program, **options):
     supervise(run, program, **options).wait(120)
     return read_json(run.path / "exit.json")
 
 
 @pytest.mark.parametrize(
-    ("program", "expected", "words"),
+    ("program", "expected", "text"),
     [
         ("", "failed", "without a result"),
         ("sys.exit(3)", "failed", "code 3"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "failed", "SIGSEGV"),
-        ("sys.exit(128 + 9)", "failed", "SIGKILL"),  # as some launchers say it
+        ("sys.exit(128 + 9)", "failed", "SIGKILL"),  # as some launchers report it
         ("raise RuntimeError('the wheel is <broken>')", "failed", "RuntimeError: the wheel is <broken>"),
         ("with RunWriter(run) as w: w.end('finished', 'done')", "finished", "done"),
         ("with RunWriter(run) as w: w.end('failed', 'diverged')\nsys.exit(1)", "failed", "diverged"),
         ("with RunWriter(run) as w: w.end('finished', 'done')\nsys.exit(5)", "failed", "then ended with code 5"),
     ],
 )
-def test_job_outcome__state_and_reason(store, config, program, expected, words):
+def test_job_outcome__state_and_reason(store, config, program, expected, text):
     run = store.create(config)
-    last = last_word(run, program)
+    last = exit_record(run, program)
     assert (last["state"], state(run)) == (expected, expected)
-    assert words in last["reason"]
-    assert words in run.status()["message"]
+    assert text in last["reason"]
+    assert text in run.status()["message"]
 
 
 def test_job_outcome__exception_and_crash_leave_a_traceback(store, config):
     run = store.create(config)
-    last_word(run, "1 / 0")
+    exit_record(run, "1 / 0")
     error = json.loads((run.path / "error.rank0.json").read_text())
     assert error["error"] == "ZeroDivisionError: division by zero"
     assert "1 / 0" in run.log() or "line" in error["traceback"]
-    last = last_word(run, "import ctypes; ctypes.string_at(0)")
+    last = exit_record(run, "import ctypes; ctypes.string_at(0)")
     assert "Fatal Python error: Segmentation fault" in last["tail"]
     assert not (run.path / "error.rank0.json").exists()  # that was another attempt's
 
@@ -275,7 +275,7 @@ def test_supervisor__restarts_with_fewer_workers_three_times(store, config):
 with open(run.path / "attempts", "a") as file: print(lost, supervision(run.path)["note"], file=file)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    last = last_word(run, program, workers=9)
+    last = exit_record(run, program, workers=9)
     attempts = (run.path / "attempts").read_text().splitlines()
     assert [line[0] for line in attempts] == ["0", "1", "2", "3"]
     assert attempts[0] == "0 "
@@ -285,12 +285,12 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_supervisor__does_not_restart_after_an_error(store, config):
     run = store.create(config)
-    assert last_word(run, "raise ValueError('same again')", workers=9)["attempts"] == 1
+    assert exit_record(run, "raise ValueError('same again')", workers=9)["attempts"] == 1
 
 
 def test_supervisor__does_not_restart_a_job_that_never_started(store, config):
     run = store.create(config.replace({"parallel.workers": 9}))
-    last = last_word(run, "print('-----\\nThere are not\\n enough slots')\nsys.exit(1)", workers=9)
+    last = exit_record(run, "print('-----\\nThere are not\\n enough slots')\nsys.exit(1)", workers=9)
     assert (last["state"], last["attempts"]) == ("failed", 1)
     assert "could not be started" in last["reason"]
     assert "There are not enough slots" in last["reason"]
@@ -303,21 +303,21 @@ def test_supervisor__allows_open_mpi_more_ranks_than_cores(store, config, monkey
     program = (
         "with RunWriter(run) as w: w.end('stopped', ' '.join(f'{k}={v}' for k, v in os.environ.items() if 'MCA' in k))"
     )
-    words = set(last_word(run, program)["reason"].split())
-    assert {"OMPI_MCA_rmaps_base_oversubscribe=1", "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe"} <= words
-    assert {"OMPI_MCA_hwloc_base_binding_policy=none", "PRTE_MCA_hwloc_default_binding_policy=core"} <= words
+    variables = set(exit_record(run, program)["reason"].split())
+    assert {"OMPI_MCA_rmaps_base_oversubscribe=1", "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe"} <= variables
+    assert {"OMPI_MCA_hwloc_base_binding_policy=none", "PRTE_MCA_hwloc_default_binding_policy=core"} <= variables
 
 
 def test_supervisor__second_attempt_succeeds(store, config):
     run = store.create(config)
     program = "if not lost: os.abort()\nwith RunWriter(run) as w: w.end('finished', 'done')"
-    last = last_word(run, program, workers=2)
+    last = exit_record(run, program, workers=2)
     assert (last["state"], last["attempts"]) == ("finished", 2)
 
 
 @pytest.mark.parametrize("fate", ["sys.exit(0)", "os.kill(os.getpid(), 9)", "time.sleep(1000)"])
 def test_supervisor__leaves_no_process_of_a_job(store, config, fate):
-    """Not even what went to a session of its own and ignores SIGTERM, whoever dies first."""
+    """Not even a process in a session of its own that ignores SIGTERM, in any order of deaths."""
     run = store.create(config)
     orphan = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
     program = f"""
@@ -344,7 +344,7 @@ with RunWriter(run) as writer:
         (run.path / "well").touch()
     time.sleep(1000)
 """
-    last = last_word(run, program, workers=2, patience=2.5)
+    last = exit_record(run, program, workers=2, patience=2.5)
     assert (run.path / "well").exists()
     assert (last["state"], last["attempts"]) == ("finished", 2)
 
@@ -357,7 +357,7 @@ def test_alive__identifies_processes():
     assert alive(one | {"boot": "before the restart"}) is False
     assert alive(one | {"host": "elsewhere"}) is None
     child.kill()
-    while alive(one):  # dead, though nobody has asked for its exit code
+    while alive(one):  # dead, but its exit code has not been collected
         time.sleep(0.01)
     child.wait()
     assert alive(one) is False

@@ -224,7 +224,7 @@ def _setting_label(name: str, value: Any) -> str:
 
 
 def _title(row: Sequence[RunResult]) -> str:
-    return row[0].name if len(row) == 1 else f"{row[0].name} and {len(row) - 1} more seeds"
+    return row[0].name if len(row) == 1 else f"{row[0].name} and {len(row) - 1} more seed{'s'[: len(row) > 2]}"
 
 
 def _mean(values: Sequence[float | None]) -> float | Spread | None:

@@ -1,4 +1,4 @@
-"""A run from configuration to run directory, driven by its control file; interrupted, failed, repeated."""
+"""Execution of a run: records, commands, failures; snapshots."""
 
 import json
 import time
