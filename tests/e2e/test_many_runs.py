@@ -142,7 +142,7 @@ def test_damaged_runs_do_no_harm(page, server):
     page.get_by_role("gridcell", name="unreadable").click()
     page.get_by_text("is not valid TOML").wait_for()
     open_page(page, server, newer.id)
-    page.get_by_text("this tsnn reads up to 1. Try a newer tsnn.").wait_for()
+    page.get_by_text("this version of tsnn reads format 2. Try a newer version of tsnn.").wait_for()
     open_page(page, server, "half-made")
     page.get_by_text("There is no run 'half-made'").wait_for()
 
