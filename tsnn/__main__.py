@@ -1,4 +1,4 @@
-"""``python -m tsnn`` is the command ``tsnn``."""
+"""Entry point of ``python -m tsnn``, the same as the command ``tsnn``."""
 
 import sys
 

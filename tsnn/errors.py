@@ -1,8 +1,7 @@
-"""Everything tsnn raises on purpose.
+"""Errors that tsnn raises.
 
-Each error is also the builtin that a caller would expect, so ``except ValueError`` works, and
-``except TsnnError`` catches all of them. A message says what was given, what was expected and
-what to try.
+Each is also the builtin error that a caller would expect: ``except ValueError`` works, and ``except TsnnError`` catches
+all of them. A message names the value that was given, the value that was expected, and a remedy.
 """
 
 
@@ -15,7 +14,7 @@ class ConfigError(TsnnError, ValueError):
 
 
 class DataError(TsnnError, ValueError):
-    """A data set is unknown, cannot be had, or cannot be trained on."""
+    """A data set is unknown, cannot be loaded, or cannot be trained on."""
 
 
 class TopologyError(TsnnError, ValueError):
@@ -27,7 +26,7 @@ class DivergenceError(TsnnError, ArithmeticError):
 
 
 class RunError(TsnnError, RuntimeError):
-    """A run directory is missing, unreadable, or held by another process."""
+    """A run directory is missing, unreadable, of another format, or held by another process."""
 
 
 class WorkerError(TsnnError, RuntimeError):
@@ -35,4 +34,4 @@ class WorkerError(TsnnError, RuntimeError):
 
 
 class LaunchError(TsnnError, RuntimeError):
-    """MPI is missing, or the processes of a parallel run cannot talk to each other."""
+    """MPI is missing, or the processes of a parallel run cannot communicate."""

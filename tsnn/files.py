@@ -1,4 +1,8 @@
-"""Files that survive crashes: replaced atomically, or extended line by line. JSON and .npz, nothing pickled."""
+"""Crash-safe files: replaced atomically, or extended line by line. JSON and .npz, nothing pickled.
+
+An *archive* is an .npz file of arrays and a JSON member ``header`` with ``format``, ``tsnn`` (version), ``kind``,
+``values`` and the names of the arrays. Members are stored uncompressed, each with a CRC-32.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,12 @@ from typing import IO, Any
 import numpy as np
 
 from tsnn._version import __version__
+from tsnn.errors import RunError
 from tsnn.records import FORMAT, json_safe
 
 
 def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Replace a file so that a reader sees the old or the new content, never a part.
+    """Replace a file atomically: a reader sees the old or the new content, never a part.
 
     Parameters
     ----------
@@ -28,7 +33,7 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
     content : bytes
         Its new content.
     durable : bool
-        Also force it to the disk, so that it survives a power cut.
+        Also force it to the disk, to survive a power cut.
     """
     with replacing(path, durable=durable) as file:
         file.write(content)
@@ -36,7 +41,7 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
-    """Open a file whose content takes the place of another's when it is complete; see :func:`write_atomic`."""
+    """Open a temporary file that replaces ``path`` when it is complete; see :func:`write_atomic`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -57,14 +62,14 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 
 
 def npz_bytes(arrays: Mapping[str, Any], *, compress: bool = False) -> bytes:
-    """Return arrays as the content of an .npz file; compression favours speed over size."""
+    """Return the content of an .npz file of arrays; compression favours speed over size."""
     buffer = io.BytesIO()
     write_npz(buffer, arrays, compress=compress)
     return buffer.getvalue()
 
 
 def write_npz(file: IO[bytes], arrays: Mapping[str, Any], *, compress: bool = False) -> None:
-    """Write arrays as an .npz file piece by piece, without a copy of them."""
+    """Write arrays as an .npz file, one after the other, without copying them."""
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with zipfile.ZipFile(file, "w", method, compresslevel=1) as archive:
         for name, values in arrays.items():
@@ -89,9 +94,9 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     Returns
     -------
     lines : list of dict
-        Objects in order; lines that are damaged are passed over.
+        Objects in order; damaged lines are skipped.
     offset : int
-        Where to go on reading: behind the last newline seen.
+        Where to continue reading: behind the last newline.
     """
     try:
         with open(path, "rb") as file:
@@ -120,23 +125,59 @@ def read_json(path: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
+def check_format(name: str, found: object) -> None:
+    """Refuse a file of another format than :data:`tsnn.records.FORMAT`.
+
+    Parameters
+    ----------
+    name : str
+        Begins the message: ``"Run 20260101-..."``.
+    found : object
+        The format that the file names.
+
+    Raises
+    ------
+    RunError
+        If it is another one; the message names both.
+    """
+    if found != FORMAT:
+        older = isinstance(found, int) and found < FORMAT
+        remedy = "Read it with the version of tsnn that wrote it" if older else "Try a newer version of tsnn"
+        raise RunError(f"{name} has format {found}; this version of tsnn reads format {FORMAT}. {remedy}.")
+
+
 def write_archive(path: Path, kind: str, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Replace a file atomically by one of a header and arrays, see the module; nothing of it is copied."""
-    about = {"format": FORMAT, "tsnn": __version__, "kind": kind, "arrays": list(arrays)}
-    header = json.dumps({**about, "values": values})
+    """Replace a file atomically by an archive (see the module); the arrays are not copied.
+
+    Parameters
+    ----------
+    path : Path
+        File to replace.
+    kind : str
+        Kind of the archive; readers refuse other kinds.
+    values : mapping
+        Content for JSON; floats keep every bit.
+    arrays : mapping of str to array
+        Of any dtype but object.
+    """
+    facts = {"format": FORMAT, "tsnn": __version__, "kind": kind, "arrays": list(arrays)}
+    header = json.dumps({**facts, "values": values})
     with replacing(path) as file:
         write_npz(file, {"header": header, **arrays})
 
 
 def read_archive(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the header and the arrays of such a file; of one in another format, the header only.
+    """Return the header and the arrays of an archive; of one in another format, the header only.
 
-    Raises whatever there is, where the file is damaged: checksums are compared before anything is believed.
+    Raises
+    ------
+    Exception
+        Of many types, if the file is damaged: all checksums are compared before the content is used.
     """
     with zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("its members are compressed")
-        if (broken := archive.testzip()) is not None:  # before anything in it is believed
+        if (broken := archive.testzip()) is not None:
             raise ValueError(f"{broken} has a wrong checksum")
     with np.load(path, allow_pickle=False) as members:
         header = json.loads(str(members["header"]))

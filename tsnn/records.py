@@ -1,4 +1,4 @@
-"""Records: plain, immutable values that training yields and run directories store; states of runs, kinds of events."""
+"""Records: immutable values that training yields and run directories store; states of runs, kinds of events."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ class RunState(StrEnum):
     COMPILING = "compiling"
     TRAINING = "training"
     PAUSED = "paused"
-    STALLED = "stalled"  #: its process lives but has been silent for 10 s
+    STALLED = "stalled"  #: its process lives, but its heartbeat is older than 10 s
     FINISHED = "finished"  #: all epochs are done
     STOPPED = "stopped"  #: on request
     FAILED = "failed"
-    LOST = "lost"  #: its process, or its supervisor, is gone
+    LOST = "lost"  #: it ended without a message: its process or supervisor is gone, or its state is unknown
 
 
-#: States that a run ends in by itself.
+#: States that a run's own processes record at its end.
 ENDED = (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
+#: States in which nothing runs and nothing is queued.
+OVER = (*ENDED, RunState.LOST)
+#: States from which a run can be resumed where it was interrupted.
+INTERRUPTED = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
 #: States in which a run has a process, or is about to have one.
 LIVE = (
     RunState.CREATED, RunState.STARTING, RunState.COMPILING, RunState.TRAINING, RunState.PAUSED, RunState.STALLED,
@@ -38,11 +42,11 @@ LIVE = (
 
 
 class EventKind(StrEnum):
-    """Kind of an :class:`Event`."""
+    """Kind of an :class:`Event`. Readers map kinds of later versions to ``OTHER``."""
 
     DATA = "data"  #: which data the run trains on
     DENSE_LAYER = "dense_layer"  #: epsilon grants a layer every connection
-    SETTING = "setting"  #: a setting was changed while the run trains
+    SETTING = "setting"  #: a setting was changed while the run was training
     NEURONS_PRUNED = "neurons_pruned"  #: by importance pruning
     TWO_PHASE = "two_phase"  #: the dense phase ended
     EVOLUTION = "evolution"  #: a deferred evolution was run after resuming
@@ -51,6 +55,7 @@ class EventKind(StrEnum):
     DISK = "disk"  #: it is nearly full
     WORKERS = "workers"  #: more threads than cores
     AVERAGED = "averaged"  #: the workers' models, at the end of a parallel run
+    OTHER = "other"  #: of a kind that this version does not know; never written
 
 
 @dataclass(frozen=True)
@@ -91,23 +96,23 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class WorkerRecord:
-    """What one worker of a parallel run did in an epoch.
+    """Statistics of one worker of a parallel run in one epoch.
 
     Attributes
     ----------
     worker : int
         Its number, counted from 1.
     phase : int
-        1: all train one model; 2: each its own.
+        1: all workers train one model; 2: each trains its own.
     batches, samples : int
-        What it trained on.
+        Number of batches and samples trained on.
     seconds_compute, seconds_communicate, seconds_idle : float
-        Where its time went. Idle is waiting for other workers, and for the server while that evaluates, evolves
-        and writes; communicating is all other waiting: the exchange itself.
+        Parts of its time. Idle: waiting for other workers, or for the server while it evaluates, evolves or writes.
+        Communicating: all other waiting, that is, the exchange itself.
     staleness : tuple of int
-        How many of its gradients met weights that had been updated 0, 1, 2, ... times since it got them.
+        Number of its gradients that were applied 0, 1, 2, ... updates after it had received the weights.
     retained : float
-        Share of its gradients' entries that were applied; the others belonged to pruned connections.
+        Fraction of its gradients' entries that were applied; the others belonged to pruned connections.
     memory_bytes : int
         Resident memory of its process.
     """
@@ -126,14 +131,14 @@ class WorkerRecord:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a reader of the curves should know, tied to an epoch.
+    """Event of a run, tied to an epoch.
 
     Attributes
     ----------
     epoch : int
-        Last finished epoch when it happened.
+        Last finished epoch at that time.
     kind : EventKind
-        What happened.
+        Its kind.
     message : str
         One sentence.
     """
@@ -144,21 +149,24 @@ class Event:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Event:
-        """Rebuild an event from a line of a run's metrics."""
-        return cls(int(values["epoch"]), EventKind(values["kind"]), str(values["message"]))
+        """Rebuild an event from a line of a run's metrics; an unknown kind becomes ``OTHER``."""
+        try:
+            kind = EventKind(values["kind"])
+        except ValueError:
+            kind = EventKind.OTHER
+        return cls(int(values["epoch"]), kind, str(values["message"]))
 
 
 @dataclass(frozen=True)
 class EpochRecord:
     """One finished epoch. Losses and accuracies are means over samples.
 
-    The training figures are gathered while the weights still change and dropout is on; the test
-    and validation figures are taken once at the end of the epoch, before evolution. Those of validation are None
-    where no samples are held back for it.
-    Accuracies are None where nothing is classified. ``settings`` holds the values of the live settings
-    (:data:`tsnn.config.LIVE_SETTINGS`) by short name: zeta and epsilon of the evolution after the epoch, the others of
-    the epoch itself. In phase 2 of a parallel run they are means over the workers'
-    models, of which each is tested on its share of the test part, and layers are those of the first worker.
+    The training figures are measured during the epoch, with dropout; the test and validation figures at its end,
+    before evolution. Those of validation are None without a validation split. Accuracies are None in regression.
+    ``settings`` holds the values of the live settings (:data:`tsnn.config.LIVE_SETTINGS`) by short name: zeta and
+    epsilon of the evolution after the epoch, the others of the epoch itself. In phase 2 of a parallel run the figures
+    are means over the workers' models, each tested on its shard of the test part, and layers are those of the first
+    worker.
     """
 
     epoch: int
@@ -180,7 +188,7 @@ class EpochRecord:
     validation_accuracy: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries and lists that JSON can hold."""
+        """Return the record as plain dictionaries and lists, for JSON."""
         return asdict(self)
 
     @classmethod
@@ -194,12 +202,12 @@ class EpochRecord:
 
 
 class Progress(NamedTuple):
-    """Where training stands within an epoch: yielded after every batch.
+    """Progress of training within an epoch: yielded after every batch.
 
     Attributes
     ----------
     epoch : int
-        The epoch under way, counted from 1.
+        The current epoch, counted from 1.
     samples : int
         Training samples of this epoch that are done.
     samples_total : int
@@ -207,9 +215,9 @@ class Progress(NamedTuple):
     loss : float
         Mean training loss of this epoch so far.
     worker : int
-        Whose gradient was applied; 0 for a step that no single worker made.
+        Worker whose gradient was applied; 0 where it is not that of a single worker.
     staleness : int
-        Updates since that worker got the weights that the gradient was computed on.
+        Updates since that worker received the weights that the gradient was computed on.
     """
 
     epoch: int
@@ -226,7 +234,7 @@ def _tuples(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
 
 
 def json_safe(value: Any) -> Any:
-    """Return ``value`` with every float that JSON cannot hold (NaN, infinity) replaced by None."""
+    """Return ``value`` with every NaN and infinity, which JSON does not have, replaced by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -131,7 +131,7 @@ class CompareTab:
 
     def show(self, ids: list[str]) -> None:
         """Compare these runs; deleted ones are left out."""
-        known = {line.run: line.name for line in self._catalog.lines()}
+        known = {line.run: line.name for line in self._catalog.summaries()}
         followers = {}
         for run_id in dict.fromkeys(ids):
             try:
@@ -232,7 +232,7 @@ class CompareTab:
 
     def _start_missing(self, configs: list[Config]) -> tuple[list[str], int]:
         """Return the run of each configuration, and the number of new ones, which are queued."""
-        lines, runs, n_new = self._catalog.lines(), [], 0
+        lines, runs, n_new = self._catalog.summaries(), [], 0
         for config in configs:
             key = (config.data.name, config.training.method, config.run.seed, config.training.epochs)
             similar = (line.run for line in lines if (line.data, line.method, line.seed, line.planned) == key)

@@ -208,7 +208,7 @@ class StartForm:
 
     def _time(self, config: Config, info: DatasetInfo, connections: int) -> str:
         """Estimate the time of a run from earlier runs on this machine, as text."""
-        speed = seconds_per_connection(self._store, catalog(self._store).lines(), connections=connections,
+        speed = seconds_per_connection(self._store, catalog(self._store).summaries(), connections=connections,
                      method=config.training.method)  # fmt: skip
         if speed is None:
             return "First run: no time estimate yet."

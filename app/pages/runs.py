@@ -151,7 +151,7 @@ class RunsTab:
         if state == self._displayed:
             return
         self._displayed = state
-        lines = self._catalog.lines()
+        lines = self._catalog.summaries()
         rows = [line for line in lines if matches(line, query)]
         text = html(self._count_text(len(lines), len(rows)), "font-size:14px")
         if text != self._count.object:

@@ -14,7 +14,6 @@ from tests.e2e import fake_engine
 from tests.e2e.conftest import ROOT, Server, wait_until
 from tests.e2e.test_dashboard import address, badge, column, open_page
 from tsnn.config import Config
-from tsnn.records import FORMAT
 from tsnn.runs.notes import annotate, notes
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900), pytest.mark.compiled]
@@ -142,7 +141,7 @@ def test_runs__damaged_runs_are_tolerated(page, server):
     page.get_by_role("gridcell", name="unreadable").click()
     page.get_by_text("is not valid TOML").wait_for()
     open_page(page, server, newer.id)
-    page.get_by_text(f"this tsnn reads up to {FORMAT}. Try a newer tsnn.").wait_for()
+    page.get_by_text("this version of tsnn reads format 2. Try a newer version of tsnn.").wait_for()
     open_page(page, server, "half-made")
     page.get_by_text("There is no run 'half-made'").wait_for()
 

@@ -50,7 +50,7 @@ def test_killed_process__run_continues_with_fewer_workers(store, config, name):
     process_of(run, name).kill()
     wait_until(lambda: resumptions(run) or state(run) in ENDED)
     assert state(run) not in ENDED, run.status()
-    assert "It goes on with one worker fewer" in resumptions(run)[0]
+    assert "restarted with one worker fewer" in resumptions(run)[0]
     wait_until(lambda: (at := run.resumes_from()) > before and len(run.records()) > at)
     epochs = [record.epoch for record in run.records()]
     assert epochs == list(range(1, len(epochs) + 1))

@@ -1,4 +1,4 @@
-"""The list of runs: cheap to bring up to date, honest about what is damaged, careful with what it deletes."""
+"""Catalog of runs: cheap refresh, damaged runs, deletion; notes, duration estimates, exports."""
 
 import json
 
@@ -30,7 +30,7 @@ def finished(store) -> Run:
 
 @pytest.fixture
 def read(monkeypatch) -> list[str]:
-    """Which runs have been read."""
+    """Names of the runs that have been read."""
     names: list[str] = []
 
     def noting(run):
@@ -41,40 +41,40 @@ def read(monkeypatch) -> list[str]:
     return names
 
 
-def test_the_line_of_a_run_says_what_its_files_say(finished):
-    line, last = summarise(finished), finished.records()[-1]
-    assert (line.state, line.data, line.topology) == ("finished", "fashion_mnist", "set")
-    assert (line.epochs, line.planned, line.seed, line.epsilon) == (3, 3, 0, 20.0)
-    assert (line.test_accuracy, line.connections) == (last.test_accuracy, last.connections)
-    assert line.name == finished.id
+def test_summarise__agrees_with_the_files(finished):
+    summary, last = summarise(finished), finished.records()[-1]
+    assert (summary.state, summary.data, summary.method) == ("finished", "fashion_mnist", "set")
+    assert (summary.epochs, summary.planned, summary.seed, summary.epsilon) == (3, 3, 0, 20.0)
+    assert (summary.test_accuracy, summary.connections) == (last.test_accuracy, last.connections)
+    assert summary.name == finished.id
 
 
-def test_looking_again_reads_only_what_has_changed(store, finished, read):
+def test_refresh__reads_only_changed_runs(store, finished, read):
     known = Catalog(store)
     known.refresh()
     version = known.refresh()
     assert read == [finished.id], "an ended run is read once"
     live = store.create(Config())
     assert known.refresh() > version
-    assert [line.run for line in known.lines()] == sorted((live.id, finished.id), reverse=True)
+    assert [line.run for line in known.summaries()] == sorted((live.id, finished.id), reverse=True)
     assert known.live().run == live.id
     read.clear()
     known.refresh()
-    assert read == [live.id], "one that has not ended is looked at each time"
+    assert read == [live.id], "one that has not ended is read each time"
 
 
-def test_what_another_process_changes_in_an_ended_run_is_found(store, finished, monkeypatch):
+def test_refresh__finds_changes_of_other_processes(store, finished, monkeypatch):
     known = Catalog(store)
     known.refresh()
     annotate(finished, title="Best")
     known.refresh()
-    assert known.lines()[0].title == "", "not looked for at once"
+    assert known.summaries()[0].title == "", "found later"
     monkeypatch.setattr(catalogs, "_FULL_SECONDS", 0.0)
     known.refresh()
-    assert known.lines()[0].name == "Best"
+    assert known.summaries()[0].name == "Best"
 
 
-def test_a_deleted_run_leaves_the_list(store, finished):
+def test_delete__run_leaves_the_list(store, finished):
     known = Catalog(store)
     known.refresh()
     delete(finished)
@@ -82,43 +82,46 @@ def test_a_deleted_run_leaves_the_list(store, finished):
     assert list(store.root.glob(".deleted*")) == []
     version = known.version
     assert known.refresh() > version
-    assert known.lines() == []
+    assert known.summaries() == []
 
 
-def test_a_run_that_is_going_on_is_not_deleted(store):
+def test_delete__refuses_a_live_run(store):
     run = store.create(Config())
     with RunWriter(run), pytest.raises(RunError, match="Stop it first"):
         delete(run)
     assert run.path.exists()
 
 
-def test_reading_goes_on_where_the_time_was_up(store):
+def test_refresh__continues_after_a_timeout(store):
     runs = [store.create(Config()) for _ in range(5)]
     known = Catalog(store)
     known.refresh(seconds=-1)
-    assert (len(known.lines()), known.total, known.complete) == (1, 5, False)
+    assert (len(known.summaries()), known.total, known.complete) == (1, 5, False)
     for _ in range(6):
         known.refresh(seconds=-1)
     known.refresh()
     assert known.complete
-    assert {line.run for line in known.lines()} == {run.id for run in runs}
+    assert {line.run for line in known.summaries()} == {run.id for run in runs}
 
 
-def test_all_who_list_a_folder_share_one_catalog(store):
+def test_catalog__one_for_each_folder(store):
     assert catalog(store) is catalog(RunStore(store.root))
 
 
-def test_damaged_runs_are_listed_with_their_problem(store, finished):
+def test_summarise__damaged_runs_have_a_problem(store, finished):
     newer, unreadable = fake_engine.finished_run(store, SETTINGS, 1), store.create(Config())
     meta = json.loads((newer.path / "meta.json").read_text())
-    (newer.path / "meta.json").write_text(json.dumps(meta | {"format": 99}))
+    older = fake_engine.finished_run(store, SETTINGS, 1)
+    for run, found in ((newer, 99), (older, 1)):
+        (run.path / "meta.json").write_text(json.dumps(meta | {"format": found}))
     (unreadable.path / "config.toml").write_text("nonsense")
     (store.root / "half-made").mkdir()
     lines = {line.run: line for line in _read(store)}
     assert "format 99" in lines[newer.id].problem
+    assert "has format 1; this version of tsnn reads format 2" in lines[older.id].problem
     assert lines[unreadable.id].data == "unreadable"
     assert "not valid TOML" in lines[unreadable.id].problem
-    assert set(lines) == {finished.id, newer.id, unreadable.id}
+    assert set(lines) == {finished.id, newer.id, older.id, unreadable.id}
     (newer.path / "meta.json").write_text('{"format": "x"}')
     (newer.path / "status.json").write_text('{"state": "finished", "epoch": "many", "connections": []}')
     assert summarise(newer).connections is None
@@ -127,10 +130,10 @@ def test_damaged_runs_are_listed_with_their_problem(store, finished):
 def _read(store):
     known = Catalog(store)
     known.refresh()
-    return known.lines()
+    return known.summaries()
 
 
-def test_titles_and_tags(finished):
+def test_notes__title_and_tags(finished):
     annotate(finished, title=" Wide <b> ", tags=["a", " ", "b ", "a"])
     assert notes(finished) == ("Wide <b>", ("a", "b"))
     annotate(finished, tags=[])
@@ -142,7 +145,7 @@ def test_titles_and_tags(finished):
     assert notes(finished) == ("7", ())
 
 
-def test_the_pace_of_earlier_runs_foretells_the_time(store, finished):
+def test_duration__estimated_from_earlier_runs(store, finished):
     record = finished.records()[-1]
     seconds = record.seconds_train + record.seconds_evolve + record.seconds_evaluate
     expected = seconds / 10_000 / record.connections
@@ -150,25 +153,26 @@ def test_the_pace_of_earlier_runs_foretells_the_time(store, finished):
     status = json.loads((finished.path / "status.json").read_text())
     (finished.path / "status.json").write_text(json.dumps(status | {"process": {"host": "elsewhere"}}))
     assert seconds_per_connection(store, _read(store), connections=10**5, method="set") is None, (
-        "another machine says nothing"
+        "runs of another machine do not count"
     )
 
 
-def test_the_pace_is_that_of_the_runs_nearest_in_size(store):
+def test_duration__from_runs_nearest_in_size(store):
     small = fake_engine.finished_run(store, {**SETTINGS, "network.hidden": [10]}, 1)
     for _ in range(5):
         fake_engine.finished_run(store, {**SETTINGS, "network.epsilon": 30.0}, 1)
-    paces = [seconds_per_connection(store, _read(store), connections=n, method="set") for n in (1000, 200_000)]
-    assert paces[0] == pytest.approx(paces[1]), "the median of five; four of them are the large ones"
+    speeds = [seconds_per_connection(store, _read(store), connections=n, method="set") for n in (1000, 200_000)]
+    assert speeds[0] == pytest.approx(speeds[1]), "the median of five; four of them are the large ones"
     for path in store.root.iterdir():
         if path != small.path:
             delete(Run(path))
-    assert seconds_per_connection(store, _read(store), connections=200_000, method="set") > 2 * paces[1]
+    assert seconds_per_connection(store, _read(store), connections=200_000, method="set") > 2 * speeds[1]
 
 
-def test_exports_are_what_was_recorded(finished, tmp_path):
+def test_export__equals_the_records(finished, tmp_path):
     lines = to_csv(finished).decode().splitlines()
     assert lines[0].startswith("epoch,samples,train_loss")
+    assert not {"workers", "events", "layers", "settings"} & set(lines[0].split(","))
     assert len(lines) == 4
     row = dict(zip(lines[0].split(","), lines[3].split(","), strict=True))
     last = finished.records()[-1]
@@ -178,11 +182,11 @@ def test_exports_are_what_was_recorded(finished, tmp_path):
     assert Config.from_toml(tmp_path / "copy.toml") == finished.config()
 
 
-def test_a_run_without_epochs_has_no_table(store):
+def test_export__refuses_a_run_without_epochs(store):
     with pytest.raises(RunError, match="no finished epoch"):
         to_csv(store.create(Config()))
 
 
-def test_no_cell_of_a_table_is_a_formula():
+def test_csv_bytes__quotes_formulas():
     text = csv_bytes({"title": ["=1+1", "@x", "plain, with comma"], "n": [-1, 2.5, None]}).decode()
     assert text.splitlines() == ["title,n", "'=1+1,-1", "'@x,2.5", '"plain, with comma",']

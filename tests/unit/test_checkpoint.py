@@ -197,7 +197,7 @@ def test_no_damage_goes_unnoticed(kept, caplog):
 def test_without_a_whole_checkpoint_nothing_is_resumed(kept):
     for path in kept.checkpoints():
         path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(RunError, match=r"0000002.*is damaged.*0000001.*is damaged.*anew"):
+    with pytest.raises(RunError, match=r"0000002.*is damaged.*0000001.*is damaged.*Start a new run"):
         read_checkpoint(kept, "sequential")
 
 
@@ -211,13 +211,13 @@ def rewritten(run, values=None, arrays=None, compress=False, **header):
 
 
 def test_another_version_and_another_kind_are_named(kept):
-    rewritten(kept, format=2, tsnn="9.8")
+    rewritten(kept, format=1, tsnn="9.8")
     with pytest.raises(
-        RunError, match=rf"tsnn 9\.8 in format 2; this is tsnn {tsnn.__version__}, which reads format 1"
+        RunError, match=rf"tsnn 9\.8 in format 1; this is tsnn {tsnn.__version__}, which reads format 2"
     ):
         read_checkpoint(kept, "sequential")
-    rewritten(kept, format=1, kind="parallel")
-    with pytest.raises(RunError, match="a parallel run, not of a sequential one"):
+    rewritten(kept, format=2, kind="parallel")
+    with pytest.raises(RunError, match="a parallel run, not to a sequential one"):
         read_checkpoint(kept, "sequential")
 
 

@@ -1,4 +1,4 @@
-"""The command line as a user types it."""
+"""Command line: arguments, output, exit codes."""
 
 import os
 import signal
@@ -28,11 +28,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_train_records_a_run_and_says_where(capsys):
+def test_train__records_a_run_and_prints_its_directory(capsys):
     assert main(["train", "madelon", *QUICK, "--seed", "3"]) == 0
-    output, shown = capsys.readouterr()
-    assert "Memory: " in shown
-    assert "MiB expected (connections " in shown
+    output, errors = capsys.readouterr()
+    assert "Memory: " in errors
+    assert "MiB expected (connections " in errors
     run = RunStore().list()[0]
     assert run.meta()["memory"]["micro_batch"] == 32
     assert str(run.path) in output
@@ -48,19 +48,19 @@ def test_train_records_a_run_and_says_where(capsys):
     assert "2/2" in listing
 
 
-def test_a_configuration_file_and_a_users_table(folder, capsys):
+def test_train__configuration_file_and_csv_table(folder, capsys):
     rows = [f"{i % 7};{i % 3};{'yes' if i % 3 else 'no'}" for i in range(60)]
     (folder / "table.csv").write_text("a;b;answer\n" + "\n".join(rows))
     (folder / "experiment.toml").write_text(
         f'[data]\nname = "{folder / "table.csv"}"\ntarget = "answer"\n[network]\nhidden = [5]\n[training]\nepochs = 2\n'
     )
-    assert main(["train", str(folder / "experiment.toml"), "--set", "training.zeta=0.1"]) == 0
+    assert main(["train", str(folder / "experiment.toml"), "--set", "zeta=0.1", "--set", "network.topology=fixed"]) == 0
     run = RunStore().list()[0]
     assert run.meta()["data"]["class_names"] == ["no", "yes"]
-    assert run.config().training.zeta == 0.1
+    assert (run.config().training.zeta, run.config().training.method) == (0.1, "fixed")
 
 
-def test_a_run_is_exported_and_answers_as_it_did_from_unscaled_features(folder):
+def test_export__network_predicts_from_unscaled_features(folder):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(90, 6)) * [1, 10, 100, 1, 1, 1] + 3, np.arange(90) % 3
     np.savez(folder / "three.npz", X_train=x, y_train=y, X_test=x[:30], y_test=y[:30])
@@ -77,13 +77,13 @@ def test_a_run_is_exported_and_answers_as_it_did_from_unscaled_features(folder):
     assert run.records()[-1].test_accuracy == pytest.approx((answers[:30].argmax(axis=1) == y[:30]).mean())
 
 
-def test_a_run_without_weights_is_not_exported(capsys):
+def test_export__refuses_a_run_without_weights(capsys):
     run = RunStore().create(Config())
     assert main(["export", run.id, "--format", "npz"]) == 1
     assert "is created and has no weights yet" in capsys.readouterr().err
 
 
-def test_runs_are_compared_and_exported(folder, capsys):
+def test_compare__differing_settings_and_results(folder, capsys):
     store = RunStore()
     settings = {"data.name": "madelon", "training.epochs": 3}
     runs = [fake_engine.finished_run(store, {**settings, "training.zeta": z}, 3) for z in (0.1, 0.2)]
@@ -101,26 +101,39 @@ def test_runs_are_compared_and_exported(folder, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["compare", "no-such-run"], "There is no run 'no-such-run'"),
         (["export", "../outside"], "not the name of a run"),
         (["train", "fashion_minst"], "fashion_mnist"),
         (["train", "madelon", "--set", "training.zetta=0.2"], "Did you mean 'training.zeta'?"),
-        (["train", "madelon", "--set", "training.zeta"], "lacks a value"),
+        (["train", "madelon", "--set", "training.zeta"], "has no value"),
+        (["train", "madelon", "--set", "zetta=0.2"], "Did you mean 'training.zeta'?"),
         (["train", "madelon", "--set", "network.epsilon=0"], "network.epsilon must be greater than 0"),
         (["train", "none.toml"], "Cannot read the configuration none.toml"),
         (["train", "none.csv"], "none.csv"),
     ],
 )
-def test_mistakes_are_explained_in_one_line(capsys, words, message):
-    assert main(words) == 1
+def test_errors__are_one_line(capsys, arguments, message):
+    assert main(arguments) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("tsnn: ")
     assert message in last
 
 
-def test_what_cannot_fit_is_refused(capsys):
+def test_runs__of_another_format_are_listed_as_unreadable(capsys):
+    run = fake_engine.finished_run(RunStore(), {"data.name": "madelon"}, 1)
+    (run.path / "meta.json").write_text('{"format": 1}')
+    assert main(["runs"]) == 0
+    message = f"Run {run.id} has format 1; this version of tsnn reads format 2."
+    assert f"unreadable {message}" in capsys.readouterr().out
+    assert main(["compare", run.id]) == 0
+    for arguments in (["export", run.id], ["resume", run.id]):
+        assert main(arguments) == 1
+        assert f"tsnn: {message}" in capsys.readouterr().err
+
+
+def test_train__refuses_a_run_that_does_not_fit(capsys):
     assert main(["train", "madelon", *QUICK, "--set", "network.hidden=1000000000-1000000000"]) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert "GiB of memory, but" in last
@@ -128,21 +141,21 @@ def test_what_cannot_fit_is_refused(capsys):
     assert RunStore().list()[0].status()["state"] == "failed"
 
 
-def test_divergence_is_explained_and_recorded(capsys):
-    words = ["train", "madelon", *QUICK, "--set", "training.learning_rate=1e30"]
-    assert main(words) == 1
+def test_train__divergence_is_reported_and_recorded(capsys):
+    arguments = ["train", "madelon", *QUICK, "--set", "training.learning_rate=1e30"]
+    assert main(arguments) == 1
     assert "diverged in epoch 1" in capsys.readouterr().err
     assert RunStore().list()[0].status()["state"] == "failed"
 
 
-def test_help_explains_every_setting(capsys):
+def test_help__describes_every_setting(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     output = capsys.readouterr().out
     assert all(name in output for name in setting_names())
 
 
-def test_lists(capsys):
+def test_lists__runs_and_datasets(capsys):
     assert main(["runs"]) == 0
     assert "tsnn train fashion_mnist" in capsys.readouterr().out
     assert main(["datasets"]) == 0
@@ -151,16 +164,16 @@ def test_lists(capsys):
     assert "5,000 / 1,000" in listing
 
 
-def test_python_dash_m(folder):
+def test_main__python_dash_m(folder):
     result = subprocess.run([sys.executable, "-m", "tsnn", "--version"], capture_output=True, text=True, check=True)
     assert result.stdout.startswith("tsnn 0.")
 
 
 @pytest.mark.compiled
-def test_ctrl_c_stops_and_keeps_what_was_recorded(folder, capsys):
-    words = ["train", "madelon", "--set", "training.epochs=100000"]
+def test_train__ctrl_c_stops_and_keeps_the_records(folder, capsys):
+    arguments = ["train", "madelon", "--set", "training.epochs=100000"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tsnn", *words], stdout=subprocess.PIPE, text=True, env=os.environ
+        [sys.executable, "-m", "tsnn", *arguments], stdout=subprocess.PIPE, text=True, env=os.environ
     )
     deadline = time.monotonic() + 90
     while not (runs := RunStore().list()) or not runs[0].records():
@@ -173,14 +186,14 @@ def test_ctrl_c_stops_and_keeps_what_was_recorded(folder, capsys):
     assert runs[0].status()["state"] == "stopped"
     assert (runs[0].path / "weights.npz").exists()
     assert main(["runs"]) == 0
-    assert "can go on: tsnn resume RUN" in capsys.readouterr().out
+    assert "Continue a stopped, failed or lost run with: tsnn resume RUN" in capsys.readouterr().out
 
 
-def test_a_parallel_run_can_be_prepared_for_a_scheduler(capsys):
+def test_train__prepares_a_parallel_run_for_a_scheduler(capsys):
     assert main(["train", "madelon", *QUICK, "--workers", "3", "--mode", "wassp", "--prepare"]) == 0
     (run,) = RunStore().list()
-    words = capsys.readouterr().out.split()
-    assert words[1:3] == ["-n", "4"]
-    assert words[-3:] == ["-m", "tsnn.execution", str(run.path.resolve())]
+    command = capsys.readouterr().out.split()
+    assert command[1:3] == ["-n", "4"]
+    assert command[-3:] == ["-m", "tsnn.execution", str(run.path.resolve())]
     assert (run.config().parallel.workers, run.config().parallel.mode) == (3, "wassp")
     assert run.status()["state"] == "created"

@@ -1,4 +1,4 @@
-"""Comparisons: what differs, what came out at the last epoch, mean and spread over seeds."""
+"""Comparisons: settings that differ, results of the last epoch, mean and spread over seeds."""
 
 import math
 from statistics import fmean, stdev
@@ -30,7 +30,7 @@ def column(columns, title):
     return next(c.values for c in columns if c.title == title)
 
 
-def test_a_result_is_that_of_the_last_epoch_and_sums_the_time(store):
+def test_result__of_the_last_epoch_with_total_time(store):
     run = run_with(store, epochs=4)
     records = run.records()
     r = result(run)
@@ -40,7 +40,7 @@ def test_a_result_is_that_of_the_last_epoch_and_sums_the_time(store):
     assert r.memory_bytes == records[-1].memory_bytes
 
 
-def test_the_best_test_epoch_is_nowhere(store):
+def test_table__never_contains_the_best_test_epoch(store):
     run = store.create(Config())
     with RunWriter(run) as writer:
         for epoch, accuracy in ((1, 0.5), (2, 0.9), (3, 0.7)):
@@ -51,7 +51,7 @@ def test_the_best_test_epoch_is_nowhere(store):
     assert 0.9 not in [value for c in columns for value in c.values]
 
 
-def test_validation_chooses_the_epoch_and_the_test_part_judges_it(store):
+def test_table__best_epoch_by_validation(store):
     run = store.create(Config())
     with RunWriter(run) as writer:
         for epoch, validation, test in ((1, 0.5, 0.8), (2, 0.3, 0.6), (3, 0.4, 0.9)):
@@ -63,7 +63,7 @@ def test_validation_chooses_the_epoch_and_the_test_part_judges_it(store):
     assert column(columns, "test accuracy") == (0.9,)
 
 
-def test_an_epoch_that_comes_again_counts_once(store):
+def test_result__repeated_epoch_counts_once(store):
     run = store.create(Config())
     with RunWriter(run) as writer:
         for epoch in (1, 2, 3, 2):
@@ -71,7 +71,7 @@ def test_an_epoch_that_comes_again_counts_once(store):
     assert result(run).epochs == 2
 
 
-def test_a_run_without_epochs_or_settings_is_compared_all_the_same(store):
+def test_table__run_without_epochs_or_settings(store):
     empty, bad = store.create(Config()), store.create(Config())
     (bad.path / "config.toml").write_text("nonsense")
     columns = table([result(empty), result(bad)])
@@ -79,7 +79,7 @@ def test_a_run_without_epochs_or_settings_is_compared_all_the_same(store):
     assert [c.title for c in columns] == ["run", "state", "epochs"]
 
 
-def test_only_settings_that_differ_are_shown(store):
+def test_table__only_settings_that_differ(store):
     results = [result(run_with(store, training__zeta=z, run__seed=s)) for z, s in ((0.1, 0), (0.3, 0), (0.3, 1))]
     assert differing(results) == ["training.zeta", "run.seed"]
     columns = table(results)
@@ -87,7 +87,7 @@ def test_only_settings_that_differ_are_shown(store):
     assert column(columns, "run.seed") == ("0", "0", "1")
 
 
-def test_seeds_become_mean_and_spread(store):
+def test_table__mean_and_spread_over_seeds(store):
     results = [result(run_with(store, training__zeta=z, run__seed=s)) for z in (0.1, 0.3) for s in range(3)]
     assert [len(group) for group in grouped(results)] == [3, 3]
     columns = table(results, over_seeds=True)
@@ -95,15 +95,15 @@ def test_seeds_become_mean_and_spread(store):
     accuracies = [r.test_accuracy for r in results[:3]]
     assert spread == pytest.approx((fmean(accuracies), stdev(accuracies), 3))
     assert "run.seed" not in [c.title for c in columns]
-    assert format_cell("share", spread) == f"{100 * spread.mean:.2f} ± {100 * spread.deviation:.2f} %"
+    assert format_cell("fraction", spread) == f"{100 * spread.mean:.2f} ± {100 * spread.deviation:.2f} %"
 
 
-def test_how_a_run_is_carried_out_does_not_part_seeds(store):
+def test_grouped__ignores_settings_of_execution(store):
     results = [result(run_with(store, run__seed=s, run__threads=s + 1)) for s in range(2)]
     assert len(grouped(results)) == 1
 
 
-def test_a_run_changed_while_it_trained_stays_alone(store):
+def test_grouped__run_changed_live_is_its_own_group(store):
     runs = [run_with(store, run__seed=s) for s in range(2)]
     changed = store.create(runs[0].config().replace({"run.seed": 2}))
     with RunWriter(changed) as writer:
@@ -113,7 +113,7 @@ def test_a_run_changed_while_it_trained_stays_alone(store):
     assert column(table(results), "changed live") == (0, 0, 1)
 
 
-def test_labels_name_no_more_than_tells_runs_apart(store):
+def test_labels__only_settings_needed_to_be_unique(store):
     rows = [[result(run_with(store, training__method=t, training__zeta=z))] for t, z in (("set", 0.1), ("dense", 0.3))]
     assert labels(rows) == ["set", "dense"]
     rows.append([result(run_with(store, training__method="set", training__zeta=0.2))])
@@ -128,8 +128,8 @@ def test_labels_name_no_more_than_tells_runs_apart(store):
     assert labels(files) == ["one.npz", "two.npz"]
 
 
-def test_words():
-    assert format_cell("share", 0.8765) == "87.65 %"
+def test_format_cell__each_kind():
+    assert format_cell("fraction", 0.8765) == "87.65 %"
     assert format_cell("count", 125680) == "125,680"
     assert format_cell("bytes", 2**20 * 3) == "3 MiB"
     assert format_cell("seconds", None) == "–"
@@ -137,7 +137,7 @@ def test_words():
     assert format_cell("text", "<b>") == "<b>"
 
 
-def test_baselines_and_seeds_differ_in_one_setting_each():
+def test_baselines_and_seeds__differ_in_one_setting():
     config = Config.preset("madelon").replace({"run.seed": 4})
     assert [c.training.method for c in baselines(config)] == ["set", "fixed", "dense"]
     assert baselines(config)[0] == config
@@ -145,7 +145,7 @@ def test_baselines_and_seeds_differ_in_one_setting_each():
     assert {c.replace({"run.seed": 0}) for c in seeds(config, 3)} == {config.replace({"run.seed": 0})}
 
 
-def test_what_exists_is_found_and_what_ended_badly_is_not(store):
+def test_find__existing_runs_but_no_interrupted_ones(store):
     run = run_with(store, run__threads=2)
     wanted = run.config().replace({"run.threads": 1})
     assert find(wanted, [run]) == run, "threads change no result"
@@ -159,7 +159,7 @@ def test_what_exists_is_found_and_what_ended_badly_is_not(store):
 # --- the figures -----------------------------------------------------------------------------------------
 
 
-def test_mean_and_spread_by_epoch(store):
+def test_mean_and_spread__by_epoch(store):
     compared = pytest.importorskip("tsnn.views.plots.comparison")
     from tsnn.views.history import History
 
@@ -176,16 +176,16 @@ def test_mean_and_spread_by_epoch(store):
     assert seconds[-1] == pytest.approx(result(runs[0]).seconds)
 
 
-def test_smoothing_is_an_unbiased_moving_average():
+def test_smoothed__unbiased_moving_average():
     compared = pytest.importorskip("tsnn.views.plots.comparison")
     constant = compared.smoothed(np.full(5, 3.0), 0.9)
     assert constant == pytest.approx(np.full(5, 3.0)), "no bias at the start"
     values = compared.smoothed(np.array([1.0, np.nan, 2.0]), 0.5)
-    assert values == pytest.approx([1, 1, 5 / 3]), "a missing value is passed over"
+    assert values == pytest.approx([1, 1, 5 / 3]), "a missing value is skipped"
     assert compared.smoothed(np.array([1.0, 5.0]), 0).tolist() == [1, 5]
 
 
-def test_the_curves_drawn_are_those_recorded(store):
+def test_compare_plots__draw_the_recorded_curves(store):
     compared = pytest.importorskip("tsnn.views.plots.comparison")
     from tsnn.views.history import History
 

@@ -1,4 +1,4 @@
-"""Interrupted runs that go on: bit for bit, every epoch recorded once, after any kind of end."""
+"""Resumed runs: bit for bit, each epoch recorded once, after any kind of end."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from tsnn.cli import main
 from tsnn.errors import ConfigError, DataError, DivergenceError, RunError
 from tsnn.execution.engine import execute
 from tsnn.records import EpochRecord
-from tsnn.runs import ENDED, RunStore
+from tsnn.runs import OVER, RunStore
 from tsnn.runs.control import request
 
 TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes")
@@ -77,7 +77,7 @@ def wait_until(condition, seconds=90):
 
 
 @pytest.mark.parametrize("samples", [32, 64, 90])
-def test_a_run_stopped_within_an_epoch_goes_on_where_it_stopped(store, config, samples):
+def test_resume__continues_within_an_epoch(store, config, samples):
     run = store.create(config)
     execution = execute(run)
     advance(execution, lambda item: item.epoch == 3 and item.samples == samples)
@@ -92,7 +92,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_where_it_stopped(store, config, s
     assert [line["seq"] for line in run.lines()[0]] == list(range(len(run.lines()[0])))
 
 
-def test_records_after_the_checkpoint_come_again(store, config, monkeypatch):
+def test_resume__repeats_epochs_after_the_checkpoint(store, config, monkeypatch):
     config = config.replace({"run.checkpoint_epochs": 2})
     run = store.create(config)
     monkeypatch.setattr("tsnn.execution.engine._Engine.end", lambda *_: None)  # as if it were killed
@@ -103,10 +103,10 @@ def test_records_after_the_checkpoint_come_again(store, config, monkeypatch):
     monkeypatch.undo()
     list(execute(run))
     assert_same(run, uninterrupted(store, config))
-    assert events(run, "resumed") == ["Resumed from epoch 2; epochs 3 to 3 are trained again"]
+    assert events(run, "resumed") == ["Resumed from epoch 2; epochs 3 to 3 are repeated"]
 
 
-def test_a_run_without_checkpoint_begins_again(store, config, monkeypatch):
+def test_resume__without_checkpoint_starts_from_the_beginning(store, config, monkeypatch):
     config = config.replace({"run.checkpoint_epochs": 0, "run.checkpoint_minutes": 0})
     run = store.create(config)
     monkeypatch.setattr("tsnn.execution.engine._Engine.end", lambda *_: None)
@@ -120,7 +120,7 @@ def test_a_run_without_checkpoint_begins_again(store, config, monkeypatch):
 
 
 @pytest.mark.compiled
-def test_killed_at_random_moments_nothing_is_lost(store, config):
+def test_resume__killed_at_random_moments_loses_nothing(store, config):
     config = config.replace({"training.epochs": 400, "network.hidden": [40, 30, 40]})
     run, rng = store.create(config), np.random.default_rng()
     kills = 0
@@ -143,7 +143,7 @@ def test_killed_at_random_moments_nothing_is_lost(store, config):
     assert len(list(run.checkpoint_folder.iterdir())) == 2
 
 
-def test_a_finished_run_is_extended(store, config):
+def test_resume__extends_a_finished_run(store, config):
     run = uninterrupted(store, config.replace({"training.epochs": 3}))
     with pytest.raises(RunError, match="its 3 epochs are done"):
         next(execute(run))
@@ -158,13 +158,13 @@ def test_a_finished_run_is_extended(store, config):
     assert events(run, "evolution") == ["The run goes on: evolution after epoch 3 made up for"]
 
 
-def test_settings_changed_while_it_trained_stay_changed(store, config):
+def test_resume__keeps_settings_changed_live(store, config):
     run = store.create(config)
     execution = execute(run)
     advance(execution, lambda item: item.epoch == 2)
     request(run, "set", zeta=0.6)
     advance(execution, lambda item: item.epoch == 4)
-    request(run, "set", learning_rate=0.01)  # comes too late to be read, and so counts when the run goes on
+    request(run, "set", learning_rate=0.01)  # too late to be read now: applied when the run is resumed
     execution.close()
     list(execute(run))
     assert run.records()[-1].settings["zeta"] == 0.6
@@ -172,8 +172,8 @@ def test_settings_changed_while_it_trained_stay_changed(store, config):
     assert len(recorded(run, "ack")) == 2
 
 
-def test_old_orders_to_stop_are_not_obeyed_again(store, config, monkeypatch):
-    monkeypatch.setattr("tsnn.execution.engine.POLL_SECONDS", 0)
+def test_resume__ignores_old_stop_commands(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.execution.commands.POLL_SECONDS", 0)
     run = store.create(config)
     execution = execute(run)
     advance(execution, lambda item: item.epoch == 2)
@@ -185,7 +185,7 @@ def test_old_orders_to_stop_are_not_obeyed_again(store, config, monkeypatch):
     assert run.status()["state"] == "finished"
 
 
-def test_other_data_than_before_are_refused(store, config, tmp_path, rng):
+def test_resume__refuses_changed_data(store, config, tmp_path, rng):
     run = store.create(config)
     execution = execute(run)
     advance(execution, lambda item: item.epoch == 2)
@@ -199,7 +199,7 @@ def test_other_data_than_before_are_refused(store, config, tmp_path, rng):
     assert recorded(run, "epoch")[0]["epoch"] == 1
 
 
-def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_used(store, config):
+def test_resume__damaged_checkpoint_is_reported_and_the_one_before_used(store, config):
     run = store.create(config)
     execution = execute(run)
     advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
@@ -212,7 +212,7 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_used(store, confi
     assert run.resumes_from() == 6
 
 
-def test_a_run_that_diverged_keeps_its_last_good_checkpoint(store, config):
+def test_checkpoints__divergence_keeps_the_last_good_one(store, config):
     run = store.create(config.replace({"training.epochs": 50}))
     execution = execute(run)
     advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
@@ -227,14 +227,14 @@ def test_a_run_that_diverged_keeps_its_last_good_checkpoint(store, config):
     assert run.status()["state"] == "finished"
 
 
-def test_resumption_is_refused_in_words(store, config, capsys):
+def test_resume__refusals_have_a_message(store, config, capsys):
     run = uninterrupted(store, config.replace({"training.epochs": 2}))
-    for words, message in (
-        ([], "has trained 2 epochs and is to have 2"),
+    for arguments, message in (
+        ([], "has trained 2 of 2 epochs"),
         (["--epochs", "1"], "--epochs 4"),
         (["--epochs", "-3"], "training.epochs must be"),
     ):
-        assert main(["resume", run.id, "--runs", str(store.root), *words]) == 1
+        assert main(["resume", run.id, "--runs", str(store.root), *arguments]) == 1
         assert message in capsys.readouterr().err
     with pytest.raises(ConfigError):
         tsnn.resume(run, 0)
@@ -244,12 +244,12 @@ def test_resumption_is_refused_in_words(store, config, capsys):
     execution = execute(live)
     next(execution)
     assert main(["resume", live.id, "--runs", str(store.root)]) == 1
-    assert f"by process {os.getpid()}" in capsys.readouterr().err
+    assert f"(process {os.getpid()})" in capsys.readouterr().err
     execution.close()
 
 
 @pytest.mark.compiled
-def test_a_disk_that_is_too_small_is_told_of_and_training_goes_on(store, config):
+def test_checkpoints__full_disk_is_reported_and_training_continues(store, config):
     """A limit on the size of files stands in for the disk: the checkpoint exceeds it, all else fits."""
     run = store.create(config.replace({"network.hidden": [400, 400], "network.epsilon": 20, "training.epochs": 3}))
     limited = subprocess.run(
@@ -264,34 +264,34 @@ def test_a_disk_that_is_too_small_is_told_of_and_training_goes_on(store, config)
     assert list(run.path.rglob("*.tmp")) == []
 
 
-def test_too_little_room_is_told_of_before_the_start(store, config, monkeypatch):
+def test_disk_warning__before_the_start(store, config, monkeypatch):
     monkeypatch.setattr("tsnn.engine.memory.shutil.disk_usage", lambda _: type("Usage", (), {"free": 5000}))
     run = uninterrupted(store, config)
     assert "fewer than three checkpoints" in events(run, "disk")[0]
 
 
 @pytest.mark.compiled
-def test_a_launched_run_that_was_killed_goes_on_in_the_background(store, config):
+def test_resume__launched_run_continues_after_a_kill(store, config):
     config = config.replace({"training.epochs": 300})
     run = tsnn.start(config, store)
     wait_until(lambda: len(run.records()) > 3)
     os.kill(run.status()["pid"], signal.SIGKILL)
-    wait_until(lambda: run.status()["state"] in (*ENDED, "lost"))
+    wait_until(lambda: run.status()["state"] in OVER)
     tsnn.resume(run)
     wait_until(lambda: run.status()["state"] == "finished")
     assert_same(run, uninterrupted(store, config))
 
 
 @pytest.mark.parametrize(("writing", "gap"), [(0, 60), (30, 600)])
-def test_checkpoints_come_by_the_clock_and_never_take_much_of_the_time(store, config, monkeypatch, writing, gap):
+def test_checkpoints__by_the_clock_within_the_time_limit(store, config, monkeypatch, writing, gap):
     now, written = [0.0], []
 
     def write(run, epochs, samples, *rest):
         now[0] += writing
         written.append(now[0])
 
-    monkeypatch.setattr("tsnn.execution.engine.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("tsnn.execution.engine.write_checkpoint", write)
+    monkeypatch.setattr("tsnn.execution.checkpointing.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tsnn.execution.checkpointing.write_checkpoint", write)
     run = store.create(config.replace({"training.epochs": 40, "run.checkpoint_epochs": 0}))
     for _ in execute(run):
         now[0] += 10

@@ -1,4 +1,4 @@
-"""Run directories: readable while written, after a crash and when damaged; one writer; no way out of the root."""
+"""Run directories: reading while written, after a crash or damage; one writer; formats; names within the folder."""
 
 import json
 import os
@@ -11,14 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tsnn
+from tests.e2e.fake_engine import epoch_record
 from tsnn.config import Config
 from tsnn.errors import ConfigError, RunError
 from tsnn.files import append_line, npz_bytes, read_lines, write_atomic
+from tsnn.jobs.launch import prepare_resume
+from tsnn.records import FORMAT, EpochRecord, Event, EventKind, RunState
 from tsnn.runs import Run, RunStore
+from tsnn.runs.checkpoints import read_checkpoint, write_checkpoint
+from tsnn.runs.comparison import find, result
 from tsnn.runs.control import ControlReader, request
+from tsnn.runs.export import to_csv
 from tsnn.runs.liveness import identity
 from tsnn.runs.writer import RunWriter
 from tsnn.snapshot import LayerSnapshot, Snapshot
+from tsnn.views.live.follower import RunFollower
 
 SNAPSHOT = Snapshot(
     np.array([3, 2, 1]),
@@ -40,14 +48,14 @@ def run(store):
     return store.create(Config())
 
 
-def test_a_run_holds_its_configuration(store):
+def test_run__holds_its_configuration(store):
     config = Config.preset("madelon").replace({"run.seed": 9})
     run = store.create(config)
     assert store.open(run.id).config() == config
     assert "madelon" in run.id
 
 
-def test_runs_are_listed_newest_first(store):
+def test_store__lists_runs_newest_first(store):
     (store.root / "20200101-000000-old-0000").mkdir(parents=True)
     (store.root / "20200101-000000-old-0000" / "config.toml").touch()
     (store.root / "no run").mkdir()
@@ -56,29 +64,29 @@ def test_runs_are_listed_newest_first(store):
     assert [r.id for r in store.list()] == [run.id, "20200101-000000-old-0000"]
 
 
-def test_an_empty_store_lists_nothing(store):
+def test_store__empty_lists_nothing(store):
     assert store.list() == []
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/b", "", ".hidden", "x" * 81, "nul\0"])
-def test_names_that_lead_elsewhere_are_refused(store, name):
+def test_store__refuses_names_outside_the_folder(store, name):
     with pytest.raises(RunError, match="not the name of a run"):
         store.open(name)
 
 
-def test_links_that_lead_elsewhere_are_refused(store, run, tmp_path):
+def test_store__refuses_links_outside_the_folder(store, run, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (store.root / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(RunError, match="not the name of a run"):
         store.open("link")
 
 
-def test_an_unknown_run_names_the_newest(store, run):
+def test_store__unknown_run_names_the_newest(store, run):
     with pytest.raises(RunError, match=run.id):
         store.open("missing")
 
 
-def test_a_torn_line_is_left_for_later(tmp_path):
+def test_read_lines__leaves_a_torn_line_for_later(tmp_path):
     path = tmp_path / "lines.jsonl"
     append_line(path, {"a": 1, "loss": float("nan")})
     with open(path, "ab") as file:
@@ -90,7 +98,7 @@ def test_a_torn_line_is_left_for_later(tmp_path):
     assert read_lines(path, offset)[0] == [{"a": 22}]
 
 
-def test_a_writer_goes_back_to_a_position_and_cuts_torn_lines(run):
+def test_writer__rewinds_to_a_position_and_cuts_torn_lines(run):
     with RunWriter(run) as writer:
         writer.line("epoch", epoch=1)
         writer.snapshot(1, SNAPSHOT)
@@ -106,10 +114,10 @@ def test_a_writer_goes_back_to_a_position_and_cuts_torn_lines(run):
         writer.line("event", epoch=1)
     assert [(line["type"], line["seq"]) for line in run.lines()[0]] == [("epoch", 0), ("snapshot", 1), ("event", 2)]
     assert run.snapshot_epochs() == [1]
-    assert list((run.path / "checkpoints").iterdir()) == []  # what a killed writer leaves takes no room for ever
+    assert list((run.path / "checkpoints").iterdir()) == []  # temporary files of a killed writer are removed
 
 
-def test_only_one_process_writes_a_run(run):
+def test_writer__only_one_process_at_a_time(run):
     code = (
         f"from tsnn.runs.writer import *; from pathlib import Path; RunWriter(Run(Path({str(run.path)!r}))).__enter__()"
     )
@@ -118,7 +126,7 @@ def test_only_one_process_writes_a_run(run):
     assert f"is being written by process {os.getpid()}" in other.stderr
 
 
-def test_a_finished_run_is_not_written_again(run):
+def test_writer__refuses_a_finished_run(run):
     with RunWriter(run) as writer:
         writer.update(epoch=run.config().training.epochs)
         writer.end("finished", "")
@@ -126,7 +134,7 @@ def test_a_finished_run_is_not_written_again(run):
         pass
 
 
-def test_states_of_a_living_run(run):
+def test_status__states_of_a_live_run(run):
     assert run.status()["state"] == "created"
     with RunWriter(run) as writer:
         assert run.status()["state"] == "starting"
@@ -144,7 +152,7 @@ def test_states_of_a_living_run(run):
     }
 
 
-def test_a_run_whose_process_died_is_lost(run):
+def test_status__lost_when_the_process_died(run):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     with RunWriter(run) as writer:
         writer.update(process=identity(process.pid))
@@ -155,7 +163,7 @@ def test_a_run_whose_process_died_is_lost(run):
     assert run.status()["state"] == "lost"
 
 
-def test_a_reused_process_number_does_not_look_alive(run):
+def test_status__lost_when_the_process_number_is_reused(run):
     with RunWriter(run) as writer:
         writer.update(process=identity() | {"start": 1})
         writer.update(state="training")
@@ -163,7 +171,7 @@ def test_a_reused_process_number_does_not_look_alive(run):
 
 
 @pytest.mark.parametrize(("host", "state"), [(socket.gethostname(), "stalled"), ("elsewhere", "lost")])
-def test_silence_is_noticed(run, host, state):
+def test_status__old_heartbeat_is_stalled_or_lost(run, host, state):
     with RunWriter(run) as writer:
         writer.update(state="training")
         status = run.status()
@@ -174,7 +182,7 @@ def test_silence_is_noticed(run, host, state):
     assert run.status()["state"] == state
 
 
-def test_the_heartbeat_beats(run):
+def test_writer__heartbeat_updates_the_status(run):
     with RunWriter(run) as writer:
         first = run.status()["time"]
         writer.update(samples=7)
@@ -185,19 +193,79 @@ def test_the_heartbeat_beats(run):
         assert run.status()["samples"] == 7
 
 
-def test_a_run_that_never_started_is_lost_after_a_minute(run):
+def test_status__lost_after_a_minute_without_start(run):
     past = time.time() - 120
     os.utime(run.path / "config.toml", (past, past))
     assert run.status()["state"] == "lost"
 
 
-def test_a_run_of_a_newer_version_is_refused(run):
-    (run.path / "meta.json").write_text('{"format": 99}')
-    with pytest.raises(RunError, match="format 99"):
-        run.meta()
+@pytest.mark.parametrize("state", ["evaluating", 7])
+def test_status__unknown_state_is_lost(run, state):
+    with RunWriter(run) as writer:
+        writer.update(state="training")
+        status = run.status()
+    assert status["state"] is RunState.TRAINING
+    (run.path / "status.json").write_text(json.dumps(status | {"state": state}))
+    assert run.status()["state"] is RunState.LOST
 
 
-def test_snapshots_are_read_back(run):
+def test_event__unknown_kind_becomes_other(run):
+    line = {"epoch": 3, "kind": "quantised", "message": "8 bits now"}
+    assert Event.from_dict(line) == Event(3, EventKind.OTHER, "8 bits now")
+    record = epoch_record(3, Config()).to_dict() | {"events": [line]}
+    assert EpochRecord.from_dict(record).events[0].kind is EventKind.OTHER
+    with RunWriter(run) as writer:
+        writer.line("event", **line)
+    assert [event.message for event in RunFollower(run).events] == ["8 bits now"]
+
+
+def test_event__every_kind_is_documented_with_the_run_directory():
+    from tsnn.runs import store
+
+    assert all(f"``{kind}``" in store.__doc__ for kind in set(EventKind) - {EventKind.OTHER})
+
+
+@pytest.mark.parametrize("found", [1, 99, None])
+def test_format__another_run_is_refused_and_not_touched(run, found):
+    (run.path / "meta.json").write_text(json.dumps({"format": found}))
+    before = sorted(run.path.rglob("*"))
+    message = f"Run {run.id} has format {found}; this version of tsnn reads format {FORMAT}"
+    for attempt in (run.meta, run.records, lambda: to_csv(run), lambda: prepare_resume(run), RunWriter(run).__enter__):
+        with pytest.raises(RunError, match=message):
+            attempt()
+    assert sorted(run.path.rglob("*")) in (before, sorted([*before, run.path / "run.lock"]))
+    assert result(run).settings == {}
+    assert find(run.config(), [run]) is None
+    assert str(FORMAT) in RunFollower(run).problem
+
+
+def test_format__checkpoints_networks_and_estimators_of_format_1_are_refused(run, tmp_path, rng, monkeypatch):
+    from sklearn.datasets import load_iris
+
+    model = tsnn.SparseMLPClassifier(hidden=(5,), epochs=1).fit(*load_iris(return_X_y=True))
+    for module in ("tsnn.files", "tsnn.engine.serialization"):
+        monkeypatch.setattr(f"{module}.FORMAT", 1)
+    write_checkpoint(run, 1, 0, "sequential", {}, {})
+    network = tsnn.init_network(12, 3, Config().replace(hidden=[5]), rng=rng)
+    tsnn.save_network(network, tmp_path / "weights.npz")
+    model.save(tmp_path / "model.npz")
+    monkeypatch.undo()
+    for attempt in (
+        lambda: read_checkpoint(run, "sequential"),
+        lambda: tsnn.load_network(tmp_path / "weights.npz"),
+        lambda: tsnn.SparseMLPClassifier.load(tmp_path / "model.npz"),
+    ):
+        with pytest.raises(RunError, match=f"format 1.*{FORMAT}"):
+            attempt()
+
+
+def test_config__old_names_in_a_file_are_read(run):
+    text = run.config().to_toml().replace('method = "set"\n', "").replace("[network]", '[network]\ntopology = "fixed"')
+    (run.path / "config.toml").write_text(text)
+    assert run.config().training.method == "fixed"
+
+
+def test_snapshot__is_read_back(run):
     with RunWriter(run) as writer:
         writer.snapshot(12, SNAPSHOT)
     assert run.snapshot_epochs() == [12]
@@ -210,17 +278,17 @@ def test_snapshots_are_read_back(run):
     assert run.lines()[0][0]["file"] == "0000012.npz"
 
 
-def test_bad_snapshots_are_refused(run, monkeypatch):
+def test_snapshot__damaged_is_refused(run, monkeypatch):
     folder = run.path / "snapshots"
     (folder / "0000001.npz").write_bytes(b"PK nonsense")
     np.savez(folder / "0000002.npz", a=np.array([{}], dtype=object))
     (folder / "0000003.npz").write_bytes(npz_bytes({"bomb": np.zeros(2**24)}, compress=True))
-    for epoch, words in ((1, "no readable"), (2, "no readable"), (3, "more than 64 MiB"), (4, "no readable")):
-        with pytest.raises(RunError, match=words):
+    for epoch, message in ((1, "no readable"), (2, "no readable"), (3, "more than 64 MiB"), (4, "no readable")):
+        with pytest.raises(RunError, match=message):
             run.snapshot(epoch)
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+def test_write_atomic__failure_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_atomic(path, b"old")
     monkeypatch.setattr(Path, "replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
@@ -230,7 +298,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_wishes_reach_the_reader_once(run):
+def test_control_reader__reads_each_command_once(run):
     reader = ControlReader(run)
     assert reader.poll() == []
     command = request(run, "set", zeta=0.2)
@@ -244,20 +312,20 @@ def test_wishes_reach_the_reader_once(run):
 
 
 @pytest.mark.parametrize(
-    ("action", "settings", "words"),
+    ("action", "settings", "message"),
     [
         ("set", {"zeta": 1.5}, "training.zeta must be"),
         ("set", {"batch_size": 3}, "cannot be changed while a run trains"),
         ("explode", {}, "Unknown action"),
     ],
 )
-def test_impossible_wishes_are_refused(run, action, settings, words):
-    with pytest.raises(ConfigError, match=words):
+def test_request__refuses_impossible_commands(run, action, settings, message):
+    with pytest.raises(ConfigError, match=message):
         request(run, action, **settings)
     assert not (run.path / "control.jsonl").exists()
 
 
-def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
+def test_store__folder_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("TSNN_RUNS", str(tmp_path / "here"))
     assert RunStore().root == tmp_path / "here"
     monkeypatch.delenv("TSNN_RUNS")

@@ -1,4 +1,4 @@
-"""Launched runs when something dies: with real processes and real signals."""
+"""Supervision of launched runs: real processes and real signals."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import pytest
 import tsnn
 from tsnn.errors import RunError
 from tsnn.files import read_json
-from tsnn.runs import ENDED, Run, RunStore
+from tsnn.runs import OVER, Run, RunStore
 from tsnn.runs.liveness import alive, identity
 from tsnn.runs.writer import RunWriter, hold
 
@@ -47,7 +47,7 @@ def wait_until(condition, seconds=120):
 
 
 def of_run(run):
-    """Return the processes that carry out a run."""
+    """Return the processes that execute a run."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -69,12 +69,12 @@ def started(config, store, epochs=2):
 
 
 def ended(run):
-    """Wait until a run has ended and none of its processes is left; return its last word."""
-    wait_until(lambda: state(run) in (*ENDED, "lost") and not of_run(run))
+    """Wait until a run has ended and none of its processes is left; return its ``exit.json``."""
+    wait_until(lambda: state(run) in OVER and not of_run(run))
     return read_json(run.path / "exit.json")
 
 
-def test_a_run_has_a_session_of_its_own_and_stops_when_asked(store, config):
+def test_supervisor__own_session_and_stop_on_request(store, config):
     run = started(config, store)
     engine, supervisor = run.status()["pid"], run.status()["process"]["pid"]
     assert os.getsid(engine) == os.getsid(supervisor) == supervisor != os.getsid(0)
@@ -88,7 +88,7 @@ def test_a_run_has_a_session_of_its_own_and_stops_when_asked(store, config):
         tsnn.stop(run)
 
 
-def test_a_run_that_finishes_says_so(store, config):
+def test_supervisor__records_a_finished_run(store, config):
     run = tsnn.start(config.replace({"training.epochs": 3}), store)
     last = ended(run)
     assert state(run) == "finished"
@@ -98,7 +98,7 @@ def test_a_run_that_finishes_says_so(store, config):
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("whom", ["engine", "supervisor"])
-def test_signals_end_a_run_in_order(store, config, signum, whom):
+def test_supervisor__signals_stop_the_run(store, config, signum, whom):
     run = started(config, store)
     status = run.status()
     os.kill(status["pid"] if whom == "engine" else status["process"]["pid"], signum)
@@ -107,7 +107,7 @@ def test_signals_end_a_run_in_order(store, config, signum, whom):
     assert run.checkpoints()
 
 
-def test_a_killed_engine_is_told_of(store, config):
+def test_supervisor__reports_a_killed_engine(store, config):
     run = started(config, store)
     os.kill(run.status()["pid"], signal.SIGKILL)
     last = ended(run)
@@ -118,7 +118,7 @@ def test_a_killed_engine_is_told_of(store, config):
     assert [r.epoch for r in run.records()] == list(range(1, len(run.records()) + 1))
 
 
-def test_a_killed_supervisor_leaves_no_orphan_and_the_run_is_lost(store, config):
+def test_supervisor__killed_leaves_no_orphan_and_a_lost_run(store, config):
     run = started(config, store)
     wait_until(lambda: run.resumes_from() > 0)
     status = run.status()
@@ -134,7 +134,7 @@ def test_a_killed_supervisor_leaves_no_orphan_and_the_run_is_lost(store, config)
     assert [r.epoch for r in run.records()] == list(range(1, epochs + 1))
 
 
-def test_an_engine_that_does_not_answer_is_ended(store, config):
+def test_supervisor__kills_an_engine_that_does_not_react(store, config):
     run = started(config, store)
     wait_until(lambda: run.resumes_from() > 0)
     os.kill(run.status()["pid"], signal.SIGSTOP)
@@ -145,7 +145,7 @@ def test_an_engine_that_does_not_answer_is_ended(store, config):
     assert run.resumes_from() > 0
 
 
-def test_a_run_outlives_who_started_it(store, config, tmp_path):
+def test_start__run_outlives_the_starting_process(store, config, tmp_path):
     (tmp_path / "config.toml").write_text(config.to_toml())
     code = (
         "import os, signal, sys, tsnn; from tsnn.runs import RunStore;"
@@ -164,9 +164,9 @@ def test_a_run_outlives_who_started_it(store, config, tmp_path):
     assert state(run) == "stopped"
 
 
-def test_a_second_engine_is_refused(store, config):
+def test_supervisor__refuses_a_second_engine(store, config):
     run = started(config, store)
-    with pytest.raises(RunError, match=f"by process {run.status()['pid']}"):
+    with pytest.raises(RunError, match=rf"is training \(process {run.status()['pid']}\)"):
         tsnn.resume(run)
     with pytest.raises(RunError, match=rf"is being written by process {run.status()['pid']} since 20\d\d-"):
         hold(run)
@@ -178,7 +178,7 @@ def test_a_second_engine_is_refused(store, config):
     assert state(run) in ("training", "compiling")
 
 
-def test_an_engines_foreseen_error_reaches_the_log_and_the_status(store, config):
+def test_supervisor__expected_error_reaches_log_and_status(store, config):
     run = tsnn.start(config.replace({"data.name": "nothing.npz"}), store)
     last = ended(run)
     assert state(run) == "failed"
@@ -187,7 +187,7 @@ def test_an_engines_foreseen_error_reaches_the_log_and_the_status(store, config)
     assert (last["state"], last["rc"]) == ("failed", 1)
 
 
-def test_killed_at_random_it_always_goes_on(store, config):
+def test_resume__after_kills_at_random_moments(store, config):
     run, rng = tsnn.start(config.replace({"run.checkpoint_epochs": 1}), store), np.random.default_rng()
     for _ in range(6):
         wait_until(lambda: of_run(run))
@@ -221,7 +221,7 @@ run = Run(Path(sys.argv[1])); lost = int(sys.argv[2]); enter_service(run.path)
 
 
 def supervise(run, program, workers=1, patience="math.inf"):
-    """Supervise a program as if it were the engine; it is given as many chances as workers are left."""
+    """Supervise a program in place of the engine; it is restarted as long as workers are left."""
     code = f"""
 import math, sys, tsnn.jobs.supervisor as s
 command = [sys.executable, "-c", {PRELUDE + program!r}, {str(run.path)!r}]
@@ -232,50 +232,50 @@ sys.exit(s.main())
         return subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdout=log, stderr=log)
 
 
-def last_word(run, program, **options):
+def exit_record(run, program, **options):
     supervise(run, program, **options).wait(120)
     return read_json(run.path / "exit.json")
 
 
 @pytest.mark.parametrize(
-    ("program", "expected", "words"),
+    ("program", "expected", "text"),
     [
         ("", "failed", "without a result"),
         ("sys.exit(3)", "failed", "code 3"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "failed", "SIGSEGV"),
-        ("sys.exit(128 + 9)", "failed", "SIGKILL"),  # as some launchers say it
+        ("sys.exit(128 + 9)", "failed", "SIGKILL"),  # as some launchers report it
         ("raise RuntimeError('the wheel is <broken>')", "failed", "RuntimeError: the wheel is <broken>"),
         ("with RunWriter(run) as w: w.end('finished', 'done')", "finished", "done"),
         ("with RunWriter(run) as w: w.end('failed', 'diverged')\nsys.exit(1)", "failed", "diverged"),
         ("with RunWriter(run) as w: w.end('finished', 'done')\nsys.exit(5)", "failed", "then ended with code 5"),
     ],
 )
-def test_how_a_job_ended(store, config, program, expected, words):
+def test_job_outcome__state_and_reason(store, config, program, expected, text):
     run = store.create(config)
-    last = last_word(run, program)
+    last = exit_record(run, program)
     assert (last["state"], state(run)) == (expected, expected)
-    assert words in last["reason"]
-    assert words in run.status()["message"]
+    assert text in last["reason"]
+    assert text in run.status()["message"]
 
 
-def test_an_exception_and_a_crash_leave_their_traceback(store, config):
+def test_job_outcome__exception_and_crash_leave_a_traceback(store, config):
     run = store.create(config)
-    last_word(run, "1 / 0")
+    exit_record(run, "1 / 0")
     error = json.loads((run.path / "error.rank0.json").read_text())
     assert error["error"] == "ZeroDivisionError: division by zero"
     assert "1 / 0" in run.log() or "line" in error["traceback"]
-    last = last_word(run, "import ctypes; ctypes.string_at(0)")
+    last = exit_record(run, "import ctypes; ctypes.string_at(0)")
     assert "Fatal Python error: Segmentation fault" in last["tail"]
     assert not (run.path / "error.rank0.json").exists()  # that was another attempt's
 
 
-def test_a_job_whose_workers_die_is_started_again_with_fewer_three_times(store, config):
+def test_supervisor__restarts_with_fewer_workers_three_times(store, config):
     run = store.create(config)
     program = """
 with open(run.path / "attempts", "a") as file: print(lost, supervision(run.path)["note"], file=file)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    last = last_word(run, program, workers=9)
+    last = exit_record(run, program, workers=9)
     attempts = (run.path / "attempts").read_text().splitlines()
     assert [line[0] for line in attempts] == ["0", "1", "2", "3"]
     assert attempts[0] == "0 "
@@ -283,41 +283,41 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert (last["state"], last["attempts"]) == ("failed", 4)
 
 
-def test_a_job_that_fails_with_an_error_is_not_started_again(store, config):
+def test_supervisor__does_not_restart_after_an_error(store, config):
     run = store.create(config)
-    assert last_word(run, "raise ValueError('same again')", workers=9)["attempts"] == 1
+    assert exit_record(run, "raise ValueError('same again')", workers=9)["attempts"] == 1
 
 
-def test_a_job_that_its_launcher_does_not_start_is_not_tried_with_fewer_workers(store, config):
+def test_supervisor__does_not_restart_a_job_that_never_started(store, config):
     run = store.create(config.replace({"parallel.workers": 9}))
-    last = last_word(run, "print('-----\\nThere are not\\n enough slots')\nsys.exit(1)", workers=9)
+    last = exit_record(run, "print('-----\\nThere are not\\n enough slots')\nsys.exit(1)", workers=9)
     assert (last["state"], last["attempts"]) == ("failed", 1)
     assert "could not be started" in last["reason"]
     assert "There are not enough slots" in last["reason"]
     assert "---" not in last["reason"]
 
 
-def test_open_mpi_may_start_more_ranks_than_cores_but_for_what_the_user_says(store, config, monkeypatch):
+def test_supervisor__allows_open_mpi_more_ranks_than_cores(store, config, monkeypatch):
     run = store.create(config)
     monkeypatch.setenv("PRTE_MCA_hwloc_default_binding_policy", "core")
     program = (
         "with RunWriter(run) as w: w.end('stopped', ' '.join(f'{k}={v}' for k, v in os.environ.items() if 'MCA' in k))"
     )
-    words = set(last_word(run, program)["reason"].split())
-    assert {"OMPI_MCA_rmaps_base_oversubscribe=1", "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe"} <= words
-    assert {"OMPI_MCA_hwloc_base_binding_policy=none", "PRTE_MCA_hwloc_default_binding_policy=core"} <= words
+    variables = set(exit_record(run, program)["reason"].split())
+    assert {"OMPI_MCA_rmaps_base_oversubscribe=1", "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe"} <= variables
+    assert {"OMPI_MCA_hwloc_base_binding_policy=none", "PRTE_MCA_hwloc_default_binding_policy=core"} <= variables
 
 
-def test_the_second_attempt_may_succeed(store, config):
+def test_supervisor__second_attempt_succeeds(store, config):
     run = store.create(config)
     program = "if not lost: os.abort()\nwith RunWriter(run) as w: w.end('finished', 'done')"
-    last = last_word(run, program, workers=2)
+    last = exit_record(run, program, workers=2)
     assert (last["state"], last["attempts"]) == ("finished", 2)
 
 
 @pytest.mark.parametrize("fate", ["sys.exit(0)", "os.kill(os.getpid(), 9)", "time.sleep(1000)"])
-def test_nothing_is_left_of_a_job(store, config, fate):
-    """Not even what went to a session of its own and ignores SIGTERM, whoever dies first."""
+def test_supervisor__leaves_no_process_of_a_job(store, config, fate):
+    """Not even a process in a session of its own that ignores SIGTERM, in any order of deaths."""
     run = store.create(config)
     orphan = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
     program = f"""
@@ -334,7 +334,7 @@ time.sleep(1)
     wait_until(lambda: not of_run(run), seconds=5)
 
 
-def test_a_silent_rank_counts_as_dead(store, config):
+def test_supervisor__rank_without_heartbeat_counts_as_dead(store, config):
     run = store.create(config)
     program = """
 with RunWriter(run) as writer:
@@ -344,12 +344,12 @@ with RunWriter(run) as writer:
         (run.path / "well").touch()
     time.sleep(1000)
 """
-    last = last_word(run, program, workers=2, patience=2.5)
+    last = exit_record(run, program, workers=2, patience=2.5)
     assert (run.path / "well").exists()
     assert (last["state"], last["attempts"]) == ("finished", 2)
 
 
-def test_processes_are_told_apart():
+def test_alive__identifies_processes():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     one = identity(child.pid)
     assert alive(one) is True
@@ -357,7 +357,7 @@ def test_processes_are_told_apart():
     assert alive(one | {"boot": "before the restart"}) is False
     assert alive(one | {"host": "elsewhere"}) is None
     child.kill()
-    while alive(one):  # dead, though nobody has asked for its exit code
+    while alive(one):  # dead, but its exit code has not been collected
         time.sleep(0.01)
     child.wait()
     assert alive(one) is False
@@ -365,7 +365,7 @@ def test_processes_are_told_apart():
         identity(child.pid)
 
 
-def test_the_lock_goes_with_its_holder(store, config):
+def test_hold__lock_ends_with_its_holder(store, config):
     run = store.create(config)
     with RunWriter(run), pytest.raises(RunError, match=f"by process {os.getpid()}"):
         hold(run)

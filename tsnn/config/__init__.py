@@ -1,22 +1,18 @@
-"""Every setting of a run: its default, range and help text (``sections``), how settings are checked (``schema``).
+"""Settings of a run.
 
-Paper settings by data set are in ``presets``.
+``sections`` declares them: defaults, ranges, help texts; ``schema`` checks them; ``presets`` holds the papers' values;
+``configuration`` has the complete :class:`Config` of a run.
 """
 
+from tsnn.config.configuration import LIVE_SETTINGS, SECTIONS, Config, describe, full_name, setting_names
 from tsnn.config.schema import Setting, Slider
 from tsnn.config.sections import (
-    LIVE_SETTINGS,
-    SECTIONS,
-    Config,
     DataConfig,
     ImportanceConfig,
     NetworkConfig,
     ParallelConfig,
     RunConfig,
     TrainingConfig,
-    describe,
-    full_name,
-    setting_names,
 )
 
 __all__ = [

@@ -1,10 +1,10 @@
-"""The papers' settings for their data sets."""
+"""Presets: the papers' settings for their data sets."""
 
 from __future__ import annotations
 
 from typing import Any
 
-#: The papers' settings by data set (arXiv 2102.01732, tables 1 and 2), beside the common defaults.
+#: The papers' settings by data set (arXiv 2102.01732, tables 1 and 2), where they differ from the defaults.
 PRESETS: dict[str, dict[str, Any]] = {
     "fashion_mnist": {"training.epochs": 500},
     "mnist": {"training.epochs": 500},

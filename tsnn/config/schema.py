@@ -1,4 +1,4 @@
-"""How settings are declared and checked; :mod:`tsnn.config.sections` declares them."""
+"""Schema of settings: declaration and checks. :mod:`tsnn.config.sections` declares the settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _METADATA = "setting"
 
 
 class Slider(NamedTuple):
-    """Range of a live setting's slider; a logarithmic one steps by about a factor of two, whatever ``step`` says."""
+    """Range of a live setting's slider; a logarithmic one steps by about a factor of two and ignores ``step``."""
 
     start: float
     end: float
@@ -28,7 +28,7 @@ class Slider(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is known of a setting, for the command line, the form, files and reports.
+    """Description of a setting, for the command line, the form, files and reports.
 
     Attributes
     ----------
@@ -37,11 +37,11 @@ class Setting:
     default : object
         Default value.
     help : str
-        What it does, in one sentence or two.
+        Help text: one or two sentences.
     label : str
-        What it is called on a page.
+        Its name in the dashboard.
     choices : collection of str
-        The only values allowed; empty if there is no such list. A registry offers what is registered at the moment.
+        The values allowed; empty if there is no such list. A registry: the names registered at the moment.
     display : mapping
         Names of choices on a page, where they differ from the values.
     above, at_least, below, at_most : float or None
@@ -81,14 +81,14 @@ class Setting:
 def setting(default: Any, help: str, **facts: Any) -> Any:
     """Declare a field of a :class:`Section`; ``facts`` are further attributes of :class:`Setting`.
 
-    Where the choices are a registry, the help text is followed by what each registered rule does.
+    If the choices are a registry, the help texts of its rules are appended to the help text.
     """
     return dataclasses.field(default=default, metadata={_METADATA: {"help": help, **facts}})
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A group of settings that brings each field to its type and checks it when it is made.
+    """Group of settings; creating one converts each field to its type and checks it.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Section:
 
     @classmethod
     def settings(cls) -> list[Setting]:
-        """Return what is known of each setting of this section."""
+        """Return the description of each setting of this section."""
         return [_setting_of(cls.section, f) for f in dataclasses.fields(cls)]
 
 
@@ -123,18 +123,18 @@ def _setting_of(section: str, field: dataclasses.Field[Any]) -> Setting:
     return Setting(f"{section}.{field.name}", field.default, **facts)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the end of an error message: the known word that was probably meant, or all of them."""
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error message: the known name nearest to ``name``, or all of them."""
     known = list(known)
-    match = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    short = {name.rpartition(".")[2]: name for name in known}
-    by_field = [short[field] for field in difflib.get_close_matches(word.rpartition(".")[2], short, n=1, cutoff=0.7)]
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    short = {full.rpartition(".")[2]: full for full in known}
+    by_field = [short[field] for field in difflib.get_close_matches(name.rpartition(".")[2], short, n=1, cutoff=0.7)]
     best = (by_field or match)[:1]
     return f". Did you mean {best[0]!r}?" if best else f"; known are: {', '.join(known)}"
 
 
 def _coerce(name: str, value: Any, hint: Any) -> Any:
-    """Bring a value to its field's type; text is read in TOML notation where the type is not text."""
+    """Convert a value to its field's type; text is read in TOML notation unless the type is text."""
     if isinstance(hint, types.UnionType):
         if value is None:
             return None

@@ -1,1 +1,5 @@
-"""Execution of a run: the only place where the engine and run directories meet."""
+"""Execution of a run: the only package where the engine and run directories meet.
+
+``engine`` trains and records a run, with ``preparation``, ``commands`` and ``checkpointing``; ``provenance`` describes
+its origin.
+"""

@@ -1,7 +1,8 @@
-"""Entry of every process that executes a run: ``python -m tsnn.execution RUN_DIR``.
+"""Entry point of every process that executes a run: ``python -m tsnn.execution RUN_DIR``.
 
-Of a parallel run each rank starts here: ``mpiexec -n 1+K python -m mpi4py -m tsnn.execution RUN_DIR``. Rank 0 serves
-and records, the others work. ``-m mpi4py`` ends all ranks if one fails with an exception that is not handled here.
+Each rank of a parallel run starts here: ``mpiexec -n 1+K python -m mpi4py -m tsnn.execution RUN_DIR``. Rank 0 is the
+server and writes the run, the other ranks are workers. ``-m mpi4py`` ends all ranks if one fails with an exception that
+is not handled here.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from tsnn.runs.liveness import supervision
 if TYPE_CHECKING:
     from tsnn.parallel.mpi import MpiChannel
 
-LAUNCHERS_SECONDS = 3.0  # in which Open MPI kills all ranks when one has died; the supervisor starts the others again
+#: Time in which Open MPI kills all ranks after one has died; the supervisor then restarts the run with one fewer.
+LAUNCHER_KILL_SECONDS = 3.0
 
 
 def main() -> int:
@@ -46,7 +48,7 @@ def main() -> int:
 
 
 def _connect() -> MpiChannel:
-    from tsnn.parallel.mpi import MpiChannel  # initialises MPI, which a sequential run does without
+    from tsnn.parallel.mpi import MpiChannel  # initialises MPI: only for parallel runs
 
     return MpiChannel()
 
@@ -57,7 +59,7 @@ def _fail(message: str) -> int:
 
 
 def _work(channel: MpiChannel, config: Config) -> None:
-    for signum in (signal.SIGINT, signal.SIGTERM):  # they go to all ranks; the server sees to an orderly end
+    for signum in (signal.SIGINT, signal.SIGTERM):  # all ranks receive them; the server ends the run
         signal.signal(signum, signal.SIG_IGN)
     data_rng, _, rng = generators(config)
     try:
@@ -71,7 +73,7 @@ def _work(channel: MpiChannel, config: Config) -> None:
 
 
 def _serve(run: Run, channel: MpiChannel | None) -> int:
-    delay = LAUNCHERS_SECONDS if channel and supervision(run.path) else 0.0
+    delay = LAUNCHER_KILL_SECONDS if channel and supervision(run.path) else 0.0
     try:
         with stopping_on_signals(run, delay) as received:
             for _ in execute(run, channel):
@@ -80,7 +82,7 @@ def _serve(run: Run, channel: MpiChannel | None) -> int:
     except KeyboardInterrupt:
         code = 130
     except TsnnError as error:
-        code = _fail(f"tsnn: {error}") if channel else 1  # without workers the log and the status say why
+        code = _fail(f"tsnn: {error}") if channel else 1  # without workers, log and status have the message
     if channel:
         channel.close()
     return code

@@ -1,4 +1,4 @@
-"""What a run is made of: randomness, data, and all that its figures rest on."""
+"""Provenance of a run: random generators, data, versions, machine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tsnn.machine import available_cores, processor_name
 
 
 def generators(config: Config) -> list[np.random.Generator]:
-    """Return a run's sources of randomness: for the data, the network at the start, the training."""
+    """Return a run's random generators: for the data, the initial network, the training."""
     return [np.random.default_rng(s) for s in np.random.SeedSequence(config.run.seed).spawn(3)]
 
 
 def load_data(config: Config, rng: np.random.Generator) -> Dataset:
-    """Load what a run trains on."""
+    """Load a run's data set."""
     d = config.data
     return load_dataset(
         d.name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
@@ -33,7 +33,7 @@ def load_data(config: Config, rng: np.random.Generator) -> Dataset:
 
 
 def provenance(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[str, Any]:
-    """Return what a run is made of, for ``meta.json``."""
+    """Return the content of ``meta.json``: versions, machine, settings, data, network, memory."""
     shapes = layer_shapes(data.n_features, data.n_outputs, config)
     packages = ("numpy", "scipy", "numba", "llvmlite")
     versions = {"tsnn": __version__, "python": platform.python_version()}

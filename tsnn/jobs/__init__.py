@@ -1,1 +1,1 @@
-"""Jobs: the processes that carry out runs. Launching, queueing, supervising."""
+"""Jobs: the processes that execute runs. Launching, queueing, supervising, estimating their duration."""

@@ -1,4 +1,4 @@
-"""How long a run will take, judged by earlier runs on this machine."""
+"""Duration estimate of a run, from earlier runs on this machine."""
 
 from __future__ import annotations
 
@@ -13,40 +13,41 @@ from tsnn.runs import Run, RunStore
 from tsnn.runs.catalog import RunSummary
 
 _TAIL_BYTES = 64 * 1024
-_LOOKED_AT = 5
+_RUNS_USED = 5
 
 
 def seconds_per_connection(
-    store: RunStore, lines: Iterable[RunSummary], *, connections: int, method: str
+    store: RunStore, summaries: Iterable[RunSummary], *, connections: int, method: str
 ) -> float | None:
-    """Return seconds per connection, sample and epoch of earlier runs on this machine; None if there are none.
+    """Return seconds per connection and training sample of earlier runs on this machine; None if there are none.
 
-    The median of the last epochs of the few runs that are nearest in size, of the same topology if there are any.
+    Median over the last epochs of the five runs nearest in size, of those with the same method if there are any.
 
     Parameters
     ----------
     store : RunStore
-        Where the runs are kept.
-    lines : iterable of RunSummary
-        The runs that may serve.
+        Folder of the runs.
+    summaries : iterable of RunSummary
+        Runs to choose from.
     connections : int
-        Size of the network in question.
+        Size of the network whose duration is estimated.
     method : str
         Its ``training.method``.
     """
-    here = [line for line in lines if line.epochs and line.connections and line.host == socket.gethostname()]
-    here = [line for line in here if line.method == method] or here
+    here = [s for s in summaries if s.epochs and s.connections and s.host == socket.gethostname()]
+    here = [s for s in here if s.method == method] or here
 
-    def distance(line: RunSummary) -> float:
-        ratio = (line.connections or 1) / max(1, connections)
+    def distance(summary: RunSummary) -> float:
+        ratio = (summary.connections or 1) / max(1, connections)
         return max(ratio, 1 / ratio)
 
-    paces = [_pace(Run(store.root / line.run)) for line in sorted(here, key=distance)[:_LOOKED_AT]]
-    known = sorted(p for p in paces if p)
+    measured = [_measured(Run(store.root / s.run)) for s in sorted(here, key=distance)[:_RUNS_USED]]
+    known = sorted(seconds for seconds in measured if seconds)
     return known[len(known) // 2] if known else None
 
 
-def _pace(run: Run) -> float | None:
+def _measured(run: Run) -> float | None:
+    """Return seconds per connection and sample of a run's last epoch."""
     last = last_epoch(run)
     with contextlib.suppress(KeyError, TypeError, ZeroDivisionError):
         seconds = last["seconds_train"] + last["seconds_evolve"] + last["seconds_evaluate"]
@@ -55,7 +56,7 @@ def _pace(run: Run) -> float | None:
 
 
 def last_epoch(run: Run) -> dict[str, Any]:
-    """Return the newest epoch line within the end of the metrics; empty if there is none."""
+    """Return the last epoch line in the last 64 KiB of the metrics; empty if there is none."""
     try:
         with open(run.path / "metrics.jsonl", "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))

@@ -1,4 +1,4 @@
-"""Start a run as processes of its own, stop it, let it go on. Runs survive whoever started them."""
+"""Start, resume, watch and stop runs in processes of their own, which outlive the process that starts them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tsnn.config import Config
 from tsnn.errors import LaunchError, RunError
 from tsnn.files import write_atomic
 from tsnn.records import EpochRecord, Event, Progress
-from tsnn.runs import ENDED, Run, RunStore
+from tsnn.runs import OVER, Run, RunState, RunStore
 from tsnn.runs.control import request
 
 WATCH_SECONDS = 0.1
@@ -29,66 +29,69 @@ def start(config: Config, store: RunStore | None = None) -> Run:
     Parameters
     ----------
     config : Config
-        Settings; they are written to the run directory and only its path is passed on.
+        Settings; the engine reads them from the run directory.
     store : RunStore, optional
-        Where to keep the run; default is the folder named by TSNN_RUNS, else ``./runs``.
+        Folder of runs; default is the environment variable TSNN_RUNS, else ``./runs``.
 
     Returns
     -------
     run : Run
-        Returns at once: follow ``run.status()`` and ``run.lines()``.
+        Returned at once: follow ``run.status()`` and ``run.lines()``.
     """
     run = (store or RunStore()).create(config)
-    begin(run)
+    start_supervisor(run)
     return run
 
 
 def resume(run: Run, epochs: int | None = None) -> None:
-    """Let a run that was stopped, failed, was lost or has finished go on in the background, from its last checkpoint.
+    """Resume a stopped, failed, lost or finished run in the background, from its last checkpoint.
 
     Parameters
     ----------
     run : Run
-        The run. The records after its checkpoint come again, the same; see :func:`tsnn.execution.engine.execute`.
+        The run. Records after the checkpoint are repeated, identically; see :func:`tsnn.execution.engine.execute`.
     epochs : int, optional
-        How many epochs it is to have in all; default is what it was to have.
+        Total number of epochs; default is the number it was started with.
 
     Raises
     ------
     RunError
-        If the run is going on, or has no epochs left.
+        If the run is live or queued, has another format, or all its epochs are done.
     ConfigError
-        If ``epochs`` is not a number of epochs.
+        If ``epochs`` is out of range.
     """
     prepare_resume(run, epochs)
-    begin(run)
+    start_supervisor(run)
 
 
 def prepare_resume(run: Run, epochs: int | None = None) -> None:
-    """Check that a run can go on, and write the number of epochs to its configuration; see :func:`resume`."""
+    """Check that a run can be resumed, and write the total number of epochs to its config; see :func:`resume`."""
+    run.meta()
     config, status = run.config(), run.status()
-    if status["state"] not in (*ENDED, "lost", "created"):
-        raise RunError(f"Run {run.id} is {status['state']}, by process {status.get('pid')}. Stop it, or let it be.")
+    if status["state"] not in (*OVER, RunState.CREATED):
+        process = f" (process {pid})" if (pid := status.get("pid")) else ""
+        raise RunError(f"Run {run.id} is {status['state']}{process}. Stop it before resuming it.")
     wanted = config if epochs is None else config.replace({"training.epochs": epochs})
-    done = status.get("epoch", 0) if status["state"] == "finished" else run.resumes_from()
-    if wanted.training.epochs < done or (status["state"] == "finished" and wanted.training.epochs == done):
+    finished = status["state"] == RunState.FINISHED
+    done = status.get("epoch", 0) if finished else run.resumes_from()
+    if wanted.training.epochs < done or (finished and wanted.training.epochs == done):
         raise RunError(
-            f"Run {run.id} has trained {done} epochs and is to have {wanted.training.epochs}. "
-            f"Ask for more: tsnn resume {run.id} --epochs {2 * done}."
+            f"Run {run.id} has trained {done} of {wanted.training.epochs} epochs. "
+            f"Train more: tsnn resume {run.id} --epochs {2 * done}."
         )
     if wanted != config:
         write_atomic(run.path / "config.toml", wanted.to_toml().encode())
 
 
 def command_line(run: Run, lost: int = 0) -> list[str]:
-    """Return the words that start a run's engine; of a parallel run, one process for each rank.
+    """Return the command that starts a run's engine; for a parallel run, one process for each rank.
 
     Parameters
     ----------
     run : Run
         The run.
     lost : int
-        Workers to do without.
+        Number of workers to leave out.
 
     Raises
     ------
@@ -104,15 +107,15 @@ def command_line(run: Run, lost: int = 0) -> list[str]:
 
 
 def mpiexec() -> str:
-    """Return the path of the launcher that goes with mpi4py: the one beside this Python, else the first on PATH.
+    """Return the path of MPI's launcher: the one in the folder of this Python, else the first on PATH.
 
     Raises
     ------
     LaunchError
-        If that or mpi4py is not installed.
+        If there is none, or mpi4py is not installed.
     """
-    beside = Path(sys.executable).with_name("mpiexec")
-    path = str(beside) if beside.exists() else shutil.which("mpiexec")
+    own = Path(sys.executable).with_name("mpiexec")
+    path = str(own) if own.exists() else shutil.which("mpiexec")
     if path is None or importlib.util.find_spec("mpi4py") is None:
         missing = "mpi4py" if path else "mpiexec"
         raise LaunchError(f"Workers need MPI, but there is no {missing}. Install it: pip install 'tsnn[mpi]'")
@@ -120,16 +123,16 @@ def mpiexec() -> str:
 
 
 def watch(run: Run) -> Iterator[Progress | EpochRecord | Event]:
-    """Start a run's engine in the background, and yield what it records until it ends.
+    """Start a run's engine in the background; yield its progress, records and events until it ends.
 
-    Close the generator to stop the run.
+    Closing the generator stops the run.
 
     Raises
     ------
     RunError
         If the run fails; the message is the engine's.
     """
-    begin(run)
+    start_supervisor(run)
     offset = run.lines()[1]
     try:
         while True:
@@ -140,7 +143,7 @@ def watch(run: Run) -> Iterator[Progress | EpochRecord | Event]:
                     yield EpochRecord.from_dict(line)
                 elif line.get("type") == "event":
                     yield Event.from_dict(line)
-            if status["state"] in (*ENDED, "lost"):
+            if status["state"] in OVER:
                 break
             epoch, total = status.get("epoch", 0) + 1, status.get("samples_total") or 1
             yield Progress(epoch, status.get("samples", 0), total, status.get("train_loss", 0.0))
@@ -148,21 +151,21 @@ def watch(run: Run) -> Iterator[Progress | EpochRecord | Event]:
     finally:
         with contextlib.suppress(RunError):  # it has ended
             stop(run, wait=math.inf)
-    if status["state"] in ("failed", "lost"):
-        raise RunError(f"Run {run.id} {status['state']}: {status.get('message') or run.log(400)}")
+    if status["state"] in (RunState.FAILED, RunState.LOST):
+        raise RunError(f"Run {run.id} is {status['state']}: {status.get('message') or run.log(400)}")
 
 
 def stop(run: Run, wait: float = 0.0) -> None:
-    """Ask a run to stop; ``run.status()`` says when it has.
+    """Send a run the command to stop; ``run.status()`` shows when it has stopped.
 
-    The supervisor of a launched run insists if it has to: SIGTERM after five seconds, then SIGKILL.
+    If a launched run does not react, its supervisor sends SIGTERM after five seconds, later SIGKILL.
 
     Parameters
     ----------
     run : Run
         The run.
     wait : float
-        Seconds to wait until it has ended, at most.
+        Longest time to wait for its end, in seconds.
 
     Raises
     ------
@@ -170,18 +173,18 @@ def stop(run: Run, wait: float = 0.0) -> None:
         If the run is not running.
     """
     state = run.status()["state"]
-    if state in (*ENDED, "lost"):
+    if state in OVER:
         raise RunError(f"Run {run.id} is not running; it is {state}.")
     request(run, "stop")
     deadline = time.monotonic() + wait
-    while time.monotonic() < deadline and run.status()["state"] not in (*ENDED, "lost"):
+    while time.monotonic() < deadline and run.status()["state"] not in OVER:
         time.sleep(WATCH_SECONDS)
 
 
-def begin(run: Run) -> None:
-    """Start the supervisor, and with it the engine, of a run that is not going on."""
-    command_line(run)  # an error is raised here rather than there
-    (run.path / "config.toml").touch()  # one that has waited counts as created now
+def start_supervisor(run: Run) -> None:
+    """Start the supervisor, and with it the engine, of a run that is not live."""
+    command_line(run)  # raises errors here, not in the background
+    (run.path / "config.toml").touch()  # its age decides between "created" and "lost"
     with open(run.path / "log.txt", "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tsnn.jobs.supervisor", str(run.path.resolve())],

@@ -1,4 +1,4 @@
-"""Processes: which one it is, whether it lives, what it leaves behind when it fails, and how it ends with another."""
+"""Processes of a job: heartbeats, error files, adoption of orphans, and the end of a process with its parent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None  # loaded before a
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of descendants whose own parent dies (Linux)."""
+    """Make this process the parent of orphaned descendants (Linux)."""
     if _libc is not None:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -35,16 +35,16 @@ def end_with(parent: int) -> None:
     """Have this process killed when its parent dies (Linux). Called between fork and exec, or soon after."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before that
+        if os.getppid() != parent:  # it has died already
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def enter_service(folder: Path, rank: int = 0) -> None:
-    """Prepare a process that trains, or helps to: the first thing that it does.
+    """Set up a process of a job; call it first.
 
-    It will end with its supervisor, if it has one: on Linux the kernel kills it when the process that started it
-    dies, elsewhere a thread looks once per second. An exception that nobody catches is written to
-    ``error.rankN.json``, and a crash of compiled code leaves every thread's traceback on standard error.
+    If it has a supervisor, the process ends with it: on Linux the kernel kills it when its parent dies, elsewhere a
+    thread checks once per second. An uncaught exception is written to ``error.rankN.json``, and a crash of compiled
+    code writes every thread's traceback to standard error.
 
     Parameters
     ----------
@@ -53,13 +53,14 @@ def enter_service(folder: Path, rank: int = 0) -> None:
     rank : int
         Number of the process within the run.
     """
-    told = supervision(folder)
-    if told is not None:
+    supervisor = supervision(folder)
+    if supervisor is not None:
         end_with(os.getppid())
-        if alive(told["process"]) is False:
+        if alive(supervisor["process"]) is False:
             os._exit(1)
         if not _LINUX:
-            threading.Thread(target=_watch, args=(told["process"],), name="supervisor", daemon=True).start()
+            arguments = (supervisor["process"],)
+            threading.Thread(target=_exit_with, args=arguments, name="supervisor", daemon=True).start()
     faulthandler.enable()
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -73,16 +74,16 @@ def enter_service(folder: Path, rank: int = 0) -> None:
     sys.excepthook = report
 
 
-def _watch(process: Mapping[str, Any]) -> None:
+def _exit_with(process: Mapping[str, Any]) -> None:
     while alive(process) is not False:
         time.sleep(1.0)
     os._exit(1)
 
 
 class Heartbeat:
-    """A rank's sign of life, for its supervisor: a counter in ``beat.rankN.json`` that grows every second.
+    """Heartbeat of a rank, for its supervisor: a counter in ``beat.rankN.json`` that grows every second.
 
-    Use as a context manager. Rank 0 needs none: the run's ``status.json`` is its sign.
+    Use as a context manager. Rank 0 needs none: it writes the run's ``status.json``.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ class Heartbeat:
         beat = 0
         while True:
             beat += 1
-            with contextlib.suppress(OSError):  # a full disk must not end the training
+            with contextlib.suppress(OSError):  # a full disk does not end the training
                 write_atomic(self._path, json.dumps({"beat": beat, "pid": os.getpid()}).encode(), durable=False)
             if self._stop.wait(1.0):
                 return

@@ -1,8 +1,9 @@
-"""Runs that wait for a free place: started in turn by whoever looks, whoever put them there.
+"""Queue of runs: started first in, first out, when enough cores are free.
 
-A run that waits carries ``queued.json`` with the moment it was put in line. It holds nothing else: the line
-survives every process. A run takes the cores that its threads ask for (all of them by default); the cores
-of this machine, or as many as the environment variable TSNN_CORES says, are what all runs have together.
+A queued run has a file ``queued.json`` with the time at which it was queued. There is no other state, so the queue
+survives any process, and any process may advance it (:func:`advance`). A run occupies one core for each of its threads
+(by default all); the limit for all runs together is the number of cores of this machine, or the environment variable
+TSNN_CORES.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from tsnn.errors import ConfigError, RunError, TsnnError
 from tsnn.files import read_json, write_atomic
 from tsnn.jobs import launch
 from tsnn.machine import available_cores
-from tsnn.runs import LIVE, Run, RunStore
+from tsnn.runs import LIVE, Run, RunState, RunStore
 from tsnn.runs.catalog import Catalog, catalog
 
-_SECONDS = 1.0
-_READING_SECONDS = 0.2
+ADVANCE_SECONDS = 1.0  #: between two calls of :func:`advance` in the background
+_REFRESH_SECONDS = 0.2
 
 log = logging.getLogger(__name__)
 
 
 def cores() -> int:
-    """Return how many cores the runs may take together: TSNN_CORES, else those of this machine.
+    """Return the number of cores for all runs together: TSNN_CORES, else those of this machine.
 
     Raises
     ------
@@ -47,41 +48,41 @@ def cores() -> int:
 
 
 def cores_of(config: Config) -> int:
-    """Return how many cores a run takes: its threads, or one for each process; never more than there are."""
+    """Return the number of cores that a run occupies: its threads, or its processes; at most :func:`cores`."""
     processes = 1 + config.parallel.workers if config.parallel.workers else config.run.threads
     return min(processes or cores(), cores())
 
 
 def enqueue(config: Config, store: RunStore | None = None) -> Run:
-    """Create a run that starts when there is a place for it: now, if there is one now.
+    """Create a run and queue it; it starts when enough cores are free, which may be at once.
 
     Parameters
     ----------
     config : Config
         Its settings.
     store : RunStore, optional
-        Where to keep it; default is the folder named by TSNN_RUNS, else ``./runs``.
+        Folder of runs; default is the environment variable TSNN_RUNS, else ``./runs``.
     """
     run = (store or RunStore()).create(config)
-    _join(run)
+    _queue(run)
     return run
 
 
 def resume(run: Run, epochs: int | None = None) -> None:
-    """Let a run go on, as :func:`tsnn.jobs.launch.resume` does, when there is a place for it.
+    """Queue a run to be resumed, as :func:`tsnn.jobs.launch.resume` does, when enough cores are free.
 
     Parameters
     ----------
     run : Run
-        One that was stopped, failed, was lost or has finished.
+        A stopped, failed, lost or finished run.
     epochs : int, optional
-        How many epochs it is to have in all; default is what it was to have.
+        Total number of epochs; default is the number it was started with.
     """
     launch.prepare_resume(run, epochs)
-    _join(run)
+    _queue(run)
 
 
-def _join(run: Run) -> None:
+def _queue(run: Run) -> None:
     write_atomic(run.path / "queued.json", json.dumps({"time": time.time_ns()}).encode())
     store = RunStore(run.path.parent)
     catalog(store).refresh_run(run.id)
@@ -89,83 +90,98 @@ def _join(run: Run) -> None:
 
 
 def queued_runs(store: RunStore) -> list[Run]:
-    """Return the runs that wait, the next one first."""
+    """Return the queued runs, the next one first."""
     known = catalog(store)
     known.refresh()
-    return [Run(store.root / name) for name in _line(known)]
+    return [Run(store.root / name) for name in _queued_names(known)]
 
 
 def queue_position(run: Run) -> str:
-    """Tell in words how many runs wait before this one."""
-    names = [waiting.id for waiting in queued_runs(RunStore(run.path.parent))]
-    return f"Position {names.index(run.id) + 1} of {len(names)} in line." if run.id in names else ""
+    """Return a message with the position of a run in the queue; empty if it is not queued."""
+    names = [queued.id for queued in queued_runs(RunStore(run.path.parent))]
+    if run.id not in names:
+        return ""
+    position = _ordinal(names.index(run.id) + 1)
+    return f"Queued ({position} of {len(names)}): all cores are busy. Starts automatically."
 
 
-def _line(known: Catalog) -> list[str]:
-    waiting = [line.run for line in known.lines() if line.state == "queued"]
-    return sorted(waiting, key=lambda name: (_since(known.store.root / name), name))
+def _ordinal(n: int) -> str:
+    """Return ``1st``, ``2nd``, ``3rd``, ``4th``, ..."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th") if n // 10 % 10 != 1 else "th"
+    return f"{n}{ending}"
 
 
-def _since(path: Path) -> int:
-    since = read_json(path / "queued.json").get("time", 0)
-    return since if isinstance(since, int) else 0
+def _queued_names(known: Catalog) -> list[str]:
+    names = [summary.run for summary in known.summaries() if summary.state == RunState.QUEUED]
+    return sorted(names, key=lambda name: (_queued_at(known.store.root / name), name))
+
+
+def _queued_at(path: Path) -> int:
+    nanoseconds = read_json(path / "queued.json").get("time", 0)
+    return nanoseconds if isinstance(nanoseconds, int) else 0
 
 
 def cancel(run: Run) -> None:
-    """Take a run out of the line; it stays, as stopped, or as it was before it was to go on.
+    """Remove a run from the queue: a new run becomes ``stopped``, one that was to be resumed has its old state again.
 
     Raises
     ------
     RunError
-        If it does not wait any more.
+        If it is not queued any more.
     """
-    with _alone(run.path.parent, wait=True):
-        if run.status()["state"] != "queued":
-            raise RunError(f"Run {run.id} does not wait any more. Stop it instead.")
+    with _queue_lock(run.path.parent, wait=True):
+        if run.status()["state"] != RunState.QUEUED:
+            raise RunError(f"Run {run.id} is not queued any more. Stop it instead.")
         if (run.path / "status.json").exists():
             (run.path / "queued.json").unlink()
         else:
-            _leave(run, "stopped", "Cancelled before it began.")
+            _end_queued(run, RunState.STOPPED, "Cancelled before it started.")
 
 
-def _leave(run: Run, state: str, message: str) -> None:
+def _end_queued(run: Run, state: RunState, message: str) -> None:
+    """Mark a queued run as ended without a start."""
     status = {"state": state, "time": time.time(), "message": message, "epoch": 0}
     write_atomic(run.path / "status.json", json.dumps(status).encode())
     (run.path / "queued.json").unlink(missing_ok=True)
 
 
 def advance(store: RunStore) -> list[Run]:
-    """Start the runs for which there is a place, in their turn; returns them."""
+    """Start the queued runs for which enough cores are free, in order; returns them."""
     known = catalog(store)
-    known.refresh(seconds=_READING_SECONDS)
+    known.refresh(seconds=_REFRESH_SECONDS)
     started: list[Run] = []
-    if not known.complete or not _line(known):
+    if not known.complete or not _queued_names(known):
         return started
-    with _alone(store.root) as allowed:
-        if not allowed:  # another process is doing it
+    with _queue_lock(store.root) as locked:
+        if not locked:  # another process is doing it
             return started
-        free = cores() - sum(_taken(store, line.run) for line in known.lines() if line.state in LIVE)
-        for name in _line(known):
+        free = cores() - sum(_cores_of_run(store, s.run) for s in known.summaries() if s.state in LIVE)
+        for name in _queued_names(known):
             run = Run(store.root / name)
-            if run.status()["state"] != "queued":
+            if run.status()["state"] != RunState.QUEUED:
                 continue
-            needed = _taken(store, name)
+            needed = _cores_of_run(store, name)
             if needed > free:
                 break
-            (run.path / "status.json").unlink(missing_ok=True)  # of one that goes on: it counts as created now
-            try:
-                launch.begin(run)
-            except (OSError, TsnnError) as error:
-                _leave(run, "failed", f"The engine could not be started: {error}")
-            else:
-                (run.path / "queued.json").unlink(missing_ok=True)
+            if _start_queued(run):
                 started.append(run)
                 free -= needed
             known.refresh_run(name)
     return started
 
 
-def _taken(store: RunStore, name: str) -> int:
+def _start_queued(run: Run) -> bool:
+    (run.path / "status.json").unlink(missing_ok=True)  # of a run to be resumed: its state is "created" now
+    try:
+        launch.start_supervisor(run)
+    except (OSError, TsnnError) as error:
+        _end_queued(run, RunState.FAILED, f"The engine could not be started: {error}")
+        return False
+    (run.path / "queued.json").unlink(missing_ok=True)
+    return True
+
+
+def _cores_of_run(store: RunStore, name: str) -> int:
     try:
         return cores_of(Run(store.root / name).config())
     except TsnnError:
@@ -173,8 +189,8 @@ def _taken(store: RunStore, name: str) -> int:
 
 
 @contextlib.contextmanager
-def _alone(root: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Yield whether this process, and no other, may move the line now; with ``wait``, yield once it may."""
+def _queue_lock(root: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold the lock of the queue; yields whether it was free. With ``wait``, wait until it is."""
     try:
         import fcntl
     except ImportError:  # Windows: one dashboard at a time
@@ -189,14 +205,14 @@ def _alone(root: Path, *, wait: bool = False) -> Iterator[bool]:
             yield True
 
 
-_advanced: set[Path] = set()
+_roots_with_thread: set[Path] = set()
 
 
 def start_queue_thread(store: RunStore) -> None:
-    """Let this process start the runs of a store that wait, from now on; asking twice changes nothing."""
+    """Start a thread that advances the queue of a store, unless this process has one already."""
     root = store.root.resolve()
-    if root not in _advanced:
-        _advanced.add(root)
+    if root not in _roots_with_thread:
+        _roots_with_thread.add(root)
         threading.Thread(target=_advance_periodically, args=(store,), name=f"queue of {root}", daemon=True).start()
 
 
@@ -206,4 +222,4 @@ def _advance_periodically(store: RunStore) -> None:
             advance(store)
         except (OSError, TsnnError) as error:
             log.warning("The queue of %s cannot be advanced: %s", store.root, error)
-        time.sleep(_SECONDS)
+        time.sleep(ADVANCE_SECONDS)

@@ -1,9 +1,20 @@
-"""Run directories: written by one process, read by anyone, also after a crash (``store`` describes the files).
+"""Run directories: written by one process, readable at any time, also after a crash.
 
-``control`` holds the commands for a live run, ``catalog`` the list of all runs, ``comparison`` runs side by side.
+``store`` describes the files; ``writer`` and ``checkpoints`` write them. ``control`` holds the commands for a live run,
+``catalog`` lists all runs, ``comparison`` puts runs next to each other.
 """
 
-from tsnn.records import ENDED, LIVE, RunState
+from tsnn.records import ENDED, INTERRUPTED, LIVE, OVER, RunState
 from tsnn.runs.store import RUN_ID, Run, RunStore, default_root
 
-__all__ = ["ENDED", "LIVE", "RUN_ID", "Run", "RunState", "RunStore", "default_root"]
+__all__ = [
+    "ENDED",
+    "INTERRUPTED",
+    "LIVE",
+    "OVER",
+    "RUN_ID",
+    "Run",
+    "RunState",
+    "RunStore",
+    "default_root",
+]

@@ -1,7 +1,7 @@
-"""All runs of a folder at a glance: one line for each, and how to delete one.
+"""Catalog of the runs of a folder: a summary of each; and deletion of a run.
 
-A :class:`Catalog` reads little and remembers it: of a run that has not changed, one ``stat`` is all that
-looking again costs. Those who list the same folder in one process share it.
+A :class:`Catalog` caches its summaries: refreshing that of an unchanged run costs one ``stat``. A process has one
+catalog for each folder (:func:`catalog`).
 """
 
 from __future__ import annotations
@@ -17,32 +17,41 @@ from pathlib import Path
 from typing import Any
 
 from tsnn.errors import RunError, TsnnError
+from tsnn.records import LIVE, OVER, RunState
 from tsnn.runs.notes import notes
-from tsnn.records import LIVE
 from tsnn.runs.store import RUN_ID, Run, RunStore
 
-_FULL_SECONDS = 10.0
-_SETTLED = ("finished", "stopped", "failed", "lost")
+_FULL_SECONDS = 10.0  # between two refreshes of all runs, also of those that are over
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a list shows of a run; None where it is not known.
+    """Summary of a run, as lists display it; unknown values are None.
 
     Attributes
     ----------
     run : str
         Name of its directory.
+    state : RunState
+        As in :meth:`tsnn.runs.Run.status`.
     title, tags : str, tuple of str
-        What people call it; empty unless they do.
-    state : str
-        As :meth:`tsnn.runs.Run.status` calls it.
+        Its notes (:mod:`tsnn.runs.notes`).
+    data, method, epsilon, zeta, seed, planned
+        Settings at its start; ``planned`` is the number of epochs.
+    epochs : int
+        Finished epochs.
+    test_accuracy, test_loss, connections
+        After the last finished epoch.
+    host : str
+        Machine that it runs or ran on.
+    started : datetime
+        When it was created.
     problem : str
         Why it cannot be read completely; empty if it can.
     """
 
     run: str
-    state: str
+    state: RunState
     title: str
     tags: tuple[str, ...]
     data: str
@@ -61,31 +70,31 @@ class RunSummary:
 
     @property
     def name(self) -> str:
-        """The title, or the directory's name where there is none."""
+        """The title, or the directory's name if there is none."""
         return self.title or self.run
 
 
 def summarise(run: Run) -> RunSummary:
-    """Return the line of a run as its files are now; reads neither curves nor snapshots."""
+    """Return the summary of a run as its files are now; reads neither metrics nor snapshots."""
     status = run.status()
     settings, problem = _settings(run)
     title, tags = notes(run)
     network, training = settings.get("network", {}), settings.get("training", {})
     return RunSummary(
         run=run.id,
-        state=str(status.get("state", "lost")),
+        state=status["state"],
         title=title,
         tags=tags,
         data=str(settings.get("data", {}).get("name", "unreadable")),
         method=str(training.get("method", "")),
         epsilon=_number(network.get("epsilon")),
         zeta=_number(training.get("zeta")),
-        seed=_whole(settings.get("run", {}).get("seed")),
-        epochs=_whole(status.get("epoch")) or 0,
-        planned=_whole(training.get("epochs")) or 0,
+        seed=_integer(settings.get("run", {}).get("seed")),
+        epochs=_integer(status.get("epoch")) or 0,
+        planned=_integer(training.get("epochs")) or 0,
         test_accuracy=_number(status.get("test_accuracy")),
         test_loss=_number(status.get("test_loss")),
-        connections=_whole(status.get("connections")),
+        connections=_integer(status.get("connections")),
         host=str(process.get("host", "")) if isinstance(process := status.get("process"), dict) else "",
         started=_started(run),
         problem=problem,
@@ -93,7 +102,10 @@ def summarise(run: Run) -> RunSummary:
 
 
 def _settings(run: Run) -> tuple[dict[str, Any], str]:
-    """Return the settings by section, from ``meta.json`` if it is there: TOML takes ten times as long to read."""
+    """Return the settings by section, from ``meta.json`` if it exists: reading TOML takes ten times as long.
+
+    The second value is the problem, if they cannot be read.
+    """
     problem = ""
     try:
         settings = run.meta().get("config")
@@ -111,7 +123,7 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _whole(value: Any) -> int | None:
+def _integer(value: Any) -> int | None:
     return int(value) if isinstance(value, int | float) else None
 
 
@@ -123,7 +135,7 @@ def _started(run: Run) -> datetime:
 
 
 class Catalog:
-    """The lines of all runs of a store.
+    """Summaries of all runs of a store.
 
     Parameters
     ----------
@@ -133,11 +145,11 @@ class Catalog:
     Attributes
     ----------
     version : int
-        Grows when a line has changed.
+        Grows when a summary changes.
     total : int
-        Folders that may be runs; more than there are lines while they are read for the first time.
+        Directories that may be runs; more than there are summaries until all have been read.
     complete : bool
-        Whether all of them have been looked at.
+        Whether all of them have been read.
     """
 
     def __init__(self, store: RunStore):
@@ -145,41 +157,41 @@ class Catalog:
         self.version = 0
         self.total = 0
         self.complete = False
-        self._lines: dict[str, RunSummary] = {}
+        self._summaries: dict[str, RunSummary] = {}
         self._marks: dict[str, int] = {}
         self._names: list[str] = []
         self._lock = threading.RLock()
         self._root_mark: int | None = None
         self._full = -float("inf")
 
-    def lines(self) -> list[RunSummary]:
-        """Return what is known so far, the newest run first."""
+    def summaries(self) -> list[RunSummary]:
+        """Return the summaries read so far, the newest run first."""
         with self._lock:
-            return [self._lines[name] for name in self._names if name in self._lines]
+            return [self._summaries[name] for name in self._names if name in self._summaries]
 
     def refresh(self, *, seconds: float = float("inf")) -> int:
-        """Look at what may have changed; returns :attr:`version`.
+        """Read the summaries that may have changed, the newest runs first; returns :attr:`version`.
 
         Parameters
         ----------
         seconds : float
-            Stop reading after so long; the next call goes on, the newest runs come first.
+            Time after which to stop reading; the next call continues.
         """
         with self._lock:
             deadline = time.monotonic() + seconds
             due = time.monotonic() - self._full > _FULL_SECONDS
             if self._list_folder() or due or not self.complete:
-                self.complete = self._look_at(self._names, deadline)
+                self.complete = self._read(self._names, deadline)
                 self._full = time.monotonic()
             else:
-                self._look_at([n for n in self._names if self._unsettled(n)], deadline)
+                self._read([n for n in self._names if self._may_change(n)], deadline)
             return self.version
 
-    def _unsettled(self, name: str) -> bool:
-        return name not in self._lines or self._lines[name].state not in _SETTLED
+    def _may_change(self, name: str) -> bool:
+        return name not in self._summaries or self._summaries[name].state not in OVER
 
     def _list_folder(self) -> bool:
-        """Take up the names of the runs; returns whether the folder has changed since the last time."""
+        """Read the names of the runs; returns whether the folder has changed since the last call."""
         try:
             mark = self.store.root.stat().st_mtime_ns
             if mark == self._root_mark:
@@ -188,27 +200,28 @@ class Catalog:
         except OSError:
             mark, names = None, []
         changed = mark != self._root_mark
-        for name in set(self._lines).difference(names):
+        for name in set(self._summaries).difference(names):
             self._forget(name)
         self._root_mark, self._names = mark, names
         self.total = len(names)
         return changed
 
-    def _look_at(self, names: Iterable[str], deadline: float) -> bool:
+    def _read(self, names: Iterable[str], deadline: float) -> bool:
+        """Read the summaries of runs that may have changed; returns False if the time was up first."""
         for name in names:
             path = self.store.root / name
             try:
                 mark = path.stat().st_mtime_ns
-                if self._marks.get(name) == mark and not self._unsettled(name):
+                if self._marks.get(name) == mark and not self._may_change(name):
                     continue
                 (path / "config.toml").stat()
-            except OSError:  # deleted meanwhile, half-made, or no run at all
+            except OSError:  # just deleted, not yet complete, or no run
                 self._forget(name)
                 continue
-            line = summarise(Run(path))
+            summary = summarise(Run(path))
             self._marks[name] = mark
-            if self._lines.get(name) != line:
-                self._lines[name] = line
+            if self._summaries.get(name) != summary:
+                self._summaries[name] = summary
                 self.version += 1
             if time.monotonic() > deadline:
                 return False
@@ -216,17 +229,17 @@ class Catalog:
 
     def _forget(self, name: str) -> None:
         self._marks.pop(name, None)
-        self.version += self._lines.pop(name, None) is not None
+        self.version += self._summaries.pop(name, None) is not None
 
     def refresh_run(self, run_id: str) -> None:
-        """Bring the line of one run up to date now: somebody has just changed it."""
+        """Read the summary of one run again, after a change."""
         with self._lock:
             self._marks.pop(run_id, None)
-            self._look_at([run_id], float("inf"))
+            self._read([run_id], float("inf"))
 
     def live(self) -> RunSummary | None:
-        """Return the newest run that is going on, else None."""
-        return next((line for line in self.lines() if line.state in LIVE), None)
+        """Return the newest live run, None if there is none."""
+        return next((summary for summary in self.summaries() if summary.state in LIVE), None)
 
 
 _catalogs: dict[Path, Catalog] = {}
@@ -234,7 +247,7 @@ _catalogs_lock = threading.Lock()
 
 
 def catalog(store: RunStore) -> Catalog:
-    """Return this process's catalog of a folder; all who list it share it."""
+    """Return this process's catalog of a folder."""
     with _catalogs_lock:
         return _catalogs.setdefault(store.root.resolve(), Catalog(store))
 
@@ -245,14 +258,14 @@ def delete(run: Run) -> None:
     Raises
     ------
     RunError
-        If it is going on, or its files cannot be removed.
+        If it is live, or its files cannot be removed.
     """
     state = run.status()["state"]
     if state in LIVE:
-        raise RunError(f"Run {run.id} is going on ({state}). Stop it first.")
-    grave = run.path.with_name(f".deleted-{run.id}")
+        raise RunError(f"Run {run.id} is {state}. Stop it first.")
+    removed = run.path.with_name(f".deleted-{run.id}")
     try:
-        run.path.replace(grave)  # gone for everybody at once
-        shutil.rmtree(grave)
+        run.path.replace(removed)  # atomic, unlike the next step
+        shutil.rmtree(removed)
     except OSError as error:
         raise RunError(f"Run {run.id} could not be deleted: {error.strerror}. Try again.") from error

@@ -1,4 +1,7 @@
-"""Checkpoints of a run: which file, when one is removed, how it is checked."""
+"""Checkpoint files of a run: writing, removing old ones, reading with checks.
+
+:mod:`tsnn.engine.serialization` describes their content.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +16,23 @@ from tsnn.files import read_archive, write_archive
 from tsnn.records import FORMAT
 from tsnn.runs.store import Run
 
-
-KEPT = 2  # checkpoints
+KEPT = 2  #: checkpoints of a run that are kept
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as it was read.
+    """Content of a checkpoint.
 
     Attributes
     ----------
     values : dict
-        What is neither array nor large.
+        Plain values.
     arrays : dict of str to array
-        The rest.
+        Arrays.
     damaged : tuple of str
-        About newer ones that could not be read, in words.
+        One message for each newer checkpoint that is damaged.
     """
 
     values: dict[str, Any]
@@ -41,7 +43,7 @@ class Checkpoint:
 def write_checkpoint(
     run: Run, epochs: int, samples: int, kind: str, values: Mapping[str, Any], arrays: Mapping[str, Any]
 ) -> None:
-    """Keep a state of a run; all but the newest two are removed afterwards.
+    """Write a checkpoint; afterwards all but the newest two are removed.
 
     Memory beyond the arrays: 16 MiB.
 
@@ -50,18 +52,18 @@ def write_checkpoint(
     run : Run
         The run; only its one writer may do this.
     epochs, samples : int
-        Finished epochs, and samples done of the epoch under way.
-    kind : str
-        What only the same kind can read: ``"sequential"`` (:func:`pack`) or another.
+        Finished epochs, and samples done of the current epoch.
+    kind : {"sequential", "parallel"}
+        Kind of engine; the other kind cannot read it.
     values : mapping
-        For JSON; floats come back with every bit.
+        For JSON; floats keep every bit.
     arrays : mapping of str to array
         Of any dtype but object.
 
     Raises
     ------
     OSError
-        If the disk is full, for instance; the earlier checkpoints are untouched.
+        If the disk is full, for instance; earlier checkpoints are untouched.
     """
     run.checkpoint_folder.mkdir(exist_ok=True)
     write_archive(run.checkpoint_folder / f"{epochs:07d}-{samples:012d}.npz", kind, values, arrays)
@@ -75,13 +77,13 @@ def read_checkpoint(run: Run, kind: str) -> Checkpoint | None:
     Raises
     ------
     RunError
-        If no checkpoint is whole, or the newest one that is was written by another version or kind of engine.
+        If all checkpoints are damaged, or the newest undamaged one has another format or kind.
     """
     damaged: list[str] = []
     for path in run.checkpoints():
         try:
             header, arrays = read_archive(path)
-        except Exception as error:  # zipfile and numpy have many words for a damaged file
+        except Exception as error:  # zipfile and numpy raise many types for a damaged file
             damaged.append(f"Checkpoint {path.name} is damaged ({type(error).__name__}: {error})")
             log.warning("%s", damaged[-1])
             continue
@@ -92,10 +94,10 @@ def read_checkpoint(run: Run, kind: str) -> Checkpoint | None:
             )
         if header["kind"] != kind:
             raise RunError(
-                f"Checkpoint {path.name} of run {run.id} is that of a {header['kind']} run, not of a {kind} one. "
+                f"Checkpoint {path.name} of run {run.id} belongs to a {header['kind']} run, not to a {kind} one. "
                 "Resume the run with the mode it was started with."
             )
         return Checkpoint(header["values"], arrays, tuple(damaged))
     if damaged:
-        raise RunError(f"Run {run.id} cannot be resumed. {'. '.join(damaged)}. Start it anew from its config.toml.")
+        raise RunError(f"Run {run.id} cannot be resumed. {'. '.join(damaged)}. Start a new run from its config.toml.")
     return None

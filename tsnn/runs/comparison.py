@@ -1,8 +1,7 @@
-"""Runs beside each other: the settings in which they differ, what came out, mean and spread over seeds.
+"""Comparison of runs: the settings in which they differ, their results, mean and spread over seeds.
 
-What came out is read off the last epoch and, where samples are held back for validation, off the epoch where their
-loss was least. The best of many test epochs would be chosen with the very samples that are to judge it: it is never
-shown.
+Results are those of the last epoch and, with a validation split, of the epoch with the least validation loss. The best
+test epoch is never reported: picking it would overstate accuracy.
 """
 
 from __future__ import annotations
@@ -16,27 +15,28 @@ from typing import Any, NamedTuple
 
 from tsnn.config import Config
 from tsnn.errors import TsnnError
+from tsnn.records import INTERRUPTED, EventKind, RunState
 from tsnn.runs.notes import notes
 from tsnn.runs.store import Run
 
-#: The methods of one experiment, as "run baselines" starts them.
+#: Methods that are compared as baselines.
 BASELINES = ("set", "fixed", "dense")
 SEED = "run.seed"
-_TELLING = ("training.method", "data.name")
+_SELF_EXPLANATORY = ("training.method", "data.name")  # their values need no name next to them
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run as it stands in a comparison; None where it is not known.
+    """Settings and results of a run; unknown values are None.
 
     Attributes
     ----------
     run, name, state : str
         Directory, title (or directory), state.
     settings : dict
-        Every setting at the start as ``{"section.field": value}``; empty if they cannot be read.
+        All settings at the start as ``{"section.field": value}``; empty if they cannot be read.
     changed : int
-        How many settings were changed while it trained.
+        Number of settings changed while it was training.
     epochs, samples : int
         Finished epochs, and training samples seen in them.
     test_accuracy, test_loss, train_loss : float
@@ -46,16 +46,16 @@ class RunResult:
     seconds : float
         Training, evolution and evaluation, summed over the epochs.
     memory_bytes : int
-        Most resident memory at the end of any epoch.
+        Largest resident memory at the end of an epoch.
     best_epoch : int
-        Epoch with the least validation loss; None without a validation part.
+        Epoch with the least validation loss; None without a validation split.
     best_accuracy, best_loss : float
         On the test part, after that epoch.
     """
 
     run: str
     name: str
-    state: str
+    state: RunState
     settings: Mapping[str, Any]
     changed: int
     epochs: int
@@ -81,9 +81,9 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a comparison: its title, how its values are meant, one value per row.
+    """Column of a comparison: its title, the kind of its values, one value per row.
 
-    ``kind`` is one of ``text``, ``share``, ``number``, ``count``, ``seconds``, ``bytes``. A value may be a
+    ``kind`` is one of ``text``, ``fraction``, ``number``, ``count``, ``seconds``, ``bytes``. A value may be a
     :class:`Spread`.
     """
 
@@ -93,8 +93,9 @@ class Column:
 
 
 def result(run: Run) -> RunResult:
-    """Return what a run has come to, from all of its metrics."""
+    """Return the settings and results of a run, from all of its metrics."""
     try:
+        run.meta()
         settings = run.config().flat()
     except TsnnError:
         settings = {}
@@ -103,19 +104,19 @@ def result(run: Run) -> RunResult:
     changed: set[tuple[Any, Any]] = set()
     for line in run.lines()[0]:
         if line.get("type") == "epoch" and isinstance(line.get("epoch"), int):
-            while epochs and epochs[-1]["epoch"] >= line["epoch"]:  # a resumed run comes by an epoch again
+            while epochs and epochs[-1]["epoch"] >= line["epoch"]:  # a resumed run repeats epochs
                 epochs.pop()
             epochs.append(line)
-        elif line.get("type") == "event" and line.get("kind") == "setting":
+        elif line.get("type") == "event" and line.get("kind") == EventKind.SETTING:
             changed.add((line.get("epoch"), line.get("message")))
     last = epochs[-1] if epochs else {}
-    judged = [epoch for epoch in epochs if epoch.get("validation_loss") is not None]
-    best = min(judged, key=lambda epoch: float(epoch["validation_loss"]), default={})
+    validated = [epoch for epoch in epochs if epoch.get("validation_loss") is not None]
+    best = min(validated, key=lambda epoch: float(epoch["validation_loss"]), default={})
     parts = [[epoch.get(f"seconds_{part}") or 0.0 for epoch in epochs] for part in ("train", "evolve", "evaluate")]
     return RunResult(
         run=run.id,
         name=notes(run)[0] or run.id,
-        state=str(status["state"]),
+        state=status["state"],
         settings=settings,
         changed=len(changed),
         epochs=len(epochs),
@@ -140,25 +141,25 @@ def differing(results: Sequence[RunResult]) -> list[str]:
 
 
 def grouped(results: Iterable[RunResult]) -> list[list[RunResult]]:
-    """Return the runs in groups that differ in nothing but the seed, in the order of their first run.
+    """Return groups of runs that differ only in the seed, in the order of their first run.
 
-    How a run is carried out (threads, parts of a batch, snapshots) changes no result, so it does not count.
-    A run whose settings were changed while it trained, or cannot be read, stays alone.
+    How a run is executed (threads, micro-batch, snapshots) changes no result, so it is ignored.
+    A run whose settings were changed while it was training, or cannot be read, is a group of its own.
     """
     groups: dict[Any, list[RunResult]] = {}
     for r in results:
-        settings = {name: v for name, v in _essence(r.settings).items() if name != SEED}
-        alone = r.run if r.changed or not settings else ""
-        groups.setdefault((repr(settings), alone), []).append(r)
+        settings = {name: v for name, v in _relevant(r.settings).items() if name != SEED}
+        separate = r.run if r.changed or not settings else ""
+        groups.setdefault((repr(settings), separate), []).append(r)
     return list(groups.values())
 
 
 _RESULTS = (
-    ("test accuracy", "share", "test_accuracy"),
+    ("test accuracy", "fraction", "test_accuracy"),
     ("test loss", "number", "test_loss"),
     ("train loss", "number", "train_loss"),
     ("best epoch by validation", "count", "best_epoch"),
-    ("test accuracy then", "share", "best_accuracy"),
+    ("test accuracy then", "fraction", "best_accuracy"),
     ("test loss then", "number", "best_loss"),
     ("epochs", "count", "epochs"),
     ("connections", "count", "connections"),
@@ -168,7 +169,7 @@ _RESULTS = (
 
 
 def table(results: Sequence[RunResult], *, over_seeds: bool = False) -> list[Column]:
-    """Return the comparison: who, the settings that differ, what came out.
+    """Return the columns of a comparison: the runs, the settings that differ, the results.
 
     Parameters
     ----------
@@ -187,21 +188,21 @@ def table(results: Sequence[RunResult], *, over_seeds: bool = False) -> list[Col
     if any(r.changed for r in results):
         columns.append(Column("changed live", "count", tuple(row[0].changed for row in rows)))
     for title, kind, attribute in _RESULTS:
-        values = tuple(_value([getattr(r, attribute) for r in row]) for row in rows)
+        values = tuple(_mean([getattr(r, attribute) for r in row]) for row in rows)
         if any(v is not None for v in values):
             columns.append(Column(title, kind, values))
     return columns
 
 
 def labels(rows: Sequence[Sequence[RunResult]]) -> list[str]:
-    """Return short names for groups of runs, as :func:`grouped` gives them: a title, or what tells them apart.
+    """Return a short, unique label for each group of runs of :func:`grouped`: a title, or settings that differ.
 
-    Of the settings that differ, only those are named without which two names would be the same.
+    Only the settings that are needed to make the labels unique are named.
     """
     first = [row[0] for row in rows]
     texts = [r.name if r.name != r.run else "" for r in first]
-    for name in sorted(differing(first), key=lambda name: name not in _TELLING):
-        parts = [_part(name, r.settings.get(name)) for r in first]
+    for name in sorted(differing(first), key=lambda name: name not in _SELF_EXPLANATORY):
+        parts = [_setting_label(name, r.settings.get(name)) for r in first]
         longer = [
             text if r.name != r.run else f"{text}, {part}".removeprefix(", ")
             for text, part, r in zip(texts, parts, first, strict=True)
@@ -214,18 +215,19 @@ def labels(rows: Sequence[Sequence[RunResult]]) -> list[str]:
     ]
 
 
-def _part(name: str, value: Any) -> str:
-    """Return a setting in a few words: ``zeta 0.3``, or the value alone where it says what it is."""
+def _setting_label(name: str, value: Any) -> str:
+    """Return a setting as part of a label: ``zeta 0.3``; only the value if it is self-explanatory."""
+    text = format_value(value)
     if name == "data.name":
-        return Path(format_value(value)).name  # of a file its name, not its folders
-    return format_value(value) if name in _TELLING else f"{name.rpartition('.')[2].replace('_', ' ')} {format_value(value)}"
+        return Path(text).name  # without folders
+    return text if name in _SELF_EXPLANATORY else f"{name.rpartition('.')[2].replace('_', ' ')} {text}"
 
 
 def _title(row: Sequence[RunResult]) -> str:
-    return row[0].name if len(row) == 1 else f"{row[0].name} and {len(row) - 1} more seeds"
+    return row[0].name if len(row) == 1 else f"{row[0].name} and {len(row) - 1} more seed{'s'[: len(row) > 2]}"
 
 
-def _value(values: Sequence[float | None]) -> float | Spread | None:
+def _mean(values: Sequence[float | None]) -> float | Spread | None:
     known = [v for v in values if v is not None]
     if len(values) == 1 or not known:
         return known[0] if known else None
@@ -233,14 +235,14 @@ def _value(values: Sequence[float | None]) -> float | Spread | None:
 
 
 def format_value(value: Any) -> str:
-    """Return a setting's value as people write it."""
+    """Return the text of a setting's value: ``400-100-400``, ``0.3``."""
     if isinstance(value, list | tuple):
         return "-".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def format_cell(kind: str, value: Any) -> str:
-    """Return a value of a :class:`Column` in words: ``88.1 %``, ``88.1 ± 0.4 %``, a dash where there is none."""
+    """Return the text of a value of a :class:`Column`: ``88.10 %``, ``88.10 ± 0.40 %``; a dash for None."""
     if value is None:
         return "–"
     if isinstance(value, str):
@@ -253,7 +255,7 @@ def format_cell(kind: str, value: Any) -> str:
 
 
 _FORMS = {
-    "share": (100, ".2f", " %"),
+    "fraction": (100, ".2f", " %"),
     "number": (1, ".4f", ""),
     "count": (1, ",.0f", ""),
     "seconds": (1, ",.1f", " s"),
@@ -262,31 +264,33 @@ _FORMS = {
 
 
 def baselines(config: Config) -> list[Config]:
-    """Return the configuration with each method: SET, fixed and dense at otherwise equal settings."""
+    """Return the configuration with each method of :data:`BASELINES`, at otherwise equal settings."""
     return [config.replace(method=method) for method in BASELINES]
 
 
 def seeds(config: Config, n: int) -> list[Config]:
-    """Return the configuration with ``n`` seeds, its own and those that follow."""
+    """Return the configuration with ``n`` seeds: its own and the following ones."""
     return [config.replace({SEED: config.run.seed + i}) for i in range(n)]
 
 
 def find(config: Config, runs: Iterable[Run]) -> Run | None:
-    """Return the first of some runs that carries out a configuration, or has; None if there is none.
+    """Return the first run with these settings; None if there is none.
 
-    Threads and the like change no result, so they need not agree. A run that failed, was stopped, or whose
-    settings were changed while it trained does not count.
+    Settings that change no result, such as threads, are ignored. Runs that were interrupted (stopped, failed, lost), or
+    whose settings were changed while they were training, do not count.
     """
-    wanted = _essence(config.flat())
+    wanted = _relevant(config.flat())
     for run in runs:
         try:
-            equal = _essence(run.config().flat()) == wanted
+            run.meta()
+            equal = _relevant(run.config().flat()) == wanted
         except TsnnError:
             continue
-        if equal and run.status()["state"] not in ("failed", "stopped", "lost") and not result(run).changed:
+        if equal and run.status()["state"] not in INTERRUPTED and not result(run).changed:
             return run
     return None
 
 
-def _essence(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _relevant(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that change results."""
     return {name: v for name, v in settings.items() if not name.startswith("run.") or name == SEED}

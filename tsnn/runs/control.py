@@ -1,8 +1,8 @@
-"""Commands for a live run: written by anyone, read and answered by its engine.
+"""Commands for a live run: any process may write them; the run's engine executes and acknowledges them.
 
-A command is a line in the run's ``control.jsonl``. The engine takes it up at the next batch (pause,
-stop) or the next epoch (settings), checks it again, and answers with an ``ack`` line in
-``metrics.jsonl``. The commands, the acks and the seed together say how the run came about.
+A command is a line in the run's ``control.jsonl``. The engine executes it after the current batch (pause, stop) or
+applies it after the current epoch (settings), and acknowledges it with an ``ack`` line in ``metrics.jsonl``: accepted,
+or refused with a message. Commands, acks and the seed together reproduce the run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.files import append_line, read_lines
+from tsnn.records import RunState
 from tsnn.runs.store import Run
 
 ACTIONS = ("set", "pause", "resume", "step", "stop")
@@ -28,7 +29,19 @@ ACTIONS = ("set", "pause", "resume", "step", "stop")
 
 @dataclass(frozen=True)
 class Command:
-    """One command: an action, and for ``set`` the settings by their short names (``zeta``, ...)."""
+    """A command for a run.
+
+    Attributes
+    ----------
+    action : {"set", "pause", "resume", "step", "stop"}
+        See :func:`request`.
+    settings : dict of str to float
+        For ``set``: new values by short name (``zeta``, ...).
+    id : str
+        Identifies the command in its ack.
+    time : float
+        When it was made, in seconds since 1970.
+    """
 
     action: str
     settings: dict[str, float] = field(default_factory=dict)
@@ -46,9 +59,14 @@ def changed_config(config: Config, settings: Mapping[str, float]) -> Config:
     Parameters
     ----------
     config : Config
-        Settings in force.
+        Current settings.
     settings : mapping
         Short names of :data:`tsnn.config.LIVE_SETTINGS` to values.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is not live, or a value is out of range.
     """
     unknown = [name for name in settings if name not in LIVE_SETTINGS]
     if unknown:
@@ -58,16 +76,17 @@ def changed_config(config: Config, settings: Mapping[str, float]) -> Config:
 
 
 def request(run: Run, action: str, **settings: float) -> Command:
-    """Ask a run for something; returns the command, whose id the engine's ``ack`` line will carry.
+    """Send a command to a run; returns it. The engine's ``ack`` line carries its id.
 
     Parameters
     ----------
     run : Run
         The run.
     action : {"set", "pause", "resume", "step", "stop"}
-        ``step`` trains one epoch and pauses.
+        ``set`` changes live settings after the current epoch; ``step`` trains up to the end of an epoch and pauses;
+        ``stop`` writes a checkpoint and ends the run.
     **settings : float
-        For ``set``: new values of zeta, epsilon, learning_rate, dropout, percentile.
+        For ``set``: new values of live settings (:data:`tsnn.config.LIVE_SETTINGS`), such as ``zeta=0.2``.
 
     Raises
     ------
@@ -81,17 +100,17 @@ def request(run: Run, action: str, **settings: float) -> Command:
 
 
 class ControlReader:
-    """Reads a run's commands as they come; damaged lines are passed over. The reader checks the settings.
+    """Reader of a run's commands; damaged lines are skipped. Settings are not checked here.
 
     Parameters
     ----------
     run : Run
-        The run that the engine carries out.
+        The run.
 
     Attributes
     ----------
     offset : int
-        How many bytes of the commands have been read.
+        Number of bytes of ``control.jsonl`` that have been read.
     """
 
     def __init__(self, run: Run):
@@ -113,24 +132,24 @@ def _parse(line: Mapping[str, Any]) -> Command | None:
 
 @contextlib.contextmanager
 def stopping_on_signals(run: Run, delay: float = 0.0) -> Iterator[list[int]]:
-    """Turn the first SIGINT or SIGTERM into a command to stop, taken up after the batch; the second one interrupts.
+    """Turn the first SIGINT or SIGTERM into a command to stop after the current batch; the second one interrupts.
 
-    Raising in the middle of compiled code is not safe, so this is what a process that carries out a run uses.
-    Yields the list of signals received. Before the run trains, the first signal interrupts.
+    For processes that execute a run: an exception in the middle of compiled code is not safe. Before training begins,
+    the first signal interrupts. Yields the list of signals received.
 
     Parameters
     ----------
     run : Run
         The run.
     delay : float
-        Seconds until the command. A launcher that has lost a rank sends SIGTERM to the others, too, and kills them soon
-        after: then nobody commands anything.
+        Seconds until the command. A launcher that has lost a rank sends SIGTERM to the other ranks and kills them soon
+        after: in this time, so no command is written.
     """
     received: list[int] = []
 
     def stop(signum: int, frame: FrameType | None) -> None:
         received.append(signum)
-        if len(received) > 1 or run.status()["state"] not in ("training", "paused"):
+        if len(received) > 1 or run.status()["state"] not in (RunState.TRAINING, RunState.PAUSED):
             raise KeyboardInterrupt
         if delay:
             timer = threading.Timer(delay, request, (run, "stop"))

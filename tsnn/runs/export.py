@@ -1,4 +1,4 @@
-"""What a run can be taken away as: one function per format, for command line and dashboard alike."""
+"""Export of a run's records and settings: one function per format, for the command line and the dashboard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PER_LAYER = ("connections", "density", "pruned", "grown", "living")
 
 
 def to_csv(run: Run) -> bytes:
-    """Return the finished epochs as a table: one line per epoch, the layers' columns named ``layer1_density``.
+    """Return the finished epochs as a table: one line per epoch; columns of layers are named ``layer1_density``.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def to_csv(run: Run) -> bytes:
     """
     records = run.records()
     if not records:
-        raise RunError(f"Run {run.id} has no finished epoch to export. Try again when one is.")
+        raise RunError(f"Run {run.id} has no finished epoch to export. Try again later.")
     scalars = [f.name for f in fields(EpochRecord) if f.name not in ("settings", "layers", "events", "workers")]
     columns: dict[str, Sequence[Any]] = {name: [getattr(r, name) for r in records] for name in scalars}
     columns |= {name: [r.settings.get(name) for r in records] for name in LIVE_SETTINGS}
@@ -38,7 +38,7 @@ def to_csv(run: Run) -> bytes:
 
 
 def to_toml(run: Run) -> bytes:
-    """Return the settings, as ``tsnn train`` and the form read them."""
+    """Return the settings as TOML, for ``tsnn train`` and the form."""
     return run.config().to_toml().encode()
 
 
@@ -47,7 +47,7 @@ FORMATS: dict[str, Callable[[Run], bytes]] = {"csv": to_csv, "toml": to_toml}
 
 
 def csv_bytes(columns: Mapping[str, Sequence[Any]]) -> bytes:
-    """Return columns as CSV; text that a spreadsheet would take for a formula is quoted with an apostrophe."""
+    """Return columns as CSV; text that a spreadsheet would read as a formula is preceded by an apostrophe."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(columns)

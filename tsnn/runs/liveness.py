@@ -1,4 +1,4 @@
-"""Process identity: which process writes or supervises a run, and whether it lives."""
+"""Process identity: which process writes or supervises a run, and whether it is alive."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 
 import psutil
 
-
-#: What a supervisor tells the processes below it, as JSON: its run's ``folder``, its ``process``, a ``note``.
+#: Environment variable by which a supervisor is known to its processes, as JSON: the run's ``folder``, the supervisor's
+#: ``process`` (:func:`identity`), and a ``note`` on why the job was restarted.
 VARIABLE = "TSNN_SUPERVISOR"
 
 _LINUX = sys.platform == "linux"
 
 
 def identity(pid: int | None = None) -> dict[str, Any]:
-    """Return what tells a process from any other one, also from a later one with its number.
+    """Return the identity of a process, unique even if its number is used again.
 
     Parameters
     ----------
     pid : int, optional
-        Its number; default is this process.
+        Process number; default is this process.
 
     Returns
     -------
@@ -35,14 +35,14 @@ def identity(pid: int | None = None) -> dict[str, Any]:
     Raises
     ------
     psutil.NoSuchProcess
-        If there is none.
+        If there is no such process.
     """
     pid = os.getpid() if pid is None else pid
     return {"host": socket.gethostname(), "boot": _boot(), "pid": pid, "start": _start(pid)}
 
 
 def alive(process: Mapping[str, Any]) -> bool | None:
-    """Tell whether the process of an :func:`identity` lives; None if it is on another machine."""
+    """Return whether the process of an :func:`identity` is alive; None if it is on another machine."""
     if process.get("host") != socket.gethostname():
         return None
     try:
@@ -56,7 +56,7 @@ def _boot() -> str:
 
 
 def _start(pid: int) -> float:
-    """Return when a process began: on Linux in ticks since the machine did, which no change of the clock moves."""
+    """Return the start time of a process: on Linux in ticks since boot, which setting the clock does not change."""
     if not _LINUX:
         return float(psutil.Process(pid).create_time())
     try:
@@ -64,11 +64,11 @@ def _start(pid: int) -> float:
     except OSError as error:
         raise psutil.NoSuchProcess(pid) from error
     if fields[0] in "ZX":
-        raise psutil.NoSuchProcess(pid)  # dead, though its parent has not looked yet
+        raise psutil.NoSuchProcess(pid)  # dead, but not yet collected by its parent
     return int(fields[19])
 
 
 def supervision(folder: Path) -> dict[str, Any] | None:
-    """Return what the supervisor of a run's folder told this process; None if there is none."""
-    told = json.loads(os.environ.get(VARIABLE, "null"))
-    return told if told and told["folder"] == str(folder.resolve()) else None
+    """Return the facts of this process's supervisor (:data:`VARIABLE`); None if it does not supervise this folder."""
+    facts = json.loads(os.environ.get(VARIABLE, "null"))
+    return facts if facts and facts["folder"] == str(folder.resolve()) else None

@@ -1,4 +1,4 @@
-"""What people say of a run: a title and tags, in its ``notes.json``. They never become a path or an argument."""
+"""Notes of a run: title and tags, in its ``notes.json``. They never become part of a path or a command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_TAGS = 20
 
 
 def notes(run: Run) -> tuple[str, tuple[str, ...]]:
-    """Return title and tags of a run; empty where nobody gave any."""
+    """Return title and tags of a run; empty if there are none."""
     values = read_json(run.path / "notes.json")
     tags = values.get("tags")
     tags = tags[:MAX_TAGS] if isinstance(tags, list) else []
@@ -23,7 +23,7 @@ def notes(run: Run) -> tuple[str, tuple[str, ...]]:
 
 
 def annotate(run: Run, *, title: str | None = None, tags: Iterable[str] | None = None) -> None:
-    """Give a run a title or tags; what is None stays as it is.
+    """Set a run's title or tags; None leaves them as they are.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def annotate(run: Run, *, title: str | None = None, tags: Iterable[str] | None =
     old_title, old_tags = notes(run)
     title = old_title if title is None else title.strip()
     kept = old_tags if tags is None else tuple(dict.fromkeys(t for tag in tags if (t := tag.strip())))
-    for what, text, limit in (("title", title, MAX_TITLE), *(("tag", t, MAX_TAG) for t in kept)):
+    for name, text, limit in (("title", title, MAX_TITLE), *(("tag", t, MAX_TAG) for t in kept)):
         if len(text) > limit or not text.isprintable():
-            raise RunError(f"A {what} has at most {limit} printable characters; got {text[:50]!r}, {len(text)} long.")
+            raise RunError(f"A {name} has at most {limit} printable characters; got {text[:50]!r}, {len(text)} long.")
     write_atomic(run.path / "notes.json", json.dumps({"title": title, "tags": kept}).encode())

@@ -1,6 +1,5 @@
-"""Runs on disk: one directory per run, readable while it is written, after a crash, elsewhere.
+"""Run directories: one for each run, readable while it is written, after a crash, on another machine.
 
-==================  ============================================================================
 ``config.toml``     the full configuration, written before the engine starts
 ``meta.json``       versions, machine, data set, network: written once by the engine
 ``metrics.jsonl``   append-only; one JSON object per line with ``type`` and ``seq``. Types: ``epoch``
@@ -14,9 +13,52 @@
 ``exit.json``       how a launched run's job ended (:mod:`tsnn.jobs.supervisor`); ``error.rankN.json``: which exception
 ``run.lock``        held by the process that writes the run, or supervises it
 ==================  ============================================================================
+=======
+====================  ==========================================================================
+``config.toml``       the full configuration, written before the engine starts
+``meta.json``         versions, machine, data set, network: written once by the engine
+``metrics.jsonl``     append-only; one JSON object per line with ``type``, ``seq`` and ``time``; see below
+``status.json``       heartbeat: state (:class:`~tsnn.records.RunState`), process, progress; replaced every second
+``snapshots/``        ``0000123.npz``: summaries of the topology after an epoch (:mod:`tsnn.snapshot`)
+``control.jsonl``     commands for the live run (:mod:`tsnn.runs.control`)
+``queued.json``       when the run was queued; present while it is (:mod:`tsnn.jobs.queue`)
+``checkpoints/``      the newest two (:mod:`tsnn.engine.serialization`)
+``weights.npz``       the final network
+``notes.json``        title and tags (:mod:`tsnn.runs.notes`)
+``log.txt``           the engine's output and log
+``exit.json``         how a launched run's job ended (:mod:`tsnn.jobs.supervisor`)
+``error.rankN.json``  the exception that ended a process of the run
+``beat.rankN.json``   heartbeat of a worker of a parallel run
+``run.lock``          locked by the process that writes the run, or supervises it
+====================  ==========================================================================
 
-Nothing is pickled. Whole files are replaced atomically; lines are appended with one write each, and
-a reader takes what ends with a newline, so a torn last line costs nothing.
+Types of lines in ``metrics.jsonl``:
+
+- ``epoch``: an :class:`~tsnn.records.EpochRecord` without its events;
+- ``event``: ``epoch``, ``kind`` and ``message`` of an :class:`~tsnn.records.Event`;
+- ``snapshot``: ``epoch`` and ``file``;
+- ``ack``: the answer to a command: ``command`` (its id), ``epoch``, ``accepted``, ``message``;
+- ``end``: ``state`` and ``message``; the last line, unless the run is resumed.
+
+Kinds of events (:class:`~tsnn.records.EventKind`; readers accept unknown kinds):
+
+=====================  =========================================================================
+``data``               which data the run trains on
+``dense_layer``        a layer is dense: epsilon grants every connection
+``setting``            a setting was changed while the run was training
+``neurons_pruned``     importance pruning removed neurons
+``two_phase``          the dense phase of the method two_phase ended
+``evolution``          a deferred evolution was run after resuming
+``resumed``            the run was resumed: from which epoch, and which epochs are repeated
+``checkpoint``         a checkpoint is damaged, or could not be written
+``disk``               the disk is nearly full
+``workers``            a parallel run has more threads than cores
+``averaged``           the workers' models were averaged, at the end of a parallel run
+=====================  =========================================================================
+
+Nothing is pickled. Whole files are replaced atomically; a line is appended with one write, and a reader takes only
+lines that end with a newline, so a torn last line does no harm. ``meta.json``, checkpoints and ``weights.npz`` name
+their format (:data:`tsnn.records.FORMAT`); other formats are refused.
 """
 
 from __future__ import annotations
@@ -26,20 +68,20 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tsnn.config import Config
 from tsnn.errors import RunError
-from tsnn.files import read_json, read_lines, write_atomic
-from tsnn.records import ENDED, FORMAT, EpochRecord
+from tsnn.files import check_format, read_json, read_lines, write_atomic
+from tsnn.records import ENDED, FORMAT, OVER, EpochRecord, RunState
 from tsnn.runs.liveness import alive
 from tsnn.snapshot import Snapshot
 
-STALE_SECONDS = 10.0
-START_SECONDS = 60.0
+STALE_SECONDS = 10.0  #: age of a heartbeat from which a run counts as stalled
+START_SECONDS = 60.0  #: time for a created run to write its first heartbeat
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -50,7 +92,7 @@ def default_root() -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory, for reading. Holds no state: each call reads the files as they are now."""
+    """A run directory, for reading. It caches nothing: each call reads the files as they are now."""
 
     path: Path
 
@@ -69,52 +111,60 @@ class Run:
         Raises
         ------
         RunError
-            If the run was written by a newer version of tsnn.
+            If the run has another format.
         """
         meta = read_json(self.path / "meta.json")
-        version = meta.get("format", FORMAT)
-        if not isinstance(version, int) or version > FORMAT:
-            raise RunError(f"Run {self.id} has format {version}; this tsnn reads up to {FORMAT}. Try a newer tsnn.")
+        check_format(f"Run {self.id}", meta.get("format", FORMAT))
         return meta
 
     def status(self) -> dict[str, Any]:
-        """Return the last heartbeat with ``state`` as it really is.
+        """Return the last heartbeat, with the run's present ``state`` (a :class:`~tsnn.records.RunState`).
 
-        Beside what the engine writes (``starting``, ``training``, ``paused``, ``finished``, ``stopped``, ``failed``):
-        ``queued`` (:mod:`tsnn.jobs.queue`), ``created`` (not begun), ``stalled`` (lives but has been silent for 10 s),
-        ``lost`` (its process, or its supervisor, is gone).
+        The engine writes ``starting``, ``compiling``, ``training``, ``paused``, ``finished``, ``stopped`` and
+        ``failed``. Found out here: ``queued``, ``created``, ``stalled`` (no heartbeat for 10 s), ``lost`` (its process
+        or supervisor is gone, or the state is unknown).
         """
-        status = self._heartbeat()
-        if status["state"] in (*ENDED, "created", "lost") and (self.path / "queued.json").exists():
-            status["state"] = "queued"
-        return status
-
-    def _heartbeat(self) -> dict[str, Any]:
         status = read_json(self.path / "status.json")
+        state = self._state(status)
+        if state in (*OVER, RunState.CREATED) and (self.path / "queued.json").exists():
+            state = RunState.QUEUED
+        return {**status, "state": state}
+
+    def _state(self, status: Mapping[str, Any]) -> RunState:
         if not status.get("state"):
             with contextlib.suppress(OSError):
                 age = time.time() - (self.path / "config.toml").stat().st_mtime
-                return {"state": "created" if age < START_SECONDS else "lost"}
-            return {"state": "lost"}
-        if status.get("state") not in ENDED:
-            living = alive(status.get("process", {}))
-            silent = time.time() - status.get("time", 0.0) > STALE_SECONDS
-            if living is False or (living is None and silent):
-                status["state"] = "lost"
-            elif silent:
-                status["state"] = "stalled"
-        return status
+                return RunState.CREATED if age < START_SECONDS else RunState.LOST
+            return RunState.LOST
+        try:
+            state = RunState(status["state"])
+        except ValueError:
+            return RunState.LOST
+        if state in ENDED:
+            return state
+        living = alive(status.get("process", {}))
+        silent = time.time() - status.get("time", 0.0) > STALE_SECONDS
+        if living is False or (living is None and silent):
+            return RunState.LOST
+        return RunState.STALLED if silent else state
 
     def lines(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-        """Return the lines of ``metrics.jsonl`` from a byte offset on, and the next offset."""
+        """Return the lines of ``metrics.jsonl`` after a byte offset, and the next offset."""
         return read_lines(self.path / "metrics.jsonl", offset)
 
     def records(self) -> list[EpochRecord]:
-        """Return every finished epoch."""
+        """Return the records of the finished epochs.
+
+        Raises
+        ------
+        RunError
+            If the run has another format.
+        """
+        self.meta()
         return [EpochRecord.from_dict(line) for line in self.lines()[0] if line.get("type") == "epoch"]
 
     def snapshot_epochs(self) -> list[int]:
-        """Return the epochs of which a snapshot is kept, in order."""
+        """Return the epochs that have a snapshot, in order."""
         files = (self.path / "snapshots").glob("*.npz")
         return sorted(int(file.stem) for file in files if file.stem.isdigit())
 
@@ -142,15 +192,15 @@ class Run:
 
     @property
     def checkpoint_folder(self) -> Path:
-        """Where the checkpoints are."""
+        """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
     def checkpoints(self) -> list[Path]:
-        """Return the files of the checkpoints, the newest first."""
+        """Return the checkpoint files, the newest first."""
         return sorted((f for f in self.checkpoint_folder.glob("*.npz") if f.name[0] != "."), reverse=True)
 
     def resumes_from(self) -> int:
-        """Return the epoch, whole or begun, up to which nothing has to be trained again; 0 without checkpoint."""
+        """Return the finished epochs of the newest checkpoint; 0 if there is none."""
         newest = next(iter(self.checkpoints()), None)
         return int(newest.name[:7]) if newest else 0
 
@@ -165,19 +215,19 @@ class Run:
 
 
 class RunStore:
-    """All runs below one folder.
+    """Folder of run directories.
 
     Parameters
     ----------
     root : path, optional
-        The folder; default is :func:`default_root`. It is made when the first run is.
+        The folder; default is :func:`default_root`. It is created with the first run.
     """
 
     def __init__(self, root: str | Path | None = None):
         self.root = Path(root) if root is not None else default_root()
 
     def create(self, config: Config) -> Run:
-        """Make a new run directory that holds the configuration."""
+        """Create a run directory with a configuration."""
         slug = re.sub(r"[^a-z0-9]+", "-", Path(config.data.name).stem.lower()).strip("-")[:24]
         self.root.mkdir(parents=True, exist_ok=True)
         while True:
@@ -190,23 +240,23 @@ class RunStore:
         return Run(path)
 
     def open(self, run_id: str) -> Run:
-        """Return the run of this id.
+        """Return a run by its id.
 
         Raises
         ------
         RunError
-            If the id is malformed, points outside the folder, or there is no such run.
+            If the id is malformed, leads outside the folder, or there is no such run.
         """
         path = self.root / run_id
         if not RUN_ID.fullmatch(run_id) or path.resolve().parent != self.root.resolve():
-            raise RunError(f"{run_id!r} is not the name of a run below {self.root}.")
+            raise RunError(f"{run_id!r} is not the name of a run in {self.root}.")
         if not (path / "config.toml").is_file():
             known = ", ".join(run.id for run in self.list()[:3])
-            raise RunError(f"There is no run {run_id!r} below {self.root}. The newest: {known or 'none yet'}.")
+            raise RunError(f"There is no run {run_id!r} in {self.root}. The newest: {known or 'none yet'}.")
         return Run(path)
 
     def list(self) -> list[Run]:
-        """Return all runs, the newest first; reads no file of theirs."""
+        """Return all runs, the newest first, without reading their files."""
         try:
             names = sorted((e.name for e in os.scandir(self.root) if e.is_dir()), reverse=True)
         except FileNotFoundError:

@@ -1,29 +1,33 @@
-"""The only writer of a run: its metrics, snapshots and heartbeat."""
+"""Writer of a run directory: metrics, events, snapshots, status and heartbeat; and the run's lock."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import IO, Any
 
 from tsnn.errors import RunError
 from tsnn.files import append_line, read_lines, write_atomic
-from tsnn.records import FORMAT, json_safe
+from tsnn.records import FORMAT, Event, RunState, json_safe
 from tsnn.runs.liveness import identity, supervision
 from tsnn.runs.store import Run
 from tsnn.snapshot import Snapshot
 
 HEARTBEAT_SECONDS = 1.0
 
+log = logging.getLogger(__name__)
+
 
 class RunWriter:
-    """The only writer of a run: its metrics, snapshots, final weights, and the heartbeat.
+    """The only writer of a run's metrics, events, snapshots and status.
 
-    Use as a context manager; entering takes the run's lock and starts the heartbeat.
+    Use as a context manager: entering takes the run's lock and starts the heartbeat.
 
     Parameters
     ----------
@@ -33,7 +37,8 @@ class RunWriter:
     Raises
     ------
     RunError
-        On entering, if another process writes this run, or it has finished and is to have no more epochs.
+        On entering, if another process writes this run, all its epochs are done, or it has another format. Nothing is
+        written then.
     """
 
     def __init__(self, run: Run):
@@ -49,21 +54,21 @@ class RunWriter:
     def __enter__(self) -> RunWriter:
         supervised = supervision(self.run.path)
         self._lock = None if supervised else hold(self.run)  # a supervisor holds it itself
-        status, planned = self.run.status(), self.run.config().training.epochs
-        if status["state"] == "finished" and status.get("epoch", 0) >= planned:
+        try:
+            self._check_writable()
+        except BaseException:
             self._release()
-            more = f"Train more: tsnn resume {self.run.id} --epochs N"
-            raise RunError(f"Run {self.run.id} has ended: its {planned} epochs are done. {more}.")
+            raise
         me = identity()
         self._status = {
-            "state": "starting",
+            "state": RunState.STARTING,
             "pid": me["pid"],
-            "process": supervised["process"] if supervised else me,  # whose end is that of the run
+            "process": supervised["process"] if supervised else me,  # the run is lost without it
             "since": time.time(),
             "beat": 0,
             "epoch": self.run.resumes_from(),
         }
-        for left in self.run.path.rglob(".*.tmp"):  # by a killed writer
+        for left in self.run.path.rglob(".*.tmp"):  # of a killed writer
             left.unlink(missing_ok=True)
         self._write_status()
         self._thread.start()
@@ -73,6 +78,13 @@ class RunWriter:
         self._stop.set()
         self._thread.join()
         self._release()
+
+    def _check_writable(self) -> None:
+        self.run.meta()
+        status, planned = self.run.status(), self.run.config().training.epochs
+        if status["state"] == RunState.FINISHED and status.get("epoch", 0) >= planned:
+            more = f"Train more: tsnn resume {self.run.id} --epochs N"
+            raise RunError(f"Run {self.run.id} has ended: its {planned} epochs are done. {more}.")
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -84,7 +96,7 @@ class RunWriter:
         write_atomic(self.run.path / "meta.json", content.encode())
 
     def line(self, kind: str, /, **values: Any) -> None:
-        """Append a line of type ``kind`` to the metrics; on disk within a second."""
+        """Append a line of type ``kind`` to the metrics; it is forced to the disk within a second."""
         append_line(self._metrics, {"type": kind, "seq": self._seq, "time": time.time(), **values})
         self._seq += 1
         if time.monotonic() - self._synced > 1.0 or kind == "end":
@@ -92,8 +104,13 @@ class RunWriter:
                 os.fsync(file.fileno())
             self._synced = time.monotonic()
 
+    def event(self, event: Event) -> None:
+        """Append an event to the metrics, and log it."""
+        log.info("%s", event.message)
+        self.line("event", **asdict(event))
+
     def position(self) -> dict[str, int]:
-        """Return where the metrics stand, for :meth:`rewind`; all lines before are on the disk."""
+        """Return the end of the metrics, for :meth:`rewind`; all lines before it are on the disk."""
         if not self._metrics.exists():
             return {"lines": 0, "bytes": 0}
         with open(self._metrics, "rb") as file:
@@ -101,9 +118,9 @@ class RunWriter:
             return {"lines": self._seq, "bytes": file.seek(0, os.SEEK_END)}
 
     def rewind(self, position: Mapping[str, int], epoch: int) -> list[int]:
-        """Drop what was recorded after a position, and snapshots of epochs after ``epoch``.
+        """Drop the lines after a position, and snapshots of epochs after ``epoch``.
 
-        The file is replaced, so that those who follow it notice. Returns the epochs whose records were dropped.
+        The file is replaced, by which its readers notice. Returns the epochs whose records were dropped.
         """
         lines, _ = read_lines(self._metrics, position["bytes"])
         with contextlib.suppress(FileNotFoundError), open(self._metrics, "rb") as file:
@@ -122,7 +139,7 @@ class RunWriter:
         self.line("snapshot", epoch=epoch, file=name)
 
     def update(self, **status: Any) -> None:
-        """Change what the next heartbeat says; a new ``state`` is written at once."""
+        """Change values of the status; they are written with the next heartbeat, a new ``state`` at once."""
         with self._status_lock:
             changed = "state" in status and status["state"] != self._status["state"]
             self._status.update(status)
@@ -130,9 +147,9 @@ class RunWriter:
             self._write_status()
 
     def end(self, state: str, message: str) -> None:
-        """Write the last line and the final state: one of ``finished``, ``stopped``, ``failed``."""
-        self.line("end", state=state, message=message)
-        self.update(state=state, message=message)
+        """Write the last line and the final state, one of :data:`tsnn.records.ENDED`."""
+        self.line("end", state=RunState(state), message=message)
+        self.update(state=RunState(state), message=message)
 
     def _write_status(self) -> None:
         with self._status_lock:
@@ -142,24 +159,24 @@ class RunWriter:
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(OSError):  # a full disk must not end the training; the next beat tries again
+            with contextlib.suppress(OSError):  # a full disk does not end the training; the next beat tries again
                 self._write_status()
 
 
 def hold(run: Run, patience: float = 0.0) -> IO[str]:
-    """Take a run's lock; it is given back when the file returned is closed, or its last holder's process ends.
+    """Take a run's lock; it is released when the returned file is closed, or its last holder's process ends.
 
     Parameters
     ----------
     run : Run
         The run.
     patience : float
-        Seconds to wait for another holder to end.
+        Seconds to wait for another holder to release it.
 
     Raises
     ------
     RunError
-        If another process keeps it.
+        If another process holds it.
     """
     file = open(run.path / "run.lock", "a")  # noqa: SIM115
     try:

@@ -1,4 +1,4 @@
-"""The queue: in turn, within the cores, by whoever looks; it survives those who made it."""
+"""Queue of runs: order, limit of cores, one process at a time, survival of a restart."""
 
 import threading
 import time
@@ -22,15 +22,15 @@ def store(tmp_path, monkeypatch) -> RunStore:
 
 
 @pytest.fixture
-def begun(monkeypatch) -> list[RunWriter]:
+def started(monkeypatch) -> list[RunWriter]:
     """Stand-ins for the engines that were started."""
     writers: list[RunWriter] = []
 
-    def begin(run):
+    def start(run):
         (run.path / "config.toml").touch()
         writers.append(RunWriter(run).__enter__())
 
-    monkeypatch.setattr(launch, "begin", begin)
+    monkeypatch.setattr(launch, "start_supervisor", start)
     yield writers
     for writer in writers:
         writer.__exit__()
@@ -45,47 +45,47 @@ def end(writer: RunWriter) -> None:
     writer.__exit__()
 
 
-def test_a_run_starts_at_once_where_there_is_room(store, begun):
+def test_enqueue__starts_at_once_when_cores_are_free(store, started):
     run = enqueue(config(), store)
-    assert [writer.run for writer in begun] == [run]
+    assert [writer.run for writer in started] == [run]
     assert queued_runs(store) == []
 
 
-def test_runs_wait_in_turn_for_the_cores_they_need(store, begun):
-    first, whole, small = enqueue(config(1), store), enqueue(config(0), store), enqueue(config(1), store)
-    assert [writer.run for writer in begun] == [first], "the one in front needs both cores, and nobody overtakes it"
-    assert queued_runs(store) == [whole, small]
-    assert RunFollower(small).status["message"] == "Position 2 of 2 in line."
-    end(begun[0])
-    assert advance(store) == [whole]
-    assert whole.status()["state"] == "starting"
-    end(begun[1])
+def test_queue__starts_runs_in_order_when_their_cores_are_free(store, started):
+    first, large, small = enqueue(config(1), store), enqueue(config(0), store), enqueue(config(1), store)
+    assert [writer.run for writer in started] == [first], "the next one needs both cores, and none overtakes it"
+    assert queued_runs(store) == [large, small]
+    assert RunFollower(small).status["message"] == "Queued (2nd of 2): all cores are busy. Starts automatically."
+    end(started[0])
+    assert advance(store) == [large]
+    assert large.status()["state"] == "starting"
+    end(started[1])
     assert advance(store) == [small]
 
 
-def test_two_small_runs_share_the_cores(store, begun):
-    assert [enqueue(config(1), store) for _ in range(2)] == [writer.run for writer in begun]
+def test_queue__small_runs_run_at_the_same_time(store, started):
+    assert [enqueue(config(1), store) for _ in range(2)] == [writer.run for writer in started]
 
 
-def test_a_run_asks_for_no_more_than_there_is(store, begun):
+def test_cores_of__at_most_the_limit(store, started):
     run = enqueue(config(64), store)
-    assert [writer.run for writer in begun] == [run]
+    assert [writer.run for writer in started] == [run]
 
 
-def test_another_process_finds_the_line_in_the_directories(store, begun, monkeypatch):
+def test_queue__is_read_from_the_directories(store, started, monkeypatch):
     enqueue(config(), store)
-    waiting_run = enqueue(config(), store)
+    queued = enqueue(config(), store)
     monkeypatch.setattr("tsnn.runs.catalog._catalogs", {})  # as after a restart
-    assert queued_runs(store) == [waiting_run]
+    assert queued_runs(store) == [queued]
     assert advance(store) == []
-    end(begun[0])
-    assert advance(store) == [waiting_run]
+    end(started[0])
+    assert advance(store) == [queued]
 
 
-def test_a_run_that_goes_on_waits_like_any_other(store, begun):
+def test_resume__queues_the_run(store, started):
     old = enqueue(config(), store)
-    begun[0].end("stopped", "")
-    begun.pop().__exit__()
+    started[0].end("stopped", "")
+    started.pop().__exit__()
     enqueue(config(), store)
     resume(old)
     assert old.status()["state"] == "queued"
@@ -94,50 +94,50 @@ def test_a_run_that_goes_on_waits_like_any_other(store, begun):
     cancel(old)
     assert old.status()["state"] == "stopped"
     resume(old)
-    end(begun[0])
+    end(started[0])
     assert advance(store) == [old]
     assert old.status()["state"] == "starting"
 
 
-def test_a_parallel_run_takes_a_core_for_each_process():
+def test_cores_of__one_for_each_process_of_a_parallel_run():
     parallel = config(threads=8).replace({"parallel.workers": 1})
     assert queue.cores_of(parallel) == min(2, cores())
 
 
-def test_a_cancelled_run_never_begins(store, begun):
+def test_cancel__run_never_starts(store, started):
     enqueue(config(), store)
     run = enqueue(config(), store)
     cancel(run)
     assert run.status()["state"] == "stopped"
-    with pytest.raises(RunError, match="does not wait"):
+    with pytest.raises(RunError, match="not queued any more"):
         cancel(run)
-    end(begun[0])
+    end(started[0])
     assert advance(store) == []
     delete(run)
 
 
-def test_a_run_that_cannot_be_started_holds_up_nobody(store, begun):
+def test_queue__skips_a_run_that_cannot_start(store, started):
     enqueue(config(), store)
     bad, good = enqueue(config(), store), enqueue(config(), store)
     (bad.path / "config.toml").write_text("nonsense")
-    launch_begin = launch.begin
+    start_supervisor = launch.start_supervisor
 
-    def begin(run):
+    def start(run):
         run.config()
-        launch_begin(run)
+        start_supervisor(run)
 
-    launch.begin = begin
-    end(begun[0])
+    launch.start_supervisor = start
+    end(started[0])
     assert advance(store) == [good]
     assert bad.status()["state"] == "failed"
     assert "not valid TOML" in bad.status()["message"]
 
 
-def test_one_process_at_a_time_moves_the_line(store, begun):
+def test_queue__advanced_by_one_process_at_a_time(store, started):
     enqueue(config(), store)
     enqueue(config(), store)
-    end(begun[0])
-    with queue._alone(store.root) as allowed:
+    end(started[0])
+    with queue._queue_lock(store.root) as allowed:
         assert allowed
         other: list = []
         thread = threading.Thread(target=lambda: other.append(advance(store)))
@@ -147,14 +147,14 @@ def test_one_process_at_a_time_moves_the_line(store, begun):
     assert len(advance(store)) == 1
 
 
-def test_the_line_is_tended_in_the_background(store, begun, monkeypatch):
-    monkeypatch.setattr(queue, "_SECONDS", 0.01)
+def test_queue__advanced_in_the_background(store, started, monkeypatch):
+    monkeypatch.setattr(queue, "ADVANCE_SECONDS", 0.01)
     enqueue(config(), store)
     run = enqueue(config(), store)
     queue.start_queue_thread(store)
     queue.start_queue_thread(store)
     assert [t.name for t in threading.enumerate()].count(f"queue of {store.root.resolve()}") == 1
-    end(begun[0])
+    end(started[0])
     deadline = time.monotonic() + 30
     while run.status()["state"] == "queued":
         assert time.monotonic() < deadline
@@ -162,12 +162,12 @@ def test_the_line_is_tended_in_the_background(store, begun, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["0", "two", "-1", "1.5"])
-def test_the_number_of_cores_must_be_one(monkeypatch, text):
+def test_cores__refuses_other_text(monkeypatch, text):
     monkeypatch.setenv("TSNN_CORES", text)
     with pytest.raises(ConfigError, match="TSNN_CORES must be"):
         cores()
 
 
-def test_without_a_limit_the_cores_of_the_machine_count(monkeypatch):
+def test_cores__of_the_machine_without_a_limit(monkeypatch):
     monkeypatch.delenv("TSNN_CORES", raising=False)
     assert cores() >= 1

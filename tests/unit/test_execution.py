@@ -1,4 +1,4 @@
-"""A run from configuration to run directory, driven by its control file; interrupted, failed, repeated."""
+"""Execution of a run: records, commands, failures; snapshots."""
 
 import json
 import time
@@ -30,7 +30,7 @@ def lines_of(run, kind):
     return [line for line in run.lines()[0] if line["type"] == kind]
 
 
-def test_a_run_directory_says_everything_about_the_run(store, config):
+def test_execute__records_everything_in_the_run_directory(store, config):
     run = store.create(config)
     yielded = [item for item in execute(run) if isinstance(item, EpochRecord)]
     assert [r.to_dict() | {"events": ()} for r in run.records()] == [r.to_dict() | {"events": ()} for r in yielded]
@@ -53,7 +53,7 @@ def test_a_run_directory_says_everything_about_the_run(store, config):
     ]
 
 
-def test_same_seed_same_weights(store, config):
+def test_execute__same_seed_same_weights(store, config):
     runs = [store.create(config.replace({"run.threads": threads})) for threads in (1, 2)]
     for run in runs:
         list(execute(run))
@@ -61,7 +61,7 @@ def test_same_seed_same_weights(store, config):
     assert all((one[name] == two[name]).all() for name in one.files)
 
 
-def test_divergence_is_recorded_and_nothing_is_lost(store, config):
+def test_execute__divergence_is_recorded(store, config):
     run = store.create(config.replace({"training.learning_rate": 1e3, "training.epochs": 50}))
     with pytest.raises(DivergenceError):
         list(execute(run))
@@ -70,7 +70,7 @@ def test_divergence_is_recorded_and_nothing_is_lost(store, config):
     assert lines_of(run, "end")[0]["message"] == run.status()["message"]
 
 
-def test_a_missing_data_set_is_recorded_in_words(store, config):
+def test_execute__missing_data_set_is_recorded_with_a_message(store, config):
     run = store.create(config.replace({"data.name": "fashion_minst"}))
     with pytest.raises(tsnn.errors.DataError):
         list(execute(run))
@@ -78,7 +78,7 @@ def test_a_missing_data_set_is_recorded_in_words(store, config):
     assert "fashion_mnist" in run.status()["message"]
 
 
-def test_leaving_early_stops_the_run_and_keeps_its_weights(store, config):
+def test_execute__closing_stops_the_run_and_keeps_its_weights(store, config):
     run = store.create(config)
     execution = execute(run)
     next(execution)
@@ -87,7 +87,7 @@ def test_leaving_early_stops_the_run_and_keeps_its_weights(store, config):
     assert tsnn.load_network(run.path / "weights.npz").connections > 0
 
 
-def test_wishes_are_obeyed_and_answered(store, config):
+def test_commands__are_executed_and_acknowledged(store, config):
     run = store.create(config.replace({"training.epochs": 100_000}))
     execution = execute(run)
 
@@ -126,7 +126,7 @@ def test_wishes_are_obeyed_and_answered(store, config):
     assert run.status()["state"] == "stopped"
 
 
-def test_a_wish_that_became_impossible_is_refused(store, config):
+def test_commands__invalid_one_is_refused(store, config):
     run = store.create(config.replace({"training.epochs": 100_000}))
     with open(run.path / "control.jsonl", "w") as file:
         file.write(json.dumps({"action": "set", "settings": {"zeta": 0.1}, "id": "good", "time": 0}) + "\n")
@@ -143,7 +143,7 @@ def test_a_wish_that_became_impossible_is_refused(store, config):
     assert "training.zeta must be" in answers["bad"]["message"]
 
 
-def test_an_unexpected_error_leaves_its_traceback_in_the_log(store, config, monkeypatch):
+def test_execute__unexpected_error_leaves_its_traceback_in_the_log(store, config, monkeypatch):
     monkeypatch.setattr("tsnn.execution.engine.take_snapshot", lambda *_: 1 / 0)
     run = store.create(config)
     with pytest.raises(ZeroDivisionError):
@@ -152,7 +152,7 @@ def test_an_unexpected_error_leaves_its_traceback_in_the_log(store, config, monk
     assert "Traceback" in run.log()
 
 
-def test_snapshots_of_long_runs_are_spaced_geometrically():
+def test_snapshot_epochs__spaced_geometrically_in_long_runs():
     assert snapshot_epochs(5, 200) == {0, 1, 2, 3, 4, 5}
     epochs = sorted(snapshot_epochs(10_000, 50))
     assert len(epochs) <= 51

@@ -1,0 +1,138 @@
+"""Commands of the command line: each takes the parsed options and returns the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tsnn.cli import console
+from tsnn.config import Config
+from tsnn.datasets import known_datasets
+from tsnn.errors import ConfigError, TsnnError
+from tsnn.jobs.launch import command_line, prepare_resume, watch
+from tsnn.records import EpochRecord, Event, Progress
+from tsnn.runs import INTERRUPTED, Run, RunStore
+from tsnn.runs.comparison import result, table
+from tsnn.runs.control import stopping_on_signals
+from tsnn.runs.export import FORMATS
+
+
+def train(options: argparse.Namespace) -> int:
+    """Create a run and execute it, or print the command that does."""
+    run = RunStore(options.runs).create(_config(options))
+    if options.prepare:
+        print(shlex.join(command_line(run)))
+        return 0
+    return _execute(run)
+
+
+def _config(options: argparse.Namespace) -> Config:
+    data = options.data
+    config = Config.from_toml(data) if data.endswith(".toml") else Config.preset(data)
+    settings = {}
+    for assignment in options.settings:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {assignment} has no value. Write --set NAME=VALUE, such as --set zeta=0.2.")
+        settings[name.strip()] = value.strip()
+    short = {"run.seed": options.seed, "parallel.workers": options.workers, "parallel.mode": options.mode}
+    settings |= {name: value for name, value in short.items() if value is not None}
+    return config.replace(settings)
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Continue a run from its last checkpoint."""
+    run = RunStore(options.runs).open(options.run)
+    prepare_resume(run, options.epochs)
+    return _execute(run)
+
+
+def _execute(run: Run) -> int:
+    """Execute a run in this process, a parallel one in processes of its own, with a progress bar."""
+    print(f"Run directory: {run.path}", file=sys.stderr)
+    config = run.config()
+    items: Iterator[Progress | EpochRecord | Event]
+    if config.parallel.workers:
+        items = watch(run)
+    else:
+        from tsnn.execution.engine import execute  # imports Numba; listing runs needs none
+
+        items = execute(run)
+    code = 0
+    display = console.ProgressDisplay(config.training.epochs)
+    try:
+        with stopping_on_signals(run) as received, display:
+            for item in items:
+                display.update(item)
+        code = 130 if received else 0
+    except KeyboardInterrupt:
+        code = 130
+    if code:
+        print(f"Stopped. Continue with: tsnn resume {run.id}", file=sys.stderr)
+    if display.last is not None:
+        print(console.result_table(display.last, display.seconds()))
+    print(f"Run directory: {run.path}")
+    return code
+
+
+def runs(options: argparse.Namespace) -> int:
+    """List the newest runs."""
+    store = RunStore(options.runs)
+    found = store.list()
+    if not found:
+        print(f"No runs in {store.root} yet. Start one: tsnn train fashion_mnist")
+        return 0
+    listed = found[: options.n]
+    print("\n".join(console.run_lines(listed)))
+    if any(run.checkpoints() and run.status()["state"] in INTERRUPTED for run in listed):
+        print("Continue a stopped, failed or lost run with: tsnn resume RUN")
+    if len(found) > len(listed):
+        print(f"... and {len(found) - len(listed)} more. List all: tsnn runs -n {len(found)}")
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Print a comparison of runs."""
+    store = RunStore(options.runs)
+    columns = table([result(store.open(name)) for name in options.run], over_seeds=options.seeds)
+    print("\n".join(console.comparison_lines(columns)))
+    print("Results are from the last epoch; picking the best test epoch would overstate accuracy.")
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write records, settings or network of a run to a file or standard output."""
+    run = RunStore(options.runs).open(options.run)
+    if options.format in FORMATS:
+        content = FORMATS[options.format](run)
+    else:
+        from tsnn.formats.runs import export_network  # imports Numba
+
+        content = export_network(run, options.format)
+    if options.output is None:
+        sys.stdout.buffer.write(content)
+    else:
+        options.output.write_bytes(content)
+    return 0
+
+
+def datasets(options: argparse.Namespace) -> int:
+    """List the known data sets."""
+    print("\n".join(console.dataset_lines(known_datasets())))
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Run the benchmarks of a checkout."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / "tests" / "benchmarks" / "__main__.py").exists():
+        raise TsnnError(
+            f"The benchmarks are not part of the installed package, and {checkout} is no checkout of tsnn. "
+            "Clone the repository, pip install -e '.[peers]' in it, and try again."
+        )
+    command = [sys.executable, "-m", "tests.benchmarks", *options.arguments]
+    return subprocess.run(command, cwd=checkout, check=False).returncode

@@ -1,0 +1,156 @@
+"""Output of the command line: progress bar, result table, lists."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from tsnn.datasets import DatasetInfo
+from tsnn.errors import TsnnError
+from tsnn.records import EpochRecord, Event, Progress
+from tsnn.runs import Run
+from tsnn.runs.comparison import Column, format_cell
+
+#: Loggers whose messages are displayed above the progress bar: memory estimate, events.
+_DISPLAYED_LOGGERS = ("tsnn.execution.preparation", "tsnn.runs.writer")
+
+
+class ProgressDisplay:
+    """Progress bar of a run, with messages above it. Use as a context manager.
+
+    Parameters
+    ----------
+    epochs : int
+        Number of epochs of the run.
+
+    Attributes
+    ----------
+    last : EpochRecord or None
+        Last finished epoch.
+    """
+
+    def __init__(self, epochs: int):
+        self.last: EpochRecord | None = None
+        self._epochs = epochs
+        self._started = time.monotonic()
+        self._exits = contextlib.ExitStack()
+
+    def __enter__(self) -> ProgressDisplay:
+        loggers = [logging.getLogger(name) for name in _DISPLAYED_LOGGERS]
+        self._bar: tqdm[Any] = self._exits.enter_context(_progress_bar(self._epochs))
+        self._exits.enter_context(logging_redirect_tqdm(loggers))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.close()
+
+    def update(self, item: Progress | EpochRecord | Event) -> None:
+        """Display a progress, a finished epoch or an event."""
+        bar = self._bar
+        if isinstance(item, EpochRecord):
+            self.last = item
+            bar.set_postfix_str(_score(item), refresh=False)
+            bar.update(item.epoch - bar.n)
+        elif isinstance(item, Event):
+            bar.write(item.message, file=sys.stderr)
+        else:
+            bar.set_description(f"epoch {item.epoch}", refresh=False)
+            bar.update(item.epoch - 1 + item.samples / item.samples_total - bar.n)
+
+    def seconds(self) -> float:
+        """Return the time since the start, in seconds."""
+        return time.monotonic() - self._started
+
+
+def _progress_bar(epochs: int) -> tqdm[Any]:
+    return tqdm(
+        total=epochs,
+        desc="loading data, compiling (once)",
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        mininterval=0.1 if sys.stderr.isatty() else 10,
+        dynamic_ncols=True,
+    )
+
+
+def _score(record: EpochRecord) -> str:
+    if record.test_accuracy is None:
+        return f"test loss {record.test_loss:.4f}"
+    return f"test accuracy {record.test_accuracy:.2%}"
+
+
+def result_table(record: EpochRecord, seconds: float) -> str:
+    """Return the results of a run's last epoch, and its layers, as text."""
+    rows = [("epoch", f"{record.epoch}")]
+    if record.test_accuracy is not None and record.train_accuracy is not None:
+        rows += [("test accuracy", f"{record.test_accuracy:.2%}"), ("train accuracy", f"{record.train_accuracy:.2%}")]
+    rows += [
+        ("test loss", f"{record.test_loss:.4f}"),
+        ("train loss", f"{record.train_loss:.4f}"),
+        ("connections", f"{record.connections:,}"),
+        ("memory", f"{record.memory_bytes / 2**20:,.0f} MiB"),
+        ("time", f"{seconds:,.1f} s"),
+    ]
+    lines = [f"{name:<16}{value:>14}" for name, value in rows]
+    lines += ["", f"{'layer':<16}{'connections':>14}{'density':>10}{'neurons':>10}"]
+    lines += [
+        f"{f'{layer.n_in} to {layer.n_out}':<16}{layer.connections:>14,}{layer.density:>10.2%}{layer.living:>10,}"
+        for layer in record.layers
+    ]
+    return "\n".join(lines)
+
+
+def run_lines(runs: Iterable[Run]) -> Iterator[str]:
+    """Yield the lines of a list of runs."""
+    yield f"{'run':<42}{'state':<11}{'data set':<18}{'method':<10}{'epoch':>11}{'test accuracy':>15}"
+    for run in runs:
+        yield _run_line(run)
+
+
+def _run_line(run: Run) -> str:
+    status = run.status()
+    try:
+        run.meta()
+        config = run.config()
+    except TsnnError as error:
+        return f"{run.id:<42}{'unreadable':<11}{error}"
+    accuracy = status.get("test_accuracy")
+    epoch = f"{status.get('epoch', 0)}/{config.training.epochs}"
+    return (
+        f"{run.id:<42}{status['state']:<11}{Path(config.data.name).stem:<18}{config.training.method:<10}"
+        f"{epoch:>11}{'' if accuracy is None else f'{accuracy:.2%}':>15}"
+    )
+
+
+def comparison_lines(columns: Sequence[Column]) -> Iterator[str]:
+    """Yield the lines of a comparison: a header, then one line per row."""
+    texts = [[c.title, *(format_cell(c.kind, value) for value in c.values)] for c in columns]
+    widths = [max(map(len, cells)) for cells in texts]
+    for row in zip(*texts, strict=True):
+        cells = [
+            f"{cell:<{width}}" if c.kind == "text" else f"{cell:>{width}}"
+            for c, cell, width in zip(columns, row, widths, strict=True)
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def dataset_lines(known: Iterable[DatasetInfo]) -> Iterator[str]:
+    """Yield the lines of a list of data sets: one per size; one for a set that is bundled completely."""
+    yield f"{'name':<24}{'train / test':>18}{'features':>10}{'classes':>9}  description"
+    for info in known:
+        sizes = {counts: size for size, counts in info.sizes.items()}
+        for (n_train, n_test), size in sizes.items():
+            name = f"{info.name} ({size})" if len(sizes) > 1 else info.name
+            samples = f"{n_train:,} / {n_test:,}" if n_test else f"{n_train:,}"
+            where = "" if size in info.local else " (download)"
+            yield f"{name:<24}{samples:>18}{info.n_features:>10,}{info.n_classes or '':>9}  {info.title}{where}"

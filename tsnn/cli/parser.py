@@ -1,0 +1,127 @@
+"""Parser of the command line: commands, options, help texts."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from pathlib import Path
+from typing import TypeAlias
+
+from tsnn._version import __version__
+from tsnn.cli import commands
+from tsnn.config import describe, setting_names
+from tsnn.runs.comparison import format_value
+from tsnn.runs.export import FORMATS
+
+MODEL_FORMATS = ("npz", "onnx", "torch")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; its result has the function to call as ``command``."""
+    parser = argparse.ArgumentParser(prog="tsnn", description="Truly sparse neural networks on a CPU.")
+    parser.add_argument("--version", action="version", version=f"tsnn {__version__}")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_train, _add_resume, _add_runs, _add_compare, _add_export, _add_datasets, _add_bench):
+        add(subparsers)
+    return parser
+
+
+_Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add_train(subparsers: _Subparsers) -> None:
+    train = subparsers.add_parser(
+        "train",
+        help="train a network and record the run",
+        description="Train a network and record the run. Default settings are the papers' values for the data set.",
+        epilog=_settings_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    train.add_argument(
+        "data", metavar="DATA", help="a known data set, a .npz, .csv or .parquet file, or a .toml configuration"
+    )
+    train.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
+        help="change a setting, such as zeta=0.2 or training.zeta=0.2; may be given several times",
+    )  # fmt: skip
+    train.add_argument("--seed", type=int, help="short for --set run.seed=SEED")
+    train.add_argument("--workers", type=int, metavar="K", help="short for --set parallel.workers=K")
+    modes = describe("parallel.mode").choices
+    train.add_argument("--mode", choices=modes, help="short for --set parallel.mode=MODE")
+    train.add_argument(
+        "--prepare", action="store_true",
+        help="only create the run directory, and print the command that trains: for a cluster's scheduler",
+    )  # fmt: skip
+    _add_root(train)
+    train.set_defaults(command=commands.train)
+
+
+def _add_resume(subparsers: _Subparsers) -> None:
+    resume = subparsers.add_parser(
+        "resume",
+        help="continue an interrupted run, or train a finished one for more epochs",
+        description="Continue a run from its last checkpoint, bit for bit, as if it had not been interrupted.",
+    )
+    _add_run(resume)
+    resume.add_argument("--epochs", type=int, help="total number of epochs (default: unchanged)")
+    _add_root(resume)
+    resume.set_defaults(command=commands.resume)
+
+
+def _add_runs(subparsers: _Subparsers) -> None:
+    runs = subparsers.add_parser("runs", help="list the recorded runs, the newest first")
+    runs.add_argument("-n", type=int, default=20, help="largest number of runs to list (default: %(default)s)")
+    _add_root(runs)
+    runs.set_defaults(command=commands.runs)
+
+
+def _add_compare(subparsers: _Subparsers) -> None:
+    compare = subparsers.add_parser("compare", help="compare runs: settings that differ, and results")
+    _add_run(compare, nargs="+")
+    compare.add_argument("--seeds", action="store_true", help="mean and spread of runs that differ only in the seed")
+    _add_root(compare)
+    compare.set_defaults(command=commands.compare)
+
+
+def _add_export(subparsers: _Subparsers) -> None:
+    export = subparsers.add_parser("export", help="write a run's records, settings or network to a file")
+    _add_run(export)
+    export.add_argument(
+        "--format", choices=[*FORMATS, *MODEL_FORMATS], default="csv",
+        help="epochs as csv, settings as toml; the network as npz, onnx or tensors for torch (default: %(default)s)",
+    )  # fmt: skip
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="output file (default: standard output)")
+    _add_root(export)
+    export.set_defaults(command=commands.export)
+
+
+def _add_datasets(subparsers: _Subparsers) -> None:
+    datasets = subparsers.add_parser("datasets", help="list the known data sets")
+    datasets.set_defaults(command=commands.datasets)
+
+
+def _add_bench(subparsers: _Subparsers) -> None:
+    bench = subparsers.add_parser(
+        "bench", help="measure tsnn and similar libraries (needs a checkout); bench --quick takes a minute",
+        add_help=False, prefix_chars="\0",
+    )  # fmt: skip
+    bench.add_argument("arguments", nargs="*")  # options included: they are parsed by the benchmarks
+    bench.set_defaults(command=commands.bench)
+
+
+def _add_run(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    parser.add_argument("run", metavar="RUN", nargs=nargs, help="name of a run, as listed by tsnn runs")
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", metavar="FOLDER", help="folder of runs (default: $TSNN_RUNS, else ./runs)")
+
+
+def _settings_help() -> str:
+    lines = ["settings and their defaults:"]
+    for name in setting_names():
+        about = describe(name)
+        default = format_value(about.default)
+        lines.append(f"  {name} = {default}" if default else f"  {name}")
+        lines += textwrap.wrap(about.help, 100, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)

@@ -1,0 +1,178 @@
+"""Configuration of a run: all sections together, immutable and valid by construction; names of settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from tsnn.config.presets import PRESETS
+from tsnn.config.schema import Section, Setting, nearest
+from tsnn.config.sections import (
+    DataConfig,
+    ImportanceConfig,
+    NetworkConfig,
+    ParallelConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from tsnn.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run, in six sections.
+
+    Examples
+    --------
+    >>> config = Config.preset("madelon").replace(epochs=20, zeta=0.2)
+    >>> config.network.hidden
+    (400, 100, 400)
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    importance: ImportanceConfig = field(default_factory=ImportanceConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    @classmethod
+    def preset(cls, data: str) -> Config:
+        """Return the papers' settings for a data set; the defaults where the papers have none.
+
+        Parameters
+        ----------
+        data : str
+            Name of a data set or path of a file.
+        """
+        return cls().replace({"data.name": data, **PRESETS.get(data, {})})
+
+    @classmethod
+    def from_dict(cls, sections: Mapping[str, Any]) -> Config:
+        """Build a configuration from nested mappings, as :meth:`to_dict` gives them.
+
+        Fields left out take the preset of the data set, else the defaults.
+
+        Raises
+        ------
+        ConfigError
+            If a section or field is unknown (the message suggests the nearest known one), or a value is out of range.
+        """
+        flat: dict[str, Any] = {}
+        for section, values in sections.items():
+            if section not in SECTIONS:
+                raise ConfigError(f"Unknown section [{section}]{nearest(section, SECTIONS)}")
+            if not isinstance(values, Mapping):
+                raise ConfigError(f"[{section}] must hold settings, got {values!r}. Try {section}.<field> = value.")
+            flat.update({f"{section}.{name}": value for name, value in values.items()})
+        return (cls.preset(str(flat["data.name"])) if "data.name" in flat else cls()).replace(flat)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Config:
+        """Read a configuration file; fields may be left out as in :meth:`from_dict`."""
+        try:
+            sections = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        except OSError as error:
+            raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+        return cls.from_dict(sections)
+
+    def replace(self, settings: Mapping[str, Any] | None = None, **short: Any) -> Config:
+        """Return a copy with settings changed.
+
+        Parameters
+        ----------
+        settings : mapping, optional
+            New values by name: ``"training.zeta"``, or ``"zeta"`` where no other section has such a field.
+            Python values or, as on the command line, text in TOML notation.
+        **short
+            The same, by names without section: ``config.replace(zeta=0.2)``.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown or ambiguous, or a value is out of range.
+        """
+        changes: dict[str, dict[str, Any]] = {}
+        for name, value in {**(settings or {}), **short}.items():
+            section, _, key = full_name(name).partition(".")
+            changes.setdefault(section, {})[key] = value
+        return dataclasses.replace(
+            self, **{s: dataclasses.replace(getattr(self, s), **values) for s, values in changes.items()}
+        )
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return plain nested dictionaries; fields that are None are left out (TOML has no null)."""
+        return {
+            section: {
+                f.name: list(value) if isinstance(value, tuple) else value
+                for f in dataclasses.fields(part)
+                if (value := getattr(part, f.name)) is not None
+            }
+            for section, part in ((s, getattr(self, s)) for s in SECTIONS)
+        }
+
+    def to_toml(self) -> str:
+        """Return the configuration as the text of a TOML file that :meth:`from_toml` reads."""
+        return tomli_w.dumps(self.to_dict())
+
+    def flat(self) -> dict[str, Any]:
+        """Return every setting as one mapping ``{"section.field": value}``."""
+        return {f"{s}.{k}": v for s, values in self.to_dict().items() for k, v in values.items()}
+
+
+SECTIONS: dict[str, type[Section]] = {
+    cls.section: cls for cls in (DataConfig, NetworkConfig, TrainingConfig, ImportanceConfig, ParallelConfig, RunConfig)
+}
+
+#: Settings that may be changed while a run trains: full names by short name.
+LIVE_SETTINGS = {about.short: about.name for cls in SECTIONS.values() for about in cls.settings() if about.live}
+
+#: Names that settings had in earlier versions.
+_RENAMED = {"network.topology": "training.method", "topology": "training.method"}
+
+
+def full_name(name: str) -> str:
+    """Return the name ``"section.field"`` of a setting that may be given without its section.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such setting, or more than one; the message lists candidates.
+    """
+    name = _RENAMED.get(name, name)
+    known = setting_names()
+    if name in known:
+        return name
+    candidates = [full for full in known if full.partition(".")[2] == name]
+    if len(candidates) > 1:
+        raise ConfigError(f"{name!r} may mean {' or '.join(map(repr, candidates))}. Name the section as well.")
+    if not candidates:
+        raise ConfigError(f"Unknown setting {name!r}{nearest(name, known)}")
+    return candidates[0]
+
+
+def describe(name: str) -> Setting:
+    """Return the description of a setting.
+
+    Parameters
+    ----------
+    name : str
+        ``"section.field"``, or the field alone: ``"training.zeta"``, ``"zeta"``.
+    """
+    section, _, key = full_name(name).partition(".")
+    return next(about for about in SECTIONS[section].settings() if about.short == key)
+
+
+@functools.cache
+def setting_names() -> tuple[str, ...]:
+    """Return the names ``"section.field"`` of all settings, in order."""
+    return tuple(f"{section}.{f.name}" for section, cls in SECTIONS.items() for f in dataclasses.fields(cls))

@@ -1,0 +1,112 @@
+"""Preparation of a run: its data, its checkpoint or initial network, and its memory estimate."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tsnn.config import Config
+from tsnn.datasets import Dataset
+from tsnn.engine.memory import MemoryEstimate, check_memory, fitting_estimate
+from tsnn.engine.network import init_network
+from tsnn.engine.serialization import unpack
+from tsnn.engine.state import TrainingState
+from tsnn.errors import DataError
+from tsnn.execution.provenance import generators, load_data, provenance
+from tsnn.runs import Run
+from tsnn.runs.checkpoints import Checkpoint, read_checkpoint
+from tsnn.runs.writer import RunWriter
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Starting point of training.
+
+    Attributes
+    ----------
+    data : Dataset
+        The run's data.
+    state : TrainingState
+        That of the checkpoint, or the initial one.
+    checkpoint : Checkpoint or None
+        Checkpoint that the run is resumed from.
+    estimate : MemoryEstimate
+        Memory estimate, with the micro-batch.
+    resumed : bool
+        Whether the run has been started before.
+    """
+
+    data: Dataset
+    state: TrainingState
+    checkpoint: Checkpoint | None
+    estimate: MemoryEstimate
+    resumed: bool
+
+
+def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparation:
+    """Load the data and the state that training starts from; writes the run's ``meta.json`` at its first start.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    writer : RunWriter
+        Its writer.
+    kind : {"sequential", "parallel"}
+        Kind of engine.
+    processes : int
+        Number of ranks on this machine.
+
+    Raises
+    ------
+    TsnnError
+        If the data cannot be loaded or have changed, no checkpoint can be read, or memory is short.
+    """
+    config, meta = run.config(), run.meta()
+    data_rng, init_rng, rng = generators(config)
+    data = load_data(config, data_rng)
+    _check_digest(run, meta, data)
+    checkpoint = read_checkpoint(run, kind)
+    state = _restore(checkpoint, config) if checkpoint else None
+    if state is not None:
+        config = state.config
+    shape = data.n_features, data.n_outputs, len(data.x_train) + len(data.x_test)
+    estimate = fitting_estimate(config, *shape, data_bytes=data.nbytes, processes=processes)
+    log.info("Memory: %s", estimate)
+    if not meta:
+        writer.meta(provenance(config, data, estimate))
+    check_memory(estimate, config)
+    if state is None:
+        config = config.replace({"run.micro_batch": estimate.micro_batch})
+        network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)
+        state = TrainingState.begin(network, config, rng=rng)
+    return Preparation(data, state, checkpoint, estimate, bool(meta))
+
+
+def _check_digest(run: Run, meta: Mapping[str, Any], data: Dataset) -> None:
+    before = meta.get("data", {}).get("digest", data.digest)
+    if before != data.digest:
+        raise DataError(
+            f"The data of run {run.id} have changed since it began: {data.name} from {data.source} now has "
+            f"the content hash {data.digest}, not {before}. Restore the old data, or start a new run."
+        )
+
+
+def _restore(checkpoint: Checkpoint, config: Config) -> TrainingState:
+    """Return the state of a checkpoint, with the settings of ``config`` that may differ when a run is resumed."""
+    state = unpack(checkpoint.values["state"], checkpoint.arrays)
+    config = _resumed_config(state.config, config)
+    state.pending = _resumed_config(state.pending, config)
+    state.config = config
+    return state
+
+
+def _resumed_config(saved: Config, config: Config) -> Config:
+    """Return the settings of a checkpoint with the number of epochs and the section ``run`` of ``config``."""
+    run = dataclasses.replace(config.run, micro_batch=saved.run.micro_batch)
+    return dataclasses.replace(saved.replace({"training.epochs": config.training.epochs}), run=run)
