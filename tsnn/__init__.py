@@ -18,7 +18,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tsnn._version import __version__
-from tsnn.engine import activations, pruning, regrowth  # noqa: F401 - they register the built-in rules; without Numba
 
 if TYPE_CHECKING:
     from tsnn.config import Config

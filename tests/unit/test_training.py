@@ -7,8 +7,9 @@ import pytest
 
 from tsnn.config import Config, TrainingConfig
 from tsnn.datasets import load_dataset, make_dataset
+from tsnn.engine.batches import Batch, probe_gradient, train_batch
 from tsnn.engine.metrics import decision_values, evaluate
-from tsnn.engine.network import init_network, probe_gradient, train_batch
+from tsnn.engine.network import init_network
 from tsnn.engine.shapes import layer_shapes
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps, train
@@ -156,15 +157,12 @@ def test_every_test_sample_counts(blobs, tiny):
 def test_a_batch_in_parts_gives_what_it_gives_whole(blobs, tiny, width):
     config = tiny.replace({"network.dropout": 0.4})
     whole, parts = (fresh(blobs, config)[0] for _ in range(2))
-    order = np.random.default_rng(1).permutation(90)
+    batch = Batch.of(blobs, np.random.default_rng(1).permutation(90)[:70])
     for key in range(4):
         results = [
-            train_batch(
-                network, Workspace(network.sizes, w), blobs.x_train, blobs.y_train, order[:70], task=blobs.task,
-                config=config.training, dropout=0.4, key=100 * key,
-            )
+            train_batch(network, Workspace(network.sizes, w), batch, config=config.training, dropout=0.4, key=100 * key)
             for network, w in ((whole, 70), (parts, width))
-        ]  # fmt: skip
+        ]
         np.testing.assert_allclose(results[1], results[0], rtol=1e-4)
     for one, other in zip(whole.layers, parts.layers, strict=True):
         for name in ("weights", "velocity", "bias", "bias_velocity"):
@@ -196,11 +194,11 @@ def test_the_gradient_at_free_positions_is_that_of_a_dense_layer(blobs, tiny):
     network, rng = fresh(blobs, tiny.replace({"training.method": "dense"}))
     layer, chosen = 1, rng.permutation(90)[:40]
     t, workspace = network.layers[layer].topology, Workspace(network.sizes, 16)
-    batch = network, workspace, blobs.x_train, blobs.y_train, chosen, blobs.task
-    probed = probe_gradient(*batch, layer, t.indptr, t.indices)
+    batch = Batch.of(blobs, chosen)
+    probed = probe_gradient(network, workspace, batch, layer, t.indptr, t.indices)
     before = network.layers[layer].weights.copy()
     config = TrainingConfig(learning_rate=1e-3, momentum=0, weight_decay=0)
-    train_batch(*batch[:5], task=blobs.task, config=config, dropout=0, key=0)
+    train_batch(network, workspace, batch, config=config, dropout=0, key=0)
     np.testing.assert_allclose((before - network.layers[layer].weights) / 1e-3, probed, rtol=0.01, atol=1e-3)
 
 

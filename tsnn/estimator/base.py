@@ -16,10 +16,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from tsnn import kernels
 from tsnn.config import Config
-from tsnn.datasets import Dataset
+from tsnn.datasets import Dataset, Features, as_features
 from tsnn.datasets.preparation import apply_scaling, check_finite, draw_split, fit_scaling, merge_identical
 from tsnn.datasets.sparse import SparseFeatures, fit_sparse_scaling
-from tsnn.engine.memory import check_memory, fitting_estimate
+from tsnn.engine.memory import check_memory
 from tsnn.engine.metrics import decision_values
 from tsnn.engine.network import Network, init_network
 from tsnn.engine.state import TrainingState
@@ -241,7 +241,7 @@ class SparseMLP(BaseEstimator):
     def _begin(self, data: Dataset, config: Config) -> TrainingState:
         """Return the state before the first epoch, if it fits into memory."""
         shape = data.n_features, data.n_outputs, len(data.x_train)
-        check_memory(fitting_estimate(config, *shape, data_bytes=data.x_train.nbytes), config)
+        check_memory(config, *shape, data_bytes=data.x_train.nbytes)
         network = init_network(data.n_features, data.n_outputs, config, rng=self._rng.spawn(1)[0])
         network.scaling = self._offset, self._scale
         return TrainingState.begin(network, config, rng=self._rng)
@@ -291,9 +291,9 @@ class SparseMLP(BaseEstimator):
         else:
             self._offset, self._scale = fit_scaling(X, rows, preprocessing, weights)
 
-    def _scaled(self, X: Any, rows: NDArray[np.int64] | None = None) -> Any:
+    def _scaled(self, X: Any, rows: NDArray[np.int64] | None = None) -> Features:
         if not _is_sparse(X):
-            return apply_scaling(X, rows, self._offset, self._scale)
+            return as_features(apply_scaling(X, rows, self._offset, self._scale))
         if self._offset.any():
             raise DataError("The model was fitted on dense features, but got sparse ones. Try X.toarray().")
         return SparseFeatures.of(X if rows is None else X[rows], self._scale)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from tsnn.datasets import Dataset
+from tsnn.engine.epochs import dense_epochs
 from tsnn.engine.network import Network
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps
-from tsnn.records import EpochRecord, EventKind, Progress
+from tsnn.records import EpochRecord, Progress
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,6 @@ def fit_network(
     records, best_epoch : list of EpochRecord, int
         What happened, and the epoch whose network was kept.
     """
-    settled = state.config.training.method != "two_phase"
     records: list[EpochRecord] = []
     best = candidate = state.network
     best_loss = reference = math.inf
@@ -63,10 +63,7 @@ def fit_network(
             records.append(dataclasses.replace(item, samples=samples))
             bar.set_postfix_str(f"loss {item.train_loss:.4f}", refresh=False)
             bar.update()
-            if patience is None:
-                continue
-            if not settled:
-                settled = any(event.kind == EventKind.TWO_PHASE for event in item.events)
+            if patience is None or item.epoch <= dense_epochs(state.config.training):
                 continue
             if item.test_loss < best_loss:
                 best, best_loss, best_epoch = candidate, item.test_loss, item.epoch

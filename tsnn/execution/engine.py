@@ -15,7 +15,7 @@ from typing import Any
 from tsnn._version import __version__
 from tsnn.config import Config
 from tsnn.datasets import Dataset
-from tsnn.engine.memory import check_memory, disk_warning, fitting_estimate
+from tsnn.engine.memory import check_memory, disk_warning, memory_estimate
 from tsnn.engine.network import init_network
 from tsnn.engine.serialization import pack, save_network, unpack
 from tsnn.engine.snapshots import Ages, snapshot_epochs, take_snapshot
@@ -124,11 +124,11 @@ class _Engine:
             state.config = config
         samples = len(data.x_train) + len(data.x_test)
         shape, ranks = (data.n_features, data.n_outputs, samples), 1 + (self.channel.neighbours if self.channel else 0)
-        estimate = fitting_estimate(config, *shape, data_bytes=data.nbytes, processes=ranks)
+        estimate = memory_estimate(config, *shape, data_bytes=data.nbytes, processes=ranks)
         log.info("Memory: %s", estimate)
         if not begun:
             writer.meta(provenance(config, data, estimate))
-        check_memory(estimate, config)
+        check_memory(config, *shape, data_bytes=data.nbytes, processes=ranks)
         if saved is None:
             config = config.replace({"run.micro_batch": estimate.micro_batch})
             network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)

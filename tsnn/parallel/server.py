@@ -15,8 +15,9 @@ import numpy as np
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset
+from tsnn.engine.epochs import begin_epoch, check_finite, end_epoch
 from tsnn.engine.state import TrainingState
-from tsnn.engine.training import begin_epoch, check_finite, end_epoch, make_workspace, warm_up
+from tsnn.engine.training import make_workspace, warm_up
 from tsnn.errors import ConfigError, WorkerError
 from tsnn.parallel.averaging import average, describe_topology, flatten
 from tsnn.parallel.channel import Arrays, Channel, Message, Service
