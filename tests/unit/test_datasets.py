@@ -59,7 +59,7 @@ def test_any_dtype_and_layout_gives_the_same(convert: Callable[[np.ndarray], Any
     np.testing.assert_array_equal(data.x_train, expected.x_train)
     np.testing.assert_array_equal(data.x_test, expected.x_test)
     assert (data.digest, data.x_train.dtype) == (expected.digest, np.float32)
-    assert data.x_train.flags.c_contiguous
+    assert data.x_train.values.flags.c_contiguous
 
 
 def test_read_only_memmap_is_accepted_and_inputs_are_left_alone(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_read_only_memmap_is_accepted_and_inputs_are_left_alone(tmp_path: Path) 
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     for preprocessing in ("standard", "none"):
         data = make_dataset(mapped, y, mapped, y, preprocessing=preprocessing)
-        assert data.x_train.flags.writeable
+        assert data.x_train.values.flags.writeable
         assert not np.shares_memory(data.x_train, mapped)
         np.testing.assert_array_equal(mapped, x)
 
@@ -100,8 +100,8 @@ def test_standardisation_is_fitted_on_the_training_part_only() -> None:
     x, y = numbers(3000, 5)  # several blocks
     x_test = 1000 + 7 * x[:10]
     data = make_dataset(x, y, x_test, y[:10])
-    np.testing.assert_allclose(data.x_train.mean(axis=0, dtype=float), 0, atol=1e-6)
-    np.testing.assert_allclose(data.x_train.std(axis=0, dtype=float), 1, atol=1e-6)
+    np.testing.assert_allclose(data.x_train.values.mean(axis=0, dtype=float), 0, atol=1e-6)
+    np.testing.assert_allclose(data.x_train.values.std(axis=0, dtype=float), 1, atol=1e-6)
     np.testing.assert_allclose(data.x_test, (x_test - x.mean(axis=0)) / x.std(axis=0), rtol=1e-5)
     other = make_dataset(x, y, -x_test, y[:10])
     np.testing.assert_array_equal(other.x_train, data.x_train)  # the test part has no influence
@@ -111,16 +111,16 @@ def test_standardisation_does_not_leak_through_a_drawn_split() -> None:
     x, y = numbers(300, 2)
     first = make_dataset(x, y, rng=rng())
     raw = make_dataset(x, y, rng=rng(), preprocessing="none")
-    np.testing.assert_allclose(first.x_train.mean(axis=0, dtype=float), 0, atol=1e-6)
-    expected = (raw.x_test - raw.x_train.mean(axis=0, dtype=float)) / raw.x_train.std(axis=0, dtype=float)
+    np.testing.assert_allclose(first.x_train.values.mean(axis=0, dtype=float), 0, atol=1e-6)
+    expected = (raw.x_test - raw.x_train.values.mean(axis=0, dtype=float)) / raw.x_train.values.std(axis=0, dtype=float)
     np.testing.assert_allclose(first.x_test, expected, rtol=1e-4, atol=1e-5)
-    assert abs(first.x_test.mean()) > 1e-4
+    assert abs(first.x_test.values.mean()) > 1e-4
 
 
 def test_minmax_is_fitted_on_the_training_part_only() -> None:
     data = make_dataset([[0.0], [4.0]], [0, 1], [[2.0], [8.0]], [0, 1], preprocessing="minmax")
-    assert data.x_train.ravel().tolist() == [0, 1]
-    assert data.x_test.ravel().tolist() == [0.5, 2]
+    assert data.x_train.values.ravel().tolist() == [0, 1]
+    assert data.x_test.values.ravel().tolist() == [0.5, 2]
 
 
 @pytest.mark.parametrize("preprocessing", ["standard", "minmax"])
@@ -178,13 +178,13 @@ def test_a_validation_part_is_held_back_from_training_and_scaling(given: bool) -
     data = make_dataset(x, y, **test, validation_fraction=1 / 3, rng=rng(), preprocessing="none")
     parts = [(data.x_train, data.y_train), (data.x_validation, data.y_validation)]
     parts += [] if given else [(data.x_test, data.y_test)]
-    rows = np.concatenate([part.ravel() for part, _ in parts]).astype(int)
+    rows = np.concatenate([np.asarray(part).ravel() for part, _ in parts]).astype(int)
     assert sorted(rows) == list(range(99))
     np.testing.assert_array_equal(y[rows], np.concatenate([targets for _, targets in parts]))
     assert np.bincount(data.y_validation).tolist() == ([20, 10, 3] if given else [13, 7, 2])
     scaled = make_dataset(x, y, **test, validation_fraction=1 / 3, rng=rng())
-    assert abs(scaled.x_train.mean(dtype=float)) < 1e-6
-    assert abs(scaled.x_validation.mean(dtype=float)) > 1e-4
+    assert abs(np.asarray(scaled.x_train).mean(dtype=float)) < 1e-6
+    assert abs(np.asarray(scaled.x_validation).mean(dtype=float)) > 1e-4
 
 
 def test_too_small_a_validation_part_is_refused() -> None:

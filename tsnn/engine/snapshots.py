@@ -1,4 +1,4 @@
-"""Snapshots: what a viewer shows of a topology, summarised so that it stays small at any size of network."""
+"""Snapshots: summaries of a topology for display, small at any size of network."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tsnn.engine.topology import Topology
 MAP_CELLS = 200
 HISTOGRAM_BINS = 60
 MAX_INPUTS = 100_000
-FOLLOWED = 1_000_000  # connections of a layer whose age is known, about
-EXTREME = 8  # neurons shown one by one on each side: the least and the most important
+FOLLOWED = 1_000_000  # connections of a layer whose age is followed, about
+EXTREME = 8  # neurons displayed one by one on each side: the least and the most important
 PICTURED, STRONGEST = 512, 64  # connections kept of each of them: with inputs, with other neurons
 
 
@@ -30,7 +30,7 @@ def snapshot_epochs(epochs: int, count: int) -> set[int]:
     epochs : int
         Epochs of the run; epoch 0 is the start.
     count : int
-        How many snapshots to keep at most, beside that of epoch 0.
+        Largest number of snapshots, in addition to that of epoch 0.
     """
     if epochs <= count:
         return set(range(epochs + 1))
@@ -39,7 +39,7 @@ def snapshot_epochs(epochs: int, count: int) -> set[int]:
 
 
 class Ages:
-    """Since when connections exist, seen from the ends of epochs.
+    """Ages of connections, counted in epochs.
 
     Where a layer has more than a million connections, those of evenly spread rows are followed, so the memory stays
     below 10 MB per layer at any size. A position that is pruned and regrown in one evolution counts as kept.
@@ -49,9 +49,9 @@ class Ages:
     network : Network
         The network as it is at ``epoch``.
     epoch : int
-        When the watching begins; what exists then counts as born then.
+        First epoch that is followed; connections that exist then count as born then.
     known : mapping of str to array, optional
-        What :meth:`arrays` returned for this very network, in a process before this one.
+        Result of :meth:`arrays` for this network, in an earlier process.
     """
 
     def __init__(self, network: Network, epoch: int = 0, known: Mapping[str, NDArray[Any]] | None = None):
@@ -63,23 +63,23 @@ class Ages:
                 followed.births = known[f"births_{l}"]
 
     def update(self, network: Network, epoch: int) -> None:
-        """Take note of the connections at the end of an epoch; a topology that did not change costs nothing."""
+        """Update the ages at the end of an epoch; a topology that did not change costs nothing."""
         self.epoch = epoch
         for followed, layer in zip(self._layers, network.layers, strict=True):
             followed.update(layer.topology, epoch)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what is known, to be kept in a checkpoint: at most 4 MB per layer."""
+        """Return the ages as arrays, for a checkpoint: at most 4 MB per layer."""
         births = {f"births_{l}": followed.births for l, followed in enumerate(self._layers)}
         return {"births_since": np.array(self.since), **births}
 
     def counts(self, layer: int) -> NDArray[np.int64]:
-        """Return int64[k, 2]: age in epochs, ascending, and how many of the followed connections have it."""
+        """Return int64[k, 2]: age in epochs, ascending, and the number of followed connections of that age."""
         return _counts(self.epoch - self._layers[layer].births)
 
 
 class _FollowedRows:
-    """Rows of one layer, and since which epoch each of their connections exists."""
+    """Rows of one layer, and the epoch in which each of their connections was born."""
 
     def __init__(self, topology: Topology, epoch: int):
         stride = max(1, -(-topology.connections // FOLLOWED))
@@ -112,7 +112,7 @@ def take_snapshot(network: Network, percentile: float = 0.0, ages: Ages | None =
     percentile : float
         Percentile of importance pruning, for the threshold; 0 if it is off.
     ages : Ages, optional
-        Since when connections exist, up to date.
+        Ages of the connections, up to date.
 
     Returns
     -------
@@ -145,12 +145,14 @@ def take_snapshot(network: Network, percentile: float = 0.0, ages: Ages | None =
         arrays[f"density_{l}"], arrays[f"density_max_{l}"] = density_map(t)
         arrays[f"in_degree_{l}"] = _counts(t.in_degree[network.living[l]])
         arrays[f"out_degree_{l}"] = _counts(t.out_degree[network.living_inputs(l)])
-        everyone = importance(layer)
-        score = everyone[network.living[l]]
-        counts, edges = np.histogram(score, bins=HISTOGRAM_BINS)
+        scores = importance(layer)
+        living_scores = scores[network.living[l]]
+        counts, edges = np.histogram(living_scores, bins=HISTOGRAM_BINS)
         arrays[f"importance_{l}"], arrays[f"importance_edges_{l}"] = counts, edges.astype(np.float32)
-        arrays[f"importance_threshold_{l}"] = np.float32(np.percentile(score, percentile) if percentile else np.nan)
-        arrays |= {f"{name}_{l}": values for name, values in _extreme_neurons(network, l, everyone).items()}
+        arrays[f"importance_threshold_{l}"] = np.float32(
+            np.percentile(living_scores, percentile) if percentile else np.nan
+        )
+        arrays |= {f"{name}_{l}": values for name, values in _extreme_neurons(network, l, scores).items()}
         if ages is not None:
             arrays[f"age_{l}"] = ages.counts(l)
     if ages is not None:
@@ -203,7 +205,7 @@ def _connections(
 
 
 def density_map(topology: Topology) -> tuple[NDArray[np.uint8], np.float32]:
-    """Count connections in at most 200 x 200 cells of the matrix; returns the map and what 255 stands for."""
+    """Count connections in at most 200 x 200 cells of the matrix; returns the map and the count that 255 stands for."""
     counts = np.zeros((min(topology.n_in, MAP_CELLS), min(topology.n_out, MAP_CELLS)), np.int64)
     kernels.count_cells(topology.indptr, topology.indices, topology.n_out, counts)
     largest = max(int(counts.max()), 1)
