@@ -1,4 +1,4 @@
-"""The estimators keep scikit-learn's contract, whole, and do what their parameters say."""
+"""Estimators: scikit-learn's contract, and the effect of each parameter."""
 
 import pickle
 
