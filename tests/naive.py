@@ -104,11 +104,11 @@ def binary_cross_entropy(z, targets, weights, scale):
     return (weights * losses).sum(), scale * weights * (p - targets.T) / len(z)
 
 
-def prune_smallest(weights, zeta, rule):
+def choose_survivors(weights, zeta, prune):
     """Survivors as a list of bools, by sorting."""
     order = sorted(range(len(weights)), key=lambda k: abs(weights[k]))
     groups = [order]
-    if rule == "signed":
+    if prune == "signed":
         groups = [[k for k in order if weights[k] >= 0], [k for k in order if weights[k] < 0]]
     to_prune = {k for group in groups for k in group[: int(zeta * len(group))]}
     return [k not in to_prune for k in range(len(weights))]
@@ -133,7 +133,7 @@ def carry_births(rows, indptr, indices, old_indptr, old_indices, old_births, epo
         for k in range(old_indptr[r], old_indptr[r + 1])
     }
     found = [(r, indices[k]) for r, i in enumerate(rows) for k in range(indptr[i], indptr[i + 1])]
-    return [column for _, column in found], [known.get(place, epoch) for place in found]
+    return [column for _, column in found], [known.get(position, epoch) for position in found]
 
 
 def keep_free(indptr, indices, taken_indptr, taken, counts):
@@ -175,15 +175,15 @@ def momentum_step(gradient, momentum, learning_rate, weight_decay, update, weigh
 
 
 def retain(gradient, sources):
-    """What a late gradient still says, 0 for what is new."""
+    """A late gradient at the connections that still exist, 0 at new ones."""
     return [gradient[k] if k >= 0 else 0 for k in sources]
 
 
 def find_connections(indptr, indices, old_indptr, old_indices, offset):
     """Look every connection up in a dictionary of the old ones."""
     rows, old_rows = (np.repeat(np.arange(len(ends) - 1), np.diff(ends)) for ends in (indptr, old_indptr))
-    places = {pair: offset + k for k, pair in enumerate(zip(old_rows.tolist(), old_indices.tolist(), strict=True))}
-    return [places.get(pair, -1) for pair in zip(rows.tolist(), indices.tolist(), strict=True)]
+    positions = {pair: offset + k for k, pair in enumerate(zip(old_rows.tolist(), old_indices.tolist(), strict=True))}
+    return [positions.get(pair, -1) for pair in zip(rows.tolist(), indices.tolist(), strict=True)]
 
 
 def add_layers(indptr, indices, weights, other_indptr, other_indices, other_weights, share):

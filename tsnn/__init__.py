@@ -20,7 +20,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tsnn._version import __version__
-from tsnn.engine import activations, pruning, regrowth  # noqa: F401 - they register the built-in rules; without Numba
 
 if TYPE_CHECKING:
     from tsnn import config, datasets, parallel, runs, views  # noqa: F401 - see _PACKAGES

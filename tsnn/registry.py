@@ -1,19 +1,21 @@
-"""Registries: what a person may extend tsnn with. Nothing else has one.
+"""Registries: pruning rules, regrowth rules, activations and data readers, which users may extend.
 
-A *rule* is a function with a name, a sentence of help, and what it needs. Registered, it is a choice of its setting, so
-it appears in the command line's help, the form, comparisons and the memory estimate by itself:
+A *rule* is a function with a name, a line of help, and its needs. Registered, it is a choice of its setting, so it
+appears in the command line's help, the form, comparisons and the memory estimate by itself:
 
 >>> from tsnn.registry import REGROWTH
 >>> @REGROWTH.register("first", help="the first free positions that are drawn")  # doctest: +SKIP
 ... def first(free, count, rng):
 ...     return free.draw(count, rng)
 
+A data reader is registered by the suffix of the files that it reads: :func:`tsnn.load_dataset` then takes their paths.
 The built-in rules are registered in the same way, where they are defined (:mod:`tsnn.engine.pruning`,
 :mod:`tsnn.engine.regrowth`, :mod:`tsnn.engine.activations`, :mod:`tsnn.datasets.readers`).
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,7 +24,7 @@ from tsnn.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-#: What a rule may ask for beside the topology; see the modules where rules are defined.
+#: Inputs that a rule may need in addition to the topology; see the modules where rules are defined.
 NEEDS = ("", "gradient")
 
 
@@ -33,19 +35,19 @@ class Rule:
     Attributes
     ----------
     name : str
-        What its setting is set to.
+        Value of its setting; of a data reader, the suffix.
     help : str
-        What it does, as the end of a sentence that begins with its name.
+        Description, as the end of a sentence that begins with its name.
     function : callable
         See the registry for its arguments.
     label : str
         Its name on a page, where that differs.
     needs : {"", "gradient"}
-        What must be computed for it.
+        Input that must be computed for it.
     candidates : int
         Positions that a regrowth rule tries for each new connection; 0 if none are kept in memory.
     bytes_per_candidate : int
-        Memory that each of them takes.
+        Memory of each candidate.
     """
 
     name: str
@@ -67,12 +69,21 @@ class Registry(Mapping[str, Rule]):
     Parameters
     ----------
     kind : str
-        What its rules are called in messages.
+        Name of the kind in messages.
+    home : str, optional
+        Module that registers the built-in rules. It is imported when the registry is first used, so that
+        ``import tsnn`` stays light.
     """
 
-    def __init__(self, kind: str):
-        self.kind = kind
-        self._rules: dict[str, Rule] = {}
+    def __init__(self, kind: str, home: str = ""):
+        self.kind, self.home = kind, home
+        self._registered: dict[str, Rule] = {}
+
+    @property
+    def _rules(self) -> dict[str, Rule]:
+        if self.home:
+            importlib.import_module(self.home)
+        return self._registered
 
     def register(self, name: str, *, help: str, **facts: Any) -> Callable[[Function], Function]:
         """Register the function that is decorated; ``facts`` are further attributes of :class:`Rule`.
@@ -80,22 +91,30 @@ class Registry(Mapping[str, Rule]):
         Raises
         ------
         ConfigError
-            If the name is taken, or the rule needs something unknown.
+            If the name is taken, or the need is unknown.
         """
         if name in self._rules:
             raise ConfigError(f"There is a {self.kind} {name!r} already. Choose another name, or unregister it first.")
         if facts.get("needs", "") not in NEEDS:
-            raise ConfigError(f"A {self.kind} can need one of {NEEDS}, got {facts['needs']!r}.")
+            raise ConfigError(f"A {self.kind} can need one of {NEEDS}; got {facts['needs']!r}.")
 
         def add(function: Function) -> Function:
-            self._rules[name] = Rule(name, help, function, **facts)
+            self._registered[name] = Rule(name, help, function, **facts)
             return function
 
         return add
 
     def unregister(self, name: str) -> None:
-        """Remove a rule."""
-        del self._rules[name]
+        """Remove a rule.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such rule.
+        """
+        if name not in self._rules:
+            raise ConfigError(f"There is no {self.kind} {name!r}; known are {', '.join(map(repr, self))}.")
+        del self._registered[name]
 
     def __getitem__(self, name: str) -> Rule:
         return self._rules[name]
@@ -107,11 +126,11 @@ class Registry(Mapping[str, Rule]):
         return len(self._rules)
 
 
-#: ``rule(weights, zeta) -> survives``: float32[m], share in [0, 1) -> bool[m]. See :mod:`tsnn.engine.pruning`.
-PRUNING = Registry("pruning rule")
+#: ``rule(weights, zeta) -> survives``: float32[m], fraction in [0, 1) -> bool[m]. See :mod:`tsnn.engine.pruning`.
+PRUNING = Registry("pruning rule", "tsnn.engine.pruning")
 #: ``rule(free, count, rng) -> (indptr, indices)``. See :mod:`tsnn.engine.regrowth`.
-REGROWTH = Registry("regrowth rule")
+REGROWTH = Registry("regrowth rule", "tsnn.engine.regrowth")
 #: ``activation(alpha, layer) -> slope``. See :mod:`tsnn.engine.activations`.
-ACTIVATIONS = Registry("activation")
+ACTIVATIONS = Registry("activation", "tsnn.engine.activations")
 #: ``reader(path, target) -> RawData``, by file name suffix. See :mod:`tsnn.datasets.readers`.
-READERS = Registry("data reader")
+READERS = Registry("data reader", "tsnn.datasets.readers")

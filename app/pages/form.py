@@ -13,7 +13,7 @@ from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, setting_widget, widget_
 from pages.theme import html
 from tsnn.config import SECTIONS, Config
 from tsnn.datasets import DatasetInfo, known_datasets
-from tsnn.engine.memory import fitting_estimate
+from tsnn.engine.memory import memory_estimate
 from tsnn.engine.shapes import layer_shapes
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.jobs.duration import seconds_per_connection
@@ -226,7 +226,7 @@ def _size(config: Config, info: DatasetInfo) -> str:
 def _memory(config: Config, info: DatasetInfo) -> str:
     """Estimate the memory of a run, as text."""
     size = _size(config, info)
-    estimate = fitting_estimate(
+    estimate = memory_estimate(
         config, info.n_features, info.n_classes or 1, sum(info.sizes[size]), data_bytes=0 if info.on_demand else None,
         processes=1 + config.parallel.workers,
     )  # fmt: skip

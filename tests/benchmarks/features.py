@@ -25,9 +25,9 @@ MADELON |= {"initializer": "he_uniform"}
 def madelon():
     """Return the samples, the labels and which features are relevant."""
     data = load_dataset("madelon", rng=np.random.default_rng(0))
-    correlation = np.abs(np.corrcoef(data.x_train.T))
+    correlation = np.abs(np.corrcoef(np.asarray(data.x_train).T))
     np.fill_diagonal(correlation, 0)
-    return data.x_train, data.y_train, np.flatnonzero(correlation.max(axis=0) > 0.3)
+    return np.asarray(data.x_train), data.y_train, np.flatnonzero(correlation.max(axis=0) > 0.3)
 
 
 def artificial(seed=0):

@@ -34,13 +34,12 @@ class Tsnn:
         self.steps = 0
 
     def step(self, chosen):
-        from tsnn.engine.network import train_batch
+        from tsnn.datasets import as_features
+        from tsnn.engine.batches import Batch, train_batch
 
         self.steps += 1
-        train_batch(
-            self.network, self.workspace, self.x, self.y, chosen, task="classification", config=self.config,
-            dropout=DROPOUT, key=8 * self.steps,
-        )  # fmt: skip
+        batch = Batch(as_features(self.x), self.y, chosen, None, "classification")
+        train_batch(self.network, self.workspace, batch, config=self.config, dropout=DROPOUT, key=8 * self.steps)
 
     def evolve(self):
         from tsnn.engine.evolution import evolve

@@ -25,7 +25,9 @@ from tests.benchmarks.exchange import GRADIENT, measure, serve
 from tests.benchmarks.workloads import FASHION
 from tsnn import kernels
 from tsnn.config import Config
-from tsnn.engine.network import batch_gradient, init_network
+from tsnn.datasets import as_features
+from tsnn.engine.batches import Batch, batch_gradient
+from tsnn.engine.network import init_network
 from tsnn.engine.workspace import Workspace
 from tsnn.jobs.launch import mpiexec
 from tsnn.parallel.averaging import flatten
@@ -72,12 +74,13 @@ def costs():
     kernels.set_threads(1)
     network = init_network(784, 10, config, rng=np.random.default_rng(0))
     weights, velocity = flatten(network)
-    workspace, chosen = Workspace(network.sizes, FASHION.batch), np.arange(FASHION.batch)
+    workspace = Workspace(network.sizes, FASHION.batch)
+    batch = Batch(as_features(x), y, np.arange(FASHION.batch), None, "classification")
     box, twice, mean = np.empty_like(weights), np.zeros(2 * len(weights), np.float32), None
     mean = twice.copy()
 
     def gradient():
-        batch_gradient(network, workspace, x, y, chosen, task="classification", dropout=0.3, key=1)
+        batch_gradient(network, workspace, batch, dropout=0.3, key=1)
 
     def update():
         kernels.momentum_step(box, 0.9, 0.01, 0.0, True, weights, velocity)

@@ -22,11 +22,12 @@ import psutil
 
 from tsnn import kernels
 from tsnn.config import Config
-from tsnn.datasets import load_dataset
+from tsnn.datasets import as_features, load_dataset
+from tsnn.engine.batches import Batch, train_batch
 from tsnn.engine.evolution import evolve_all
-from tsnn.engine.memory import memory_estimate
+from tsnn.engine.memory import fitting_estimate
 from tsnn.engine.metrics import evaluate
-from tsnn.engine.network import init_network, train_batch
+from tsnn.engine.network import init_network
 from tsnn.engine.workspace import Workspace
 
 FEATURES, CLASSES, SAMPLES = 65_536, 2, 7000
@@ -55,7 +56,7 @@ def measure(millions, steps, budget, compact):
     kernels.set_threads(config.run.threads)
     warm_up(config)
     batch = config.training.batch_size
-    estimate = memory_estimate(config, FEATURES, CLASSES, SAMPLES, data_bytes=0, budget=budget)
+    estimate = fitting_estimate(config, FEATURES, CLASSES, SAMPLES, data_bytes=0, budget=budget)
     figures = {"millions": millions, "connections": estimate.count, "expected": estimate.total}
     figures |= {"micro_batch": estimate.micro_batch, "batch": batch, "epsilon": config.network.epsilon}
     figures["compact"] = estimate.compact
@@ -71,10 +72,9 @@ def measure(millions, steps, budget, compact):
     for step in range(steps):
         chosen = np.roll(order, -step * batch)[:batch]
         started = time.perf_counter()
-        loss, _ = train_batch(
-            network, workspace, data.x_train, data.y_train, chosen, task=data.task, config=config.training,
-            dropout=config.network.dropout, key=16 * step,
-        )  # fmt: skip
+        batch_of_step = Batch.of(data, chosen)
+        dropout, key = config.network.dropout, 16 * step
+        loss, _ = train_batch(network, workspace, batch_of_step, config=config.training, dropout=dropout, key=key)
         seconds.append(time.perf_counter() - started)
         losses.append(loss / batch)
         if step == 0:
@@ -120,9 +120,8 @@ def warm_up(config):
     for width, compact in itertools.product((16, 32, 64, 128), (False, True)):
         workspace = Workspace(network.sizes, width, compact=compact)
         x, y = rng.random((width, 40), dtype=np.float32), np.arange(width) % 2
-        train_batch(
-            network, workspace, x, y, np.arange(width), task="classification", config=config.training, dropout=0, key=0
-        )
+        batch = Batch(as_features(x), y, np.arange(width), None, "classification")
+        train_batch(network, workspace, batch, config=config.training, dropout=0, key=0)
     evolve_all(network, config, False, None, rng)
 
 
@@ -153,7 +152,7 @@ def main():
         if not options.first <= millions <= options.top:
             continue
         config = configuration(millions, options.compact)
-        estimate = memory_estimate(config, FEATURES, CLASSES, SAMPLES, data_bytes=0, budget=budget)
+        estimate = fitting_estimate(config, FEATURES, CLASSES, SAMPLES, data_bytes=0, budget=budget)
         if estimate.total > budget:
             print(f"{millions:>6} M  skipped: {estimate}")
             continue

@@ -12,9 +12,11 @@ from tests.parallel.threads import Threads, begin
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import make_dataset, shard
-from tsnn.engine.network import batch_gradient, init_network
+from tsnn.engine.batches import Batch, batch_gradient
+from tsnn.engine.epochs import begin_epoch, end_epoch
+from tsnn.engine.network import init_network
 from tsnn.engine.state import KEYS, TrainingState
-from tsnn.engine.training import begin_epoch, end_epoch, make_workspace
+from tsnn.engine.training import make_workspace
 from tsnn.parallel import worker
 from tsnn.parallel.averaging import bind, flatten, retain_valid, trace_connections
 from tsnn.parallel.server import serve
@@ -72,10 +74,8 @@ def replay(data, config, order, staleness):
             own.order, own.done = own.shuffle.permutation(len(part.x_train)), 0
         chosen = own.order[own.done : own.done + config.training.batch_size]
         own.done += len(chosen)
-        loss, _ = batch_gradient(
-            network, make_workspace(own, part), part.x_train, part.y_train, chosen, task=data.task,
-            dropout=config.network.dropout, key=own.key,
-        )  # fmt: skip
+        batch, buffers = Batch.of(part, chosen), make_workspace(own, part)
+        loss, _ = batch_gradient(network, buffers, batch, dropout=config.network.dropout, key=own.key)
         own.key = (own.key + len(network.layers)) % KEYS
         state.loss += loss
         assert updates - base == stale_updates

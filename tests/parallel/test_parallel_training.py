@@ -16,7 +16,7 @@ from tests.parallel.replay import assert_replayed
 from tests.parallel.threads import Threads, begin
 from tsnn import kernels
 from tsnn.datasets import shard
-from tsnn.engine.network import train_batch
+from tsnn.engine.batches import Batch, train_batch
 from tsnn.engine.shapes import layer_shapes
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import make_workspace, steps
@@ -95,7 +95,7 @@ def test_wassp__is_training_with_a_large_batch(blobs, config):
     scaled = dataclasses.replace(config.training, learning_rate=2 * config.training.learning_rate)
     for chosen in rounds_of(blobs, config):
         train_batch(
-            state.network, make_workspace(state, blobs), blobs.x_train, blobs.y_train, chosen, task=blobs.task,
+            state.network, make_workspace(state, blobs), Batch.of(blobs, chosen),
             config=scaled, dropout=0, key=0,
         )  # fmt: skip
     assert_close(threads.state.network, state.network, rtol=1e-3, atol=1e-5)
@@ -115,7 +115,7 @@ def test_wassp__warms_up_learning_rate_and_momentum(blobs, config):
         changed["momentum"] = 0.5 * factor / before
         before = factor
         train_batch(
-            state.network, make_workspace(state, blobs), blobs.x_train, blobs.y_train, chosen, task=blobs.task,
+            state.network, make_workspace(state, blobs), Batch.of(blobs, chosen),
             config=dataclasses.replace(config.training, **changed), dropout=0, key=0,
         )  # fmt: skip
     assert_close(threads.state.network, state.network, rtol=1e-3, atol=1e-5)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from tsnn.config import NetworkConfig
+from tsnn.config import Config
 from tsnn.engine.losses import output_loss
 from tsnn.engine.metrics import evaluate, gradients
-from tsnn.engine.network import backward, forward, init_network
+from tsnn.engine.network import init_network
+from tsnn.engine.propagation import backward, forward
 from tsnn.engine.workspace import Workspace
 
 SAMPLES = 11
@@ -21,8 +22,8 @@ def mean_loss(network, x, y, task):
 
 @pytest.mark.parametrize("activation", ["all_relu", "relu", "leaky_relu"])
 @pytest.mark.parametrize("task", ["classification", "regression", "multilabel"])
-def test_gradient_is_that_of_finite_differences(activation, task, rng):
-    config = NetworkConfig(hidden=(9, 8, 7), epsilon=3, activation=activation, alpha=0.6)
+def test_backward__is_the_gradient_of_finite_differences(activation, task, rng):
+    config = Config().replace(hidden=(9, 8, 7), epsilon=3, activation=activation, alpha=0.6)
     network = init_network(6, 4, config, rng=rng)
     for layer in network.layers:
         layer.bias[:] = rng.normal(size=layer.topology.n_out) * 0.3
@@ -53,8 +54,8 @@ def test_gradient_is_that_of_finite_differences(activation, task, rng):
     assert compared > 30
 
 
-def test_gradients_of_a_batch_in_parts_are_finite_differences_and_train_nothing(rng):
-    network = init_network(6, 4, NetworkConfig(hidden=(9, 8), epsilon=3, activation="leaky_relu"), rng=rng)
+def test_gradients__of_a_batch_in_parts_are_finite_differences_and_train_nothing(rng):
+    network = init_network(6, 4, Config().replace(hidden=(9, 8), epsilon=3, activation="leaky_relu"), rng=rng)
     before = [(layer.weights.copy(), layer.velocity.copy()) for layer in network.layers]
     x = rng.normal(size=(40, 6)).astype(np.float32)
     y, workspace = rng.integers(4, size=40), Workspace(network.sizes, 16)

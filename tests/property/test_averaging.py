@@ -39,7 +39,7 @@ def drawn(seed):
 
 def evolved(network, rng):
     layers = [
-        evolve(layer, layer.topology.connections, zeta=0.4, rule="signed", initializer="normal", rng=rng).layer
+        evolve(layer, layer.topology.connections, zeta=0.4, prune="signed", initializer="normal", rng=rng).layer
         for layer in network.layers
     ]
     return type(network)(layers, network.slopes, network.initializer, network.living)

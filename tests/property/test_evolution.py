@@ -1,4 +1,4 @@
-"""SET and importance pruning keep what they promise, whatever the layer."""
+"""Evolution and importance pruning: properties that hold for every rule and any layer."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import naive
-from tsnn.config import NetworkConfig
-from tsnn.engine.evolution import evolve
+from tsnn.config import Config
+from tsnn.engine.evolution import LayerContext, evolve
 from tsnn.engine.importance import importance, prune_neurons
-from tsnn.engine.network import Layer, forward, init_network
-from tsnn.engine.pruning import prune_smallest
+from tsnn.engine.network import Layer, init_network
+from tsnn.engine.propagation import forward
+from tsnn.engine.pruning import choose_survivors
 from tsnn.engine.topology import erdos_renyi
 from tsnn.engine.workspace import Workspace
+from tsnn.registry import PRUNING, REGROWTH
 
 
 @st.composite
@@ -26,32 +28,51 @@ def layers(draw):
 
 
 zetas = st.floats(0, 0.99)
-rules = st.sampled_from(["signed", "magnitude"])
 
 
-def evolved(layer, zeta, rule="signed", connections=None, seed=0, **kwargs):
+def evolved(layer, zeta, prune="signed", regrow="random", connections=None, seed=0, **context):
     count = layer.topology.connections if connections is None else connections
     rng = np.random.default_rng(seed)
-    return evolve(layer, count, zeta=zeta, rule=rule, initializer="he_uniform", rng=rng, **kwargs)
+    context.setdefault("gradient", flat_gradient)
+    return evolve(
+        layer, count, zeta=zeta, prune=prune, regrow=regrow, initializer="he_uniform", rng=rng,
+        context=LayerContext(**context),
+    )  # fmt: skip
+
+
+def flat_gradient(indptr, indices):
+    return np.ones(len(indices), np.float32)
 
 
 def by_key(keys, weights, velocity):
     return dict(zip(keys.tolist(), zip(weights, velocity, strict=True), strict=True))
 
 
-@given(layers(), zetas, rules)
-def test_prunes_what_its_naive_twin_prunes(layer, zeta, rule):
-    survives = prune_smallest(layer.weights, zeta, rule)
-    assert survives.tolist() == naive.prune_smallest(layer.weights, zeta, rule)
+@pytest.mark.parametrize("prune", ["signed", "magnitude"])
+@given(layers(), zetas)
+def test_pruning__is_that_of_its_naive_twin(prune, layer, zeta):
+    survives = choose_survivors(layer.weights, zeta, prune)
+    assert survives.tolist() == naive.choose_survivors(layer.weights, zeta, prune)
 
 
-@given(layers(), zetas, rules, st.integers(0, 2**32))
-def test_set_keeps_count_survivors_and_order(layer, zeta, rule, seed):
-    result = evolved(layer, zeta, rule, seed=seed)
+@pytest.mark.parametrize("prune", list(PRUNING))
+@given(layers(), zetas)
+def test_pruning__removes_at_most_the_fraction_zeta(prune, layer, zeta):
+    survives = choose_survivors(layer.weights, zeta, prune)
+    assert survives.dtype == bool
+    assert survives.shape == layer.weights.shape
+    assert np.count_nonzero(~survives) <= zeta * len(survives)
+
+
+@pytest.mark.parametrize("prune", list(PRUNING))
+@pytest.mark.parametrize("regrow", list(REGROWTH))
+@given(layers(), zetas, st.integers(0, 2**32))
+def test_evolution__keeps_count_survivors_and_order(prune, regrow, layer, zeta, seed):
+    result = evolved(layer, zeta, prune, regrow, seed=seed)
     old, new = layer.topology.keys(), result.layer.topology.keys()
     assert len(new) == len(old)
     assert (np.diff(new) > 0).all()
-    survives = prune_smallest(layer.weights, zeta, rule)
+    survives = choose_survivors(layer.weights, zeta, prune)
     assert result.pruned == result.grown == (~survives).sum()
     before = by_key(old[survives], layer.weights[survives], layer.velocity[survives])
     after = by_key(new, result.layer.weights, result.layer.velocity)
@@ -64,34 +85,36 @@ def test_set_keeps_count_survivors_and_order(layer, zeta, rule, seed):
         assert abs(weight) <= limit
 
 
+@pytest.mark.parametrize("regrow", list(REGROWTH))
 @given(layers(), zetas, st.integers(0, 625))
-def test_another_epsilon_is_met_at_once(layer, zeta, wanted):
+def test_evolution__reaches_another_number_of_connections_at_once(regrow, layer, zeta, wanted):
     t = layer.topology
-    result = evolved(layer, zeta, connections=min(wanted, t.n_in * t.n_out))
+    result = evolved(layer, zeta, regrow=regrow, connections=min(wanted, t.n_in * t.n_out))
     assert result.layer.topology.connections == min(wanted, t.n_in * t.n_out)
     assert result.layer.topology.connections == t.connections - result.pruned + result.grown
 
 
-def test_fewer_connections_are_reached_by_magnitude():
+def test_evolution__reaches_fewer_connections_by_magnitude():
     layer = Layer.new(erdos_renyi(1, 6, 6, rng=np.random.default_rng(0)), np.array([3, -1, 2, 6, -5, 4], np.float32))
     assert sorted(evolved(layer, 0.0, connections=3).layer.weights.tolist()) == [-5, 4, 6]
 
 
+@pytest.mark.parametrize("regrow", list(REGROWTH))
 @given(layers(), st.integers(0, 2**32))
-def test_dead_neurons_get_no_connection(layer, seed):
+def test_evolution__gives_dead_neurons_no_connection(regrow, layer, seed):
     t, rng = layer.topology, np.random.default_rng(seed)
     living_in, living_out = rng.random(t.n_in) < 0.6, rng.random(t.n_out) < 0.6
     living_in[0] = living_out[0] = True
     keep = living_in[t.rows()] & living_out[t.indices]
     alive = Layer.new(type(t).from_keys(t.keys()[keep], t.n_in, t.n_out), layer.weights[keep])
-    result = evolved(alive, 0.5, living_in=living_in, living_out=living_out, seed=seed).layer.topology
+    result = evolved(alive, 0.5, regrow=regrow, living_in=living_in, living_out=living_out, seed=seed).layer.topology
     assert result.connections == alive.topology.connections
     assert living_in[result.rows()].all()
     assert living_out[result.indices].all()
 
 
 @pytest.mark.compiled
-def test_regrowth_is_uniform_over_the_free_positions():
+def test_random_regrowth__is_uniform_over_the_free_positions():
     layer = Layer.new(erdos_renyi(6, 6, 9, rng=np.random.default_rng(0)), np.arange(1, 10, dtype=np.float32))
     survivors = set(layer.topology.keys()[3:].tolist())
     hits = np.zeros(36)
@@ -107,45 +130,48 @@ def gradient_of(activation, delta):
     return lambda indptr, indices: size[np.repeat(np.arange(len(size)), np.diff(indptr)), indices]
 
 
-def test_gradient_regrowth_takes_the_largest_gradients(rng):
+def test_gradient_regrowth__takes_the_largest_gradients(rng):
     layer = Layer.new(erdos_renyi(6, 6, 16, rng=rng), rng.normal(size=16).astype(np.float32))
     activation, delta = rng.normal(size=(2, 6, 16)).astype(np.float32)
-    survivors = layer.topology.keys()[prune_smallest(layer.weights, 0.25, "magnitude")]
-    result = evolved(layer, 0.25, "magnitude", gradient=gradient_of(activation, delta)).layer.topology.keys()
+    survivors = layer.topology.keys()[choose_survivors(layer.weights, 0.25, "magnitude")]
+    result = evolved(
+        layer, 0.25, "magnitude", "gradient", gradient=gradient_of(activation, delta)
+    ).layer.topology.keys()
     size = abs(activation @ delta.T).ravel()
     free = sorted(set(range(36)) - set(survivors.tolist()), key=lambda key: -size[key])
     assert len(free) == 24  # at most ten candidates for each of four: every free position is tried
     assert set(result.tolist()) - set(survivors.tolist()) == set(free[:4])
 
 
-def test_gradient_regrowth_prefers_large_gradients_among_its_candidates(rng):
+def test_gradient_regrowth__prefers_large_gradients_among_its_candidates(rng):
     layer = Layer.new(erdos_renyi(60, 60, 100, rng=rng), rng.normal(size=100).astype(np.float32))
     activation, delta = rng.normal(size=(2, 60, 16)).astype(np.float32)
     size = abs(activation @ delta.T).ravel()
-    survivors = layer.topology.keys()[prune_smallest(layer.weights, 0.3, "magnitude")]
+    survivors = layer.topology.keys()[choose_survivors(layer.weights, 0.3, "magnitude")]
     grown = np.setdiff1d(
-        evolved(layer, 0.3, "magnitude", gradient=gradient_of(activation, delta)).layer.topology.keys(), survivors
+        evolved(layer, 0.3, "magnitude", "gradient", gradient=gradient_of(activation, delta)).layer.topology.keys(),
+        survivors,
     )
     assert len(grown) == 30
     assert np.median(size[grown]) > np.quantile(size, 0.9)
 
 
 def hidden_network(rng, hidden=(12, 9), epsilon=3):
-    config = NetworkConfig(hidden=hidden, epsilon=epsilon)
+    config = Config().replace(hidden=hidden, epsilon=epsilon)
     network = init_network(8, 4, config, rng=rng)
     for layer in network.layers:
         layer.bias[:] = rng.normal(size=layer.topology.n_out)
     return network
 
 
-def test_importance_is_the_sum_of_incoming_magnitudes(rng):
+def test_importance__is_the_sum_of_incoming_magnitudes(rng):
     layer = hidden_network(rng).layers[0]
     matrix = naive.dense(layer.topology.indptr, layer.topology.indices, layer.weights, 12)
     np.testing.assert_allclose(importance(layer), abs(matrix).sum(axis=0), rtol=1e-6)
 
 
 @given(st.floats(0, 100), st.integers(0, 1000))
-def test_pruned_neurons_lose_all_connections_and_stay_dead(percentile, seed):
+def test_importance_pruning__removes_all_connections_and_stay_dead(percentile, seed):
     network = hidden_network(np.random.default_rng(seed))
     scores = [importance(layer) for layer in network.layers[:-1]]
     pruned = prune_neurons(network, percentile)
@@ -158,7 +184,7 @@ def test_pruned_neurons_lose_all_connections_and_stay_dead(percentile, seed):
     assert network.living[-1].all()
 
 
-def test_neurons_without_inputs_can_be_pruned_without_changing_the_output(rng):
+def test_importance_pruning__of_neurons_without_inputs_keeps_the_output(rng):
     network = hidden_network(rng)
     for l in (0, 1):  # cut the inputs of some neurons: they emit the constant f(bias)
         layer, t = network.layers[l], network.layers[l].topology
@@ -172,13 +198,13 @@ def test_neurons_without_inputs_can_be_pruned_without_changing_the_output(rng):
     np.testing.assert_allclose(forward(network, workspace), before, rtol=1e-4, atol=1e-5)
 
 
-def test_percentile_is_taken_of_the_living(rng):
+def test_importance_pruning__takes_the_percentile_of_the_living(rng):
     network = hidden_network(rng, hidden=(100, 100), epsilon=10)
     assert prune_neurons(network, 20) == [20, 20]
     assert prune_neurons(network, 50) == [40, 40]
 
 
-def test_equal_importance_never_empties_a_layer(rng):
+def test_importance_pruning__of_equal_neurons_never_empties_a_layer(rng):
     network = hidden_network(rng)
     for layer in network.layers:
         layer.weights[:] = 0
@@ -186,6 +212,6 @@ def test_equal_importance_never_empties_a_layer(rng):
 
 
 @pytest.mark.parametrize("zeta", [0.0, 0.3])
-def test_a_layer_without_connections_evolves_to_itself(zeta):
+def test_evolution__of_a_layer_without_connections_changes_nothing(zeta):
     layer = Layer.new(erdos_renyi(3, 3, 0, rng=np.random.default_rng(0)), np.empty(0, np.float32))
     assert evolved(layer, zeta).layer.topology.connections == 0

@@ -1,4 +1,4 @@
-"""Networks and states in files: the same comes back, bit for bit, and damage is named."""
+"""Networks and states in files: read back to the bit, damage named."""
 
 import dataclasses
 import errno
@@ -42,7 +42,7 @@ def test_a_network_comes_back_as_it_was(network, tmp_path, rng):
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "message"),
     [
         ({"format": 99}, "format 99"),
         ({"indices_0": np.full(5, 77, np.int32)}, "Row pointers"),
@@ -51,12 +51,12 @@ def test_a_network_comes_back_as_it_was(network, tmp_path, rng):
         ({"bias_0": np.array([{}], dtype=object)}, "pickle|Object"),
     ],
 )
-def test_damage_is_named(network, tmp_path, damage, words):
+def test_damage_is_named(network, tmp_path, damage, message):
     path = tmp_path / "weights.npz"
     save_network(network, path)
     arrays = dict(np.load(path)) | damage
     np.savez(path, allow_pickle=True, **arrays)
-    with pytest.raises(RunError, match=words):
+    with pytest.raises(RunError, match=message):
         load_network(path)
 
 
@@ -171,12 +171,12 @@ def test_a_full_disk_leaves_the_checkpoints_that_are(kept, monkeypatch):
 
 def test_no_damage_goes_unnoticed(kept, caplog):
     path = kept.checkpoints()[0]
-    whole = path.read_bytes()
+    content = path.read_bytes()
     good = read_checkpoint(kept, "sequential")
     rng = np.random.default_rng(0)
     noticed = 0
-    for position in [*rng.integers(len(whole), size=150), len(whole) - 3]:
-        bad = bytearray(whole)
+    for position in [*rng.integers(len(content), size=150), len(content) - 3]:
+        bad = bytearray(content)
         bad[position] ^= 1 << rng.integers(8)
         path.write_bytes(bad)
         found = read_checkpoint(kept, "sequential")
@@ -189,12 +189,12 @@ def test_no_damage_goes_unnoticed(kept, caplog):
             assert all((found.arrays[name] == good.arrays[name]).all() for name in good.arrays)
     assert noticed > 100
     assert "is damaged" in caplog.text
-    for length in (0, 10, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:length])
+    for length in (0, 10, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
         assert read_checkpoint(kept, "sequential").values["epoch"] == 1
 
 
-def test_without_a_whole_checkpoint_nothing_is_resumed(kept):
+def test_resume__needs_an_undamaged_checkpoint(kept):
     for path in kept.checkpoints():
         path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(RunError, match=r"0000002.*is damaged.*0000001.*is damaged.*Start a new run"):
@@ -222,7 +222,7 @@ def test_another_version_and_another_kind_are_named(kept):
 
 
 @pytest.mark.parametrize(
-    ("values", "arrays", "words"),
+    ("values", "arrays", "message"),
     [
         ({}, {"indices_1": np.full(40, 99, np.int32)}, "Column indices|Row pointers"),
         ({}, {"indptr_0": np.arange(13)}, "Row pointers"),
@@ -233,10 +233,10 @@ def test_another_version_and_another_kind_are_named(kept):
         ({"config": {"training": {"zeta": 7}}}, {}, "training.zeta"),
     ],
 )
-def test_what_does_not_fit_together_never_reaches_a_kernel(kept, values, arrays, words):
+def test_what_does_not_fit_together_never_reaches_a_kernel(kept, values, arrays, message):
     rewritten(kept, values, arrays)
     saved = read_checkpoint(kept, "sequential")
-    with pytest.raises(RunError, match=words):
+    with pytest.raises(RunError, match=message):
         unpack(saved.values, saved.arrays)
 
 
@@ -253,7 +253,7 @@ def test_a_bomb_is_not_unpacked(kept):
     assert "compressed" in read_checkpoint(kept, "sequential").damaged[0]
 
 
-def test_a_checkpoint_takes_the_room_that_was_foretold(store, rng):
+def test_checkpoint__takes_the_estimated_space(store, rng):
     config = Config().replace({"network.hidden": [500, 300]})
     state = TrainingState.begin(init_network(784, 10, config, rng=rng), config, rng=rng)
     run = store.create(config)

@@ -1,4 +1,4 @@
-"""Settings: validated in one place, in and out of TOML, errors that help."""
+"""Settings: validated in one place, read from and written to TOML, errors that name the fault."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from tsnn.config.presets import PRESETS
 from tsnn.errors import ConfigError
 
 
-def test_toml_round_trip(tmp_path):
+def test_toml__is_read_back(tmp_path):
     config = Config.preset("madelon").replace({"training.zeta": 0.1, "data.target": "label", "run.seed": 5})
     path = tmp_path / "experiment.toml"
     path.write_text(config.to_toml())
     assert Config.from_toml(path) == config
 
 
-def test_a_file_may_leave_out_what_the_preset_knows(tmp_path):
+def test_toml__may_leave_out_settings_of_the_preset(tmp_path):
     path = tmp_path / "experiment.toml"
     path.write_text('[data]\nname = "madelon"\n[training]\nepochs = 3\n')
     config = Config.from_toml(path)
@@ -24,7 +24,7 @@ def test_a_file_may_leave_out_what_the_preset_knows(tmp_path):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_valid(name):
+def test_preset__is_valid(name):
     assert Config.preset(name).data.name == name
 
 
@@ -32,12 +32,12 @@ def test_presets_are_valid(name):
     ("text", "value"),
     [("1000-500", (1000, 500)), ("[10, 20]", (10, 20)), ("30, 40", (30, 40)), ("7", (7,)), ("[]", ())],
 )
-def test_hidden_layers_are_read_in_every_usual_notation(text, value):
+def test_hidden__is_read_in_every_usual_notation(text, value):
     assert Config().replace({"network.hidden": text}).network.hidden == value
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "fragment"),
     [
         ({"network.epsilon": 0}, "network.epsilon must be greater than 0; got 0"),
         ({"network.epsilon": -3}, "greater than 0"),
@@ -58,23 +58,23 @@ def test_hidden_layers_are_read_in_every_usual_notation(text, value):
         ({"training.momentum": "high"}, "a number, got 'high'"),
         ({"network.activation": "tanh"}, "one of 'all_relu', 'relu', 'leaky_relu'; got 'tanh'"),
         ({"training.zetta": 0.3}, "Unknown setting 'training.zetta'. Did you mean 'training.zeta'?"),
-        ({"zeta": 0.3}, "Did you mean 'training.zeta'?"),
+        ({"zetta": 0.3}, "Did you mean 'training.zeta'?"),
         ({"qqq": 0.3}, "known are: data.name"),
     ],
 )
-def test_bad_settings_are_named(settings, words):
+def test_replace__names_bad_settings(settings, fragment):
     with pytest.raises(ConfigError, match=None) as error:
         Config().replace(settings)
-    assert words in str(error.value)
+    assert fragment in str(error.value)
 
 
 @pytest.mark.parametrize(("given", "value"), [("true", True), ("false", False), (True, True)])
-def test_switches(given, value):
+def test_switch__is_read_from_text(given, value):
     assert Config().replace({"run.ignore_memory": given}).run.ignore_memory is value
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "fragment"),
     [
         ("[trainin]\nzeta = 0.3", "Unknown section [trainin]. Did you mean 'training'?"),
         ("[training]\nzetta = 0.3", "Did you mean 'training.zeta'?"),
@@ -82,19 +82,42 @@ def test_switches(given, value):
         ("[training\n", "not valid TOML"),
     ],
 )
-def test_bad_files_are_explained(tmp_path, text, words):
+def test_toml__faults_are_named(tmp_path, text, fragment):
     path = tmp_path / "bad.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as error:
         Config.from_toml(path)
-    assert words in str(error.value)
+    assert fragment in str(error.value)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_toml__a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml"):
         Config.from_toml(tmp_path / "none.toml")
 
 
-def test_every_setting_is_explained():
+def test_describe__has_help_for_every_setting():
     for name in setting_names():
-        assert describe(name)["help"].endswith("."), name
+        assert describe(name).help.endswith("."), name
+
+
+def test_replace__takes_short_names():
+    config = Config().replace(zeta=0.2, hidden=(5, 6), seed="3")
+    assert (config.training.zeta, config.network.hidden, config.run.seed) == (0.2, (5, 6), 3)
+    assert config == Config().replace({"zeta": 0.2, "network.hidden": "5-6", "run.seed": 3})
+    assert Config.preset("madelon").replace(zeta=0.2).data.name == "madelon"
+
+
+def test_replace__takes_names_of_earlier_versions():
+    assert Config().replace({"network.topology": "dense"}).training.method == "dense"
+
+
+def test_short_name__in_two_sections_is_ambiguous(monkeypatch):
+    names = (*setting_names(), "parallel.zeta")
+    monkeypatch.setattr("tsnn.config.sections.setting_names", lambda: names)
+    with pytest.raises(ConfigError, match=r"'zeta' may mean 'training\.zeta' or 'parallel\.zeta'. Name the section"):
+        Config().replace(zeta=0.2)
+
+
+def test_short_name__that_is_unknown_gets_a_proposal():
+    with pytest.raises(ConfigError, match=r"Unknown setting 'learning_rat'. Did you mean 'training\.learning_rate'\?"):
+        Config().replace(learning_rat=0.2)

@@ -1,14 +1,17 @@
 """Data sets from arrays: validation, split, encoding, scaling; every bad array."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 
-from tsnn.datasets import load_dataset, make_artificial, make_dataset
+from tsnn.datasets import ArrayFeatures, as_features, load_dataset, make_artificial, make_dataset, shard
+from tsnn.datasets.sparse import SparseFeatures
 from tsnn.engine.network import init_network
 from tsnn.engine.training import train
 from tsnn.errors import ConfigError, DataError
@@ -52,23 +55,25 @@ class Sparse:
         Sparse,
     ],
 )
-def test_any_dtype_and_layout_gives_the_same(convert: Callable[[np.ndarray], Any], preprocessing: str) -> None:
+def test_make_dataset__gives_the_same_for_any_dtype_and_layout(
+    convert: Callable[[np.ndarray], Any], preprocessing: str
+) -> None:
     x, y = numbers()
     expected = make_dataset(x, y, preprocessing=preprocessing, rng=rng())
     data = make_dataset(convert(x), y, preprocessing=preprocessing, rng=rng())
     np.testing.assert_array_equal(data.x_train, expected.x_train)
     np.testing.assert_array_equal(data.x_test, expected.x_test)
     assert (data.digest, data.x_train.dtype) == (expected.digest, np.float32)
-    assert data.x_train.flags.c_contiguous
+    assert data.x_train.values.flags.c_contiguous
 
 
-def test_read_only_memmap_is_accepted_and_inputs_are_left_alone(tmp_path: Path) -> None:
+def test_make_dataset__reads_memory_maps_and_leaves_inputs_unchanged(tmp_path: Path) -> None:
     x, y = numbers()
     np.save(tmp_path / "x.npy", x.astype(np.float32))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     for preprocessing in ("standard", "none"):
         data = make_dataset(mapped, y, mapped, y, preprocessing=preprocessing)
-        assert data.x_train.flags.writeable
+        assert data.x_train.values.flags.writeable
         assert not np.shares_memory(data.x_train, mapped)
         np.testing.assert_array_equal(mapped, x)
 
@@ -83,7 +88,7 @@ def test_images_are_flattened_and_their_shape_kept(shape: tuple[int, ...], image
     assert data.n_features == np.prod(shape[1:])
 
 
-def test_digest_tells_values_apart() -> None:
+def test_digest__differs_for_other_values() -> None:
     x, y = numbers()
     digest = make_dataset(x, y, rng=rng()).digest
     x[0, 0] += 1
@@ -96,36 +101,36 @@ def test_digest_tells_values_apart() -> None:
 # --- scaling -----------------------------------------------------------------------------------------
 
 
-def test_standardisation_is_fitted_on_the_training_part_only() -> None:
+def test_standardisation__is_fitted_on_the_training_part_only() -> None:
     x, y = numbers(3000, 5)  # several blocks
     x_test = 1000 + 7 * x[:10]
     data = make_dataset(x, y, x_test, y[:10])
-    np.testing.assert_allclose(data.x_train.mean(axis=0, dtype=float), 0, atol=1e-6)
-    np.testing.assert_allclose(data.x_train.std(axis=0, dtype=float), 1, atol=1e-6)
+    np.testing.assert_allclose(data.x_train.values.mean(axis=0, dtype=float), 0, atol=1e-6)
+    np.testing.assert_allclose(data.x_train.values.std(axis=0, dtype=float), 1, atol=1e-6)
     np.testing.assert_allclose(data.x_test, (x_test - x.mean(axis=0)) / x.std(axis=0), rtol=1e-5)
     other = make_dataset(x, y, -x_test, y[:10])
     np.testing.assert_array_equal(other.x_train, data.x_train)  # the test part has no influence
 
 
-def test_standardisation_does_not_leak_through_a_drawn_split() -> None:
+def test_standardisation__does_not_leak_through_a_drawn_split() -> None:
     x, y = numbers(300, 2)
     first = make_dataset(x, y, rng=rng())
     raw = make_dataset(x, y, rng=rng(), preprocessing="none")
-    np.testing.assert_allclose(first.x_train.mean(axis=0, dtype=float), 0, atol=1e-6)
-    expected = (raw.x_test - raw.x_train.mean(axis=0, dtype=float)) / raw.x_train.std(axis=0, dtype=float)
+    np.testing.assert_allclose(first.x_train.values.mean(axis=0, dtype=float), 0, atol=1e-6)
+    expected = (raw.x_test - raw.x_train.values.mean(axis=0, dtype=float)) / raw.x_train.values.std(axis=0, dtype=float)
     np.testing.assert_allclose(first.x_test, expected, rtol=1e-4, atol=1e-5)
-    assert abs(first.x_test.mean()) > 1e-4
+    assert abs(first.x_test.values.mean()) > 1e-4
 
 
-def test_minmax_is_fitted_on_the_training_part_only() -> None:
+def test_minmax__is_fitted_on_the_training_part_only() -> None:
     data = make_dataset([[0.0], [4.0]], [0, 1], [[2.0], [8.0]], [0, 1], preprocessing="minmax")
-    assert data.x_train.ravel().tolist() == [0, 1]
-    assert data.x_test.ravel().tolist() == [0.5, 2]
+    assert data.x_train.values.ravel().tolist() == [0, 1]
+    assert data.x_test.values.ravel().tolist() == [0.5, 2]
 
 
 @pytest.mark.parametrize("preprocessing", ["standard", "minmax"])
 @pytest.mark.parametrize("constant", [0.1, 0.0, 1e30, -7.3])
-def test_features_constant_in_training_become_zero(preprocessing: str, constant: float) -> None:
+def test_scaling__makes_constant_features_zero(preprocessing: str, constant: float) -> None:
     x, y = numbers(30)
     x[:, 1] = constant
     x_test = x[:4] + 5
@@ -136,13 +141,13 @@ def test_features_constant_in_training_become_zero(preprocessing: str, constant:
     assert data.x_train[:, 0].any()
 
 
-def test_features_far_from_zero_keep_their_variation() -> None:
+def test_scaling__keeps_the_variation_of_features_far_from_zero() -> None:
     x = 1.6e9 + rng().random((2000, 1))
     data = make_dataset(x, np.arange(2000) % 2, x[:5], [0, 1, 0, 1, 0])
     np.testing.assert_allclose(data.x_train, (x - x.mean()) / x.std(), atol=1e-5)
 
 
-def test_unscaled_wide_features_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+def test_scaling__warns_about_unscaled_wide_features(caplog: pytest.LogCaptureFixture) -> None:
     x, y = numbers()
     make_dataset(x / 255, y, rng=rng(), preprocessing="none")
     assert not caplog.records
@@ -159,7 +164,7 @@ def labelled(counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(len(y), dtype=float).reshape(-1, 1), y
 
 
-def test_split_is_stratified_complete_and_in_random_order() -> None:
+def test_split__is_stratified_complete_and_in_random_order() -> None:
     x, y = labelled([60, 30, 9])
     data = make_dataset(x, y, rng=rng(), preprocessing="none")
     assert np.bincount(data.y_train).tolist() == [40, 20, 6]
@@ -172,28 +177,28 @@ def test_split_is_stratified_complete_and_in_random_order() -> None:
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_a_validation_part_is_held_back_from_training_and_scaling(given: bool) -> None:
+def test_validation_split__is_kept_from_training_and_scaling(given: bool) -> None:
     x, y = labelled([60, 30, 9])
     test = {"x_test": x[:10] - 1000, "y_test": y[:10]} if given else {}
     data = make_dataset(x, y, **test, validation_fraction=1 / 3, rng=rng(), preprocessing="none")
     parts = [(data.x_train, data.y_train), (data.x_validation, data.y_validation)]
     parts += [] if given else [(data.x_test, data.y_test)]
-    rows = np.concatenate([part.ravel() for part, _ in parts]).astype(int)
+    rows = np.concatenate([np.asarray(part).ravel() for part, _ in parts]).astype(int)
     assert sorted(rows) == list(range(99))
     np.testing.assert_array_equal(y[rows], np.concatenate([targets for _, targets in parts]))
     assert np.bincount(data.y_validation).tolist() == ([20, 10, 3] if given else [13, 7, 2])
     scaled = make_dataset(x, y, **test, validation_fraction=1 / 3, rng=rng())
-    assert abs(scaled.x_train.mean(dtype=float)) < 1e-6
-    assert abs(scaled.x_validation.mean(dtype=float)) > 1e-4
+    assert abs(np.asarray(scaled.x_train).mean(dtype=float)) < 1e-6
+    assert abs(np.asarray(scaled.x_validation).mean(dtype=float)) > 1e-4
 
 
-def test_too_small_a_validation_part_is_refused() -> None:
+def test_validation_split__too_small_is_refused() -> None:
     x, y = labelled([3, 3])
     with pytest.raises(DataError, match="Raise validation_fraction"):
         make_dataset(x, y, x, y, validation_fraction=0.01, rng=rng())
 
 
-def test_split_depends_on_the_generator_alone() -> None:
+def test_split__depends_on_the_generator_alone() -> None:
     x, y = labelled([20, 20])
     first, again, other = (make_dataset(x, y, rng=rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.x_train, again.x_train)
@@ -211,14 +216,14 @@ def test_split_depends_on_the_generator_alone() -> None:
         ([7, 8], 0.25, 4),
     ],
 )
-def test_every_class_stays_in_training(counts: list[int], fraction: float, in_test: int) -> None:
+def test_split__keeps_every_class_in_training(counts: list[int], fraction: float, in_test: int) -> None:
     x, y = labelled(counts)
     data = make_dataset(x, y, test_fraction=fraction, rng=rng())
     assert np.bincount(data.y_train).min() >= 1
     assert len(data.y_test) == in_test
 
 
-def test_regression_is_split_without_strata() -> None:
+def test_split__of_regression_has_no_strata() -> None:
     data = make_dataset(numbers(30)[0], rng().random(30), test_fraction=0.2, rng=rng())
     assert (len(data.y_train), len(data.y_test)) == (24, 6)
 
@@ -242,7 +247,7 @@ def test_regression_is_split_without_strata() -> None:
         ([[1], [2], [3]], ("1", "2", "3")),
     ],
 )
-def test_labels_of_any_kind_are_encoded(labels: Any, names: tuple[str, ...]) -> None:
+def test_labels__of_any_kind_are_encoded(labels: Any, names: tuple[str, ...]) -> None:
     x = numbers(3)[0]
     data = make_dataset(x, labels, x, labels)
     assert data.task == "classification"
@@ -266,7 +271,7 @@ def test_labels_of_any_kind_are_encoded(labels: Any, names: tuple[str, ...]) -> 
         (np.arange(120.0).reshape(40, 3), "regression", 3),
     ],
 )
-def test_task_is_read_off_the_labels(y: np.ndarray, task: str, n_outputs: int) -> None:
+def test_task__is_derived_from_the_labels(y: np.ndarray, task: str, n_outputs: int) -> None:
     data = make_dataset(rng().random((len(y), 2)), y, rng=rng())
     assert (data.task, data.n_outputs) == (task, n_outputs)
     if task != "classification":
@@ -275,20 +280,20 @@ def test_task_is_read_off_the_labels(y: np.ndarray, task: str, n_outputs: int) -
         assert data.class_names == ()
 
 
-def test_regression_targets_are_not_scaled() -> None:
+def test_targets__of_regression_are_not_scaled() -> None:
     y = np.array([100.0, 200, 300, 400])
     data = make_dataset(numbers(4)[0], y, numbers(4)[0], y, task="regression")
     assert data.y_train.ravel().tolist() == y.tolist()
 
 
-def test_class_names_belong_to_integer_labels() -> None:
+def test_class_names__belong_to_integer_labels() -> None:
     x = numbers(3)[0]
     assert make_dataset(x, [0, 2, 0], x, [0, 0, 2], class_names=["a", "b", "c"]).class_names == ("a", "c")
     with pytest.raises(DataError, match=r"labels 0 to 1, but the labels go from 0 to 2"):
         make_dataset(x, [0, 2, 0], x, [0, 0, 2], class_names=["a", "b"])
 
 
-def test_many_integer_classes_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+def test_labels__of_many_integer_classes_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     make_dataset(rng().random((404, 1)), np.arange(404) % 202, rng=rng())
     assert "202 different integer labels" in caplog.text
 
@@ -348,7 +353,7 @@ HOLES = np.where(np.indices(X.shape).sum(0) == 4, np.nan, X)
         ({"image_shape": (2, 2)}, ["image_shape (2, 2)", "4 features, not 3"]),
     ],
 )
-def test_bad_arrays_are_refused(arguments: dict[str, Any], fragments: list[str]) -> None:
+def test_make_dataset__refuses_bad_arrays(arguments: dict[str, Any], fragments: list[str]) -> None:
     with pytest.raises(DataError) as error:
         make_dataset(**{"x": X, "y": Y, "rng": rng()} | arguments)
     for fragment in fragments:
@@ -356,12 +361,12 @@ def test_bad_arrays_are_refused(arguments: dict[str, Any], fragments: list[str])
 
 
 @pytest.mark.parametrize("option", ["task", "preprocessing", "size"])
-def test_unknown_options_are_named(option: str) -> None:
+def test_load_dataset__names_unknown_choices(option: str) -> None:
     with pytest.raises(ConfigError, match=rf"{option} is 'best'; expected.*'"):
         load_dataset("madelon", rng=rng(), **{option: "best"})
 
 
-def whole(features):
+def gathered(features):
     out = np.full((features.shape[1], -(-len(features) // 16) * 16), np.nan, np.float32)
     features.gather(np.arange(len(features)), out)
     assert (out[:, len(features) :] == 0).all()
@@ -369,9 +374,9 @@ def whole(features):
 
 
 @pytest.mark.compiled
-def test_artificial_data_are_made_on_demand_and_the_same_every_time():
+def test_artificial_data__are_made_on_demand_and_the_same_every_time():
     data = make_artificial(np.random.default_rng(3), n_train=500, n_test=100, n_features=96)
-    x, x_test = whole(data.x_train), whole(data.x_test)
+    x, x_test = gathered(data.x_train), gathered(data.x_test)
     assert x.shape == data.x_train.shape == (500, 96)
     assert data.x_train.nbytes < 500 * 96
     some = np.empty((96, 16), np.float32)
@@ -389,24 +394,86 @@ def test_artificial_data_are_made_on_demand_and_the_same_every_time():
     correlations = np.corrcoef(noise.T)[np.triu_indices(84, 1)]
     assert abs(correlations).max() < 0.35
     again = make_artificial(np.random.default_rng(3), n_train=500, n_test=100, n_features=96)
-    np.testing.assert_array_equal(whole(again.x_test), x_test)
+    np.testing.assert_array_equal(gathered(again.x_test), x_test)
     assert again.digest == data.digest != make_artificial(np.random.default_rng(4)).digest
 
 
-def test_the_papers_artificial_data_have_their_size():
+def test_artificial_data__have_the_papers_size():
     data = load_dataset("artificial", rng=np.random.default_rng(0))
     assert (data.x_train.shape, data.x_test.shape, data.n_outputs) == ((7000, 65_536), (3000, 65_536), 2)
-    held_back = load_dataset("artificial", validation_fraction=0.1, rng=np.random.default_rng(0))
-    assert held_back.x_train.shape == (6300, 65_536)
-    assert held_back.x_validation.shape == (700, 65_536)
+    split = load_dataset("artificial", validation_fraction=0.1, rng=np.random.default_rng(0))
+    assert split.x_train.shape == (6300, 65_536)
+    assert split.x_validation.shape == (700, 65_536)
     with pytest.raises(DataError, match="one size and standardised"):
         load_dataset("artificial", preprocessing="minmax", rng=np.random.default_rng(0))
 
 
 @pytest.mark.compiled
-def test_a_network_learns_artificial_data(tiny):
+def test_artificial_data__can_be_learned(tiny):
     data = make_artificial(np.random.default_rng(3), n_train=200, n_test=100, n_features=640)
     rng = np.random.default_rng(0)
     config = tiny.replace({"network.epsilon": 5, "training.learning_rate": 0.01, "training.epochs": 40})
     records = list(train(init_network(640, 2, config, rng=rng), data, config, rng=rng))
     assert records[-1].train_accuracy > 0.75 > records[0].train_accuracy
+
+
+# --- features ----------------------------------------------------------------------------------------
+
+
+def all_kinds() -> list[Any]:
+    x = rng().normal(size=(40, 7)).astype(np.float32)
+    made = make_artificial(np.random.default_rng(3), n_train=40, n_test=10, n_features=7)
+    return [as_features(x), SparseFeatures.of(csr_array(np.where(x > 0, x, 0)), np.ones(7)), made.x_train]
+
+
+@pytest.mark.parametrize("features", all_kinds(), ids=["array", "sparse", "artificial"])
+def test_features__gather_selected_rows_like_all_rows(features: Any) -> None:
+    every = gathered(features)
+    rows = np.array([5, 3, 39, 5])
+    some = features.rows(rows)
+    assert (len(some), some.shape) == (4, (4, 7))
+    np.testing.assert_array_equal(gathered(some), every[rows])
+    np.testing.assert_array_equal(gathered(some.rows(np.array([2, 0]))), every[[39, 5]])
+
+
+def test_array_features__can_be_used_like_the_array() -> None:
+    x = numbers()[0].astype(np.float32)
+    features = as_features(x)
+    assert isinstance(features, ArrayFeatures)
+    assert np.asarray(features) is x
+    np.testing.assert_array_equal(features[:5], x[:5])
+    np.testing.assert_array_equal(features[:, 1], x[:, 1])
+    assert np.zeros_like(features).shape == features.shape == x.shape
+    assert (len(features), features.nbytes, features.dtype) == (12, x.nbytes, np.float32)
+
+
+def test_as_features__converts_what_is_not_float32_and_contiguous() -> None:
+    x = numbers()[0]
+    np.testing.assert_array_equal(np.asarray(as_features(x[:, ::-1])), x[:, ::-1].astype(np.float32))
+    assert as_features(as_features(x)) is not None
+    with pytest.raises(DataError, match=r"shape \(12,\); expected \(samples, features\)"):
+        as_features(x[:, 0])
+
+
+def test_data_set__wraps_arrays_that_are_put_into_it() -> None:
+    data = make_dataset(*numbers(), rng=rng())
+    part = replace(data, x_train=data.x_train[:3], y_train=data.y_train[:3])
+    assert (len(part.x_train), part.n_features) == (3, 3)
+    np.testing.assert_array_equal(gathered(part.x_train), data.x_train[:3])
+
+
+def test_shards__are_disjoint_and_complete_with_their_weights() -> None:
+    data = make_dataset(*numbers(30), rng=rng(), validation_fraction=0.2)
+    data = replace(data, weights_train=np.arange(len(data.y_train), dtype=np.float32))
+    shards = [shard(data, k, 3) for k in range(3)]
+    assert sum(len(part.x_train) for part in shards) == len(data.x_train)
+    for k, part in enumerate(shards):
+        np.testing.assert_array_equal(gathered(part.x_train), data.x_train[k::3])
+        np.testing.assert_array_equal(part.weights_train, data.weights_train[k::3])
+
+
+def test_make_dataset__names_an_unknown_option() -> None:
+    with pytest.raises(TypeError, match=r"no option 'test_fractoin'. Did you mean 'test_fraction'\?"):
+        make_dataset(*numbers(), test_fractoin=0.2, rng=rng())
+    with pytest.raises(TypeError, match=r"no option 'qq'. Known are task, test_fraction"):
+        make_dataset(*numbers(), qq=0.2, rng=rng())

@@ -1,4 +1,4 @@
-"""The estimators keep scikit-learn's contract, whole, and do what their parameters say."""
+"""Estimators: scikit-learn's contract, and the effect of each parameter."""
 
 import pickle
 
@@ -349,7 +349,7 @@ def test_files_that_are_damaged_or_of_another_kind_are_refused(samples, tmp_path
         SparseMLPClassifier.load(path)
 
 
-def test_two_phases_end_with_as_many_connections_as_a_sparse_start(samples):
+def test_two_phase__ends_with_the_connections_of_a_sparse_start_and_stops_early_after_the_dense_phase(samples):
     x, y = samples
     sparse_start = fit(x, y, epochs=1).network_.connections
     model = fit(x, y, method="two_phase", epochs=21)
@@ -359,11 +359,14 @@ def test_two_phases_end_with_as_many_connections_as_a_sparse_start(samples):
     stopped = fit(x, y, method="two_phase", epochs=60, early_stopping=True, n_iter_no_change=2)
     assert stopped.network_.connections == sparse_start
     assert stopped.best_epoch_ > 30
+    dense = fit(x, y, method="two_phase", epochs=60, epsilon=100, early_stopping=True, n_iter_no_change=2)
+    assert dense.network_.connections == 12 * 30 + 30 * 20 + 20 * 3
+    assert 30 < dense.best_epoch_ <= len(dense.history_) < 60  # nothing is pruned, and training stops early
     stepwise = SparseMLPClassifier(**SMALL, method="two_phase").partial_fit(x, y, classes=[0, 1, 2]).partial_fit(x, y)
     assert stepwise.network_.connections == sparse_start
 
 
 def test_warm_start_with_other_layers_is_refused(samples):
     model = fit(*samples, warm_start=True, epochs=1)
-    with pytest.raises(tsnn.errors.ConfigError, match=r"network to go on with has \(30, 20\)"):
+    with pytest.raises(tsnn.errors.ConfigError, match=r"network to continue with has \(30, 20\)"):
         model.set_params(hidden=(5,)).fit(*samples)

@@ -1,4 +1,4 @@
-"""The foretold memory is what runs take; what does not fit is cut into parts or refused."""
+"""Memory: estimates agree with measurements; runs that do not fit are refused with the settings that would."""
 
 import json
 import subprocess
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tsnn
 from tsnn.config import Config
-from tsnn.engine.memory import INTERPRETER, check_memory, fitting_estimate, memory_estimate
+from tsnn.engine.memory import INTERPRETER, USABLE, check_memory, fitting_estimate, memory_estimate, memory_shortage
 from tsnn.errors import ConfigError
 from tsnn.tiling import LANES, fast_width
 
@@ -37,16 +38,16 @@ def measure(settings, folder):
     np.savez(folder / "data.npz", X=np.random.default_rng(0).normal(size=(150, 500)), y=np.arange(150) % 3)
     config = Config().replace({"data.name": str(folder / "data.npz"), "training.epochs": 2, "run.snapshots": 2})
     config = config.replace({"training.learning_rate": 1e-6, "training.batch_size": 32, **settings})
-    words = [sys.executable, "-c", MEASURE, json.dumps(config.to_dict()), str(folder)]
+    command = [sys.executable, "-c", MEASURE, json.dumps(config.to_dict()), str(folder)]
     for _ in range(2):
-        output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     result = json.loads(output)
     return result["peak"], result["expected"]
 
 
 @pytest.fixture(scope="module")
 def interpreter(tmp_path_factory):
-    """What a run of almost nothing takes; differs between versions of the libraries."""
+    """Peak of a run with a tiny network; differs between versions of the libraries."""
     peak, _ = measure({"network.hidden": [10]}, tmp_path_factory.mktemp("small"))
     assert peak == pytest.approx(INTERPRETER, rel=0.5)
     return peak
@@ -67,12 +68,12 @@ def interpreter(tmp_path_factory):
     ],
     ids=["connections", "activations", "dense", "two_phase", "gradient", "artificial", "compact"],
 )
-def test_the_estimate_is_within_15_percent_of_the_peak(settings, tmp_path, interpreter):
+def test_estimate__is_within_15_percent_of_the_peak(settings, tmp_path, interpreter):
     peak, expected = measure(settings, tmp_path)
     assert expected - INTERPRETER + interpreter == pytest.approx(peak, rel=0.15)
 
 
-def test_items_follow_from_the_settings():
+def test_estimate__items_follow_from_the_settings():
     config = Config().replace({"network.hidden": [1000, 1000], "network.epsilon": 10, "training.batch_size": 100})
     estimate = memory_estimate(config, 784, 10, 70_000)
     assert estimate.count == 17_840 + 20_000 + 10_000  # the last layer is dense
@@ -86,46 +87,106 @@ def test_items_follow_from_the_settings():
     assert dense.count == 784_000 + 1_000_000 + 10_000
 
 
-def test_a_batch_is_cut_into_as_few_parts_as_fit():
+def test_proposals__cut_a_batch_into_as_few_parts_as_fit():
     config = Config().replace({"network.hidden": [10**6], "training.batch_size": 100})
-    whole = memory_estimate(config, 10, 2, 1000)
-    sample = whole.items["activations"] // 112
-    least = memory_estimate(config, 10, 2, 1000, budget=0)
-    assert least.compact
-    for budget, width in [(whole.total, 100), (whole.total - 1, 64), (whole.total - 70 * sample, 32)]:
-        estimate = memory_estimate(config, 10, 2, 1000, budget=budget)
+    shape = 10, 2, 1000
+    full = memory_estimate(config, *shape)
+    sample = full.items["activations"] // 112
+    for budget, width in [(full.total, 100), (full.total - 1, 64), (full.total - 70 * sample, 32)]:
+        estimate = fitting_estimate(config, *shape, budget=budget)
         assert (estimate.micro_batch, estimate.compact) == (width, False)
         assert estimate.total <= budget
-    narrow = memory_estimate(config.replace({"run.micro_batch": 16}), 10, 2, 1000)
-    assert memory_estimate(config, 10, 2, 1000, budget=narrow.total - 1).compact
+    narrow = memory_estimate(config.replace({"run.micro_batch": 16}), *shape)
+    assert fitting_estimate(config, *shape, budget=narrow.total - 1).compact
+    least = fitting_estimate(config, *shape, budget=0)
+    assert (least.compact, least.micro_batch) == (True, 16)
     assert least.items["connections"] == 12 * least.count + 8 * 2 * 10**6  # the output layer keeps its view
-    assert memory_estimate(config.replace({"run.compact": True}), 10, 2, 1000).micro_batch == 100
-    chosen = memory_estimate(config.replace({"run.micro_batch": 48}), 10, 2, 1000, budget=0)
-    assert chosen.micro_batch == 48
+    assert fitting_estimate(config.replace(micro_batch=48), *shape, budget=full.total).micro_batch == 48
 
 
-def test_the_ranks_of_a_parallel_run_are_counted():
+def test_estimate__depends_on_settings_and_shape_only(monkeypatch):
+    config = Config().replace({"network.hidden": [10**6], "training.batch_size": 100})
+    before = memory_estimate(config, 10, 2, 1000)
+    monkeypatch.setattr(psutil, "virtual_memory", little_memory(0))
+    assert memory_estimate(config, 10, 2, 1000) == before
+    assert (before.micro_batch, before.compact) == (100, False)
+    assert memory_estimate(config.replace(compact=True), 10, 2, 1000).compact
+    assert memory_estimate(config.replace(micro_batch=48), 10, 2, 1000).micro_batch == 48
+
+
+def test_estimate__counts_the_ranks_of_a_parallel_run():
     config = Config().replace({"network.hidden": [1000, 1000]})
     one, three = (memory_estimate(config, 100, 2, 1000, processes=k) for k in (1, 3))
     assert three.total == 3 * one.total
     assert "3 processes, each: connections" in str(three)
-    cut = memory_estimate(config, 100, 2, 1000, processes=3, budget=three.total - 1)
+    cut = fitting_estimate(config, 100, 2, 1000, processes=3, budget=three.total - 1)
     assert cut.micro_batch < three.micro_batch
 
 
-def test_what_cannot_fit_is_refused_with_the_way_out(monkeypatch):
-    config = Config().replace({"network.hidden": [20_000_000] * 3})
-    estimate = fitting_estimate(config, 784, 10, 70_000)
+def little_memory(available):
+    """Stands for ``psutil.virtual_memory`` on a machine with this number of bytes free."""
     memory = psutil.virtual_memory()
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=2**30))
+    return lambda: memory._replace(available=available)
+
+
+def test_check__refuses_a_run_that_cannot_fit_and_names_what_to_lower(monkeypatch):
+    config, shape = Config().replace({"network.hidden": [20_000_000] * 3}), (784, 10, 70_000)
+    monkeypatch.setattr(psutil, "virtual_memory", little_memory(2**30))
     with pytest.raises(ConfigError, match=r"needs about [\d.]+ GiB .* 1\.\d GiB are.*connections.*network.epsilon"):
-        check_memory(estimate, config)
-    check_memory(estimate, config.replace({"run.ignore_memory": True}))
-    assert fitting_estimate(config, 784, 10, 70_000).micro_batch == 16
+        check_memory(config, *shape)
+    check_memory(config.replace(ignore_memory=True), *shape)
+
+
+def test_check__names_the_micro_batch_that_would_fit(monkeypatch):
+    config, shape = Config().replace({"network.hidden": [3_000_000], "network.epsilon": 1}), (10, 2, 1000)
+    rss = psutil.Process().memory_info().rss
+    narrow = memory_estimate(config.replace(micro_batch=32), *shape)
+    monkeypatch.setattr(psutil, "virtual_memory", little_memory(int(1.15 * narrow.total) - rss))
+    with pytest.raises(ConfigError) as error:
+        check_memory(config, *shape)
+    assert "Most is for activations" in str(error.value)
+    assert "With run.micro_batch=32 it needs" in str(error.value)
+    check_memory(config.replace(micro_batch=32), *shape)
+    least, compact = (memory_estimate(config.replace(micro_batch=16, compact=c), *shape) for c in (False, True))
+    between = (least.total + compact.total) / 2
+    monkeypatch.setattr(psutil, "virtual_memory", little_memory(int(between / USABLE) - rss))
+    assert "run.micro_batch=16 and run.compact=true" in memory_shortage(config, *shape)
+
+
+def test_training__gives_the_same_bits_on_a_machine_with_little_memory_or_is_refused(blobs, tiny, monkeypatch):
+    def train(config):
+        rng = np.random.default_rng(3)
+        network = tsnn.init_network(blobs.n_features, blobs.n_outputs, config, rng=rng)
+        list(tsnn.train(network, blobs, config, rng=rng))
+        return [layer.weights.tobytes() for layer in network.layers]
+
+    config = tiny.replace(batch_size=64)
+    expected = train(config)
+    estimate = memory_estimate(config, blobs.n_features, blobs.n_outputs, 135, data_bytes=blobs.nbytes)
+    monkeypatch.setattr(psutil, "virtual_memory", little_memory(estimate.total))
+    assert train(config) == expected
+    monkeypatch.setattr(psutil, "virtual_memory", little_memory(-(2**40)))
+    with pytest.raises(ConfigError, match=r"run\.ignore_memory=true"):
+        train(config)
+    assert train(config.replace(ignore_memory=True)) == expected
+    with pytest.raises(ConfigError, match="This run needs about"):
+        tsnn.SparseMLPClassifier(epochs=1).fit(np.asarray(blobs.x_train), blobs.y_train)
+
+
+def test_run__is_refused_before_it_starts_on_a_machine_with_little_memory(filed, tmp_path, monkeypatch):
+    from tsnn.execution.engine import execute
+
+    run = tsnn.RunStore(tmp_path / "runs").create(filed)
+    monkeypatch.setattr(psutil, "virtual_memory", little_memory(-(2**40)))
+    monkeypatch.setattr("tsnn.datasets.archives.refuse_if_too_big", lambda needed, path: None)
+    with pytest.raises(ConfigError, match="This run needs about"):
+        list(execute(run))
+    assert run.status()["state"] == "failed"
+    assert run.records() == []
 
 
 @given(st.integers(1, 3000), st.sampled_from([1, 1024, 1025, 2**18 - 1, 2**18, 2**26]))
-def test_parts_are_about_equal_and_no_wider_than_is_fast(batch, widest):
+def test_fast_width__makes_about_equal_parts(batch, widest):
     most = 64 if 1024 < widest < 2**18 else 128
     width = fast_width(widest, batch)
     parts = -(-batch // width)
@@ -134,7 +195,7 @@ def test_parts_are_about_equal_and_no_wider_than_is_fast(batch, widest):
     assert parts * width - batch < parts * LANES
 
 
-def test_batches_are_cut_for_speed_where_layers_are_wide():
+def test_estimate__cuts_batches_for_speed_where_layers_are_wide():
     config = Config().replace({"network.hidden": [1000], "training.batch_size": 200})
     for settings, features, width in [({}, 784, 112), ({"network.hidden": [1025]}, 784, 64), ({}, 1025, 64)]:
         assert memory_estimate(config.replace(settings), features, 10, 1000).micro_batch == width

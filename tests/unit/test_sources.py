@@ -53,7 +53,7 @@ def test_bundled_part_of_fashion_mnist() -> None:
     data = load("fashion_mnist")
     assert (data.x_train.shape, data.x_test.shape) == ((5000, 784), (1000, 784))
     assert data.x_train.dtype == np.float32
-    assert data.x_train.flags.c_contiguous
+    assert data.x_train.values.flags.c_contiguous
     assert data.y_train.dtype == np.int64
     assert np.bincount(data.y_train).tolist() == [500] * 10
     assert np.bincount(data.y_test).tolist() == [100] * 10
@@ -259,7 +259,7 @@ def test_tables_too_big_for_memory_are_refused(tmp_path: Path, monkeypatch: pyte
     pd.DataFrame({"a": np.arange(1000), "y": np.arange(1000) % 2}).to_parquet(tmp_path / "t.parquet")
     (tmp_path / "t.csv").write_text(TABLE * 100)
     memory = type("Memory", (), {"available": 100})
-    monkeypatch.setattr("tsnn.datasets.tables.psutil.virtual_memory", lambda: memory)
+    monkeypatch.setattr("tsnn.datasets.raw.psutil.virtual_memory", lambda: memory)
     for name in ("t.parquet", "t.csv"):
         with pytest.raises(DataError, match="GB of memory"):
             load(tmp_path / name)

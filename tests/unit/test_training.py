@@ -1,4 +1,4 @@
-"""Training: it learns, repeats itself bit for bit, obeys changes, and says when it diverges."""
+"""Training: learning, reproducibility, settings changed meanwhile, divergence."""
 
 import dataclasses
 
@@ -7,8 +7,9 @@ import pytest
 
 from tsnn.config import Config, TrainingConfig
 from tsnn.datasets import load_dataset, make_dataset
+from tsnn.engine.batches import Batch, probe_gradient, train_batch
 from tsnn.engine.metrics import decision_values, evaluate
-from tsnn.engine.network import init_network, probe_gradient, train_batch
+from tsnn.engine.network import init_network
 from tsnn.engine.shapes import layer_shapes
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps, train
@@ -32,7 +33,7 @@ def bits(network):
 
 
 @pytest.mark.compiled
-def test_learns_to_tell_blobs_apart(blobs, tiny):
+def test_training__learns_to_separate_blobs(blobs, tiny):
     _, records = run(blobs, tiny.replace({"training.epochs": 30}))
     assert records[-1].test_accuracy > 0.9
     assert records[-1].train_loss < records[0].train_loss
@@ -41,7 +42,7 @@ def test_learns_to_tell_blobs_apart(blobs, tiny):
 
 
 @pytest.mark.compiled
-def test_learns_a_regression_and_several_labels(rng, tiny):
+def test_training__learns_a_regression_and_several_labels(rng, tiny):
     x = rng.normal(size=(200, 6))
     config = tiny.replace({"training.epochs": 40, "network.dropout": 0, "network.activation": "relu"})
     _, records = run(make_dataset(x, x[:, :2] @ [[1, 0.5], [0, 1]], rng=rng), config, seed=6)
@@ -52,7 +53,7 @@ def test_learns_a_regression_and_several_labels(rng, tiny):
     assert records[-1].test_accuracy > 0.8
 
 
-def test_what_is_held_back_is_evaluated_and_never_trained_on(blobs, tiny):
+def test_validation_split__is_evaluated_and_never_trained_on(blobs, tiny):
     judged = dataclasses.replace(blobs, x_validation=blobs.x_test[:9], y_validation=blobs.y_test[:9])
     plain, without = run(blobs, tiny)
     network, records = run(judged, tiny)
@@ -64,7 +65,7 @@ def test_what_is_held_back_is_evaluated_and_never_trained_on(blobs, tiny):
 
 
 @pytest.mark.parametrize("regrow", ["random", "gradient"])
-def test_same_seed_same_bits_whatever_the_threads(blobs, tiny, regrow):
+def test_same_seed__gives_the_same_bits_for_any_number_of_threads(blobs, tiny, regrow):
     config = tiny.replace({"training.regrow": regrow})
     one, records_one = run(blobs, config.replace({"run.threads": 1}))
     two, records_two = run(blobs, config.replace({"run.threads": 2}))
@@ -75,14 +76,14 @@ def test_same_seed_same_bits_whatever_the_threads(blobs, tiny, regrow):
 
 
 @pytest.mark.compiled
-def test_same_bits_on_real_data_with_one_and_two_threads():
+def test_same_seed__gives_the_same_bits_on_real_data():
     data = load_dataset("fashion_mnist", size="small", rng=np.random.default_rng(0))
     config = Config.preset("fashion_mnist").replace({"training.epochs": 2})
     networks = [run(data, config.replace({"run.threads": threads}))[0] for threads in (1, 2)]
     assert bits(networks[0]) == bits(networks[1])
 
 
-def test_the_number_of_connections_stays_and_the_output_layer_is_left_alone(blobs, tiny):
+def test_evolution__keeps_the_number_of_connections_and_the_output_layer(blobs, tiny):
     network, rng = fresh(blobs, tiny)
     before = [layer.topology for layer in network.layers]
     records = list(train(network, blobs, tiny, rng=rng))
@@ -95,7 +96,7 @@ def test_the_number_of_connections_stays_and_the_output_layer_is_left_alone(blob
 
 
 @pytest.mark.parametrize("change", [{"training.method": "fixed"}, {"training.zeta": 0}])
-def test_a_fixed_topology_stays(blobs, tiny, change):
+def test_fixed__keeps_the_topology(blobs, tiny, change):
     config = tiny.replace(change)
     network, rng = fresh(blobs, config)
     before = [layer.topology for layer in network.layers]
@@ -103,24 +104,24 @@ def test_a_fixed_topology_stays(blobs, tiny, change):
     assert [layer.topology for layer in network.layers] == before
 
 
-def test_dense_means_every_connection(blobs, tiny):
+def test_dense__has_every_connection(blobs, tiny):
     network, records = run(blobs, tiny.replace({"training.method": "dense", "training.epochs": 1}))
     assert all(layer.topology.density == 1 for layer in network.layers)
     assert [event.kind for event in records[0].events] == ["dense_layer"] * 4
 
 
-def test_two_phases_are_dense_first_then_pruned_by_magnitude_and_retrained(blobs, tiny):
+def test_two_phase__is_dense_first_then_pruned_by_magnitude_and_retrained(blobs, tiny):
     config = tiny.replace({"training.method": "two_phase", "training.epochs": 5})
     _, records = run(blobs, config)
     wanted = [shape.connections for shape in layer_shapes(12, 3, tiny)]
     assert [record.connections for record in records] == [12 * 10 + 10 * 10 * 2 + 10 * 3, *[sum(wanted)] * 4]
     assert [layer.connections for layer in records[1].layers] == wanted
     assert [layer.grown for layer in records[1].layers] == [0] * 4
-    told = [event for record in records for event in record.events if event.kind == "two_phase"]
-    assert [(event.epoch, "from 350 to 150" in event.message) for event in told] == [(2, True)]
+    events = [event for record in records for event in record.events if event.kind == "two_phase"]
+    assert [(event.epoch, "from 350 to 150" in event.message) for event in events] == [(2, True)]
 
 
-def test_the_pruning_between_two_phases_keeps_the_largest_weights(blobs, tiny):
+def test_two_phase__keeps_the_largest_weights(blobs, tiny):
     config = tiny.replace({"training.method": "two_phase", "training.epochs": 2, "training.learning_rate": 1e-9})
     config = config.replace({"training.weight_decay": 0})
     network, rng = fresh(blobs, config)
@@ -130,14 +131,14 @@ def test_the_pruning_between_two_phases_keeps_the_largest_weights(blobs, tiny):
         np.testing.assert_allclose(np.sort(np.abs(layer.weights))[::-1], weights[: len(layer.weights)], rtol=1e-4)
 
 
-def test_the_last_smaller_batch_is_trained_on(blobs, tiny):
+def test_epoch__includes_the_last_smaller_batch(blobs, tiny):
     network, rng = fresh(blobs, tiny)
     state = TrainingState.begin(network, tiny, rng=rng)
     done = [item.samples for item in steps(state, blobs) if isinstance(item, Progress)]
     assert done == [32, 64, 90] * 3
 
 
-def test_every_test_sample_counts(blobs, tiny):
+def test_evaluation__counts_every_sample(blobs, tiny):
     network, _ = run(blobs, tiny)
     small, large = (Workspace(network.sizes, b) for b in (16, 64))
     answers = decision_values(network, blobs.x_test, small)
@@ -153,36 +154,33 @@ def test_every_test_sample_counts(blobs, tiny):
 
 
 @pytest.mark.parametrize("width", [16, 32, 48])
-def test_a_batch_in_parts_gives_what_it_gives_whole(blobs, tiny, width):
+def test_batch__in_parts_gives_the_same_up_to_rounding(blobs, tiny, width):
     config = tiny.replace({"network.dropout": 0.4})
-    whole, parts = (fresh(blobs, config)[0] for _ in range(2))
-    order = np.random.default_rng(1).permutation(90)
+    full, parts = (fresh(blobs, config)[0] for _ in range(2))
+    batch = Batch.of(blobs, np.random.default_rng(1).permutation(90)[:70])
     for key in range(4):
         results = [
-            train_batch(
-                network, Workspace(network.sizes, w), blobs.x_train, blobs.y_train, order[:70], task=blobs.task,
-                config=config.training, dropout=0.4, key=100 * key,
-            )
-            for network, w in ((whole, 70), (parts, width))
-        ]  # fmt: skip
+            train_batch(network, Workspace(network.sizes, w), batch, config=config.training, dropout=0.4, key=100 * key)
+            for network, w in ((full, 70), (parts, width))
+        ]
         np.testing.assert_allclose(results[1], results[0], rtol=1e-4)
-    for one, other in zip(whole.layers, parts.layers, strict=True):
+    for one, other in zip(full.layers, parts.layers, strict=True):
         for name in ("weights", "velocity", "bias", "bias_velocity"):
             np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("regrow", ["random", "gradient"])
-def test_training_in_micro_batches_changes_rounding_only(blobs, tiny, regrow):
+def test_micro_batches__change_rounding_only(blobs, tiny, regrow):
     config = tiny.replace({"training.regrow": regrow, "training.zeta": 0.1})
-    whole, records = run(blobs, config)
+    full, records = run(blobs, config)
     parts, records_of_parts = run(blobs, config.replace({"run.micro_batch": 16}))
-    for one, other in zip(whole.layers, parts.layers, strict=True):
+    for one, other in zip(full.layers, parts.layers, strict=True):
         assert (one.topology.indices == other.topology.indices).all()
         np.testing.assert_allclose(one.weights, other.weights, rtol=1e-2, atol=1e-4)
     assert [r.train_loss for r in records] == pytest.approx([r.train_loss for r in records_of_parts], rel=1e-4)
 
 
-def test_a_compact_network_learns_the_same_without_a_transposed_view(blobs, tiny):
+def test_compact_network__learns_the_same_without_a_transposed_view(blobs, tiny):
     usual, records = run(blobs, tiny)
     compact, same = run(blobs, tiny.replace({"run.compact": True}))
     for one, other in zip(usual.layers, compact.layers, strict=True):
@@ -192,25 +190,25 @@ def test_a_compact_network_learns_the_same_without_a_transposed_view(blobs, tiny
     assert [r.test_loss for r in records] == [r.test_loss for r in same]
 
 
-def test_the_gradient_at_free_positions_is_that_of_a_dense_layer(blobs, tiny):
+def test_probe_gradient__is_that_of_a_dense_layer(blobs, tiny):
     network, rng = fresh(blobs, tiny.replace({"training.method": "dense"}))
     layer, chosen = 1, rng.permutation(90)[:40]
     t, workspace = network.layers[layer].topology, Workspace(network.sizes, 16)
-    batch = network, workspace, blobs.x_train, blobs.y_train, chosen, blobs.task
-    probed = probe_gradient(*batch, layer, t.indptr, t.indices)
+    batch = Batch.of(blobs, chosen)
+    probed = probe_gradient(network, workspace, batch, layer, t.indptr, t.indices)
     before = network.layers[layer].weights.copy()
     config = TrainingConfig(learning_rate=1e-3, momentum=0, weight_decay=0)
-    train_batch(*batch[:5], task=blobs.task, config=config, dropout=0, key=0)
+    train_batch(network, workspace, batch, config=config, dropout=0, key=0)
     np.testing.assert_allclose((before - network.layers[layer].weights) / 1e-3, probed, rtol=0.01, atol=1e-3)
 
 
-def test_a_batch_larger_than_the_data_works(blobs, tiny):
+def test_batch__may_be_larger_than_the_data(blobs, tiny):
     _, records = run(blobs, tiny.replace({"training.batch_size": 5000}))
     assert len(records) == 3
 
 
 def drive(data, config, change, after):
-    """Train, and ask for a changed configuration after so many epochs."""
+    """Train, and change the pending configuration after this number of epochs."""
     network, rng = fresh(data, config)
     state, records = TrainingState.begin(network, config, rng=rng), []
     for item in steps(state, data):
@@ -221,7 +219,7 @@ def drive(data, config, change, after):
     return network, records
 
 
-def test_zeta_changed_while_training_counts_from_the_next_evolution(blobs, tiny):
+def test_zeta__changed_while_training_counts_from_the_next_evolution(blobs, tiny):
     config = tiny.replace({"training.epochs": 4})
     _, records = drive(blobs, config, {"training.zeta": 0.8}, after=1)
     assert [record.settings["zeta"] for record in records] == [0.3, 0.8, 0.8, 0.8]
@@ -230,7 +228,7 @@ def test_zeta_changed_while_training_counts_from_the_next_evolution(blobs, tiny)
 
 
 @pytest.mark.parametrize("epsilon", [1.0, 3.0])
-def test_epsilon_changed_while_training_is_met_by_the_next_evolution(blobs, tiny, epsilon):
+def test_epsilon__changed_while_training_is_reached_by_the_next_evolution(blobs, tiny, epsilon):
     config = tiny.replace({"training.epochs": 3})
     _, records = drive(blobs, config, {"network.epsilon": epsilon}, after=1)
     assert [layer.connections for layer in records[0].layers] == [44, 40, 40, 26]
@@ -239,7 +237,7 @@ def test_epsilon_changed_while_training_is_met_by_the_next_evolution(blobs, tiny
     assert [layer.connections for layer in records[2].layers] == [*wanted, 26]
 
 
-def test_learning_rate_and_dropout_change_between_epochs(blobs, tiny):
+def test_learning_rate_and_dropout__change_between_epochs(blobs, tiny):
     _, records = drive(blobs, tiny, {"training.learning_rate": 0.2, "network.dropout": 0.4}, after=1)
     assert [(r.settings["learning_rate"], r.settings["dropout"]) for r in records] == [
         (0.05, 0.1),
@@ -248,7 +246,7 @@ def test_learning_rate_and_dropout_change_between_epochs(blobs, tiny):
     ]
 
 
-def test_importance_pruning_follows_its_schedule(blobs, tiny):
+def test_importance_pruning__follows_its_schedule(blobs, tiny):
     config = tiny.replace({"training.epochs": 6, "importance.percentile": 20})
     config = config.replace({"importance.start": 2, "importance.every": 2})
     _, records = run(blobs, config)
@@ -259,25 +257,25 @@ def test_importance_pruning_follows_its_schedule(blobs, tiny):
     assert "2 neurons pruned from hidden layer 1, 8 left" in records[1].events[0].message
 
 
-def test_weight_decay_and_momentum_have_their_effect(blobs, tiny):
+def test_settings__have_their_effect(blobs, tiny):
     base, _ = run(blobs, tiny)
     for change in ({"training.weight_decay": 0.1}, {"training.momentum": 0.0}, {"network.alpha": 0.1}):
         assert bits(run(blobs, tiny.replace(change))[0]) != bits(base)
 
 
-def test_divergence_is_named(blobs, tiny):
+def test_divergence__is_named(blobs, tiny):
     network, rng = fresh(blobs, tiny.replace({"training.learning_rate": 1e30}))
     with pytest.raises(DivergenceError, match=r"epoch \d+.* learning rate 1e\+30"):
         list(train(network, blobs, tiny.replace({"training.learning_rate": 1e30}), rng=rng))
 
 
-def test_a_network_of_other_width_is_refused(blobs, tiny, rng):
+def test_network__of_another_width_is_refused(blobs, tiny, rng):
     network = init_network(5, 3, tiny, rng=rng)
     with pytest.raises(DataError, match="takes 5 features"):
         next(train(network, blobs, tiny, rng=rng))
 
 
-def test_records_survive_json(blobs, tiny):
+def test_records__are_read_back_from_json(blobs, tiny):
     _, records = run(blobs, tiny)
     assert [EpochRecord.from_dict(record.to_dict()) for record in records] == records
     assert EpochRecord.from_dict({**records[0].to_dict(), "new_field": 1}) == records[0]

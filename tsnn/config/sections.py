@@ -214,13 +214,13 @@ class RunConfig(Section):
     micro_batch: int = setting(
         0,
         "Samples of a batch that are processed at a time: fewer take less memory and change rounding only; "
-        "0 takes the number that is fastest, or that fits.",
+        "0 takes the number that is fastest. A run that does not fit into the free memory is refused with the number "
+        "that does.",
         at_least=0,
     )
     compact: bool = setting(
         False,
-        "Omit the transposed index of the forward pass: 12 instead of 20 bytes per connection, more time. "
-        "Chosen automatically where memory is short.",
+        "Omit the transposed index of the forward pass: 12 instead of 20 bytes per connection, more time.",
     )
     ignore_memory: bool = setting(False, "Start even if the run is expected not to fit into the free memory.")
     checkpoint_minutes: float = setting(

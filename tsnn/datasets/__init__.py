@@ -1,17 +1,20 @@
 """Data sets ready for training: found by name or file, read, checked, split, encoded and scaled.
 
-``dataset`` (what comes out) ← ``sources`` (where it comes from: ``openml``, ``archives``, ``tables``),
-``targets`` and ``preparation`` (what is done to it).
+``loading`` (by name, from a file or from arrays) uses ``sources`` (``catalogue``, ``openml``), ``readers``
+(``archives``, ``tables``), ``targets`` and ``preparation``; ``dataset`` and ``features`` define the result.
 """
 
-from tsnn.datasets.dataset import Batches, Dataset, Features, load_dataset, make_artificial, make_dataset, shard
+from tsnn.datasets.dataset import Dataset, shard
+from tsnn.datasets.features import ArrayFeatures, Features, as_features
+from tsnn.datasets.loading import load_dataset, make_artificial, make_dataset
 from tsnn.datasets.sources import DatasetInfo, known_datasets
 
 __all__ = [
-    "Batches",
+    "ArrayFeatures",
     "Dataset",
     "DatasetInfo",
     "Features",
+    "as_features",
     "known_datasets",
     "load_dataset",
     "make_artificial",

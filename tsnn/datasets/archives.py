@@ -1,4 +1,4 @@
-"""Reading .npz archives, without pickle. Their headers alone tell what is inside."""
+"""Archives: .npz files, read without pickle. Their headers alone describe the arrays inside."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tsnn.datasets.tables import Array, RawData, reading, refuse_if_too_big
+from tsnn.datasets.raw import Array, RawData, reading, refuse_if_too_big
 from tsnn.errors import DataError
 
 
 def read_npz(path: Path) -> RawData:
     """Read X_train, y_train, X_test, y_test, or X and y, from an .npz archive (names in any case).
 
-    One-dimensional text arrays ``class_names`` and ``feature_names`` are taken along if present.
+    One-dimensional text arrays ``class_names`` and ``feature_names`` are read too.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The papers' artificial data, made when they are needed: never in memory, and the same on every pass."""
+"""The papers' artificial data, computed batch by batch: never in memory, and the same on every pass."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from tsnn.datasets.features import SelectedRows
 
 N_TRAIN, N_TEST, N_FEATURES = 7000, 3000, 65_536
 N_INFORMATIVE = 8192
@@ -23,11 +25,11 @@ class ArtificialFeatures:
     Attributes
     ----------
     keys : int64[n]
-        What selects each sample's noise.
+        Key of each sample's noise.
     centres : float32[n]
         -1 or 1: the class.
     shift : float32[n_features]
-        What the class adds to each feature; 0 for most.
+        Added to each feature, times -1 or 1; 0 for most.
     """
 
     keys: npt.NDArray[np.int64]
@@ -48,10 +50,14 @@ class ArtificialFeatures:
         return self.keys.nbytes + self.centres.nbytes + self.shift.nbytes
 
     def gather(self, rows: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
-        """Write samples as columns, see :meth:`tsnn.datasets.Batches.gather`."""
-        from tsnn import kernels  # listing data sets does without Numba
+        """Write samples as columns, see :meth:`tsnn.datasets.Features.gather`."""
+        from tsnn import kernels  # data sets are listed without Numba
 
         kernels.artificial(self.keys[rows], self.centres[rows], self.shift, out)
+
+    def rows(self, rows: npt.NDArray[np.int64]) -> SelectedRows:
+        """Return some of the samples."""
+        return SelectedRows(self, rows)
 
 
 def draw_artificial(
@@ -59,7 +65,7 @@ def draw_artificial(
 ) -> tuple[ArtificialFeatures, ArtificialFeatures, str]:
     """Draw the data set: training part, test part, digest.
 
-    Classes are equally frequent. The share ``N_INFORMATIVE / N_FEATURES`` of the features, but at least two, are
+    Classes are equally frequent. The fraction ``N_INFORMATIVE / N_FEATURES`` of the features, but at least two, are
     shifted by 1 up in one class and down in the other, scattered among the others.
     """
     informative = max(2, n_features * N_INFORMATIVE // N_FEATURES)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
-from tsnn.datasets.tables import PARQUET_SUFFIXES, Array, all_numbers, open_parquet, reading
+from tsnn.datasets.raw import Array, reading
+from tsnn.datasets.tables import PARQUET_SUFFIXES, all_numbers, open_parquet
 from tsnn.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,12 +44,12 @@ def download(name: str, identifier: int, n_train: int, n_test: int, *, small_exi
     Parameters
     ----------
     name : str
-        What the user calls it, for messages.
+        Its name in messages.
     identifier : int
         Its number at OpenML.
     n_train, n_test : int
         Samples of the official parts, of which the training samples come first; ``n_test`` is 0 where there
-        is no official split, and then ``n_train`` is not compared with what came.
+        is no official split, and then the number of samples is not checked.
     small_exists : bool
         Whether messages may propose the small part that comes with the package.
 
@@ -60,7 +61,7 @@ def download(name: str, identifier: int, n_train: int, n_test: int, *, small_exi
     Raises
     ------
     DataError
-        No network, not the published file, or no room to keep it. Nothing is left in the cache then.
+        No network, not the published file, or no space for it. Nothing is left in the cache then.
     """
     elsewhere = f"set TSNN_DATA to a folder with {name}.npz"
     final = cached(identifier)
@@ -92,9 +93,9 @@ def download(name: str, identifier: int, n_train: int, n_test: int, *, small_exi
 
 
 def _fetch(name: str, identifier: int, folder: Path, elsewhere: str) -> tuple[Path, dict[str, Any]]:
-    """Return the downloaded file and OpenML's description of it; ``elsewhere`` says what else helps.
+    """Return the downloaded file and OpenML's description of it; ``elsewhere`` ends the messages of errors.
 
-    The published MD5 belongs to the ARFF file, so that is taken; Parquet only where there is no MD5.
+    The published MD5 belongs to the ARFF file, so that is downloaded; Parquet only where there is no MD5.
     """
     import pooch
 

@@ -1,7 +1,7 @@
-"""From arrays to what training wants: checks, split, scaling. Pure functions on NumPy arrays.
+"""Preparation of arrays for training: checks, split, scaling. Pure functions on NumPy arrays.
 
-:func:`tsnn.datasets.make_dataset` calls them, in this order. Features are handled in blocks of rows, so that
-there is never a whole copy of them in float64.
+:func:`tsnn.datasets.loading.prepare` calls them, in this order. Features are handled in blocks of rows, so
+there is never a complete copy of them in float64.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tsnn.datasets.raw import Array
 from tsnn.errors import DataError
 
 log = logging.getLogger(__name__)
 
-Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
 
 _BLOCK = 1 << 17  # elements handled at a time: about 1 MB of float64, which stays in cache
@@ -137,7 +137,7 @@ def draw_split(
     """Return the rows of the training and of the test (or another) part, both in random order.
 
     With ``stratified``, y holds class indices int64[n]: each class gives ``fraction`` of its samples, rounded
-    so that the total is right, and keeps at least one for training.
+    to an exact total, and keeps at least one for training.
     """
     if not 0 < fraction < 1:
         raise DataError(f"{part}_fraction is {fraction}; expected a number between 0 and 1, such as 1/3.")
@@ -145,25 +145,25 @@ def draw_split(
         raise DataError(f"There is no {part} part, so one must be drawn: give rng=numpy.random.default_rng(seed).")
     codes = y if stratified else np.zeros(len(y), dtype=np.int64)
     counts = np.bincount(codes)
-    share = fraction * counts
-    n_test = np.floor(share).astype(np.int64)
+    exact = fraction * counts
+    n_test = np.floor(exact).astype(np.int64)
     short = round(fraction * len(codes)) - int(n_test.sum())
-    n_test[np.argsort(n_test - share, kind="stable")[:short]] += 1
+    n_test[np.argsort(n_test - exact, kind="stable")[:short]] += 1
     n_test = np.minimum(n_test, np.maximum(counts - 1, 0))
     if not n_test.any():
         raise DataError(f"Of {len(codes)} samples none is left for the {part} part. Raise {part}_fraction.")
 
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]  # by class, random within
-    place = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    is_test = place < np.repeat(n_test, counts)
+    position = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    is_test = position < np.repeat(n_test, counts)
     return rng.permutation(order[~is_test]), rng.permutation(order[is_test])
 
 
 # --- features ----------------------------------------------------------------------------------------
 
 
-def _take(x: Array, rows: Rows | None, part: slice) -> npt.NDArray[np.float64]:
+def _float64_rows(x: Array, rows: Rows | None, part: slice) -> npt.NDArray[np.float64]:
     return (x[part] if rows is None else x[rows[part]]).astype(np.float64)
 
 
@@ -179,9 +179,9 @@ def fit_scaling(
     rows : int64[n_train] or None
         The training part.
     preprocessing : str
-        As in :func:`tsnn.datasets.make_dataset`.
+        As in :class:`tsnn.datasets.loading.Preparation`.
     weights : float64[n_train] or None
-        How much each of these rows counts for mean and variance; None: all the same.
+        Weight of each of these rows in mean and variance; None: all the same.
 
     Notes
     -----
@@ -192,7 +192,7 @@ def fit_scaling(
     low, high = np.full(width, np.inf), np.full(width, -np.inf)
     mean, squares, seen = np.zeros(width), np.zeros(width), 0.0
     for part in _blocks(len(x) if rows is None else len(rows), width):
-        block = _take(x, rows, part)
+        block = _float64_rows(x, rows, part)
         np.minimum(low, block.min(axis=0), out=low)
         np.maximum(high, block.max(axis=0), out=high)
         if preprocessing == "standard":
@@ -218,7 +218,7 @@ def apply_scaling(x: Array, rows: Rows | None, offset: Array, scale: Array) -> n
     result = np.empty((n, x.shape[1]), dtype=np.float32)
     largest = np.finfo(np.float32).max
     for part in _blocks(n, x.shape[1]):
-        block = _take(x, rows, part)
+        block = _float64_rows(x, rows, part)
         block -= offset
         block *= scale
         np.clip(block, -largest, largest, out=result[part], casting="same_kind")

@@ -1,6 +1,6 @@
-"""Where data sets come from: the package, the folder TSNN_DATA, the user's cache, OpenML, a file.
+"""Sources of data sets: the package, the folder TSNN_DATA, the user's cache, OpenML, a file.
 
-:data:`KNOWN` is the catalogue of the data sets that have a name; :func:`obtain` finds one and reads it.
+:func:`obtain` finds a data set of the catalogue and reads it.
 """
 
 from __future__ import annotations
@@ -9,59 +9,21 @@ import difflib
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
 from tsnn.datasets import artificial, openml
 from tsnn.datasets.archives import npz_shapes, read_npz
-from tsnn.datasets.tables import TABLE_SUFFIXES, RawData, read_table
+from tsnn.datasets.catalogue import KNOWN, Known
+from tsnn.datasets.raw import RawData
+from tsnn.datasets.readers import format_suffixes, refuse_target
 from tsnn.errors import ConfigError, DataError
+from tsnn.registry import READERS
 
 log = logging.getLogger(__name__)
 
 _BUNDLED = Path(__file__).parent / "bundled"
-_FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
-_CIFAR = "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck"
-
-
-@dataclass(frozen=True)
-class Known:
-    """A data set that tsnn knows by name, counted in its complete form.
-
-    Attributes
-    ----------
-    title : str
-        One line about it.
-    n_train, n_test : int
-        Samples of the official parts; ``n_test`` is 0 where there is no official split.
-    n_features, n_classes : int
-        Widths of the input and the output layer.
-    image_shape : tuple of int, or None
-        As in :class:`tsnn.datasets.Dataset`.
-    class_names : tuple of str
-        Names of the labels 0, 1, 2, ...; empty where the labels name themselves.
-    aliases : mapping of str to str
-        Other stems of its file in TSNN_DATA, and how those differ.
-    openml : int or None
-        Its number at OpenML.
-    openml_note : str
-        How OpenML's version differs.
-    bundled : str
-        What comes with the package: "part", "complete" or nothing.
-    """
-
-    title: str
-    n_train: int
-    n_test: int
-    n_features: int
-    n_classes: int
-    image_shape: tuple[int, ...] | None = None
-    class_names: tuple[str, ...] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    openml: int | None = None
-    openml_note: str = ""
-    bundled: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +33,7 @@ class DatasetInfo:
     Attributes
     ----------
     name, title : str
-        What to give to :func:`obtain`, and one line about it.
+        Its name for :func:`obtain`, and one line about it.
     n_features, n_classes, image_shape
         As in :class:`Known`; ``n_classes`` is None for files that the catalogue does not know.
     sizes : mapping of str to (int, int)
@@ -98,37 +60,8 @@ class DatasetInfo:
         return bool(self.local)
 
 
-KNOWN: dict[str, Known] = {
-    "fashion_mnist": Known(
-        "Fashion-MNIST: pictures of clothes", 60_000, 10_000, 784, 10, (28, 28), tuple(_FASHION.split(",")),
-        openml=40996, bundled="part",
-    ),
-    "mnist": Known("MNIST: handwritten digits", 60_000, 10_000, 784, 10, (28, 28), openml=554),
-    "cifar10": Known(
-        "CIFAR-10: colour photographs", 50_000, 10_000, 3072, 10, (3, 32, 32), tuple(_CIFAR.split(",")),
-        {"cifar10_jpeg": "JPEG re-encoded, lossy"}, openml=40927,
-    ),
-    "madelon": Known("Madelon: 20 useful features among 480 of noise", 2000, 600, 500, 2, bundled="complete"),
-    "higgs": Known(
-        "HIGGS: particle collisions", 98_050, 0, 28, 2,
-        aliases={"higgs_10k": "subset, 10,000 / 5,000 samples"}, openml=23512,
-        openml_note="98,050 of 11 million samples, rows with missing values left out",
-    ),
-    "leukemia": Known(
-        "Leukemia (Golub 1999): gene expression", 72, 0, 7129, 2, openml=1104,
-        openml_note="7,129 genes as measured; the ASU file has 7,070, discretised",
-    ),
-    "allaml": Known("ALL-AML (Golub 1999): gene expression", 72, 0, 7129, 2),
-    "lung_discrete": Known("Lung: gene expression, discretised", 73, 0, 325, 7),
-    "colon": Known("Colon: gene expression", 62, 0, 2000, 2),
-    "dm_chowdary": Known("Chowdary: gene expression of tumours", 104, 0, 22_283, 2),
-    "pcmac": Known("PCMAC: word counts of two newsgroups", 1943, 0, 3289, 2),
-    "coil20": Known("COIL-20: objects seen from all sides", 1440, 0, 1024, 20, (32, 32)),
-}  # fmt: skip
-
-
 def obtain(name: str | os.PathLike[str], *, size: str = "auto", target: str | None = None) -> RawData:
-    """Read a data set by its name, or from a .npz, .csv, .tsv or .parquet file.
+    """Read a data set by its name, or from a file by the reader of its suffix (:data:`tsnn.registry.READERS`).
 
     Parameters
     ----------
@@ -149,14 +82,14 @@ def obtain(name: str | os.PathLike[str], *, size: str = "auto", target: str | No
     if size not in ("auto", "small", "full"):
         raise ConfigError(f"size is {size!r}; expected 'auto', 'small' or 'full'.")
     path = Path(name)
-    suffix = path.suffix.lower()
-    if target is not None and suffix not in TABLE_SUFFIXES:
-        raise DataError(f"target={target!r} was given for {name}, but only tables have columns. Leave it out.")
-    if suffix != ".npz" and suffix not in TABLE_SUFFIXES:
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        refuse_target(name, target)
         return _by_name(str(name), size)
     if size != "auto":
         raise DataError(f"size={size!r} was given for the file {name}, but only names have sizes. Leave it out.")
-    return read_npz(path) if suffix == ".npz" else read_table(path, target)
+    raw: RawData = reader(path, target)
+    return raw
 
 
 def known_datasets() -> tuple[DatasetInfo, ...]:
@@ -175,7 +108,7 @@ def known_datasets() -> tuple[DatasetInfo, ...]:
 
 
 def _describe(name: str, known: Known, files: Mapping[str, Path]) -> DatasetInfo:
-    """Describe a known data set by what is on this machine, else by the catalogue."""
+    """Describe a known data set by its files on this machine, else by the catalogue."""
     sizes: dict[str, tuple[int, int]] = {}
     n_features = known.n_features
     complete = _complete(name, files)
@@ -238,7 +171,7 @@ def _locate(name: str, size: str, files: Mapping[str, Path]) -> tuple[Path, str]
 
 
 def _annotated(raw: RawData, key: str, source: str) -> RawData:
-    """Add the source, and what the catalogue knows where it fits the arrays."""
+    """Add the source, and names and image shape of the catalogue where they fit the arrays."""
     raw = replace(raw, name=key, source=source)
     known = next((entry for name, entry in KNOWN.items() if key == name or key in entry.aliases), None)
     if known is None:
@@ -254,7 +187,7 @@ def _unknown(name: str, names: list[str]) -> DataError:
     near = difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1)
     return DataError(
         f"There is no data set {name!r}.{f' Did you mean {near[0]!r}?' if near else ''} Known names: "
-        f"{', '.join(names)}. Or give the path of a .npz, .csv, .tsv or .parquet file, or put <name>.npz "
+        f"{', '.join(names)}. Or give the path of a {format_suffixes()} file, or put <name>.npz "
         "into the folder that the environment variable TSNN_DATA names."
     )
 
@@ -290,12 +223,12 @@ def _complete(name: str, files: Mapping[str, Path]) -> tuple[Path, str] | None:
 
 
 def _bundled(name: str) -> tuple[Path, str]:
-    """Return (path, source) of what the package brings along."""
+    """Return (path, source) of a data set, or a part of one, that comes with the package."""
     known, path = KNOWN[name], _BUNDLED / f"{name}.npz"
     shapes = npz_shapes(path)
     counts = f"{shapes['x'][0]:,} / {shapes['x_test'][0]:,}"
-    words = "part" if known.bundled == "part" else "and complete"
-    return path, f"bundled {words}, {counts} {'images' if known.image_shape else 'samples'}"
+    extent = "part" if known.bundled == "part" else "and complete"
+    return path, f"bundled {extent}, {counts} {'images' if known.image_shape else 'samples'}"
 
 
 def _openml_source(known: Known, how: str) -> str:

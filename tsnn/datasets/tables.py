@@ -1,8 +1,6 @@
-"""Reading tables of the user, .csv, .tsv and .parquet, and what all readers of files share.
+"""Tables: .csv, .tsv and .parquet files of features and a column to predict.
 
-Every reader ends in a :class:`RawData`: arrays as they were stored, with words that say where they came from.
-Values are checked later, in :mod:`tsnn.datasets.preparation`. Sizes are compared with the free memory before anything
-is allocated.
+Sizes are compared with the free memory before anything is allocated.
 """
 
 from __future__ import annotations
@@ -10,103 +8,20 @@ from __future__ import annotations
 import csv
 import difflib
 import re
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-import psutil
 
+from tsnn.datasets.raw import Array, RawData, reading, refuse_if_too_big
 from tsnn.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
-TABLE_SUFFIXES = (".csv", ".tsv", *PARQUET_SUFFIXES)
 
 _ONE_HOT_LEVELS = 20  # a text column with more different values is refused
-_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, eq=False)
-class RawData:
-    """Arrays as stored, before validation, split and preprocessing.
-
-    Attributes
-    ----------
-    name : str
-        The file's stem, or the name of a known data set.
-    x, y : [n, ...] and [n] or [n, outputs]
-        The training part, or everything where no official split exists.
-    x_test, y_test : likewise, or None
-        The test part of the official split.
-    source : str
-        Where the arrays came from, in words.
-    class_names, feature_names : tuple of str
-        Empty where the file has none.
-    image_shape : tuple of int, or None
-        As in :class:`tsnn.datasets.Dataset`.
-    """
-
-    name: str
-    x: Array
-    y: Array
-    x_test: Array | None
-    y_test: Array | None
-    source: str
-    class_names: tuple[str, ...] = ()
-    feature_names: tuple[str, ...] = ()
-    image_shape: tuple[int, ...] | None = None
-
-
-# --- every file --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a damaged file raises into a DataError that names it.
-
-    Parameters
-    ----------
-    path : Path
-        The file that is read inside the ``with`` block.
-    kind : str
-        What it should be, such as "a Parquet file".
-    """
-    try:
-        yield
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}. Check the path.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV with UTF-8.") from error
-    except _UNREADABLE as error:
-        raise DataError(
-            f"{path} cannot be read as {kind}: {error}. It is truncated, damaged or of another kind: delete "
-            "it and make or download it again."
-        ) from error
-
-
-def refuse_if_too_big(needed: int, path: Path) -> None:
-    """Raise a DataError if so many bytes would not fit into memory; called before they are allocated."""
-    free = psutil.virtual_memory().available
-    if needed > free:
-        raise DataError(
-            f"{path} needs about {needed / 1e9:,.1f} GB of memory once unpacked, but {free / 1e9:,.1f} GB is "
-            "free. Close other programs, or make a smaller file."
-        )
-
-
-# --- tables ------------------------------------------------------------------------------------------
 
 
 def read_table(path: Path, target: str | None) -> RawData:
@@ -115,7 +30,7 @@ def read_table(path: Path, target: str | None) -> RawData:
     Parameters
     ----------
     path : Path
-        The suffix, one of ``TABLE_SUFFIXES``, tells the format.
+        Parquet if its suffix is one of ``PARQUET_SUFFIXES``, else delimited text.
     target : str or None
         Name of the column to predict; None for the last one.
 
@@ -183,7 +98,7 @@ def _features(frame: pd.DataFrame, path: Path) -> tuple[Array, tuple[str, ...]]:
 
 
 def all_numbers(frame: pd.DataFrame) -> bool:
-    """Tell whether every column holds numbers or booleans."""
+    """Return whether every column holds numbers or booleans."""
     return all(dtype.kind in "biuf" for dtype in frame.dtypes)
 
 
@@ -241,7 +156,7 @@ def _csv_frame(path: Path) -> pd.DataFrame:
 
 
 def _delimiter(first: str) -> str:
-    """Return what separates the columns of this line: comma, semicolon or tab, whichever gives most."""
+    """Return what separates the columns of this line: the one of comma, semicolon and tab that gives most."""
     if ";" in first and re.fullmatch(r"""[-+\d\s.,;'"eE]+""", first):
         return ";"  # numbers with decimal commas
     return max("\t;,", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))

@@ -1,4 +1,4 @@
-"""Targets: what is predicted, and how labels of any kind become class indices or numbers."""
+"""Targets: the task, and the encoding of labels of any kind as class indices or numbers."""
 
 import logging
 from typing import Literal, cast
@@ -6,7 +6,8 @@ from typing import Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from tsnn.datasets.preparation import Array, check_finite
+from tsnn.datasets.preparation import check_finite
+from tsnn.datasets.raw import Array
 from tsnn.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ _FEW_CLASSES = 100  # integral float labels with more different values are taken
 def encode_targets(
     task: str, y: Array, y_test: Array | None, class_names: tuple[str, ...]
 ) -> tuple[Task, tuple[str, ...], Array, Array | None]:
-    """Decide on the task and bring the targets into its form.
+    """Decide on the task and encode the targets for it.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def encode_targets(
     Returns
     -------
     task, class_names, y, y_test
-        The task decided on; the name of each class, or nothing; class indices int64[n], or outputs
+        The task; the name of each class, or none; class indices int64[n], or outputs
         float32[n, outputs]. ``y_test`` stays None.
     """
     kind = _decide_task(task, y)
@@ -103,7 +104,7 @@ def _encode(labels: Array, classes: Array) -> npt.NDArray[np.int64]:
     if (unknown := classes[codes] != labels).any():
         raise DataError(
             f"{int(unknown.sum()):,} test samples carry labels that no training sample has, such as "
-            f"{labels[unknown][0]!s}. Leave them out, or split the data anew."
+            f"{labels[unknown][0]!s}. Leave them out, or draw another split."
         )
     return codes.astype(np.int64)
 

@@ -1,7 +1,7 @@
 """Activations of hidden layers: ``f(z) = z`` for ``z > 0`` and ``slope * z`` otherwise.
 
-So an activation is a slope, and the kernels know no more of it. With a negative slope ``f`` is not monotone: its
-derivative cannot be computed from the activation, which is why the kernels keep the sign of ``z``.
+The kernels take an activation as its slope. With a negative slope ``f`` is not monotone: its derivative cannot be
+computed from the activation, so the kernels keep the sign of ``z``.
 
 An activation is registered as a function ``activation(alpha, layer) -> slope``, with hidden layers counted from 1.
 """

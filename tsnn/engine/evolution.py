@@ -25,15 +25,15 @@ from tsnn.registry import REGROWTH
 
 @dataclass(frozen=True)
 class Evolved:
-    """A layer after evolution, and how many connections it lost and gained."""
+    """A layer after evolution, and the number of connections pruned and grown."""
 
     layer: Layer
     pruned: int
     grown: int
 
 
-class Surroundings(NamedTuple):
-    """What the evolution of a layer needs to know of its network.
+class LayerContext(NamedTuple):
+    """The network around a layer that evolves: living neurons and gradient.
 
     Attributes
     ----------
@@ -48,12 +48,12 @@ class Surroundings(NamedTuple):
     gradient: Gradient | None = None
 
 
-ALONE = Surroundings()  # all neurons live, no gradient
+ISOLATED = LayerContext()  # all neurons live, no gradient
 
 
 def evolve(
     layer: Layer, connections: int, *, zeta: float, prune: str = "signed", regrow: str = "random", initializer: str,
-    rng: np.random.Generator, around: Surroundings = ALONE,
+    rng: np.random.Generator, context: LayerContext = ISOLATED,
 ) -> Evolved:  # fmt: skip
     """Prune a layer's weakest connections and regrow others at free places (SET).
 
@@ -72,7 +72,7 @@ def evolve(
         Distribution of the new weights (:func:`tsnn.engine.network.draw_weights`); their velocity is 0.
     rng : numpy.random.Generator
         Source of randomness.
-    around : Surroundings
+    context : LayerContext
         Living neurons, and the gradient for rules that need it.
 
     Returns
@@ -86,7 +86,7 @@ def evolve(
     if kept > connections:
         drop_smallest(layer.weights, ANY, kept - connections, survives)
         kept = connections
-    free = FreePositions(t, survives, *around)
+    free = FreePositions(t, survives, *context)
     indptr, indices = REGROWTH[regrow](free, min(connections - kept, free.count), rng)
     grown = len(indices)
     weights = draw_weights(initializer, t.n_in, t.n_out, grown, rng=rng)
@@ -94,7 +94,7 @@ def evolve(
 
 
 def target_connections(network: Network, layer: int, epsilon: float) -> int:
-    """Return how many connections epsilon grants a layer, counted over its living neurons."""
+    """Return the number of connections that epsilon grants a layer between its living neurons."""
     n_in, n_out = int(network.living_inputs(layer).sum()), int(network.living[layer].sum())
     return epsilon_to_connections(epsilon, n_in, n_out)
 
@@ -104,7 +104,7 @@ def evolve_all(
 ) -> list[int]:
     """Evolve every layer but the output layer, one after the other (:func:`evolve`).
 
-    Only one layer exists twice at a time, and then without transposed view.
+    At any time only one layer exists twice, without transposed view.
 
     Parameters
     ----------
@@ -115,8 +115,8 @@ def evolve_all(
     new_epsilon : bool
         Whether the layers get the number of connections that epsilon grants, or keep theirs.
     probe : callable or None
-        For rules that need it: the gradient, with the number of the layer as its first argument; that of the network
-        at that moment, its lower layers evolved.
+        For rules that need it: returns the gradient of a layer, by its number, and CSR pattern; of the network at that
+        moment, with its lower layers evolved.
     rng : numpy.random.Generator
         Source of randomness.
 
@@ -138,7 +138,7 @@ def evolve_all(
             regrow=config.training.regrow,
             initializer=network.initializer,
             rng=rng,
-            around=Surroundings(
+            context=LayerContext(
                 network.living_inputs(l), network.living[l], None if probe is None else functools.partial(probe, l)
             ),
         )

@@ -21,8 +21,8 @@ def importance(layer: Layer) -> NDArray[np.float64]:
 def prune_neurons(network: Network, percentile: float) -> list[int]:
     """Prune the unimportant neurons of every hidden layer, in place (section 3.3).
 
-    A pruned neuron loses its incoming and outgoing connections for good; they leave the budget. The constant
-    that it would still emit, ``f(bias)``, is folded into the next layer's biases.
+    A pruned neuron loses its incoming and outgoing connections permanently; the number of connections falls. The
+    constant that it would still emit, ``f(bias)``, is folded into the next layer's biases.
 
     Parameters
     ----------

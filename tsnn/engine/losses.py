@@ -1,4 +1,4 @@
-"""Losses by task: what the output layer's sums are compared with, and how n_correct they are."""
+"""Losses by task, with the number of correct answers and the output layer's gradient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tsnn.errors import ConfigError
 def output_loss(
     task: str, z: NDArray[np.float32], y: NDArray[Any], scale: float, weights: NDArray[np.float32] | None = None
 ) -> tuple[float, float]:
-    """Compute loss, number of n_correct answers and the output layer's delta for one batch.
+    """Compute loss, number of correct answers and the output layer's delta for one batch.
 
     Parameters
     ----------
@@ -29,15 +29,15 @@ def output_loss(
     scale : float
         Weight of all samples in the gradient, usually ``1 / batch``.
     weights : float32[b], optional
-        How much each sample counts beside the others; 1 if left out.
+        Weight of each sample in the loss; 1 if left out.
 
     Returns
     -------
     loss : float
         Weighted sum over the batch's samples; not finite if any sample's is not.
     n_correct : float
-        Samples classified correctly, whatever their weights; for ``multilabel`` each sample counts its share of
-        n_correct labels; NaN for ``regression``.
+        Samples classified correctly, not weighted; for ``multilabel`` each sample counts its fraction of correct
+        labels; NaN for ``regression``.
     """
     weights = np.ones(len(y), np.float32) if weights is None else weights
     if task == "classification":

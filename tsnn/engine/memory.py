@@ -1,4 +1,4 @@
-"""How much memory a run takes, foretold from its settings and the shape of its data. Arithmetic only."""
+"""Memory of a run, predicted from its settings and the shape of its data by arithmetic alone."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tsnn.registry import REGROWTH
 from tsnn.tiling import LANES, SEGMENT, can_scatter, fast_width
 
 INTERPRETER = 180 << 20  # Python, the libraries, compiled code
-SHARE = 0.9  # of the free memory that micro-batches are cut for
+USABLE = 0.9  # fraction of the free memory that proposed settings may take
 
-#: What to lower if an item is too big.
+#: Settings to lower if an item is too big.
 REMEDIES = {
     "connections": "network.epsilon or network.hidden",
     "neurons": "network.hidden",
-    "activations": "run.micro_batch or network.hidden",
+    "activations": "run.micro_batch, training.batch_size or network.hidden",
     "data": "the number of samples or features",
     "evolution": "network.epsilon, training.zeta or the widest of network.hidden",
     "interpreter": "what else runs on this machine",
@@ -39,16 +39,16 @@ class MemoryEstimate:
     items : mapping of str to int
         Bytes by purpose: ``connections`` (weights, velocity and both index views, 20 each; 12 if compact),
         ``neurons`` (biases, row pointers), ``activations`` (with masks, of a micro-batch), ``data``,
-        ``evolution`` (what the layer that needs most takes beyond that while it evolves), ``interpreter`` (with
+        ``evolution`` (extra memory while the layer that needs most evolves), ``interpreter`` (with
         libraries and compiled code). Of one process.
     micro_batch : int
         Samples that are processed at a time.
     compact : bool
-        Whether layers do without the transposed view.
+        Whether layers have no transposed view.
     count : int
         Number of connections.
     processes : int
-        Ranks of a parallel run on this machine; each takes as much.
+        Ranks of a parallel run on this machine; each takes the same.
     """
 
     items: Mapping[str, int]
@@ -64,12 +64,12 @@ class MemoryEstimate:
 
     @property
     def checkpoint(self) -> int:
-        """What a checkpoint takes on the disk, in bytes: 12 for each connection, and the neurons."""
+        """Size of a checkpoint on the disk, in bytes: 12 for each connection, and the neurons."""
         return 12 * self.count + self.items["neurons"]
 
     @property
     def largest(self) -> str:
-        """The item that takes most."""
+        """The largest item."""
         return max(self.items, key=lambda name: self.items[name])
 
     def __str__(self) -> str:
@@ -82,82 +82,129 @@ class MemoryEstimate:
 
 def memory_estimate(
     config: Config, n_features: int, n_outputs: int, n_samples: int, *, data_bytes: int | None = None,
-    processes: int = 1, budget: int | None = None,
+    processes: int = 1,
 ) -> MemoryEstimate:  # fmt: skip
-    """Foretell the peak resident memory of a run.
+    """Predict the peak resident memory of a run.
 
     Parameters
     ----------
     config : Config
-        The run's settings.
+        The run's settings. If ``run.micro_batch`` is 0, a batch is cut into parts that are fast
+        (:func:`tsnn.tiling.fast_width`).
     n_features, n_outputs, n_samples : int
         Shape of the data, training and test part together.
     data_bytes : int, optional
-        What the features take; default is that of float32.
+        Memory of the features; default is that of float32.
     processes : int
         Ranks of a parallel run on this machine, the server's included: each holds data, network and buffers.
-    budget : int, optional
-        Bytes that the run should stay below. If ``run.micro_batch`` is 0, a batch is cut into parts that are fast
-        (:func:`tsnn.tiling.fast_width`), or into as many as that takes; if that is not enough, the network becomes
-        compact.
 
     Returns
     -------
     estimate : MemoryEstimate
-        For processes that do nothing else; right within 15 % where one takes more than the interpreter.
+        For processes that do nothing else; correct within 15 % where one takes more than the interpreter.
     """
     shapes = layer_shapes(n_features, n_outputs, config)
     count = sum(shape.connections for shape in shapes)
     batch = min(config.training.batch_size, n_samples)
-    chosen = min(config.run.micro_batch, batch)
-    widths = [chosen] if chosen else list(_widths(shapes, batch))
-    for compact, width in itertools.product([True] if config.run.compact else [False, True], widths):
-        views = [s for s in shapes if not (compact and can_scatter(s.n_out, s.connections))]
-        items = {
-            "connections": 12 * count + 8 * sum(s.connections for s in views),
-            "neurons": sum(9 * s.n_out + 8 * s.n_in for s in shapes) + 8 * sum(s.n_out for s in views),
-            "activations": _workspace(shapes, width),
-            "data": 4 * n_samples * n_features if data_bytes is None else data_bytes,
-            "evolution": _evolution(config, shapes, views),
-            "interpreter": INTERPRETER,
-        }
-        estimate = MemoryEstimate(items, width, compact, count, processes)
-        if budget is None or estimate.total <= budget:
-            break
-    return estimate
+    width = min(config.run.micro_batch, batch) or _fast_width(shapes, batch)
+    views = [s for s in shapes if not (config.run.compact and can_scatter(s.n_out, s.connections))]
+    items = {
+        "connections": 12 * count + 8 * sum(s.connections for s in views),
+        "neurons": sum(9 * s.n_out + 8 * s.n_in for s in shapes) + 8 * sum(s.n_out for s in views),
+        "activations": _workspace(shapes, width),
+        "data": 4 * n_samples * n_features if data_bytes is None else data_bytes,
+        "evolution": _evolution(config, shapes, views),
+        "interpreter": INTERPRETER,
+    }
+    return MemoryEstimate(items, width, config.run.compact, count, processes)
 
 
 def fitting_estimate(
     config: Config, n_features: int, n_outputs: int, n_samples: int, *, data_bytes: int | None = None,
-    processes: int = 1,
+    processes: int = 1, budget: int | None = None,
 ) -> MemoryEstimate:  # fmt: skip
-    """Return the estimate for a micro-batch that fits into the memory that is free now.
+    """Return the estimate of the fastest ``run.micro_batch`` and ``run.compact`` that fit into a budget.
 
-    What this process already holds is taken to be part of the run.
+    For proposals only: training never changes these settings by itself, as they decide rounding.
+
+    Parameters
+    ----------
+    config, n_features, n_outputs, n_samples, data_bytes, processes
+        See :func:`memory_estimate`.
+    budget : int, optional
+        Bytes that the run may take; default is most of the memory that is free now.
+
+    Returns
+    -------
+    estimate : MemoryEstimate
+        That of the settings given if they fit; else of narrower micro-batches; else of a compact network; the
+        smallest if none fits.
     """
     shape = n_features, n_outputs, n_samples
-    most = memory_estimate(config, *shape, data_bytes=data_bytes, processes=processes)
-    free = psutil.virtual_memory().available + min(psutil.Process().memory_info().rss, most.total)
-    return memory_estimate(config, *shape, data_bytes=data_bytes, processes=processes, budget=int(SHARE * free))
+    budget = int(USABLE * free_memory()) if budget is None else budget
+    estimate = memory_estimate(config, *shape, data_bytes=data_bytes, processes=processes)
+    if estimate.total <= budget:
+        return estimate
+    shapes = layer_shapes(n_features, n_outputs, config)
+    widths = [
+        estimate.micro_batch,
+        *_narrower(estimate.micro_batch, min(config.training.batch_size, n_samples), shapes),
+    ]
+    for compact, width in itertools.product([True] if config.run.compact else [False, True], widths):
+        smaller = config.replace({"run.compact": compact, "run.micro_batch": width})
+        estimate = memory_estimate(smaller, *shape, data_bytes=data_bytes, processes=processes)
+        if estimate.total <= budget:
+            break
+    return estimate
 
 
-def check_memory(estimate: MemoryEstimate, config: Config) -> None:
+def memory_shortage(
+    config: Config, n_features: int, n_outputs: int, n_samples: int, *, data_bytes: int | None = None,
+    processes: int = 1,
+) -> str:  # fmt: skip
+    """Return why a run does not fit into the free memory, and the settings that would fit; '' if it fits.
+
+    Parameters are those of :func:`memory_estimate`. The memory of this process counts as part of the run.
+    """
+    shape, free = (n_features, n_outputs, n_samples), free_memory()
+    estimate = memory_estimate(config, *shape, data_bytes=data_bytes, processes=processes)
+    if estimate.total <= free:
+        return ""
+    name = estimate.largest
+    each = f" in each of {processes} processes" if processes > 1 else ""
+    text = (
+        f"This run needs about {_size(estimate.total)} of memory, but {_size(free)} are free. Most is for "
+        f"{name}: {_size(estimate.items[name])}{each}."
+    )
+    fitting = fitting_estimate(config, *shape, data_bytes=data_bytes, processes=processes)
+    if fitting.total > free:
+        return f"{text} Lower {REMEDIES[name]}, or set run.ignore_memory=true to try."
+    settings = f"run.micro_batch={fitting.micro_batch}" + (" and run.compact=true" if fitting.compact else "")
+    return f"{text} With {settings} it needs {_size(fitting.total)}. Or set run.ignore_memory=true to try."
+
+
+def check_memory(
+    config: Config, n_features: int, n_outputs: int, n_samples: int, *, data_bytes: int | None = None,
+    processes: int = 1,
+) -> None:  # fmt: skip
     """Refuse a run that does not fit into the free memory, unless ``run.ignore_memory`` is set.
+
+    Parameters are those of :func:`memory_estimate`.
 
     Raises
     ------
     ConfigError
-        Names the figure, the largest item and what to lower.
+        Names the figure, the largest item, and the micro-batch that would fit or the settings to lower.
     """
-    free = psutil.virtual_memory().available + psutil.Process().memory_info().rss
-    if estimate.total > free and not config.run.ignore_memory:
-        name = estimate.largest
-        each = f" in each of {estimate.processes} processes" if estimate.processes > 1 else ""
-        raise ConfigError(
-            f"This run needs about {_size(estimate.total)} of memory, but {_size(free)} are free. Most is for "
-            f"{name}: {_size(estimate.items[name])}{each}. Lower {REMEDIES[name]}, or set "
-            "run.ignore_memory=true to try."
-        )
+    if config.run.ignore_memory:
+        return
+    if text := memory_shortage(config, n_features, n_outputs, n_samples, data_bytes=data_bytes, processes=processes):
+        raise ConfigError(text)
+
+
+def free_memory() -> int:
+    """Return the bytes that a run may take now: free memory, and the memory of this process."""
+    return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
 
 
 def disk_warning(estimate: MemoryEstimate, folder: Path) -> str:
@@ -172,7 +219,7 @@ def disk_warning(estimate: MemoryEstimate, folder: Path) -> str:
 
 
 def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]) -> int:
-    """Return what the evolution of the hungriest layer takes beyond the layer at rest."""
+    """Return the extra memory of evolution, for the layer that needs most."""
     training = config.training
     needs = [0]
     if training.method == "two_phase":
@@ -195,7 +242,7 @@ def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]
 
 
 def _workspace(shapes: list[LayerShape], samples: int) -> int:
-    """Return the bytes of :class:`tsnn.engine.workspace.Workspace` for so many samples."""
+    """Return the bytes of :class:`tsnn.engine.workspace.Workspace` for this number of samples."""
     width = -(-samples // LANES) * LANES
     activations = shapes[0].n_in + sum(shape.n_out for shape in shapes)
     partial = sum(s.connections // SEGMENT for s in shapes if s.connections > SEGMENT * s.n_out)
@@ -203,14 +250,15 @@ def _workspace(shapes: list[LayerShape], samples: int) -> int:
     return 4 * width * (activations + partial) + masks
 
 
-def _widths(shapes: list[LayerShape], batch: int) -> Iterator[int]:
-    """Yield the widths to try: the fastest, then those of more and more equal parts, down to one SIMD width."""
-    fast = fast_width(max(shapes[0].n_in, *(shape.n_out for shape in shapes)), batch)
-    yield fast
+def _fast_width(shapes: list[LayerShape], batch: int) -> int:
+    return fast_width(max(shapes[0].n_in, *(shape.n_out for shape in shapes)), batch)
+
+
+def _narrower(width: int, batch: int, shapes: list[LayerShape]) -> Iterator[int]:
+    """Yield narrower micro-batches: the fastest, then those of more and more equal parts, down to one SIMD width."""
     stripes = -(-batch // LANES)
-    for part in sorted({-(-stripes // parts) for parts in range(2, stripes + 1)}, reverse=True):
-        if part * LANES < fast:
-            yield part * LANES
+    parts = {-(-stripes // k) * LANES for k in range(2, stripes + 1)} | {_fast_width(shapes, batch)}
+    yield from sorted((part for part in parts if part < width), reverse=True)
 
 
 def _size(count: int) -> str:

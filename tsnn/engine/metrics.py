@@ -1,4 +1,4 @@
-"""Evaluation: loss and accuracy over a whole data set, raw answers and gradients, in batches."""
+"""Evaluation: loss, accuracy, decision values and gradients of a network on any number of samples."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.datasets import Features
+from tsnn.datasets import Features, as_features
+from tsnn.engine.batches import Batch, batch_gradient
 from tsnn.engine.losses import output_loss
-from tsnn.engine.network import Network, batch_gradient, forward, take
+from tsnn.engine.network import Network
+from tsnn.engine.propagation import forward
 from tsnn.engine.workspace import Workspace
 
 
 def evaluate(
-    network: Network, x: Features, y: NDArray[Any], task: str, workspace: Workspace,
+    network: Network, x: Features | NDArray[Any], y: NDArray[Any], task: str, workspace: Workspace,
     weights: NDArray[np.float32] | None = None,
 ) -> tuple[float, float | None]:  # fmt: skip
     """Return mean loss and accuracy of a network; every sample counts, also those of a last, smaller batch.
@@ -26,48 +28,50 @@ def evaluate(
     ----------
     network : Network
         Not changed; dropout is off.
-    x, y : arrays
-        Samples and their labels or targets; see :func:`tsnn.engine.losses.output_loss`.
+    x : Features or [n_samples, n_features]
+        The samples.
+    y : int64[n_samples] or float32[n_samples, n_outputs]
+        Their labels or targets; see :func:`tsnn.engine.losses.output_loss`.
     task : str
         ``classification``, ``regression`` or ``multilabel``.
     workspace : Workspace
         Buffers; overwritten.
     weights : float32[n_samples], optional
-        How much each sample counts in the loss, 1 on average.
+        Weight of each sample in the loss, 1 on average.
 
     Returns
     -------
     loss : float
         Mean over the samples; NaN if there are none.
     accuracy : float or None
-        Share of right answers; None for ``regression``, or without samples.
+        Fraction of correct answers; None for ``regression``, or without samples.
     """
     if len(x) == 0:
         return math.nan, None
     total = n_correct = 0.0
-    for rows, z in _answers(network, x, workspace):
-        loss, hits = output_loss(task, z, y[rows], 0.0, None if weights is None else weights[rows])
+    for rows, z in _outputs(network, as_features(x), workspace):
+        loss, part_correct = output_loss(task, z, y[rows], 0.0, None if weights is None else weights[rows])
         total += loss
-        n_correct += hits
+        n_correct += part_correct
     return total / len(x), None if task == "regression" else n_correct / len(x)
 
 
-def decision_values(network: Network, x: Features, workspace: Workspace) -> NDArray[np.float32]:
+def decision_values(network: Network, x: Features | NDArray[Any], workspace: Workspace) -> NDArray[np.float32]:
     """Return the output neurons' sums for each sample, float32[n_samples, n_outputs]."""
-    return np.concatenate([z[:, : len(rows)].T.copy() for rows, z in _answers(network, x, workspace)])
+    return np.concatenate([z[:, : len(rows)].T.copy() for rows, z in _outputs(network, as_features(x), workspace)])
 
 
-def _answers(
+def _outputs(
     network: Network, x: Features, workspace: Workspace
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     for start in range(0, len(x), workspace.width):
         rows = np.arange(start, min(start + workspace.width, len(x)))
-        take(x, rows, workspace.activations[0])
+        x.gather(rows, workspace.activations[0])
         yield rows, forward(network, workspace)
 
 
 def gradients(
-    network: Network, x: Features, y: NDArray[Any], task: str, workspace: Workspace
+    network: Network, x: Features | NDArray[Any], y: NDArray[Any], task: str, workspace: Workspace
 ) -> list[NDArray[np.float32]]:
     """Return the gradient of the mean loss at every connection; nothing is trained.
 
@@ -86,5 +90,6 @@ def gradients(
         for layer in network.layers
     ]
     probe = dataclasses.replace(network, layers=layers)
-    batch_gradient(probe, workspace, x, y, np.arange(len(x)), task=task, dropout=0, key=0)
+    batch = Batch(as_features(x), y, np.arange(len(x)), None, task)
+    batch_gradient(probe, workspace, batch, dropout=0, key=0)
     return [layer.velocity for layer in layers]

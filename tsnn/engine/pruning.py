@@ -1,4 +1,4 @@
-"""Pruning rules: which connections of a layer survive an evolution.
+"""Pruning rules: the choice of the connections that survive an evolution.
 
 A rule is a function ``rule(weights, zeta) -> survives``: float32[m], fraction in [0, 1) -> bool[m]. To add one,
 decorate it with ``PRUNING.register(name, help=...)`` of :mod:`tsnn.registry`; ``training.prune`` then offers it.

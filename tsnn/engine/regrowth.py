@@ -1,4 +1,4 @@
-"""Regrowth rules: where an evolution puts new connections.
+"""Regrowth rules: the choice of positions for new connections.
 
 A rule is a function ``rule(free, count, rng) -> (indptr, indices)``: it chooses ``count`` of the free positions of a
 layer (:class:`FreePositions`) and returns them as a sorted CSR pattern, int64[n_in + 1], int32[count]. To add one,
@@ -24,19 +24,19 @@ Positions = tuple[Int64, Int32]
 
 @dataclass(frozen=True, eq=False)
 class FreePositions:
-    """The places of a layer where a connection may grow: between living neurons, where none survives.
+    """Positions of a layer where a connection may grow: between living neurons, where none survives.
 
     Attributes
     ----------
     topology : Topology
         The layer before pruning.
     survives : bool[connections]
-        Which of its connections are left.
+        Whether each of its connections is left.
     living_in, living_out : bool[n_in], bool[n_out], or None
         Neurons that may get new connections; None: all.
     gradient : callable or None
-        Returns the gradient of a batch at a CSR pattern of positions, int64[n_in + 1], int32[k] -> float32[k]. There
-        for rules that need it (``needs="gradient"``).
+        Returns the gradient of a batch at a CSR pattern of positions, int64[n_in + 1], int32[k] -> float32[k]. Given
+        to rules that need it (``needs="gradient"``).
     """
 
     topology: Topology
@@ -95,7 +95,7 @@ CANDIDATES = 10  # of gradient regrowth, for each new connection
     needs="gradient", candidates=CANDIDATES, bytes_per_candidate=17,
 )  # fmt: skip
 def grow_by_gradient(free: FreePositions, count: int, rng: np.random.Generator) -> Positions:
-    """Take those of a random candidate set with the largest gradient magnitude (RigL, arXiv 1911.11134)."""
+    """Choose those of a random candidate set with the largest gradient magnitude (RigL, arXiv 1911.11134)."""
     candidates = free.draw(min(CANDIDATES * count, free.count), rng)
     if len(candidates[1]) == count or free.gradient is None:
         return candidates

@@ -1,10 +1,10 @@
 """Networks and states of training in files: .npz of plain arrays, nothing pickled, checked when they are read.
 
-``weights.npz`` holds a network to predict with. A *checkpoint* holds all that a run needs to go on bit for bit,
-at the batch where it was written. It lies in the run's folder ``checkpoints`` and is named after its position,
-``EPOCHS-SAMPLES.npz``: finished epochs, and samples done of the one under way. The member ``header`` is JSON:
-``format``, ``tsnn``, ``kind`` (who can read it), ``values``, and in ``arrays`` the names of the others. Members are
-stored as they are, each with a CRC-32. A new checkpoint is complete on the disk before the oldest of the two that are
+``weights.npz`` holds a network to predict with. A *checkpoint* holds all that a run needs to continue with the same
+bits, at the batch where it was written. It lies in the run's folder ``checkpoints`` and is named after its position,
+``EPOCHS-SAMPLES.npz``: finished epochs, and samples done of the current one. The member ``header`` is JSON: ``format``,
+``tsnn``, ``kind`` (of the process that can read it), ``values``, and in ``arrays`` the names of the others. Members are
+stored uncompressed, each with a CRC-32. A new checkpoint is complete on the disk before the oldest of the two that are
 kept is removed.
 """
 
@@ -48,7 +48,7 @@ def pack(state: TrainingState) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def unpack(values: Mapping[str, Any], arrays: Mapping[str, Any]) -> TrainingState:
-    """Return the state that :func:`pack` was given; its network takes over the arrays.
+    """Return the state that :func:`pack` was given; its network keeps the arrays.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def network_arrays(network: Network, *, training: bool = False) -> dict[str, Any
 
 
 def network_of(arrays: Mapping[str, Any]) -> Network:
-    """Return the network of :func:`network_arrays`, which it takes over; velocities that are missing are 0.
+    """Return the network of :func:`network_arrays`; it keeps the arrays, and velocities that are missing are 0.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def load_network(path: str | Path) -> Network:
         with np.load(path, allow_pickle=False) as arrays:
             found = int(arrays["format"])
             network = network_of({name: arrays[name] for name in arrays.files}) if found == FORMAT else None
-    except Exception as error:  # zipfile and numpy have many words for a damaged file
+    except Exception as error:  # zipfile and numpy raise many kinds of errors for a damaged file
         raise RunError(f"{path} is not a readable tsnn network: {error}.") from error
     if network is None:
         raise RunError(f"{path} has format {found}; this tsnn reads {FORMAT}.")

@@ -1,4 +1,4 @@
-"""Shapes: how many connections each layer gets, in which units work is done. Known before any array exists."""
+"""Shapes of layers: neurons and connections, known before any array exists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tsnn.config import Config
 
 
 class LayerShape(NamedTuple):
-    """Neurons on both sides of a layer, and the connections that it gets."""
+    """Neurons on both sides of a layer, and its number of connections."""
 
     n_in: int
     n_out: int
@@ -18,7 +18,7 @@ class LayerShape(NamedTuple):
 
 
 def epsilon_to_connections(epsilon: float, n_in: int, n_out: int) -> int:
-    """Return the number of connections that epsilon stands for: ``epsilon (n_in + n_out)``, at most dense.
+    """Return the number of connections that epsilon grants: ``epsilon (n_in + n_out)``, at most dense.
 
     The Erdős–Rényi probability of SET is ``p = epsilon (n_in + n_out) / (n_in n_out)``
     (Nature Communications 2018, Methods); the layer gets exactly ``round(p n_in n_out)`` connections, or all.
@@ -27,7 +27,7 @@ def epsilon_to_connections(epsilon: float, n_in: int, n_out: int) -> int:
 
 
 def layer_shapes(n_features: int, n_outputs: int, config: Config) -> list[LayerShape]:
-    """Return the layers of the network that a configuration describes, from the input to the output."""
+    """Return the shapes of a network's layers by its configuration, from the input to the output."""
     epsilon = math.inf if config.training.method in ("dense", "two_phase") else config.network.epsilon
     return [
         LayerShape(n_in, n_out, epsilon_to_connections(epsilon, n_in, n_out))

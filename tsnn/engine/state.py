@@ -1,4 +1,4 @@
-"""The state of training: everything that the next batch depends on."""
+"""State of training: everything that the next batch depends on."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from tsnn.engine.network import Network
 from tsnn.engine.topology import Topology
 from tsnn.records import Event, EventKind
 
-KEYS = 2**62  # how many sets of dropout masks there are
+KEYS = 2**62  # number of sets of dropout masks
 
 
 @dataclass(eq=False)
 class TrainingState:
-    """All that training needs to go on bit for bit.
+    """All that training needs to continue with the same bits.
 
-    :func:`tsnn.engine.training.steps` advances it in place; it is whole whenever that yields.
+    :func:`tsnn.engine.training.steps` advances it in place; it is consistent at every yield.
 
     Attributes
     ----------
     network : Network
         Trained in place.
     config : Config
-        Settings in force.
+        Current settings.
     pending : Config
-        Settings that come into force between epochs; put changed ones here at any time.
+        Settings that are applied between epochs; may be replaced at any time.
     shuffle, evolution : numpy.random.Generator
         Sources of the order of the samples, and of the evolution's randomness.
     key : int
-        Number of the next step's dropout masks (:func:`tsnn.engine.network.forward`).
+        Number of the next step's dropout masks (:func:`tsnn.engine.propagation.forward`).
     applied_epsilon : float
-        The epsilon that the number of connections answers to.
+        The epsilon of the last evolution: that of the present number of connections.
     epoch : int
         Finished epochs.
     order : int64[n] or int64[0]
@@ -44,16 +44,16 @@ class TrainingState:
     loss, n_correct, seconds : float
         Sums over those.
     evolution_due : bool
-        Whether the evolution after the last epoch was left out because the run was to end there.
+        Whether the evolution after the last epoch was omitted because the run was to end there.
     events : list of Event
-        What the next record will tell.
+        Events for the next record.
     evolution_every : int
-        Epochs from one evolution to the next. Who trains on one of K shares of the samples evolves after every K-th
-        pass: new connections get as many updates as they would on all samples.
+        Epochs from one evolution to the next. A worker that trains on one of K shards evolves after every K-th
+        pass: new connections get the same number of updates as on all samples.
     copies : list of Network
-        In phase 2 of a parallel run (:mod:`tsnn.parallel`) the workers' models, as they were last handed in.
-    whole : bool
-        False while workers hold what is not here: training could not go on from this state.
+        In phase 2 of a parallel run (:mod:`tsnn.parallel`) the workers' models, as last received.
+    resumable : bool
+        False while workers hold models that are not here: training could not continue from this state.
     """
 
     network: Network
@@ -77,7 +77,7 @@ class TrainingState:
 
     @property
     def displayed(self) -> Network:
-        """The network that those who watch see: the first worker's where each trains its own."""
+        """The network that snapshots describe: the first worker's where each worker trains its own."""
         return self.copies[0] if self.copies else self.network
 
     @classmethod

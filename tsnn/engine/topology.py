@@ -1,7 +1,7 @@
-"""Topologies: which connections exist, and how they are drawn at random.
+"""Topologies: patterns of connections, and their random generation.
 
 A set of connections is a :class:`Topology`, CSR with its transposed view; sorted *keys* ``i * n_out + j`` (int64)
-say the same in one array, where that is handy. No array of size ``n_in * n_out`` ever exists, unless the
+are the same pattern in one array. No array of size ``n_in * n_out`` ever exists, unless the
 layer itself is that dense, and drawing one takes no temporary of 8 bytes per connection.
 """
 
@@ -28,7 +28,7 @@ PIECE = 1 << 20  # random numbers that are drawn at a time
 class Topology:
     """The connections of one layer, without their weights. Immutable.
 
-    The transposed view, 8 bytes per connection, is made when it is first asked for.
+    The transposed view, 8 bytes per connection, is made when it is first used.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Topology:
 
     @classmethod
     def from_csr(cls, indptr: Int64, indices: Int32, n_out: int) -> Topology:
-        """Build a topology from CSR arrays that come from outside, after checking them.
+        """Build a topology from CSR arrays, after checking them.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class Topology:
 
     @classmethod
     def from_sorted(cls, indptr: Int64, indices: Int32, n_out: int) -> Topology:
-        """Build a topology from CSR arrays that are known to be sorted and distinct; O(connections)."""
+        """Build a topology from CSR arrays that are sorted and distinct, unchecked; O(connections)."""
         return cls(len(indptr) - 1, n_out, indptr, indices)
 
     @cached_property
@@ -105,7 +105,7 @@ class Topology:
         return self.transposed[2]
 
     def release(self) -> None:
-        """Give the memory of the transposed view back; it is made again when it is asked for."""
+        """Free the memory of the transposed view; it is made again when it is needed."""
         self.__dict__.pop("transposed", None)
 
     @property
@@ -115,7 +115,7 @@ class Topology:
 
     @property
     def density(self) -> float:
-        """Share of all possible connections that exist."""
+        """Fraction of all possible connections that exist."""
         return self.connections / (self.n_in * self.n_out)
 
     @property

@@ -1,4 +1,4 @@
-"""The buffers that a network works in."""
+"""Workspace: the buffers of a network for one batch."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Workspace:
     Attributes
     ----------
     activations : list of float32[n, width]
-        Of each layer of neurons, the inputs first; neuron-major, 64-byte aligned. On the way back ``dLoss/dz``
-        takes their place.
+        Of each layer of neurons, the inputs first; neuron-major, 64-byte aligned. The backward pass replaces
+        them by ``dLoss/dz``.
     masks : list of uint16[n, 2, width / 16]
         Signs and dropout's choice, as bits, of each layer of neurons but the inputs.
     """

@@ -1,7 +1,7 @@
-"""scikit-learn's side of tsnn: the only room that imports scikit-learn.
+"""Estimators with scikit-learn's interface: the only package that imports scikit-learn.
 
-The estimators check and prepare what they are given (``base``, ``classifier``, ``regressor``), train with
-:func:`tsnn.engine.training.steps` (``fitting``), and answer.
+The estimators check and prepare samples (``base``, ``classifier``, ``regressor``), train with
+:func:`tsnn.engine.training.steps` (``fitting``), and predict.
 """
 
 from tsnn.estimator.classifier import SparseMLPClassifier

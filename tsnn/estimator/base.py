@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: parameters, checks, preparation, training, answers."""
+"""Base class of the classifier and the regressor: parameters, checks, preparation, training, outputs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from tsnn import kernels
 from tsnn.config import Config
-from tsnn.datasets import Dataset
+from tsnn.datasets import Dataset, Features, as_features
 from tsnn.datasets.preparation import apply_scaling, check_finite, draw_split, fit_scaling, merge_identical
 from tsnn.datasets.sparse import SparseFeatures, fit_sparse_scaling
-from tsnn.engine.memory import check_memory, fitting_estimate
+from tsnn.engine.memory import check_memory
 from tsnn.engine.metrics import decision_values
 from tsnn.engine.network import Network, init_network
 from tsnn.engine.state import TrainingState
@@ -27,91 +27,15 @@ from tsnn.engine.workspace import Workspace
 from tsnn.errors import ConfigError, DataError
 from tsnn.estimator.files import load_estimator, save_estimator
 from tsnn.estimator.fitting import Patience, fit_network
+from tsnn.estimator.parameters import SETTING_OF, attributes_doc, parameters_doc
 from tsnn.formats import to_onnx, to_scipy, to_torch
 from tsnn.records import EpochRecord
 from tsnn.tiling import fast_width
 
-PARAMETERS = """Parameters
-    ----------
-    hidden : sequence of int
-        Neurons of each hidden layer.
-    method : {"set", "fixed", "dense", "two_phase"}
-        ``set`` evolves a sparse topology (SET), ``fixed`` keeps the random start, ``dense`` has every connection;
-        ``two_phase`` is dense for half of the epochs, then pruned to what epsilon grants, and retrained.
-    epsilon : float
-        Sparsity, SET's epsilon: a layer between n_in and n_out neurons gets epsilon (n_in + n_out) connections.
-    activation : {"all_relu", "relu", "leaky_relu"}
-        Of the hidden neurons. All-ReLU alternates the sign of its negative slope from layer to layer.
-    alpha : float
-        The negative slope, of All-ReLU and leaky ReLU.
-    initializer : {"he_uniform", "xavier_uniform", "normal"}
-        Distribution of the weights at the start and of regrown connections.
-    dropout : float
-        Share of the hidden neurons silenced at random in each training step.
-    epochs : int
-        Passes over the training samples, at most.
-    batch_size : int
-        Samples per training step. Fewer mean more steps, and suit few samples.
-    learning_rate, momentum : float
-        Step size eta and momentum mu of SGD.
-    weight_decay : float
-        Decay lambda of every weight at every step, not multiplied by the learning rate.
-    zeta : float
-        Share of each layer's connections that SET prunes and regrows after every epoch.
-    prune : {"signed", "magnitude"}
-        Prune the positive and the negative weights closest to zero, zeta of each; or the smallest of all.
-    regrow : {"random", "gradient"}
-        Regrow at random (SET), or where a batch's gradient is largest, of ten random places for each new one.
-    importance_percentile : float
-        Hidden neurons whose importance is at or below this percentile are pruned; 0 turns it off.
-    importance_start, importance_every : int
-        First epoch of importance pruning, and epochs between two prunings.
-    preprocessing : {"standard", "minmax", "none"}
-        Scaling of the features, fitted on the training samples. Sparse features are scaled without being moved.
-    early_stopping : bool
-        Stop when the loss on samples held back for validation improves no more, and keep the best network.
-    validation_fraction : float
-        Share of the samples held back for early stopping, of each class.
-    n_iter_no_change : int
-        Epochs without improvement that end the training.
-    tol : float
-        An improvement by less than this is none.
-    warm_start : bool
-        Let ``fit`` go on from the network that was fitted before.
-    random_state : int, RandomState or None
-        Same number, same bits: on one machine, whatever the number of threads.
-    threads : int
-        Threads of the kernels; 0 takes every core available.
-    progress : bool
-        Show a progress bar."""
-
-ATTRIBUTES = """network_ : Network
-        The connections, layer by layer.
-    history_ : list of EpochRecord
-        What happened in each epoch; ``pandas.DataFrame(model.history_)`` makes a table. Its test figures are those
-        of the validation samples, NaN and None without.
-    best_epoch_ : int
-        The epoch whose network was kept, counted from 1.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : array of str
-        Their names, if the features came as a table."""
-
-_CONFIGURED = {  # parameters that are settings of the engine
-    **{name: f"network.{name}" for name in ("hidden", "epsilon", "activation", "alpha", "initializer")},
-    "dropout": "network.dropout",
-    **{name: f"training.{name}" for name in ("epochs", "batch_size", "learning_rate", "momentum", "weight_decay")},
-    **{name: f"training.{name}" for name in ("method", "zeta", "prune", "regrow")},
-    **{f"importance_{name}": f"importance.{name}" for name in ("percentile", "start", "every")},
-    "preprocessing": "data.preprocessing",
-    "validation_fraction": "data.test_fraction",
-    "threads": "run.threads",
-}
-
 
 @dataclass(eq=False, repr=False)
 class SparseMLP(BaseEstimator):
-    """Everything but the meaning of targets."""
+    """A sparse network behind scikit-learn's interface; subclasses define the meaning of targets."""
 
     hidden: Sequence[int] = (500, 500)
     _: KW_ONLY
@@ -140,12 +64,15 @@ class SparseMLP(BaseEstimator):
     warm_start: bool = False
     random_state: int | np.random.RandomState | None = None
     threads: int = 0
+    micro_batch: int = 0
+    compact: bool = False
     progress: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.__doc__:
-            cls.__doc__ = cls.__doc__.replace("{parameters}", PARAMETERS).replace("{attributes}", ATTRIBUTES)
+            text = cls.__doc__.replace("{parameters}", parameters_doc())
+            cls.__doc__ = text.replace("{attributes}", attributes_doc())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -158,8 +85,8 @@ class SparseMLP(BaseEstimator):
         """Strength of each feature's connections, float64[n_features], sum 1.
 
         The strength of an input neuron is the sum of ``|w|`` over its outgoing connections. SET prunes weak
-        connections, so useful features end with more and stronger ones. Features must be on one scale for this to
-        mean anything: see ``preprocessing``.
+        connections, so useful features end with more and stronger ones. The values are comparable
+        only if features are on one scale: see ``preprocessing``.
         """
         check_is_fitted(self)
         layer = self.network_.layers[0]
@@ -172,7 +99,7 @@ class SparseMLP(BaseEstimator):
             raise ConfigError(
                 f"n_iter_no_change must be at least 1 and tol at least 0; got {self.n_iter_no_change} and {self.tol}."
             )
-        given = {setting: getattr(self, name) for name, setting in _CONFIGURED.items()}
+        given = {setting: getattr(self, name) for name, setting in SETTING_OF.items()}
         return Config().replace({name: v.item() if isinstance(v, np.generic) else v for name, v in given.items()})
 
     def _checked(self, X: Any, *y: Any, **check: Any) -> Any:
@@ -200,7 +127,7 @@ class SparseMLP(BaseEstimator):
         return (X, y, weights) if counts.all() else (X[counts], y[counts], weights[counts])
 
     def _fit(self, X: Any, y: Any, weights: Any, *, resume: bool, epochs: int | None = None) -> Self:
-        """Train on checked samples; ``resume`` goes on with the network there is, ``epochs`` are fixed if given."""
+        """Train on checked samples; ``resume`` continues with the present network, ``epochs`` are fixed if given."""
         config = self._config()
         if not resume:
             self._rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
@@ -208,26 +135,26 @@ class SparseMLP(BaseEstimator):
         if max(len(y), weights.sum()) <= config.training.batch_size:
             kept, weights = merge_identical(X, y, weights)
             X, y = X[kept], y[kept]
-        rows, held_back = np.arange(len(y)), np.empty(0, np.int64)
+        rows, validation = np.arange(len(y)), np.empty(0, np.int64)
         stopping = self.early_stopping and epochs is None
         if stopping:
             fraction, stratified = config.data.test_fraction, self._task == "classification"
-            rows, held_back = draw_split(y, fraction, self._rng, stratified=stratified, part="validation")
+            rows, validation = draw_split(y, fraction, self._rng, stratified=stratified, part="validation")
         if not resume:
             self._fit_scaling(X, y, rows, weights[rows], config.data.preprocessing)
         data = Dataset(
             name="samples", x_train=self._scaled(X, rows), y_train=self._targets(y[rows]),
-            x_test=self._scaled(X, held_back), y_test=self._targets(y[held_back]), task=self._task,
+            x_test=self._scaled(X, validation), y_test=self._targets(y[validation]), task=self._task,
             class_names=self._class_names(), feature_names=(), image_shape=None, source="arrays in memory", digest="",
-            weights_train=_mean_one(weights[rows]), weights_test=_mean_one(weights[held_back]),
+            weights_train=_mean_one(weights[rows]), weights_test=_mean_one(weights[validation]),
         )  # fmt: skip
         if not resume:
             self._state = self._begin(data, config)
         state = self._state
         if state.network.sizes[1:-1] != config.network.hidden:
             raise ConfigError(
-                f"hidden is {config.network.hidden}, but the network to go on with has {state.network.sizes[1:-1]}. "
-                "Set it back, or set warm_start=False to begin anew."
+                f"hidden is {config.network.hidden}, but the network to continue with has {state.network.sizes[1:-1]}. "
+                "Set it back, or set warm_start=False to start again."
             )
         last = state.epoch + (epochs or config.training.epochs)
         state.config = state.pending = config.replace({"training.epochs": last})
@@ -241,7 +168,7 @@ class SparseMLP(BaseEstimator):
     def _begin(self, data: Dataset, config: Config) -> TrainingState:
         """Return the state before the first epoch, if it fits into memory."""
         shape = data.n_features, data.n_outputs, len(data.x_train)
-        check_memory(fitting_estimate(config, *shape, data_bytes=data.x_train.nbytes), config)
+        check_memory(config, *shape, data_bytes=data.x_train.nbytes)
         network = init_network(data.n_features, data.n_outputs, config, rng=self._rng.spawn(1)[0])
         network.scaling = self._offset, self._scale
         return TrainingState.begin(network, config, rng=self._rng)
@@ -258,14 +185,14 @@ class SparseMLP(BaseEstimator):
 
     def to_torch(self) -> Any:
         """Return a PyTorch module from features as given to the output neurons' sums; see :func:`tsnn.to_torch`."""
-        return to_torch(self._answering())
+        return to_torch(self._output_network())
 
     def to_onnx(self) -> Any:
-        """Return an ONNX model that answers like this one, from features as given; see :func:`tsnn.to_onnx`.
+        """Return an ONNX model with the same outputs, from features as given; see :func:`tsnn.to_onnx`.
 
         To write it: ``open("model.onnx", "wb").write(model.to_onnx().SerializeToString())``.
         """
-        return to_onnx(self._answering(), task=self._task, class_names=self._class_names())
+        return to_onnx(self._output_network(), task=self._task, class_names=self._class_names())
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to one file, see :func:`tsnn.estimator.files.save_estimator`."""
@@ -274,12 +201,12 @@ class SparseMLP(BaseEstimator):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a model that :meth:`save` wrote; a damaged file or another version raises a RunError that says so."""
+        """Read a model that :meth:`save` wrote; a damaged file or another version raises a RunError."""
         model: Self = load_estimator(cls, path)
         return model
 
-    def _answering(self) -> Network:
-        """Return a network whose output neurons' sums are the answer."""
+    def _output_network(self) -> Network:
+        """Return a network whose output neurons' sums are the decision values."""
         return self.network_
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -291,9 +218,9 @@ class SparseMLP(BaseEstimator):
         else:
             self._offset, self._scale = fit_scaling(X, rows, preprocessing, weights)
 
-    def _scaled(self, X: Any, rows: NDArray[np.int64] | None = None) -> Any:
+    def _scaled(self, X: Any, rows: NDArray[np.int64] | None = None) -> Features:
         if not _is_sparse(X):
-            return apply_scaling(X, rows, self._offset, self._scale)
+            return as_features(apply_scaling(X, rows, self._offset, self._scale))
         if self._offset.any():
             raise DataError("The model was fitted on dense features, but got sparse ones. Try X.toarray().")
         return SparseFeatures.of(X if rows is None else X[rows], self._scale)

@@ -18,11 +18,11 @@ from tsnn.estimator.base import SparseMLP
 
 @dataclass(eq=False, repr=False)
 class SparseMLPClassifier(ClassifierMixin, SparseMLP):
-    """A truly sparse neural network that tells classes apart, or says which of several labels apply.
+    """A truly sparse neural network that predicts a class, or which of several labels apply.
 
     {parameters}
     class_weight : dict, "balanced" or None
-        How much the samples of each class count in the loss; ``balanced`` makes all classes count the same.
+        Weight of the samples of each class in the loss; ``balanced`` gives all classes the same.
 
     Attributes
     ----------
@@ -53,8 +53,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         y : [n_samples] or [n_samples, n_labels]
             Labels of any kind, or 0 and 1 for each of several labels.
         sample_weight : [n_samples], optional
-            How much each sample counts in the loss. Where all samples fit into one batch, a sample of weight 3 is
-            the same as three samples, to the bit; else it is so on average.
+            Weight of each sample in the loss. Where all samples fit into one batch, a sample of weight 3 is the same
+            as three samples, to the bit; else it is the same on average.
         """
         resume = self.warm_start and hasattr(self, "_state")
         X, targets, weights = self._samples(X, y, sample_weight, reset=not resume)
@@ -64,14 +64,14 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Train on one pass over samples, then and there; the topology evolves between two calls.
+        """Train on one pass over samples; the topology evolves between two calls.
 
         The first call must name all ``classes`` (unless there are several labels), and fits the scaling.
         """
         resume = hasattr(self, "_state")
         X, targets, weights = self._samples(X, y, sample_weight, reset=not resume)
         if not resume and classes is None and targets.ndim == 1:
-            raise DataError("The first call of partial_fit needs classes: all labels that will ever come.")
+            raise DataError("The first call of partial_fit needs classes: all labels of all calls.")
         if self.class_weight == "balanced":
             raise DataError("class_weight='balanced' needs all samples at once. Give partial_fit a dict, or use fit.")
         known = self.classes_ if resume else None if classes is None else np.unique(classes)
@@ -108,7 +108,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         classes, codes = np.unique(y, return_inverse=True)
         if known is not None:
             if (unknown := ~np.isin(classes, known)).any():
-                raise DataError(f"y has labels that were not there before, such as {classes[unknown][0]!s}.")
+                raise DataError(f"y has labels that the model was not fitted on, such as {classes[unknown][0]!s}.")
             codes, classes = np.searchsorted(known, classes)[codes], known
         if len(classes) < 2:
             raise DataError(f"y has 1 class, {classes[0]!s}; expected at least two.")

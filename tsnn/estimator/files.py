@@ -17,7 +17,7 @@ ARRAYS = ("_offset", "_scale", "_target_offset", "_target_scale", "_target_sprea
 
 
 def save_estimator(model: Any, path: str | Path) -> None:
-    """Write a fitted estimator to a file, with all that ``partial_fit`` needs to go on; replaces it atomically.
+    """Write a fitted estimator to a file, with all that ``partial_fit`` needs to continue; replaces it atomically.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def save_estimator(model: Any, path: str | Path) -> None:
     if isinstance(parameters.get("class_weight"), dict):
         parameters["class_weight"] = [[_plain(k), _plain(w)] for k, w in parameters["class_weight"].items()]
     if not isinstance(parameters["random_state"], int):
-        parameters["random_state"] = None  # a generator's state would be that of another moment
+        parameters["random_state"] = None  # a generator would have another state by then
     classes = getattr(model, "classes_", np.empty(0))
     if classes.dtype == object and not all(isinstance(name, str) for name in classes):
         raise DataError(f"The classes {classes[:3]} cannot be written; expected text or numbers.")
@@ -56,7 +56,7 @@ def load_estimator(cls: type[Any], path: str | Path) -> Any:
     """
     try:
         header, arrays = read_archive(Path(path))
-    except Exception as error:  # zipfile and numpy have many words for a damaged file
+    except Exception as error:  # zipfile and numpy raise many kinds of errors for a damaged file
         raise RunError(f"{path} is not a readable estimator: {error}.") from error
     if header["format"] != FORMAT:
         raise RunError(f"{path} was written by tsnn {header['tsnn']} in format {header['format']}; expected {FORMAT}.")

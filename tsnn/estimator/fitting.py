@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from tsnn.datasets import Dataset
+from tsnn.engine.epochs import dense_epochs
 from tsnn.engine.network import Network
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps
-from tsnn.records import EpochRecord, EventKind, Progress
+from tsnn.records import EpochRecord, Progress
 
 
 @dataclass(frozen=True)
 class Patience:
-    """So many epochs without an improvement of the validation loss by more than ``tol`` end the training."""
+    """Early stopping: training ends after ``epochs`` epochs that do not lower the validation loss by over ``tol``."""
 
     epochs: int
     tol: float
@@ -26,16 +27,16 @@ class Patience:
 def fit_network(
     state: TrainingState, data: Dataset, *, patience: Patience | None = None, samples: int = 0, progress: bool = False
 ) -> tuple[list[EpochRecord], int]:
-    """Train a network to the end, or until the loss on the test part improves no more.
+    """Train a network to the end, or until the loss on the test part no longer improves.
 
     Parameters
     ----------
     state : TrainingState
         Advanced. If it ends early its network is that of the lowest loss.
     data : Dataset
-        Its test part is what early stopping looks at; it may be empty.
+        Its test part is the validation split of early stopping; it may be empty.
     patience : Patience, optional
-        When to stop early. With the topology ``two_phase`` it counts from the pruning on, as does the lowest loss.
+        When to stop early. With the method ``two_phase`` it counts after the dense phase, as does the lowest loss.
     samples : int
         Samples seen in the epochs that are finished already.
     progress : bool
@@ -44,9 +45,8 @@ def fit_network(
     Returns
     -------
     records, best_epoch : list of EpochRecord, int
-        What happened, and the epoch whose network was kept.
+        A record of each epoch, and the epoch whose network was kept.
     """
-    settled = state.config.training.method != "two_phase"
     records: list[EpochRecord] = []
     best = candidate = state.network
     best_loss = reference = math.inf
@@ -57,16 +57,13 @@ def fit_network(
             if isinstance(item, Progress):
                 bar.set_description("training", refresh=False)
                 if patience is not None and item.samples == item.samples_total:
-                    candidate = state.network.copy()  # what is evaluated now, before it evolves
+                    candidate = state.network.copy()  # evaluated now, before it evolves
                 continue
             samples += len(data.x_train)
             records.append(dataclasses.replace(item, samples=samples))
             bar.set_postfix_str(f"loss {item.train_loss:.4f}", refresh=False)
             bar.update()
-            if patience is None:
-                continue
-            if not settled:
-                settled = any(event.kind == EventKind.TWO_PHASE for event in item.events)
+            if patience is None or item.epoch <= dense_epochs(state.config.training):
                 continue
             if item.test_loss < best_loss:
                 best, best_loss, best_epoch = candidate, item.test_loss, item.epoch
@@ -77,11 +74,11 @@ def fit_network(
             if waited >= patience.epochs:
                 break
     if best_epoch:
-        _take_back(state, best)
+        _restore(state, best)
     return records, best_epoch or state.epoch
 
 
-def _take_back(state: TrainingState, network: Network) -> None:
-    """Let a state go on from a network as it was at the end of an epoch, before it evolved."""
+def _restore(state: TrainingState, network: Network) -> None:
+    """Continue a state from a network as it was at the end of an epoch, before it evolved."""
     state.network = network
     state.evolution_due = True

@@ -40,19 +40,19 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train on samples and their targets, [n_samples] or [n_samples, n_targets]; see the classifier's ``fit``."""
         resume = self.warm_start and hasattr(self, "_state")
-        return self._fit(*self._known(X, y, sample_weight, resume), resume=resume)
+        return self._fit(*self._checked_samples(X, y, sample_weight, resume), resume=resume)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Train on one pass over samples, then and there; the first call fits the scaling of features and targets."""
+        """Train on one pass over samples; the first call fits the scaling of features and targets."""
         resume = hasattr(self, "_state")
-        return self._fit(*self._known(X, y, sample_weight, resume), resume=resume, epochs=1)
+        return self._fit(*self._checked_samples(X, y, sample_weight, resume), resume=resume, epochs=1)
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the targets expected, float64[n_samples] or [n_samples, n_targets]."""
+        """Return the predicted targets, float64[n_samples] or [n_samples, n_targets]."""
         z = self._decide(X) * self._target_spread + self._target_offset
         return z[:, 0] if self._flat else z
 
-    def _known(self, X: Any, y: Any, sample_weight: Any, resume: bool) -> tuple[Any, Any, Any]:
+    def _checked_samples(self, X: Any, y: Any, sample_weight: Any, resume: bool) -> tuple[Any, Any, Any]:
         X, y, weights = self._samples(X, y, sample_weight, reset=not resume, y_numeric=True)
         self._flat, y = y.ndim == 1, y.reshape(len(y), -1).astype(np.float64)
         if resume and y.shape[1] != self.network_.sizes[-1]:
@@ -64,7 +64,7 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):
         self._target_offset, self._target_scale = fit_scaling(y, rows, "standard", weights)
         self._target_spread = np.divide(1, self._target_scale, out=np.zeros(y.shape[1]), where=self._target_scale > 0)
 
-    def _answering(self) -> Network:
+    def _output_network(self) -> Network:
         network = self.network_.copy()
         last = network.layers[-1]
         last.weights *= self._target_spread[last.topology.indices].astype(np.float32)

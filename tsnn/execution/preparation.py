@@ -10,7 +10,7 @@ from typing import Any
 
 from tsnn.config import Config
 from tsnn.datasets import Dataset
-from tsnn.engine.memory import MemoryEstimate, check_memory, fitting_estimate
+from tsnn.engine.memory import MemoryEstimate, check_memory, memory_estimate
 from tsnn.engine.network import init_network
 from tsnn.engine.serialization import unpack
 from tsnn.engine.state import TrainingState
@@ -76,11 +76,11 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparati
     if state is not None:
         config = state.config
     shape = data.n_features, data.n_outputs, len(data.x_train) + len(data.x_test)
-    estimate = fitting_estimate(config, *shape, data_bytes=data.nbytes, processes=processes)
+    estimate = memory_estimate(config, *shape, data_bytes=data.nbytes, processes=processes)
     log.info("Memory: %s", estimate)
     if not meta:
         writer.meta(provenance(config, data, estimate))
-    check_memory(estimate, config)
+    check_memory(config, *shape, data_bytes=data.nbytes, processes=processes)
     if state is None:
         config = config.replace({"run.micro_batch": estimate.micro_batch})
         network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)

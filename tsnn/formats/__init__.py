@@ -1,4 +1,4 @@
-"""Networks in and out: SciPy, PyTorch, ONNX. PyTorch and ONNX are optional, and imported in this room only."""
+"""Networks in other formats: SciPy, PyTorch, ONNX. PyTorch and ONNX are optional, and imported here only."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def from_torch(module: Any) -> Network:
     ----------
     module : torch.nn.Module
         Linear layers (pruned by ``torch.nn.utils.prune`` or not, or what :func:`to_torch` gives), each but the last
-        followed by ReLU, LeakyReLU or nothing. Dropout and flattening, and softmax or sigmoid at the end, are passed
-        over. Where there is a mask it says what is connected, else what is not zero is.
+        followed by ReLU, LeakyReLU or nothing. Dropout and flattening, and softmax or sigmoid at the end, are skipped.
+        Connections are those of the mask where there is one, else the weights that are not zero.
 
     Raises
     ------
     TopologyError
-        If there is anything else in it, which is named.
+        If it has any other module; the message names it.
     TsnnError
         If PyTorch is not installed.
     """

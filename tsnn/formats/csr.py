@@ -19,7 +19,7 @@ def to_scipy(network: Network) -> list[csr_array]:
     """Return the connections as SciPy CSR arrays [n_in, n_out], one for each layer.
 
     They share the weights' memory. Biases are in ``network.layers[l].bias``, negative slopes in
-    ``network.slopes``, and what is to be done to features before in ``network.scaling``.
+    ``network.slopes``, and the scaling of features in ``network.scaling``.
     """
     return [
         csr_array((layer.weights, t.indices, t.indptr), shape=(t.n_in, t.n_out))

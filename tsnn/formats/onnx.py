@@ -1,7 +1,7 @@
 """A network as an ONNX model that stays sparse.
 
 The input is ``features`` float32[samples, n_features], before scaling; the output ``probabilities`` or, for
-regression, ``values``, float32[samples, n_outputs]. ONNX knows no sparse product that runtimes carry out as such, so a
+regression, ``values``, float32[samples, n_outputs]. ONNX has no sparse product that runtimes implement, so a
 layer is a Gather along its connections, a product with the weights, and a ScatterND that adds: file and memory grow
 with the connections. Layers whose dense matrix is no larger than that are dense.
 """

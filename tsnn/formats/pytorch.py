@@ -18,12 +18,12 @@ from tsnn.engine.network import Layer, Network
 from tsnn.errors import TopologyError
 from tsnn.formats.csr import assemble
 
-_PASSED_OVER = (nn.Dropout, nn.AlphaDropout, nn.Flatten, nn.Identity)
+_SKIPPED = (nn.Dropout, nn.AlphaDropout, nn.Flatten, nn.Identity)
 _AT_THE_END = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
 
 
 class Scaling(nn.Module):
-    """What is done to features first: ``(x - offset) * scale``; float32[samples, n_features] both ways."""
+    """Scaling of features: ``(x - offset) * scale``; float32[samples, n_features] both ways."""
 
     def __init__(self, offset: Any, scale: Any):
         super().__init__()
@@ -63,10 +63,10 @@ def to_torch(network: Network) -> nn.Sequential:
 
 
 def save_torch(network: Network, path: Any) -> None:
-    """Write the tensors to a file that ``torch.load(path, weights_only=True)`` reads, also without tsnn.
+    """Write the tensors to a file that ``torch.load(path, weights_only=True)`` reads, without tsnn as well.
 
     It holds a dictionary with a list for each of ``weights`` (CSR, [n_out, n_in]), ``biases`` and ``slopes``, and
-    ``offset`` and ``scale``. To answer: ``x = (x - offset) * scale``, then for each layer
+    ``offset`` and ``scale``. To compute the outputs: ``x = (x - offset) * scale``, then for each layer
     ``x = torch.nn.functional.leaky_relu(torch.sparse.mm(weight, x.T).T + bias, slope)``.
     """
     layers = [SparseLinear(layer) for layer in network.layers]
@@ -103,7 +103,7 @@ def from_torch(module: Any) -> Network:
         elif isinstance(part, _AT_THE_END):
             ended = True
             continue
-        elif not isinstance(part, _PASSED_OVER):
+        elif not isinstance(part, _SKIPPED):
             raise TopologyError(
                 f"{name}, a {type(part).__name__}, has no counterpart. Known are Linear and (Leaky)ReLU."
             )

@@ -1,4 +1,4 @@
-"""Trained networks of runs, in the formats that others read."""
+"""Trained networks of runs as files in several formats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def export_network(run: Run, form: str) -> bytes:
         A run that has ended.
     form : {"npz", "onnx", "torch"}
         As the run keeps it (:func:`tsnn.load_network`); an ONNX model (:mod:`tsnn.formats.onnx`); tensors for
-        PyTorch (:func:`tsnn.formats.pytorch.save_torch`). All three know how features are to be scaled.
+        PyTorch (:func:`tsnn.formats.pytorch.save_torch`). All three contain the scaling of features.
 
     Raises
     ------

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tsnn.datasets import Dataset
+from tsnn.engine.epochs import check_finite, layer_record, validate
 from tsnn.engine.metrics import evaluate
 from tsnn.engine.network import Network
 from tsnn.engine.state import TrainingState
-from tsnn.engine.training import check_finite, layer_record, validate
 from tsnn.engine.workspace import Workspace
 from tsnn.parallel.averaging import average, rebuild
 from tsnn.parallel.channel import Arrays, Message, MessageKind

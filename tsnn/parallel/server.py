@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 from tsnn import kernels
 from tsnn.datasets import Dataset
+from tsnn.engine.epochs import begin_epoch, check_finite, end_epoch
 from tsnn.engine.state import TrainingState
-from tsnn.engine.training import begin_epoch, check_finite, end_epoch, make_workspace, warm_up
+from tsnn.engine.training import make_workspace, warm_up
 from tsnn.errors import WorkerError
 from tsnn.kernels.wire import GradientHead
 from tsnn.parallel.answers import Answers

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from tsnn import kernels
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.datasets import Dataset, shard
-from tsnn.engine.network import Network, batch_gradient, take, train_batch
+from tsnn.engine.batches import Batch, batch_gradient, train_batch
+from tsnn.engine.network import Network
 from tsnn.engine.state import KEYS, TrainingState
 from tsnn.engine.training import make_workspace, steps
 from tsnn.errors import TsnnError
@@ -123,7 +124,7 @@ class _Worker:
         assert self.state is not None
         if self.state.done < len(self.state.order):
             self.gathered_rows = self.next_rows()
-            take(self.data.x_train, self.gathered_rows[: self.workspace.width], self.workspace.activations[0])
+            self.data.x_train.gather(self.gathered_rows[: self.workspace.width], self.workspace.activations[0])
         return time.perf_counter() - started
 
     def load_model(self, answer: Message) -> None:
@@ -184,12 +185,12 @@ class _Worker:
         assert state is not None
         rows, self.gathered_rows = self.next_rows() if self.gathered_rows is None else self.gathered_rows, None
         key, state.key = state.key, (state.key + len(state.network.layers)) % KEYS
-        batch = state.network, self.workspace, self.data.x_train, self.data.y_train, rows
-        task, dropout = self.data.task, self.config.network.dropout
+        batch = state.network, self.workspace, Batch.of(self.data, rows)
+        dropout = self.config.network.dropout
         if self.local:
-            loss, n_correct = train_batch(*batch, task=task, config=training, dropout=dropout, key=key)
+            loss, n_correct = train_batch(*batch, config=training, dropout=dropout, key=key)
         else:
-            loss, n_correct = batch_gradient(*batch, task=task, dropout=dropout, key=key, gathered=gathered)
+            loss, n_correct = batch_gradient(*batch, dropout=dropout, key=key, gathered=gathered)
         return len(rows), loss, n_correct
 
     def train_phase2(self, answer: Message) -> None:

@@ -1,0 +1,43 @@
+"""Data readers: which function reads a file, by the suffix of its name.
+
+A reader is a function ``reader(path, target) -> RawData``; ``target`` is the name of the column to predict, or None.
+To add one, decorate it with ``READERS.register(suffix, help=...)`` of :mod:`tsnn.registry`; paths with that suffix can
+then be trained on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tsnn.datasets.archives import read_npz
+from tsnn.datasets.raw import RawData
+from tsnn.datasets.tables import read_table
+from tsnn.errors import DataError
+from tsnn.registry import READERS
+
+
+@READERS.register(".npz", help="arrays X_train, y_train, X_test, y_test, or X and y")
+def _read_archive(path: Path, target: str | None) -> RawData:
+    refuse_target(path, target)
+    return read_npz(path)
+
+
+for _suffix, _help in {
+    ".csv": "a table of text, columns separated by comma, semicolon or tab",
+    ".tsv": "the same as .csv",
+    ".parquet": "a Parquet table",
+    ".pq": "the same as .parquet",
+}.items():
+    READERS.register(_suffix, help=_help)(read_table)
+
+
+def refuse_target(name: object, target: str | None) -> None:
+    """Raise a DataError if a column was named for data that have none."""
+    if target is not None:
+        raise DataError(f"target={target!r} was given for {name}, but only tables have columns. Leave it out.")
+
+
+def format_suffixes() -> str:
+    """Return the suffixes of files that can be read, such as ".npz, .csv or .parquet"."""
+    *first, last = READERS
+    return f"{', '.join(first)} or {last}" if first else last

@@ -1,0 +1,219 @@
+"""Epochs: evaluation, importance pruning and evolution between two passes over the training part.
+
+One process calls this after its own pass, the server of a parallel run after those of its workers.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from typing import Any
+
+import numpy as np
+import psutil
+
+from tsnn.config import LIVE_SETTINGS, Config, TrainingConfig
+from tsnn.datasets import Dataset
+from tsnn.engine.batches import Batch, probe_gradient
+from tsnn.engine.evolution import evolve, evolve_all, target_connections
+from tsnn.engine.importance import importance, prune_neurons
+from tsnn.engine.metrics import evaluate
+from tsnn.engine.network import Network
+from tsnn.engine.state import TrainingState
+from tsnn.engine.workspace import Workspace
+from tsnn.errors import DivergenceError
+from tsnn.records import EpochRecord, Event, EventKind, LayerRecord
+from tsnn.registry import REGROWTH
+
+
+def dense_epochs(training: TrainingConfig) -> int:
+    """Return the number of epochs of the dense phase: half of all with the method ``two_phase``, else 0."""
+    return training.epochs // 2 if training.method == "two_phase" else 0
+
+
+def begin_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> None:
+    """Apply pending settings, and first run the evolution that was omitted because the run was to end."""
+    if state.evolution_due:
+        _evolve(state, data, workspace)
+        text = f"Resumed after epoch {state.epoch} (the pending evolution was done first)"
+        state.events.append(Event(state.epoch, EventKind.EVOLUTION, text))
+    _apply_pending_settings(state)
+    state.loss = state.n_correct = state.seconds = 0.0
+
+
+def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> EpochRecord:
+    """Evaluate the network, evolve it unless the run is over, and return the record of the epoch.
+
+    Parameters
+    ----------
+    state : TrainingState
+        At the end of an epoch's training, of which ``loss``, ``n_correct`` and ``seconds`` are the sums. Advanced to
+        the next epoch.
+    data : Dataset
+        The test and validation parts are evaluated; of the training part, gradient regrowth uses one batch.
+    workspace : Workspace
+        Buffers; overwritten.
+
+    Raises
+    ------
+    DivergenceError
+        If the test loss is no longer finite.
+    """
+    network, config, epoch, n = state.network, state.config, state.epoch + 1, len(data.x_train)
+    started = time.perf_counter()
+    test_loss, test_accuracy = evaluate(network, data.x_test, data.y_test, data.task, workspace, data.weights_test)
+    if len(data.x_test):
+        check_finite(test_loss, f"epoch {epoch}, evaluation", config)
+    validation_loss, validation_accuracy = validate(network, data, workspace)
+    evaluated = time.perf_counter()
+
+    before = [layer.topology.connections for layer in network.layers]
+    grown = [0] * len(network.layers)
+    state.epoch, state.order, state.done = epoch, state.order[:0], 0
+    state.evolution_due = epoch == config.training.epochs
+    if state.evolution_due:
+        _apply_pending_settings(state)
+    else:
+        grown = _evolve(state, data, workspace)
+    evolved = time.perf_counter()
+
+    record = EpochRecord(
+        epoch=epoch,
+        samples=epoch * n,
+        train_loss=state.loss / n,
+        test_loss=test_loss,
+        train_accuracy=None if data.task == "regression" else state.n_correct / n,
+        test_accuracy=test_accuracy,
+        seconds_train=state.seconds,
+        seconds_evolve=evolved - evaluated,
+        seconds_evaluate=evaluated - started,
+        settings=_live_values(config) | {name: _live_values(state.config)[name] for name in ("zeta", "epsilon")},
+        connections=network.connections,
+        memory_bytes=psutil.Process().memory_info().rss,
+        layers=tuple(layer_record(network, l, before[l], grown[l]) for l in range(len(network.layers))),
+        events=tuple(state.events),
+        validation_loss=validation_loss,
+        validation_accuracy=validation_accuracy,
+    )
+    state.events = []
+    return record
+
+
+def validate(network: Network, data: Dataset, workspace: Workspace) -> tuple[float | None, float | None]:
+    """Return loss and accuracy on the validation split; None if there is none."""
+    if data.x_validation is None or data.y_validation is None:
+        return None, None
+    return evaluate(network, data.x_validation, data.y_validation, data.task, workspace)
+
+
+def _apply_pending_settings(state: TrainingState) -> None:
+    """Make the pending settings the current ones, with one event for each that differs."""
+    old, new = state.config.flat(), state.pending.flat()
+    state.events += [
+        Event(state.epoch, EventKind.SETTING, f"{short} changed from {old[name]:g} to {new[name]:g}")
+        for short, name in LIVE_SETTINGS.items()
+        if old[name] != new[name]
+    ]
+    state.config = state.pending
+
+
+def _evolve(state: TrainingState, data: Dataset, workspace: Workspace) -> list[int]:
+    """Prune neurons, apply pending settings and evolve, as far as each is due after this epoch.
+
+    Returns the connections grown in each layer.
+    """
+    network = state.network
+    if _importance_due(state.config, state.epoch):
+        state.events += _prune_neurons(network, state.config, state.epoch)
+    _apply_pending_settings(state)
+    state.evolution_due = False
+    if state.epoch == dense_epochs(state.config.training):
+        _end_dense_phase(state)
+    if not _evolution_due(state):
+        return [0] * len(network.layers)
+    config = state.config
+    new_epsilon = config.network.epsilon != state.applied_epsilon
+    state.applied_epsilon = config.network.epsilon
+    probe = None
+    if needs_gradient(config):
+        rows = state.evolution.permutation(len(data.x_train))[: config.training.batch_size]
+        probe = functools.partial(probe_gradient, network, workspace, Batch.of(data, rows))
+    return evolve_all(network, config, new_epsilon, probe, state.evolution)
+
+
+def _evolution_due(state: TrainingState) -> bool:
+    training, epsilon = state.config.training, state.config.network.epsilon
+    changes = training.zeta > 0 or epsilon != state.applied_epsilon
+    return training.method == "set" and state.epoch % state.evolution_every == 0 and changes
+
+
+def _live_values(config: Config) -> dict[str, float]:
+    flat = config.flat()
+    return {short: flat[name] for short, name in LIVE_SETTINGS.items()}
+
+
+def needs_gradient(config: Config) -> bool:
+    """Return whether the regrowth rule needs the gradient of a batch."""
+    return REGROWTH[config.training.regrow].needs == "gradient"
+
+
+def _importance_due(config: Config, epoch: int) -> bool:
+    schedule = config.importance
+    return schedule.percentile > 0 and epoch >= schedule.start and (epoch - schedule.start) % schedule.every == 0
+
+
+def _prune_neurons(network: Network, config: Config, epoch: int) -> list[Event]:
+    pruned = prune_neurons(network, config.importance.percentile)
+    return [
+        Event(
+            epoch, EventKind.NEURONS_PRUNED, f"{count} neurons pruned from hidden layer {l}, {int(living.sum())} left"
+        )
+        for l, (count, living) in enumerate(zip(pruned, network.living, strict=False), start=1)
+        if count
+    ]
+
+
+def _end_dense_phase(state: TrainingState) -> None:
+    """Prune every layer by magnitude to the number of connections that epsilon grants."""
+    network, before = state.network, state.network.connections
+    for l, layer in enumerate(network.layers):
+        connections = target_connections(network, l, state.config.network.epsilon)
+        if connections < layer.topology.connections:
+            layer.topology.release()
+            network.layers[l] = evolve(
+                layer, connections, zeta=0, prune="magnitude", initializer=network.initializer, rng=state.evolution
+            ).layer
+    if network.connections < before:
+        text = f"Dense phase ended: pruned from {before:,} to {network.connections:,} connections"
+        state.events.append(Event(state.epoch, EventKind.TWO_PHASE, text))
+
+
+def layer_record(network: Network, l: int, before: int, grown: int) -> LayerRecord:
+    """Return the record of a layer that had ``before`` connections and of which evolution grew ``grown``."""
+    layer, t, living = network.layers[l], network.layers[l].topology, network.living[l]
+    return LayerRecord(
+        n_in=t.n_in,
+        n_out=t.n_out,
+        connections=t.connections,
+        density=t.density,
+        pruned=before + grown - t.connections,
+        grown=grown,
+        living=int(living.sum()),
+        importance=tuple(float(q) for q in np.percentile(importance(layer)[living], (0, 25, 50, 75, 100))),
+        in_degree=_spread(t.in_degree[living]),
+        out_degree=_spread(t.out_degree[network.living_inputs(l)]),
+    )
+
+
+def _spread(degrees: Any) -> tuple[int, ...]:
+    return int(degrees.min()), int(np.median(degrees)), int(degrees.max())
+
+
+def check_finite(loss: float, where: str, config: Config) -> None:
+    """Raise a :class:`~tsnn.errors.DivergenceError` if a loss is not finite."""
+    if not math.isfinite(loss):
+        raise DivergenceError(
+            f"Training diverged in {where}: the loss is no longer finite at learning rate "
+            f"{config.training.learning_rate:g}. Try a smaller learning rate."
+        )

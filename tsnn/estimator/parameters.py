@@ -1,0 +1,91 @@
+"""Parameters of the estimators: which settings of the engine they set, and their documentation."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from tsnn.config import describe
+
+#: Settings of the engine by parameter; ``early_stopping`` draws its validation split as a run draws a test part.
+SETTING_OF = {
+    "hidden": "network.hidden",
+    "method": "training.method",
+    "epsilon": "network.epsilon",
+    "activation": "network.activation",
+    "alpha": "network.alpha",
+    "initializer": "network.initializer",
+    "dropout": "network.dropout",
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "learning_rate": "training.learning_rate",
+    "momentum": "training.momentum",
+    "weight_decay": "training.weight_decay",
+    "zeta": "training.zeta",
+    "prune": "training.prune",
+    "regrow": "training.regrow",
+    "importance_percentile": "importance.percentile",
+    "importance_start": "importance.start",
+    "importance_every": "importance.every",
+    "preprocessing": "data.preprocessing",
+    "validation_fraction": "data.test_fraction",
+    "threads": "run.threads",
+    "micro_batch": "run.micro_batch",
+    "compact": "run.compact",
+}
+
+_OWN = """early_stopping : bool
+    Stop when the loss on the validation split no longer improves, and keep the best network.
+validation_fraction : float
+    Fraction of the samples in the validation split of early stopping, of each class.
+n_iter_no_change : int
+    Epochs without improvement that end the training.
+tol : float
+    A smaller improvement counts as none.
+warm_start : bool
+    Continue ``fit`` from the network that was fitted before.
+random_state : int, RandomState or None
+    Same number, same bits: on one machine, for any number of threads.
+progress : bool
+    Show a progress bar."""
+
+_NOTES = {"preprocessing": "Sparse features are scaled without an offset."}
+
+_ATTRIBUTES = """network_ : Network
+    The connections, layer by layer.
+history_ : list of EpochRecord
+    A record of each epoch; ``pandas.DataFrame(model.history_)`` makes a table. Its test figures are those of the
+    validation split, NaN and None without.
+best_epoch_ : int
+    The epoch whose network was kept, counted from 1.
+n_features_in_ : int
+    Number of features.
+feature_names_in_ : array of str
+    Their names, if the features came as a table."""
+
+
+def parameters_doc() -> str:
+    """Return the section "Parameters" of the estimators' docstrings, from the help texts of the settings."""
+    lines = ["Parameters", "----------"]
+    for name, setting in SETTING_OF.items():
+        if name != "validation_fraction":
+            about = describe(setting)
+            lines.append(f"{name} : {_kind(about.default, about.choices)}")
+            text = f"{about.help} {_NOTES.get(name, '')}".strip()
+            lines += textwrap.wrap(text, 110, initial_indent="    ", subsequent_indent="    ")
+    return _indented("\n".join([*lines, _OWN]))
+
+
+def attributes_doc() -> str:
+    """Return the attributes that all estimators share, for their docstrings."""
+    return _indented(_ATTRIBUTES)
+
+
+def _kind(default: Any, choices: Any) -> str:
+    if choices:
+        return "{" + ", ".join(f'"{choice}"' for choice in choices) + "}"
+    return "sequence of int" if isinstance(default, tuple) else type(default).__name__
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(text, "    ").strip()
