@@ -115,12 +115,12 @@ def test_grouped__run_changed_live_is_its_own_group(store):
 
 def test_labels__only_settings_needed_to_be_unique(store):
     rows = [[result(run_with(store, training__method=t, training__zeta=z))] for t, z in (("set", 0.1), ("dense", 0.3))]
-    assert labels(rows) == ["set", "dense"]
+    assert labels(rows) == ["SET (evolving)", "dense"]
     rows.append([result(run_with(store, training__method="set", training__zeta=0.2))])
-    assert labels(rows) == ["set, zeta 0.1", "dense, zeta 0.3", "set, zeta 0.2"]
+    assert labels(rows) == ["SET (evolving), zeta 0.1", "dense, zeta 0.3", "SET (evolving), zeta 0.2"]
     same = run_with(store, training__method="set", training__zeta=0.2)
     rows.append([result(same)])
-    assert labels(rows)[3] == f"set, zeta 0.2 ({same.id[-4:]})"
+    assert labels(rows)[3] == f"SET (evolving), zeta 0.2 ({same.id[-4:]})"
     annotate(same, title="Mine")
     rows[3] = [result(same)]
     assert labels(rows)[3] == "Mine"

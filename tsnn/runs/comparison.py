@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from tsnn.config import Config
+from tsnn.config import Config, describe
 from tsnn.errors import TsnnError
 from tsnn.records import INTERRUPTED, EventKind, RunState
 from tsnn.runs.notes import notes
@@ -217,7 +217,7 @@ def labels(rows: Sequence[Sequence[RunResult]]) -> list[str]:
 
 def _setting_label(name: str, value: Any) -> str:
     """Return a setting as part of a label: ``zeta 0.3``; only the value if it is self-explanatory."""
-    text = format_value(value)
+    text = describe(name).display_name(format_value(value))
     if name == "data.name":
         return Path(text).name  # without folders
     return text if name in _SELF_EXPLANATORY else f"{name.rpartition('.')[2].replace('_', ' ')} {text}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import panel as pn
 
+from tsnn.records import RunState
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.tabs.captions import CAPTIONS
 
@@ -103,8 +104,10 @@ def empty_pane() -> Any:
 
 def update_empty_pane(pane: Any, follower: RunFollower, *, empty: bool = True) -> None:
     """Set the message of a tab without data; hide the frame if there are data."""
-    if follower.live:
-        text = "The first figure appears when the data have been read, the curves after the first epoch."
+    if follower.state == RunState.QUEUED:
+        text = "The plots appear when the run starts."
+    elif follower.live:
+        text = "Plots appear once the data are loaded, curves after the first epoch."
     else:
         text = "This run ended before its first epoch. Change the settings and start again."
     html = f"<div style='{_EMPTY_STYLE}'>{text}</div>" if empty else ""
