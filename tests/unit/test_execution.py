@@ -206,7 +206,7 @@ def test_ages_of_wide_layers_are_those_of_a_part(rng, monkeypatch):
 
 
 def test_a_snapshot_shows_the_extreme_neurons_with_their_connections(rng):
-    network = tsnn.init_network(700, 3, Config().replace({"network.hidden": [100, 50], "network.epsilon": 40}).network,
+    network = tsnn.init_network(700, 3, Config().replace({"network.hidden": [100, 50], "network.epsilon": 40}),
                                 rng=rng)  # fmt: skip
     network.living[0][7] = False
     arrays = take_snapshot(network)
