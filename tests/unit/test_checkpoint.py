@@ -19,7 +19,7 @@ from tsnn.engine.training import steps
 from tsnn.engine.workspace import Workspace
 from tsnn.errors import DataError, RunError
 from tsnn.files import npz_bytes
-from tsnn.records import EpochRecord, Progress
+from tsnn.records import FORMAT, EpochRecord, Progress
 from tsnn.runs import RunStore
 from tsnn.runs.checkpoints import read_checkpoint, write_checkpoint
 
@@ -211,12 +211,11 @@ def rewritten(run, values=None, arrays=None, compress=False, **header):
 
 
 def test_another_version_and_another_kind_are_named(kept):
-    rewritten(kept, format=1, tsnn="9.8")
-    with pytest.raises(
-        RunError, match=rf"tsnn 9\.8 in format 1; this is tsnn {tsnn.__version__}, which reads format 2"
-    ):
+    rewritten(kept, format=FORMAT + 1, tsnn="9.8")
+    expected = rf"tsnn 9\.8 in format {FORMAT + 1}; this is tsnn {tsnn.__version__}, which reads format {FORMAT}"
+    with pytest.raises(RunError, match=expected):
         read_checkpoint(kept, "sequential")
-    rewritten(kept, format=2, kind="parallel")
+    rewritten(kept, format=FORMAT, kind="parallel")
     with pytest.raises(RunError, match="a parallel run, not to a sequential one"):
         read_checkpoint(kept, "sequential")
 

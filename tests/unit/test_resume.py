@@ -155,7 +155,7 @@ def test_resume__extends_a_finished_run(store, config):
     assert all((one[name] == two[name]).all() for name in one.files)
     assert recorded(run, "epoch")[3:] == recorded(whole, "epoch")[3:]
     assert [line["epoch"] for line in recorded(run, "epoch")] == [1, 2, 3, 4, 5, 6]
-    assert events(run, "evolution") == ["The run goes on: evolution after epoch 3 made up for"]
+    assert events(run, "evolution") == ["Resumed after epoch 3 (the pending evolution was done first)"]
 
 
 def test_resume__keeps_settings_changed_live(store, config):
