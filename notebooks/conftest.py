@@ -7,10 +7,13 @@ from unittest import mock
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items):
-    """Give a notebook more time than a test: the machine may be busy with others."""
+    """Mark notebooks, and give them more time than tests: the machine may be busy with others."""
     for item in items:
         if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.notebook)
+            item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.timeout(900))
 
 

@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.parallel.contract import N, converse
+from tests.support.contract import N, converse
+from tests.support.waiting import wait_until
 from tsnn.jobs.launch import mpiexec
 from tsnn.parallel.channel import LocalChannel
 
@@ -35,16 +35,18 @@ def test_threads_keep_the_contract():
     assert not any(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.mpi
 @pytest.mark.parametrize("capacity", [N, 0], ids=["shared memory", "messages"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_real_ranks_keep_the_contract(capacity, workers):
-    command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.parallel.contract"]
+    command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.support.contract"]
     before = shared_segments()
     done = subprocess.run([*command, str(capacity)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_nothing_new(before)
 
 
+@pytest.mark.mpi
 def test_a_rank_alone_is_told_what_is_wrong():
     before = shared_segments()
     command = [sys.executable, "-m", "mpi4py", "-m", "tsnn.execution", "nothing"]
@@ -63,10 +65,7 @@ def test_a_rank_alone_is_told_what_is_wrong():
 
 def assert_nothing_new(before):
     """Shared memory that MPI has left has no name; other tests' ranks may have some, for a moment."""
-    deadline = time.monotonic() + 20
-    while not shared_segments() <= before:
-        assert time.monotonic() < deadline, shared_segments() - before
-        time.sleep(0.05)
+    wait_until(lambda: shared_segments() <= before, 20, "no new shared memory")
 
 
 def shared_segments():

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.parallel.replay import assert_replayed
-from tests.parallel.threads import Threads, begin
+from tests.support.ranks import Threads, begin
+from tests.support.replay import assert_replayed
 from tsnn import kernels
 from tsnn.datasets import shard
 from tsnn.engine.network import train_batch
@@ -155,11 +155,12 @@ def test_an_asynchronous_run_can_be_replayed_bit_for_bit(blobs, config, workers)
     assert_replayed(list(threads), threads.state, blobs, config)
 
 
+@pytest.mark.mpi
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("mode", ["wasap", "wassp"])
 def test_so_can_a_run_over_mpi(mode, workers):
     """There compiled code serves the workers, but at the end of an epoch."""
-    command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.parallel.replay", mode]
+    command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.support.replay", mode]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     gradients, compiled = map(int, done.stdout.split())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import naive
+from tests.support import naive
 from tsnn.config import NetworkConfig
 from tsnn.engine.evolution import evolve
 from tsnn.engine.importance import importance, prune_neurons

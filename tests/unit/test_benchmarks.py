@@ -7,6 +7,7 @@ from tests.benchmarks.targets import line
 from tsnn.cli import main
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_bench_prints_a_report(capfd):
     assert main(["bench", "--tiny", "--peer", "published step"]) == 0
@@ -15,6 +16,7 @@ def test_bench_prints_a_report(capfd):
         assert expected in report
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_a_missing_peer_is_named(capfd, monkeypatch, tmp_path):
     (tmp_path / "sklearn.py").write_text("raise ImportError(name='sklearn')")
@@ -23,6 +25,7 @@ def test_a_missing_peer_is_named(capfd, monkeypatch, tmp_path):
     assert "Missing: scikit-learn (sklearn is not there" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_bench_needs_a_checkout(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(tsnn, "__file__", str(tmp_path / "tsnn" / "__init__.py"))
     assert main(["bench", "--quick"]) == 1

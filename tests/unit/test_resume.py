@@ -11,19 +11,15 @@ import numpy as np
 import pytest
 
 import tsnn
+from tests.support.waiting import wait_until
 from tsnn.cli import main
 from tsnn.errors import ConfigError, DataError, DivergenceError, RunError
 from tsnn.execution.engine import execute
 from tsnn.records import EpochRecord
-from tsnn.runs import ENDED, RunStore
+from tsnn.runs import ENDED
 from tsnn.runs.control import request
 
 TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes")
-
-
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "runs")
 
 
 @pytest.fixture
@@ -69,13 +65,6 @@ def engine(run):
     return subprocess.Popen([sys.executable, "-m", "tsnn.execution", str(run.path)])
 
 
-def wait_until(condition, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("samples", [32, 64, 90])
 def test_a_run_stopped_within_an_epoch_goes_on_where_it_stopped(store, config, samples):
     run = store.create(config)
@@ -119,18 +108,19 @@ def test_a_run_without_checkpoint_begins_again(store, config, monkeypatch):
     assert_same(run, uninterrupted(store, config))
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
-def test_killed_at_random_moments_nothing_is_lost(store, config):
+def test_killed_at_random_moments_nothing_is_lost(store, config, fresh_rng):
     config = config.replace({"training.epochs": 400, "network.hidden": [40, 30, 40]})
-    run, rng = store.create(config), np.random.default_rng()
+    run, rng = store.create(config), fresh_rng
     kills = 0
     while kills < 8:
         process, before = engine(run), len(run.records())
         if kills % 3 == 2:  # while it starts
-            time.sleep(rng.uniform(0, 2))
+            time.sleep(rng.uniform(0, 2))  # a random moment, waiting for nothing
         else:
             wait_until(lambda p=process, b=before: p.poll() is not None or len(run.records()) > max(b, 1))
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, 0.2))  # likewise
         process.kill()
         if process.wait() == 0:
             break
@@ -248,6 +238,7 @@ def test_resumption_is_refused_in_words(store, config, capsys):
     execution.close()
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_a_disk_that_is_too_small_is_told_of_and_training_goes_on(store, config):
     """A limit on the size of files stands in for the disk: the checkpoint exceeds it, all else fits."""
@@ -270,6 +261,7 @@ def test_too_little_room_is_told_of_before_the_start(store, config, monkeypatch)
     assert "fewer than three checkpoints" in events(run, "disk")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_a_launched_run_that_was_killed_goes_on_in_the_background(store, config):
     config = config.replace({"training.epochs": 300})

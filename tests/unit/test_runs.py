@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.errors import ConfigError, RunError
 from tsnn.files import append_line, npz_bytes, read_lines, write_atomic
@@ -168,10 +169,7 @@ def test_the_heartbeat_beats(run):
     with RunWriter(run) as writer:
         first = run.status()["time"]
         writer.update(samples=7)
-        deadline = time.monotonic() + 20
-        while run.status()["time"] == first:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: run.status()["time"] != first, 20)
         assert run.status()["samples"] == 7
 
 

@@ -1,4 +1,4 @@
-"""The rules of the house: style, types, import directions, and the suite without JIT. One test for each tool."""
+"""Conventions of the project: style, types, import directions, language. One test for each tool or rule."""
 
 import ast
 import os
@@ -102,8 +102,3 @@ def test_no_kernel_hides_nan():
         text = path.read_text()
         assert "fastmath=True" not in text, path
         assert "njit" not in text or path.name == "compiling.py", f"{path}: use compiling.compiled"
-
-
-def test_the_suite_passes_without_jit():
-    folders = ["tests/unit", "tests/parity", "tests/property"]
-    run(sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "not compiled", *folders, NUMBA_DISABLE_JIT="1")

@@ -1,18 +1,24 @@
-"""A parallel run whose ranks are threads: server and workers over LocalChannel."""
+"""Parallel training with threads as ranks: server and workers over LocalChannel."""
+
+from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tsnn.config import Config
+from tsnn.datasets import Dataset
 from tsnn.engine.network import init_network
 from tsnn.engine.state import TrainingState
-from tsnn.parallel.channel import LocalChannel
+from tsnn.parallel.channel import Channel, LocalChannel
 from tsnn.parallel.server import serve
 from tsnn.parallel.worker import work
+from tsnn.records import EpochRecord, Progress
 
 
-def begin(data, config, seed=3):
-    """The state that a server starts from, and the source of the workers' randomness."""
+def begin(data: Dataset, config: Config, seed: int = 3) -> tuple[TrainingState, np.random.Generator]:
+    """Initial state of the server, and the parent of the workers' random streams."""
     init_rng, rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)
     worker_rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[1])
@@ -20,9 +26,9 @@ def begin(data, config, seed=3):
 
 
 class Threads:
-    """Iterate over the items; ``state`` is the server's, ``workers`` the threads."""
+    """Training whose iteration yields the server's items; ``state`` is the server's, ``workers`` are the threads."""
 
-    def __init__(self, data, config, seed=3, channels=None):
+    def __init__(self, data: Dataset, config: Config, seed: int = 3, channels: Sequence[Channel] | None = None):
         self.state, rng = begin(data, config, seed)
         channels = channels or LocalChannel.connect(config.parallel.workers)
         self.workers = [
@@ -31,7 +37,7 @@ class Threads:
         ]
         self.items = serve(channels[0], self.state, data)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Progress | EpochRecord]:
         for worker in self.workers:
             worker.start()
         yield from self.items

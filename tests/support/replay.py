@@ -1,35 +1,45 @@
-"""What an asynchronous run computed, once more: who came when, with what staleness, decides everything.
+"""Sequential replay of asynchronous training, from the order of the gradients and their staleness.
 
-``mpiexec -n 3 python -m mpi4py -m tests.parallel.replay MODE`` does so with a run over MPI, on its rank 0; a
-synchronous run is compared with one whose ranks are threads.
+``mpiexec -n 3 python -m mpi4py -m tests.support.replay MODE`` trains over MPI and compares with the replay, on rank 0;
+a synchronous run is compared with one whose ranks are threads.
 """
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tests.parallel.threads import Threads, begin
+from tests.support.ranks import Threads, begin
 from tsnn import kernels
 from tsnn.config import Config
-from tsnn.datasets import make_dataset, shard
-from tsnn.engine.network import batch_gradient, init_network
+from tsnn.datasets import Dataset, make_dataset, shard
+from tsnn.engine.network import Network, batch_gradient, init_network
 from tsnn.engine.state import KEYS, TrainingState
 from tsnn.engine.training import begin_epoch, end_epoch, make_workspace
 from tsnn.parallel import worker
 from tsnn.parallel.averaging import bind, flatten, retain_valid, trace_connections
+from tsnn.parallel.channel import Service
 from tsnn.parallel.server import serve
 from tsnn.records import EpochRecord, Progress
 
 
-def assert_replayed(items, state, data, config):
-    """Compare the model of a run, which yielded these items, with its replay, bit for bit."""
+def assert_replayed(
+    items: Sequence[Progress | EpochRecord], state: TrainingState, data: Dataset, config: Config
+) -> int:
+    """Compare the final model of a run with its replay, bit for bit; return the number of gradients."""
     made = [item for item in items if isinstance(item, Progress) and item.worker]
     network = replay(data, config, [item.worker for item in made], [item.staleness for item in made])
     assert_same_bits(state.network, network)
     return len(made)
 
 
-def assert_same_bits(network, expected):
+def assert_same_bits(network: Network, expected: Network) -> None:
+    """Compare topology, weights, bias and velocity."""
     for one, other in zip(network.layers, expected.layers, strict=True):
         assert one.topology.indices.tobytes() == other.topology.indices.tobytes()
         assert one.weights.tobytes() == other.weights.tobytes()
@@ -37,16 +47,18 @@ def assert_same_bits(network, expected):
         assert one.velocity.tobytes() == other.velocity.tobytes()
 
 
-def replay(data, config, order, staleness):
-    """Sequential oracle of asynchronous training: who came when decides everything."""
+def replay(data: Dataset, config: Config, order: Sequence[int], staleness: Sequence[int]) -> Network:
+    """Asynchronous training in one thread: the ranks in the order of their gradients, each with its staleness."""
     state, rng = begin(data, config)
     shards = [shard(data, w, config.parallel.workers) for w in range(config.parallel.workers)]
-    held, states = {}, {}
+    held: dict[int, tuple[Network, tuple[Any, Any], int, int]] = {}
+    states: dict[int, TrainingState] = {}
     weights, velocity = flatten(state.network)
-    workspace, version, late, updates = make_workspace(state, data), 0, {}, 0
+    late: dict[int, Any] = {}
+    workspace, version, updates = make_workspace(state, data), 0, 0
     topologies = {0: [layer.topology for layer in state.network.layers]}
 
-    def give(w):
+    def give(w: int) -> None:
         network = init_network(data.n_features, data.n_outputs, config, rng=np.random.default_rng(0))
         for layer, t in zip(network.layers, topologies[version], strict=True):
             layer.topology = t
@@ -65,13 +77,13 @@ def replay(data, config, order, staleness):
             give(beginner - 1)
         w = rank - 1
         network, (_, gradient), of_version, base = held[w]
-        own, shard = states[w], shards[w]
+        own, part = states[w], shards[w]
         if own.done >= len(own.order):
-            own.order, own.done = own.shuffle.permutation(len(shard.x_train)), 0
+            own.order, own.done = own.shuffle.permutation(len(part.x_train)), 0
         chosen = own.order[own.done : own.done + config.training.batch_size]
         own.done += len(chosen)
         loss, _ = batch_gradient(
-            network, make_workspace(own, shard), shard.x_train, shard.y_train, chosen, task=data.task,
+            network, make_workspace(own, part), part.x_train, part.y_train, chosen, task=data.task,
             dropout=config.network.dropout, key=own.key,
         )  # fmt: skip
         own.key = (own.key + len(network.layers)) % KEYS
@@ -92,14 +104,18 @@ def replay(data, config, order, staleness):
     return state.network
 
 
-def main():
-    """Train as one of the ranks; rank 0 says how many gradients there were, and how many compiled code took."""
+def main() -> None:
+    """Train as one of the ranks; rank 0 prints the number of gradients, and of those received by compiled code."""
     from tsnn.parallel.mpi import MpiChannel
 
     channel, rng = MpiChannel(), np.random.default_rng(7)
     x, y = rng.normal(size=(735, 12)), rng.integers(3, size=735)
     data = make_dataset(x, y, rng=rng)
-    settings = {"parallel.workers": channel.workers, "parallel.phase1_fraction": 1, "training.epochs": 5}
+    settings: dict[str, Any] = {
+        "parallel.workers": channel.workers,
+        "parallel.phase1_fraction": 1,
+        "training.epochs": 5,
+    }
     settings |= {"network.hidden": [10, 10], "network.epsilon": 2, "training.batch_size": 16}
     settings |= {"parallel.mode": sys.argv[1], "parallel.warmup": 3}
     config = Config().replace(settings)
@@ -108,8 +124,13 @@ def main():
         worker.work(channel, data, config, rng=worker_rng)
     else:
         compiled, answer = [], channel.answer_gradients
-        channel.answer_gradients = lambda *args: compiled.append(answer(*args)) or compiled[-1]
-        items = list(serve(channel, state, data))
+
+        def counted(service: Service, seconds: float) -> NDArray[np.float64]:
+            compiled.append(answer(service, seconds))
+            return compiled[-1]
+
+        with mock.patch.object(channel, "answer_gradients", counted):
+            items = list(serve(channel, state, data))
         if config.parallel.mode == "wasap":
             gradients = assert_replayed(items, state, data, config)
         else:

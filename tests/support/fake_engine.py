@@ -1,10 +1,11 @@
-"""A stand-in for the engine: plays a run into a run directory, so that views can be tried without training.
+"""Fake engine: writes a plausible run into a run directory without training, for tests of the views.
 
-``python -m tests.e2e.fake_engine RUN_DIR [seconds per epoch [epochs behind it]]`` obeys commands like the real one.
+``python -m tests.support.fake_engine RUN_DIR [seconds per epoch [epochs done before]]`` obeys commands like the engine.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import time
@@ -17,7 +18,7 @@ import numpy as np
 
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import ConfigError
-from tsnn.records import EpochRecord, Event, LayerRecord
+from tsnn.records import EpochRecord, Event, LayerRecord, WorkerRecord
 from tsnn.runs import Run, RunStore
 from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.writer import RunWriter
@@ -60,6 +61,12 @@ def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> 
         settings={short: config.flat()[name] for short, name in LIVE_SETTINGS.items()},
         connections=sum(l.connections for l in layers), memory_bytes=300_000_000, layers=layers, events=events,
     )  # fmt: skip
+
+
+def worker(number: int, **changes: Any) -> dict[str, Any]:
+    """Return the statistics of a worker as they are recorded."""
+    record = WorkerRecord(number, 1, 100, 12_800, 0.8, 0.1, 0.1, (50, 30, 20), 0.99, 300_000_000)
+    return dataclasses.asdict(dataclasses.replace(record, **changes))
 
 
 def snapshot(epoch: int, config: Config) -> dict[str, Any]:
@@ -142,56 +149,83 @@ def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, stat
     return run
 
 
-def play(run: Run, seconds: float = 0.5, behind: int = 0) -> None:
-    """Play a live run until its epochs are over or it is stopped; the epochs ``behind`` it take no time."""
-    config = run.config()
-    commands = ControlReader(run)
-    paused = stopped = False
+def play(run: Run, seconds: float = 0.5, done: int = 0) -> None:
+    """Write a live run until its epochs are over or it is stopped; its first ``done`` epochs take no time."""
     with RunWriter(run) as writer:
-        writer.update(state="compiling", epochs=config.training.epochs, message="compiling kernels (once)")
-        time.sleep(min(seconds, 1.0))
-        writer.meta(meta(config))
+        Player(run, writer, seconds).play(done)
+
+
+class Player:
+    """A live run that obeys commands.
+
+    Parameters
+    ----------
+    run, writer
+        Where the run is written.
+    seconds
+        Duration of an epoch.
+    """
+
+    def __init__(self, run: Run, writer: RunWriter, seconds: float):
+        self.writer, self.seconds = writer, seconds
+        self.config = run.config()
+        self.commands = ControlReader(run)
+        self.paused = self.stopped = False
+
+    def play(self, done: int) -> None:
+        """Write all epochs."""
+        writer = self.writer
+        writer.update(state="compiling", epochs=self.config.training.epochs, message="compiling kernels (once)")
+        time.sleep(min(self.seconds, 1.0))
+        writer.meta(meta(self.config))
         writer.update(state="training", samples_total=10_000, message="")
-        writer.snapshot(0, snapshot(0, config))
-        epoch = behind
-        for past in range(1, behind + 1):
-            writer.line("epoch", **epoch_record(past, config).to_dict())
-        while epoch < config.training.epochs and not stopped:
-            begun = time.monotonic()
-            while paused or time.monotonic() - begun < seconds:
-                for command in commands.poll():
-                    config, paused, stopped = _obey(command, writer, config, epoch, paused)
-                if stopped:
-                    break
-                writer.update(samples=int(10_000 * min(1.0, (time.monotonic() - begun) / seconds)))
-                time.sleep(0.02)
-            if stopped:
-                break
+        writer.snapshot(0, snapshot(0, self.config))
+        for epoch in range(1, done + 1):
+            writer.line("epoch", **epoch_record(epoch, self.config).to_dict())
+        epoch = done
+        while epoch < self.config.training.epochs and self.spend_epoch(epoch):
             epoch += 1
-            record = epoch_record(epoch, config)
-            writer.line("epoch", **record.to_dict())
-            writer.snapshot(epoch, snapshot(epoch, config))
-            writer.update(epoch=epoch, samples=0, test_accuracy=record.test_accuracy, test_loss=record.test_loss,
-                          connections=record.connections)  # fmt: skip
-        writer.end("stopped" if stopped else "finished", f"After {epoch} epochs.")
+            self.write_epoch(epoch)
+        writer.end("stopped" if self.stopped else "finished", f"After {epoch} epochs.")
 
+    def spend_epoch(self, epoch: int) -> bool:
+        """Let the time of an epoch pass, obeying commands; False if one of them stops the run."""
+        begun = time.monotonic()
+        while self.paused or time.monotonic() - begun < self.seconds:
+            for command in self.commands.poll():
+                self.obey(command, epoch)
+            if self.stopped:
+                return False
+            self.writer.update(samples=int(10_000 * min(1.0, (time.monotonic() - begun) / self.seconds)))
+            time.sleep(0.02)
+        return True
 
-def _obey(command: Command, writer: RunWriter, config: Config, epoch: int, paused: bool) -> tuple[Config, bool, bool]:
-    accepted, message, kind = True, command.action, "setting"
-    try:
-        config = changed_config(config, command.settings)
-        if command.settings:
-            message = ", ".join(f"{name} = {value:g}" for name, value in command.settings.items())
-    except ConfigError as error:
-        accepted, message = False, str(error)
-    if command.action in ("pause", "resume"):
-        paused, kind = command.action == "pause", f"{command.action}d"
-        writer.update(state="paused" if paused else "training")
-    writer.line("ack", command=command.id, epoch=epoch, accepted=accepted, message=message)
-    if accepted and command.action != "stop":
-        writer.line("event", epoch=epoch, kind=kind, message=message)
-    return config, paused, command.action == "stop"
+    def write_epoch(self, epoch: int) -> None:
+        """Write the record, the snapshot and the status of an epoch."""
+        record = epoch_record(epoch, self.config)
+        self.writer.line("epoch", **record.to_dict())
+        self.writer.snapshot(epoch, snapshot(epoch, self.config))
+        self.writer.update(epoch=epoch, samples=0, test_accuracy=record.test_accuracy, test_loss=record.test_loss,
+                           connections=record.connections)  # fmt: skip
+
+    def obey(self, command: Command, epoch: int) -> None:
+        """Apply a command and acknowledge it."""
+        accepted, message, kind = True, command.action, "setting"
+        try:
+            self.config = changed_config(self.config, command.settings)
+            if command.settings:
+                message = ", ".join(f"{name} = {value:g}" for name, value in command.settings.items())
+        except ConfigError as error:
+            accepted, message = False, str(error)
+        if command.action in ("pause", "resume"):
+            self.paused, kind = command.action == "pause", f"{command.action}d"
+            self.writer.update(state="paused" if self.paused else "training")
+        self.writer.line("ack", command=command.id, epoch=epoch, accepted=accepted, message=message)
+        if accepted and command.action != "stop":
+            self.writer.line("event", epoch=epoch, kind=kind, message=message)
+        self.stopped |= command.action == "stop"
 
 
 if __name__ == "__main__":
-    play(Run(Path(sys.argv[1])), *map(float, sys.argv[2:3]), *map(int, sys.argv[3:4]))
+    path, *numbers = sys.argv[1:]
+    play(Run(Path(path)), float(numbers[0]) if numbers else 0.5, int(numbers[1]) if numbers[1:] else 0)
