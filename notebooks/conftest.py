@@ -9,7 +9,7 @@ import pytest
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items):
-    """Mark notebooks, and give them more time than tests: the machine may be busy with others."""
+    """Mark notebooks, and give them more time than tests: the machine may be busy."""
     for item in items:
         if item.path.suffix == ".ipynb":
             item.add_marker(pytest.mark.notebook)
