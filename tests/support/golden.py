@@ -33,9 +33,9 @@ from tsnn.execution.engine import execute
 from tsnn.jobs.launch import watch
 from tsnn.runs import Run, RunStore
 
-EPOCH = ["epoch", "samples", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "connections"]
-EPOCH += ["validation_loss", "validation_accuracy"]
+EPOCH = ("epoch", "samples", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "connections")
 LIVE = ("learning_rate", "zeta", "epsilon", "dropout")
+VALIDATION = ("validation_loss", "validation_accuracy")
 LAYER = ("n_in", "n_out", "connections", "pruned", "grown", "living", "importance", "in_degree", "out_degree")
 
 MADELON = {"data.name": "madelon", "training.epochs": 8, "run.threads": 1}
@@ -83,6 +83,7 @@ def run_digest(run: Run) -> str:
     add_network(digest, tsnn.load_network(run.path / "weights.npz"))
     for record in run.records():
         values = [getattr(record, name) for name in EPOCH] + [record.settings[name] for name in LIVE]
+        values += [getattr(record, name) for name in VALIDATION]
         values += [[getattr(layer, name) for name in LAYER] for layer in record.layers]
         digest.update(repr([float(f"{v:.12g}") if isinstance(v, float) else v for v in values]).encode())
     if not run.config().parallel.workers:
