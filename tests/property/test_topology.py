@@ -69,6 +69,7 @@ def test_free_positions_are_free_distinct_and_as_many_as_asked(occupied, count, 
     assert not set(keys.tolist()) & set(occupied.tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 @pytest.mark.parametrize("n_in", [1, 8, 40])
 @pytest.mark.parametrize("count", [10, 30, 45])  # below half of the space by redrawing, above by selecting
@@ -81,6 +82,7 @@ def test_every_free_position_is_equally_likely(n_in, count):
     assert abs(hits - expected).max() < 5 * np.sqrt(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 @pytest.mark.parametrize("count", [1, 2, 4, 6])
 def test_every_set_of_positions_is_equally_likely(count):

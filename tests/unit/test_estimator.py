@@ -22,6 +22,7 @@ pytestmark = pytest.mark.compiled
 SMALL = {"hidden": (30, 20), "epsilon": 5, "epochs": 20, "random_state": 0}
 
 
+@pytest.mark.slow
 @parametrize_with_checks([SparseMLPClassifier(hidden=(200,), epochs=60), SparseMLPRegressor(hidden=(200,), epochs=60)])
 def test_the_contract_of_scikit_learn(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # else the checks of array types are skipped
@@ -267,6 +268,7 @@ def test_features_that_tell_classes_apart_are_the_important_ones(samples):
     assert "gene 0" in pipeline[:-1].get_feature_names_out()
 
 
+@pytest.mark.slow
 def test_grid_search_cross_validation_and_pickling(samples):
     x, y = samples
     search = GridSearchCV(
