@@ -77,7 +77,7 @@ def test_server__password_is_required(browser, server):
     page = browser.new_page()
     for password, lets_in in (("guess", False), ("open sesame", True)):
         page.goto(server.url)
-        page.locator("input[name=username]").fill("somebody")
+        page.locator("input[name=username]").fill("user")
         page.locator("input[name=password]").fill(password)
         page.locator("[type=submit]").click()
         page.wait_for_load_state()

@@ -1,4 +1,4 @@
-"""Processes of launched runs: finding them, waiting for their end, killing what is left."""
+"""Processes of launched runs: find them, wait for their end, kill those that are left."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def store(tmp_path):
 
 
 def outcome(state, data):
-    """Train to the end; what came out that may not depend on the time it took."""
+    """Train to the end; return the arrays and the records without times."""
     records = [item for item in steps(state, data) if isinstance(item, EpochRecord)]
     arrays = {name: np.asarray(a).tobytes() for name, a in network_arrays(state.network, training=True).items()}
     return arrays, [timeless(record) for record in records]
@@ -106,7 +106,7 @@ def there_and_back(state, run):
         {"training.method": "dense"},
     ],
 )
-def test_a_state_kept_after_any_batch_goes_on_bit_for_bit(blobs, tiny, store, change):
+def test_checkpoint__after_any_batch_continues_bit_for_bit(blobs, tiny, store, change):
     config = tiny.replace(change)
     expected, records = outcome(fresh(blobs, config), blobs)
     run, state = store.create(config), fresh(blobs, config)

@@ -105,7 +105,7 @@ def test_early_stopping_keeps_the_network_that_was_best(samples, rng):
     assert bits(again) == bits(model)
 
 
-def test_early_stopping_without_samples_to_hold_back_is_refused(samples):
+def test_early_stopping__without_validation_samples_is_refused(samples):
     x, y = samples
     with pytest.raises(ValueError, match="Raise validation_fraction"):
         fit(x[:4], y[:4], early_stopping=True)
@@ -186,7 +186,7 @@ def test_samples_of_weight_zero_are_left_out(samples):
     assert bits(fit(x, y, (np.arange(120) < 90).astype(float))) == bits(fit(x[:90], y[:90]))
 
 
-def test_partial_fit_goes_on_and_evolves_between_calls(samples):
+def test_partial_fit__continues_and_evolves_between_calls(samples):
     x, y = samples
     model = SparseMLPClassifier(**SMALL)
     with pytest.raises(ValueError, match="needs classes"):
@@ -206,7 +206,7 @@ def test_partial_fit_goes_on_and_evolves_between_calls(samples):
         clone(model).set_params(class_weight="balanced").partial_fit(x, y, classes=[0, 1, 2])
 
 
-def test_warm_start_goes_on_with_the_network(samples):
+def test_warm_start__continues_with_the_network(samples):
     x, y = samples
     model = fit(x, y, warm_start=True, epochs=3)
     network = model.network_
@@ -306,7 +306,7 @@ def test_bad_parameters_are_explained(samples, parameters, message):
         fit(*samples, **parameters)
 
 
-def test_a_saved_model_answers_and_goes_on_to_the_bit(samples, tmp_path):
+def test_saved_model__predicts_and_continues_bit_for_bit(samples, tmp_path):
     x, y = samples
     frame = pd.DataFrame(x, columns=[f"gene {i}" for i in range(12)])
     named = np.array(["ill", "well", "unsure"], dtype=object)[y]

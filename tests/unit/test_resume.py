@@ -29,7 +29,7 @@ def config(filed):
 
 
 def recorded(run, *kinds):
-    """Return lines of the metrics without what differs between two runs of the same settings."""
+    """Return lines of the metrics without the values that differ between two runs of the same settings."""
     lines = [line for line in run.lines()[0] if line["type"] in kinds]
     return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
 
@@ -145,7 +145,7 @@ def test_resume__extends_a_finished_run(store, config):
     assert all((one[name] == two[name]).all() for name in one.files)
     assert recorded(run, "epoch")[3:] == recorded(whole, "epoch")[3:]
     assert [line["epoch"] for line in recorded(run, "epoch")] == [1, 2, 3, 4, 5, 6]
-    assert events(run, "evolution") == ["The run goes on: evolution after epoch 3 made up for"]
+    assert events(run, "evolution") == ["Resumed after epoch 3 (the pending evolution was done first)"]
 
 
 def test_resume__keeps_settings_changed_live(store, config):

@@ -382,7 +382,7 @@ def test_data_that_cannot_be_had(name: str, size: str, fragments: list[str], tmp
 
 @dataclass
 class Server:
-    """Plays OpenML: content by path; a list of what was asked for."""
+    """Fake OpenML: contents by path, and a list of the requested paths."""
 
     url: str = ""
     content: dict[str, bytes] = field(default_factory=dict)
