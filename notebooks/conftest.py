@@ -7,10 +7,13 @@ from unittest import mock
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items):
-    """Give a notebook more time than a test: other tests may run at the same time."""
+    """Mark notebooks, and give them more time than tests: other tests may run meanwhile."""
     for item in items:
         if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.notebook)
+            item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.timeout(900))
 
 

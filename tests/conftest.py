@@ -1,13 +1,18 @@
-"""Data and networks small enough for every test, also without JIT."""
+"""Fixtures for all tests: small data and networks, fast also without JIT; a store that leaves no process behind."""
 
 import os
+from pathlib import Path
 
-os.environ.pop("TSNN_DATA", None)  # the tests need nothing but the package
+os.environ.pop("TSNN_DATA", None)  # the tests use bundled and artificial data only
 
 import numpy as np
 import pytest
+
+pytest.register_assert_rewrite("tests.support")  # before they are imported
+
 from hypothesis import HealthCheck, settings
 
+from tests.support.processes import clean_store
 from tsnn.config import Config
 from tsnn.datasets import make_dataset
 
@@ -15,15 +20,43 @@ from tsnn.datasets import make_dataset
 settings.register_profile("tsnn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tsnn")
 
+FOLDER = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items):
+    """Mark the tests of the page as browser tests, and tests that need more than this process as slow."""
+    for item in items:
+        if item.path.is_relative_to(FOLDER / "e2e"):
+            item.add_marker(pytest.mark.browser)
+        if any(item.get_closest_marker(name) for name in ("browser", "mpi", "nojit")):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture
 def rng():
+    """Random generator with a fixed seed."""
     return np.random.default_rng(7)
 
 
 @pytest.fixture
+def fresh_rng():
+    """Random generator with another seed in each run of the tests, printed when the test fails."""
+    seed = int(os.environ.get("TSNN_TEST_SEED") or np.random.SeedSequence().entropy % 2**32)
+    print(f"To repeat: TSNN_TEST_SEED={seed}")  # noqa: T201
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Empty folder of runs; at the end of the test their processes are killed."""
+    with clean_store(tmp_path / "runs") as store:
+        yield store
+
+
+@pytest.fixture
 def blobs(rng):
-    """Three classes in 12 features that even a tiny network tells apart: 90 training, 45 test samples."""
+    """Three classes in 12 features, easy for a tiny network: 90 training samples, 45 test samples."""
     centres = rng.normal(size=(3, 12)) * 2
     y = np.arange(135) % 3
     x = centres[y] + rng.normal(size=(135, 12))
@@ -32,7 +65,7 @@ def blobs(rng):
 
 @pytest.fixture
 def tiny():
-    """Settings for blobs: three hidden layers of ten neurons, sparse; batches of 32, so the last has 26."""
+    """Settings for blobs: three sparse hidden layers of ten neurons; batches of 32, the last of 26."""
     return Config().replace(
         {
             "network.hidden": [10, 10, 10],

@@ -155,7 +155,7 @@ class Snapshot:
 
     @classmethod
     def read(cls, path: Path, layer: int | None = None, parts: Collection[str] | None = None) -> Snapshot:
-        """Read a snapshot, or only a part of it: what is not wanted is not decompressed.
+        """Read a snapshot, or only a part of it; other parts are not decompressed.
 
         Parameters
         ----------

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.e2e import fake_engine
-from tests.e2e.conftest import ROOT, Server, chromium, wait_until
+from tests.support import fake_engine
+from tests.support.dashboard import ROOT, Server, chromium
+from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.runs import Run, RunStore
 from tsnn.views.live.ticker import PERIOD

@@ -14,8 +14,8 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from tests.e2e.conftest import ROOT, Server, chromium, wait_until
-from tests.e2e.test_dashboard import badge, column, fill, open_page
+from tests.support.dashboard import ROOT, Server, badge, chromium, column, fill, open_page
+from tests.support.waiting import wait_until
 
 EPOCHS, ZETA = 200, 0.1
 SIZE = {"width": 1280, "height": 800}

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import ROOT, wait_until
-from tests.e2e.test_dashboard import column
+from tests.support.dashboard import ROOT, column
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900), pytest.mark.compiled]
 

@@ -2,56 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 
-from tests.e2e import fake_engine
-from tests.e2e.conftest import Server, wait_until
-from tests.unit.test_worker_views import worker
+from tests.support import fake_engine
+from tests.support.dashboard import Server, address, badge, column, fill, open_page
+from tests.support.fake_engine import worker
+from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.runs.writer import RunWriter
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
 
-COLUMN = """name => {
-    for (const document of Bokeh.documents)
-        for (const model of document.all_models)
-            if (model.type == "ColumnDataSource" && model.data[name] !== undefined && model.data.started === undefined)
-                return Array.from(model.data[name])
-    return []
-}"""
-
 TABLES = """() => Bokeh.documents.flatMap(document => [...document.all_models])
     .filter(model => model.type.includes("Tabulator")).length"""
-
-
-def column(page: Any, name: str) -> list[Any]:
-    """Return a column of the plots in the page's Bokeh document; not of the list of runs (``started``)."""
-    return page.evaluate(COLUMN, name)
-
-
-def address(page: Any) -> str:
-    """Return the page's current address; ``page.url`` may be older."""
-    return str(page.evaluate("location.href"))
-
-
-def open_page(page: Any, server: Server, run: str = "") -> None:
-    page.goto(server.url + (f"?run={run}" if run else ""))
-    page.get_by_role("button", name="Start", exact=True).wait_for()
-
-
-def badge(page: Any, state: str) -> Any:
-    return page.locator(".head .badge", has_text=state)
-
-
-def fill(page: Any, label: str | re.Pattern[str], text: str) -> None:
-    box = page.get_by_role("textbox", name=label, exact=False).first
-    box.click()
-    box.press("Control+a")
-    box.press_sequentially(text)  # a value that appears within the event that gives focus can be lost
-    box.press("Tab")
 
 
 def start_small_run(page: Any, server: Server, epochs: int) -> str:
@@ -112,7 +77,7 @@ def test_server__password_is_required(browser, server):
     page = browser.new_page()
     for password, lets_in in (("guess", False), ("open sesame", True)):
         page.goto(server.url)
-        page.locator("input[name=username]").fill("somebody")
+        page.locator("input[name=username]").fill("user")
         page.locator("input[name=password]").fill(password)
         page.locator("[type=submit]").click()
         page.wait_for_load_state()

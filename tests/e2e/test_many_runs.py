@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import fake_engine
-from tests.e2e.conftest import ROOT, Server, wait_until
-from tests.e2e.test_dashboard import address, badge, column, open_page
+from tests.support import fake_engine
+from tests.support.dashboard import ROOT, Server, address, badge, column, open_page
+from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.runs.notes import annotate, notes
 

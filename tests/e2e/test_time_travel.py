@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import fake_engine
-from tests.e2e.conftest import wait_until
-from tests.e2e.test_dashboard import address, badge, column, fill, open_page
+from tests.support import fake_engine
+from tests.support.dashboard import address, badge, column, fill, open_page
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
 

@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.parallel.contract import N, run_rank
+from tests.support.contract import N, run_rank
+from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.jobs.launch import mpiexec
 from tsnn.parallel.channel import ThreadChannel
@@ -37,16 +37,18 @@ def test_thread_channel__fulfils_the_contract():
     assert not any(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.mpi
 @pytest.mark.parametrize("capacity", [N, 0], ids=["shared memory", "messages"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_mpi_channel__fulfils_the_contract(capacity, workers):
-    command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.parallel.contract"]
+    command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.support.contract"]
     before = shared_segments()
     done = subprocess.run([*command, str(capacity)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_no_new_segments(before)
 
 
+@pytest.mark.mpi
 def test_mpi_channel__explains_a_single_process(tmp_path):
     before = shared_segments()
     run = RunStore(tmp_path).create(Config().replace({"parallel.workers": 2}))
@@ -66,10 +68,7 @@ def test_mpi_channel__explains_a_single_process(tmp_path):
 
 def assert_no_new_segments(before):
     """Wait until no segment of shared memory has a name; ranks of other tests may have some for a moment."""
-    deadline = time.monotonic() + 20
-    while not shared_segments() <= before:
-        assert time.monotonic() < deadline, shared_segments() - before
-        time.sleep(0.05)
+    wait_until(lambda: shared_segments() <= before, 20, "no new shared memory")
 
 
 def shared_segments():

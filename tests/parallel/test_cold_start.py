@@ -12,6 +12,7 @@ from tsnn.jobs.launch import mpiexec
 from tsnn.runs import RunStore
 
 
+@pytest.mark.mpi
 @pytest.mark.compiled
 def test_cold_start__compiles_each_kernel_once(tmp_path):
     settings = {"training.epochs": 4, "network.hidden": [30, 20], "parallel.workers": 2, "data.size": "small"}

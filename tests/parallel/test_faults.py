@@ -6,11 +6,12 @@ import psutil
 import pytest
 
 import tsnn
-from tests.unit.test_supervisor import ended, of_run, state, wait_until
+from tests.support.processes import ended, of_run, state
+from tests.support.waiting import wait_until
 from tsnn.files import read_json
 from tsnn.runs import ENDED
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.mpi]
 
 
 @pytest.fixture

@@ -9,10 +9,13 @@ import time
 import pytest
 
 import tsnn
-from tests.unit.test_supervisor import of_run, wait_until
+from tests.support.processes import of_run
+from tests.support.waiting import wait_until
 from tsnn.jobs.launch import resume
 from tsnn.runs import ENDED
 from tsnn.runs.control import request
+
+pytestmark = pytest.mark.mpi
 
 ENDLESS = {"training.epochs": 1_000_000, "training.learning_rate": 1e-4, "parallel.phase1_fraction": 1}
 
@@ -89,7 +92,7 @@ def test_parallel_run__pauses_applies_settings_and_continues(store, config):
     wait_until(lambda: run.status()["state"] == "paused")
     request(run, "set", zeta=0.1)
     epochs = len(run.records())
-    time.sleep(1)
+    time.sleep(1)  # nothing must happen for a while: a paused run records no epoch
     assert len(run.records()) <= epochs + 1
     request(run, "resume")
     wait_until(lambda: run.records()[-1].settings["zeta"] == 0.1)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.parallel.replay import assert_replayed
-from tests.parallel.threads import Threads, begin
+from tests.support.ranks import Threads, begin
+from tests.support.replay import assert_replayed
 from tsnn import kernels
 from tsnn.datasets import shard
 from tsnn.engine.batches import Batch, train_batch
@@ -181,11 +181,12 @@ def test_wasap__equals_its_replay_bit_for_bit(blobs, config, workers):
     assert_replayed(list(threads), threads.state, blobs, config)
 
 
+@pytest.mark.mpi
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("mode", ["wasap", "wassp"])
 def test_mpi_run__equals_its_replay_bit_for_bit(mode, workers):
     """Compiled code answers the gradients, except the last of an epoch."""
-    command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.parallel.replay", mode]
+    command = [mpiexec(), "-n", str(1 + workers), sys.executable, "-m", "mpi4py", "-m", "tests.support.replay", mode]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     gradients, compiled = map(int, done.stdout.split())

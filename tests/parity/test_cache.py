@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 import tsnn
 from tsnn.kernels.compiling import has_fast_vectors
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.slow]
 
 
 def run(script, tmp_path, *arguments):
@@ -70,7 +70,7 @@ def test_inner_loops__count_no_references(tmp_path):
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from tests.parity.test_kernels import Sample
+from tests.support.layers import Sample
 from tsnn.kernels import rows
 
 sample = Sample(20, 10, 128)

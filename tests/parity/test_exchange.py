@@ -8,7 +8,7 @@ import uuid
 import numpy as np
 import pytest
 
-from tests import naive
+from tests.support import naive
 from tsnn import kernels
 from tsnn.engine.topology import erdos_renyi
 from tsnn.kernels.wire import (

@@ -10,78 +10,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tests import naive
+from tests.support import naive
+from tests.support.layers import Sample, all_results
 from tsnn import kernels
 from tsnn.tiling import SEGMENT
 
 WIDTHS = [16, 48, 112, 128, 272]  # 1, 3, 7, 8, 8 + 8 + 1 vectors of 16 samples
-
-
-class Sample:
-    """A random layer with empty rows and columns, one heavy row, and the arrays of a training step."""
-
-    def __init__(self, n_in, n_out, width, density=0.3, seed=0):
-        rng = np.random.default_rng(seed)
-        pattern = rng.random((n_in, n_out)) < density
-        pattern[n_in // 2] = False
-        pattern[:, n_out // 2] = False
-        pattern[-1] = True
-        rows, columns = np.nonzero(pattern)
-        self.n_in, self.n_out, self.width = n_in, n_out, width
-        self.indptr = np.concatenate([[0], np.cumsum(pattern.sum(axis=1))]).astype(np.int64)
-        self.indices = columns.astype(np.int32)
-        self.rows = rows
-        m = len(rows)
-        self.weights = rng.normal(size=m).astype(np.float32)
-        self.velocity = rng.normal(size=m).astype(np.float32)
-        self.bias = rng.normal(size=n_out).astype(np.float32)
-        self.bias_velocity = rng.normal(size=n_out).astype(np.float32)
-        self.activation = rng.normal(size=(n_in, width)).astype(np.float32)
-        self.delta = rng.normal(size=(n_out, width)).astype(np.float32) / width
-        self.masks = rng.integers(0, 2**16, (n_in, 2, width // 16)).astype(np.uint16)
-        self.view = kernels.transpose_pattern(self.indptr, self.indices, n_out)
-        self.segments = kernels.long_row_segments(self.view[0])
-        self.matrix = naive.dense(self.indptr, self.indices, self.weights, n_out)
-
-    def forward(self, slope=1.0, threshold=0, key=0, offset=0, columns=slice(None)):
-        activation = np.ascontiguousarray(self.activation[:, columns])
-        width = activation.shape[1]
-        partial = np.full((len(self.segments), width), np.nan, np.float32)
-        out = np.full((self.n_out, width), np.nan, np.float32)
-        masks = np.zeros((self.n_out, 2, width // 16), np.uint16)
-        kernels.forward(
-            *self.view, self.weights, self.bias, activation, slope, threshold, key, offset,
-            self.segments, partial, out, masks,
-        )  # fmt: skip
-        return out, masks
-
-    def scatter(self, *rule):
-        out = np.full((self.n_out, self.width), np.nan, np.float32)
-        masks = np.zeros((self.n_out, 2, self.width // 16), np.uint16)
-        pattern = self.indptr, self.indices, self.weights, self.bias
-        kernels.scatter(*pattern, self.activation, *rule, out, masks)
-        return out, masks
-
-    def backward(
-        self, *rates, update=True, pass_down=True, slope=-0.6, threshold=0, columns=slice(None), state=None
-    ):  # fmt: skip
-        """Run `backward` with momentum, learning rate and weight decay; return the new state and the delta below."""
-        state = state or [a.copy() for a in (self.weights, self.velocity, self.bias, self.bias_velocity)]
-        activation, delta = (a[:, columns].copy(order="C") for a in (self.activation, self.delta))
-        mask_words = slice(columns.start and columns.start // 16, columns.stop and columns.stop // 16)
-        masks = np.ascontiguousarray(self.masks[:, :, mask_words])
-        before = activation.copy()
-        kernels.backward(
-            self.indptr, self.indices, *state, activation, delta, *rates, update,
-            masks, slope, threshold, pass_down,
-        )  # fmt: skip
-        assert pass_down or (activation == before).all()
-        return state, activation
-
-    def expected_delta_in(self, slope, threshold):
-        sign, keep = (np.unpackbits(self.masks[:, q].view(np.uint8), axis=1, bitorder="little") for q in (0, 1))
-        below = naive.gradient(self.matrix, self.activation, self.delta)[2] * np.where(sign, 1, slope)
-        return below * keep / (1 - threshold / 2**32) if threshold else below
 
 
 def test_transpose_pattern():
@@ -211,17 +145,6 @@ def test_backward__of_micro_batches_is_that_of_the_batch():
     assert_allclose(np.hstack([first, second]), below, rtol=1e-5, atol=1e-6)
 
 
-def all_results(layer):
-    """Return all arrays that a training step of a layer computes."""
-    threshold = kernels.dropout_threshold(0.3)
-    out, masks = layer.forward(-0.6, threshold, 5)
-    scattered, _ = layer.scatter(-0.6, threshold, 5, 0)
-    state, delta_in = layer.backward(0.9, 0.1, 0.01, threshold=threshold)
-    gathered = np.empty((layer.n_in, layer.width), np.float32)
-    kernels.gather(np.ascontiguousarray(layer.activation.T), np.arange(layer.width), gathered)
-    return [out, scattered, masks, *state, delta_in, gathered]
-
-
 @pytest.mark.parametrize("width", [48, 272])
 def test_kernels__give_the_same_bits_for_any_number_of_threads(monkeypatch, width):
     layer = Sample(SEGMENT + 30, 5, width, density=0.99) if width == 48 else Sample(40, 30, width)
@@ -239,10 +162,11 @@ if platform.machine() in ("x86_64", "AMD64"):
     VARIANTS["neither AVX2 nor AVX-512"] = {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "+sse4.2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_kernels__agree_on_other_processors(variant, tmp_path):
     script = (
-        "import sys, numpy; from tests.parity.test_kernels import Sample, all_results;"
+        "import sys, numpy; from tests.support.layers import Sample, all_results;"
         "numpy.savez(sys.argv[1], *all_results(Sample(40, 30, 272)))"
     )
     path = tmp_path / "variant.npz"

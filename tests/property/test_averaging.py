@@ -53,7 +53,7 @@ def dense(layer, values):
 
 
 @given(seeds)
-def test_vectors_and_messages_hold_the_whole_network(seed):
+def test_flatten__and_describe_hold_the_whole_network(seed):
     network, _ = drawn(seed)
     weights, velocity = flatten(network)
     assert len(weights) == parameter_count(network)
@@ -71,7 +71,7 @@ def test_vectors_and_messages_hold_the_whole_network(seed):
 
 
 @given(seeds)
-def test_a_late_gradient_reaches_the_connections_that_still_exist_and_no_others(seed):
+def test_retain_valid__keeps_existing_connections_only(seed):
     network, rng = drawn(seed)
     versions = [
         network,
@@ -94,7 +94,7 @@ def test_a_late_gradient_reaches_the_connections_that_still_exist_and_no_others(
 
 
 @given(seeds, st.integers(1, 4))
-def test_the_average_of_models_is_that_of_their_matrices_but_for_the_smallest(seed, count):
+def test_average__is_that_of_the_matrices_except_the_smallest(seed, count):
     network, rng = drawn(seed)
     models = [network, *(evolved(network, rng) for _ in range(count - 1))]
     connections = [layer.topology.connections for layer in network.layers]
@@ -115,7 +115,7 @@ def test_the_average_of_models_is_that_of_their_matrices_but_for_the_smallest(se
 
 
 @given(seeds, st.integers(0, 60), st.floats(0, 1))
-def test_resparsify_leaves_the_exact_number(seed, wanted, positive):
+def test_resparsify__leaves_the_exact_number(seed, wanted, positive):
     rng = np.random.default_rng(seed)
     t = erdos_renyi(8, 9, 50, rng=rng)
     layer = Layer.new(

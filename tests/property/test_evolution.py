@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import naive
+from tests.support import naive
 from tsnn.config import Config
 from tsnn.engine.evolution import LayerContext, evolve
 from tsnn.engine.importance import importance, prune_neurons

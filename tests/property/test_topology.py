@@ -23,7 +23,7 @@ def topologies(draw):
 
 
 @given(topologies(), st.data())
-def test_exact_count_sorted_and_distinct(t, data):
+def test_erdos_renyi__has_the_exact_count_sorted_and_distinct(t, data):
     keys = t.keys()
     assert t.connections == len(keys)
     assert (np.diff(keys) > 0).all()
@@ -33,7 +33,7 @@ def test_exact_count_sorted_and_distinct(t, data):
 
 
 @given(topologies())
-def test_the_transposed_view_shows_the_same_connections(t):
+def test_transposed_view__has_the_same_connections(t):
     columns = np.repeat(np.arange(t.n_out), t.in_degree)
     assert (np.diff(t.t_indptr) >= 0).all()
     assert (t.indices[t.t_perm] == columns).all()
@@ -42,7 +42,7 @@ def test_the_transposed_view_shows_the_same_connections(t):
 
 
 @given(topologies())
-def test_keys_and_csr_hold_the_same(t):
+def test_keys__and_csr_are_equivalent(t):
     for twin in (Topology.from_keys(t.keys(), t.n_in, t.n_out), Topology.from_csr(t.indptr, t.indices, t.n_out)):
         assert (twin.indptr == t.indptr).all()
         assert (twin.indices == t.indices).all()
@@ -57,7 +57,7 @@ def free_keys(n_in, n_out, occupied, count, rng, **chosen):
 
 
 @given(st.sets(st.integers(0, 99)), st.integers(0, 100), st.sampled_from([1, 4, 10, 50, 100]), st.integers(0, 2**32))
-def test_free_positions_are_free_distinct_and_as_many_as_asked(occupied, count, n_in, seed):
+def test_draw_free__positions_are_free_distinct_and_of_the_given_number(occupied, count, n_in, seed):
     occupied, rng = np.array(sorted(occupied), dtype=np.int64), np.random.default_rng(seed)
     if count > 100 - len(occupied):
         with pytest.raises(TopologyError, match="positions are free"):
@@ -69,10 +69,11 @@ def test_free_positions_are_free_distinct_and_as_many_as_asked(occupied, count, 
     assert not set(keys.tolist()) & set(occupied.tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 @pytest.mark.parametrize("n_in", [1, 8, 40])
 @pytest.mark.parametrize("count", [10, 30, 45])  # below half of the space by redrawing, above by selecting
-def test_every_free_position_is_equally_likely(n_in, count):
+def test_draw_free__positions_are_equally_likely(n_in, count):
     occupied = np.array([3, 4, 50], dtype=np.int64)
     rng = np.random.default_rng(1)
     drawn = np.concatenate([free_keys(n_in, 80 // n_in, occupied, count, rng) for _ in range(4000)])
@@ -81,9 +82,10 @@ def test_every_free_position_is_equally_likely(n_in, count):
     assert abs(hits - expected).max() < 5 * np.sqrt(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 @pytest.mark.parametrize("count", [1, 2, 4, 6])
-def test_every_set_of_positions_is_equally_likely(count):
+def test_draw_free__sets_are_equally_likely(count):
     rng, sets = np.random.default_rng(2), {}
     for _ in range(3000):
         keys = tuple(free_keys(3, 3, np.array([2, 7]), count, rng).tolist())
@@ -94,7 +96,7 @@ def test_every_set_of_positions_is_equally_likely(count):
 
 
 @pytest.mark.parametrize("count", [3, 11])
-def test_positions_are_drawn_among_the_chosen_neurons(count, rng):
+def test_draw_free__stays_among_the_chosen_neurons(count, rng):
     rows, columns = np.array([1, 3, 4]), np.array([0, 2, 5, 6])
     keys = free_keys(6, 7, np.array([7]), count, rng, rows=rows, columns=columns)
     assert len(keys) == count
@@ -102,7 +104,7 @@ def test_positions_are_drawn_among_the_chosen_neurons(count, rng):
 
 
 @pytest.mark.compiled
-def test_drawing_takes_no_memory_beside_its_result(rng):
+def test_erdos_renyi__takes_no_memory_except_the_result(rng):
     erdos_renyi(100, 100, 2000, rng=rng)
     tracemalloc.start()
     t = erdos_renyi(100_000, 100_000, 8_000_000, rng=rng)
@@ -113,14 +115,14 @@ def test_drawing_takes_no_memory_beside_its_result(rng):
 
 @settings(max_examples=20)
 @given(st.floats(0.01, 50), sizes, sizes)
-def test_epsilon_grants_round_p_times_all_or_all(epsilon, n_in, n_out):
+def test_epsilon__gives_the_rounded_number_or_all(epsilon, n_in, n_out):
     p = epsilon * (n_in + n_out) / (n_in * n_out)
     wanted = epsilon_to_connections(epsilon, n_in, n_out)
     assert wanted == n_in * n_out if p >= 1 else abs(wanted - p * n_in * n_out) <= 0.5 + 1e-6
 
 
 @pytest.mark.compiled
-def test_a_million_squared_needs_no_dense_array(rng):
+def test_erdos_renyi__a_million_squared_needs_no_dense_array(rng):
     t = erdos_renyi(1_000_000, 1_000_000, 2_000_000, rng=rng)
     assert t.connections == 2_000_000
     assert t.density == 2e-6
@@ -137,12 +139,12 @@ def test_a_million_squared_needs_no_dense_array(rng):
         ([0, 2, 2], [2, 1], "rise within each row"),
     ],
 )
-def test_damaged_patterns_are_refused(indptr, indices, words):
+def test_topology__damaged_patterns_are_refused(indptr, indices, words):
     with pytest.raises(TopologyError, match=words):
         Topology.from_csr(np.array(indptr), np.array(indices), 3)
 
 
 @pytest.mark.parametrize(("n_in", "n_out", "connections"), [(0, 3, 0), (3, 0, 0), (2, 2, 5), (3, 2**31, 1)])
-def test_impossible_sizes_are_refused(n_in, n_out, connections, rng):
+def test_erdos_renyi__impossible_sizes_are_refused(n_in, n_out, connections, rng):
     with pytest.raises(TopologyError):
         erdos_renyi(n_in, n_out, connections, rng=rng)

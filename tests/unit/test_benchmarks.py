@@ -6,6 +6,7 @@ from tests.benchmarks.targets import line
 from tsnn import cli
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_bench__prints_a_report(capfd):
     assert cli.main(["bench", "--tiny", "--peer", "published step"]) == 0
@@ -14,6 +15,7 @@ def test_bench__prints_a_report(capfd):
         assert expected in report
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_bench__names_a_missing_peer(capfd, monkeypatch, tmp_path):
     (tmp_path / "sklearn.py").write_text("raise ImportError(name='sklearn')")
@@ -22,8 +24,9 @@ def test_bench__names_a_missing_peer(capfd, monkeypatch, tmp_path):
     assert "Missing: scikit-learn (sklearn is not installed" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_bench__needs_a_checkout(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "tsnn" / "cli.py"))
+    monkeypatch.setattr("tsnn.cli.commands.__file__", str(tmp_path / "tsnn" / "cli" / "commands.py"))
     assert cli.main(["bench", "--quick"]) == 1
     assert "no checkout" in capsys.readouterr().err
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.e2e import fake_engine
+from tests.support import fake_engine
 from tsnn.config import Config
 from tsnn.errors import RunError
 from tsnn.jobs.duration import seconds_per_connection

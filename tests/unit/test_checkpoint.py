@@ -31,7 +31,7 @@ def network(tiny, rng):
     return network
 
 
-def test_a_network_comes_back_as_it_was(network, tmp_path, rng):
+def test_network_file__returns_the_same_network(network, tmp_path, rng):
     save_network(network, tmp_path / "weights.npz")
     twin = load_network(tmp_path / "weights.npz")
     x = rng.normal(size=(20, 12)).astype(np.float32)
@@ -51,7 +51,7 @@ def test_a_network_comes_back_as_it_was(network, tmp_path, rng):
         ({"bias_0": np.array([{}], dtype=object)}, "pickle|Object"),
     ],
 )
-def test_damage_is_named(network, tmp_path, damage, message):
+def test_network_file__damage_has_a_message(network, tmp_path, damage, message):
     path = tmp_path / "weights.npz"
     save_network(network, path)
     arrays = dict(np.load(path)) | damage
@@ -60,7 +60,7 @@ def test_damage_is_named(network, tmp_path, damage, message):
         load_network(path)
 
 
-def test_half_a_file_is_named(network, tmp_path):
+def test_network_file__truncation_has_a_message(network, tmp_path):
     path = tmp_path / "weights.npz"
     save_network(network, path)
     path.write_bytes(path.read_bytes()[:500])
@@ -76,7 +76,7 @@ def store(tmp_path):
 
 
 def outcome(state, data):
-    """Train to the end; what came out that may not depend on the time it took."""
+    """Train to the end; return the arrays and the records without times."""
     records = [item for item in steps(state, data) if isinstance(item, EpochRecord)]
     arrays = {name: np.asarray(a).tobytes() for name, a in network_arrays(state.network, training=True).items()}
     return arrays, [timeless(record) for record in records]
@@ -106,7 +106,7 @@ def there_and_back(state, run):
         {"training.method": "dense"},
     ],
 )
-def test_a_state_kept_after_any_batch_goes_on_bit_for_bit(blobs, tiny, store, change):
+def test_checkpoint__after_any_batch_continues_bit_for_bit(blobs, tiny, store, change):
     config = tiny.replace(change)
     expected, records = outcome(fresh(blobs, config), blobs)
     run, state = store.create(config), fresh(blobs, config)
@@ -121,7 +121,7 @@ def test_a_state_kept_after_any_batch_goes_on_bit_for_bit(blobs, tiny, store, ch
     assert yielded == 4 * 3
 
 
-def test_settings_that_wait_for_the_epochs_end_are_kept(blobs, tiny, store):
+def test_checkpoint__keeps_pending_settings(blobs, tiny, store):
     state = fresh(blobs, tiny)
     next(iter(steps(state, blobs)))
     state.pending = tiny.replace({"training.learning_rate": 0.5})
@@ -130,7 +130,7 @@ def test_settings_that_wait_for_the_epochs_end_are_kept(blobs, tiny, store):
     assert outcome(twin, blobs) == outcome(state, blobs)
 
 
-def test_more_epochs_than_were_planned_come_out_as_if_they_had_been(blobs, tiny, store):
+def test_checkpoint__extended_run_equals_a_longer_one(blobs, tiny, store):
     expected, records = outcome(fresh(blobs, tiny.replace({"training.epochs": 5})), blobs)
     state = fresh(blobs, tiny.replace({"training.epochs": 2}))
     outcome(state, blobs)
@@ -152,7 +152,7 @@ def kept(blobs, tiny, store):
     return run
 
 
-def test_two_checkpoints_are_kept_named_by_their_position(kept):
+def test_checkpoints__two_are_kept_named_by_their_position(kept):
     assert [path.name for path in kept.checkpoints()] == ["0000002-000000000000.npz", "0000001-000000000000.npz"]
     assert kept.resumes_from() == 2
     write_checkpoint(kept, 2, 64, "sequential", {}, {})
@@ -160,7 +160,7 @@ def test_two_checkpoints_are_kept_named_by_their_position(kept):
     assert len(list(kept.checkpoint_folder.iterdir())) == 2
 
 
-def test_a_full_disk_leaves_the_checkpoints_that_are(kept, monkeypatch):
+def test_checkpoints__full_disk_leaves_the_existing_ones(kept, monkeypatch):
     before = [path.read_bytes() for path in kept.checkpoints()]
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_the_checkpoints_that_are(kept, monkeypatch):
     assert len(list(kept.checkpoint_folder.iterdir())) == 2
 
 
-def test_no_damage_goes_unnoticed(kept, caplog):
+def test_checkpoints__any_damage_is_detected(kept, caplog):
     path = kept.checkpoints()[0]
     content = path.read_bytes()
     good = read_checkpoint(kept, "sequential")
@@ -210,7 +210,7 @@ def rewritten(run, values=None, arrays=None, compress=False, **header):
     path.write_bytes(npz_bytes(members | {"header": json.dumps(header)} | (arrays or {}), compress=compress))
 
 
-def test_another_version_and_another_kind_are_named(kept):
+def test_checkpoints__other_version_or_kind_has_a_message(kept):
     rewritten(kept, format=FORMAT + 1, tsnn="9.8")
     expected = rf"tsnn 9\.8 in format {FORMAT + 1}; this is tsnn {tsnn.__version__}, which reads format {FORMAT}"
     with pytest.raises(RunError, match=expected):
@@ -232,14 +232,14 @@ def test_another_version_and_another_kind_are_named(kept):
         ({"config": {"training": {"zeta": 7}}}, {}, "training.zeta"),
     ],
 )
-def test_what_does_not_fit_together_never_reaches_a_kernel(kept, values, arrays, message):
+def test_checkpoints__inconsistent_arrays_never_reach_a_kernel(kept, values, arrays, message):
     rewritten(kept, values, arrays)
     saved = read_checkpoint(kept, "sequential")
     with pytest.raises(RunError, match=message):
         unpack(saved.values, saved.arrays)
 
 
-def test_an_order_of_other_samples_is_refused(blobs, tiny):
+def test_checkpoint__order_of_other_samples_is_refused(blobs, tiny):
     state = fresh(blobs, tiny)
     next(iter(steps(state, blobs)))
     state.order[0] = 10**6
@@ -247,7 +247,7 @@ def test_an_order_of_other_samples_is_refused(blobs, tiny):
         next(iter(steps(state, blobs)))
 
 
-def test_a_bomb_is_not_unpacked(kept):
+def test_checkpoints__zip_bomb_is_not_unpacked(kept):
     rewritten(kept, arrays={"weights_0": np.zeros(2**22, np.float32)}, compress=True)
     assert "compressed" in read_checkpoint(kept, "sequential").damaged[0]
 

@@ -4,14 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 from scipy.special import softmax
 
-from tests.e2e import fake_engine
+from tests.support import fake_engine
+from tests.support.waiting import wait_until
 from tsnn.cli import main
 from tsnn.config import Config, setting_names
 from tsnn.engine.metrics import decision_values
@@ -169,16 +169,14 @@ def test_main__python_dash_m(folder):
     assert result.stdout.startswith("tsnn 0.")
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_train__ctrl_c_stops_and_keeps_the_records(folder, capsys):
     arguments = ["train", "madelon", "--set", "training.epochs=100000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "tsnn", *arguments], stdout=subprocess.PIPE, text=True, env=os.environ
     )
-    deadline = time.monotonic() + 90
-    while not (runs := RunStore().list()) or not runs[0].records():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    runs = wait_until(lambda: [run for run in RunStore().list() if run.records()], what="an epoch is recorded")
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130

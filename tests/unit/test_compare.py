@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 import numpy as np
 import pytest
 
-from tests.e2e import fake_engine
+from tests.support import fake_engine
 from tsnn.config import Config
 from tsnn.runs import RunStore
 from tsnn.runs.comparison import baselines, differing, find, format_cell, grouped, labels, result, seeds, table

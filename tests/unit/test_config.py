@@ -113,7 +113,7 @@ def test_replace__takes_names_of_earlier_versions():
 
 def test_short_name__in_two_sections_is_ambiguous(monkeypatch):
     names = (*setting_names(), "parallel.zeta")
-    monkeypatch.setattr("tsnn.config.sections.setting_names", lambda: names)
+    monkeypatch.setattr("tsnn.config.configuration.setting_names", lambda: names)
     with pytest.raises(ConfigError, match=r"'zeta' may mean 'training\.zeta' or 'parallel\.zeta'. Name the section"):
         Config().replace(zeta=0.2)
 

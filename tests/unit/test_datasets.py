@@ -82,7 +82,7 @@ def test_make_dataset__reads_memory_maps_and_leaves_inputs_unchanged(tmp_path: P
     ("shape", "image"),
     [((6, 2, 5), (2, 5)), ((6, 1, 2, 5), (2, 5)), ((6, 3, 2, 5), (3, 2, 5)), ((6, 5), None)],
 )
-def test_images_are_flattened_and_their_shape_kept(shape: tuple[int, ...], image: Any) -> None:
+def test_images__are_flattened_and_keep_their_shape(shape: tuple[int, ...], image: Any) -> None:
     data = make_dataset(rng().random(shape), [0, 1] * 3, rng=rng())
     assert data.image_shape == image
     assert data.n_features == np.prod(shape[1:])

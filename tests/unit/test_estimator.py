@@ -22,8 +22,9 @@ pytestmark = pytest.mark.compiled
 SMALL = {"hidden": (30, 20), "epsilon": 5, "epochs": 20, "random_state": 0}
 
 
+@pytest.mark.slow
 @parametrize_with_checks([SparseMLPClassifier(hidden=(200,), epochs=60), SparseMLPRegressor(hidden=(200,), epochs=60)])
-def test_the_contract_of_scikit_learn(estimator, check, monkeypatch):
+def test_estimators__pass_the_checks_of_scikit_learn(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # else the checks of array types are skipped
     check(estimator)
 
@@ -45,7 +46,7 @@ def bits(model):
     return [a.tobytes() for layer in model.network_.layers for a in (layer.weights, layer.topology.indices, layer.bias)]
 
 
-def test_defaults_are_the_engines_but_for_those_that_suit_small_tables():
+def test_parameters__defaults_are_those_of_the_engine_except_for_small_tables():
     chosen = SparseMLPClassifier().get_params()
     engine = Config()
     differing = {
@@ -58,7 +59,7 @@ def test_defaults_are_the_engines_but_for_those_that_suit_small_tables():
     assert len(chosen) == 30
 
 
-def test_every_parameter_is_explained():
+def test_parameters__are_all_documented():
     for model in (SparseMLPClassifier, SparseMLPRegressor):
         explained = model.__doc__.split("Parameters\n")[1].split("Attributes\n")[0]
         for name in model().get_params():
@@ -77,12 +78,12 @@ def test_every_parameter_is_explained():
     ],
     ids=str,
 )  # fmt: skip
-def test_parameters_have_their_effect(samples, change):
+def test_parameters__have_an_effect(samples, change):
     assert bits(fit(*samples, **change)) != bits(fit(*samples))
     assert bits(fit(*samples, **change, threads=1)) == bits(fit(*samples, **change, threads=2))
 
 
-def test_parameters_of_the_schedules_have_their_effect(samples):
+def test_parameters__of_schedules_have_an_effect(samples):
     early = {"early_stopping": True, "epochs": 60}
     base = fit(*samples, **early, n_iter_no_change=5)
     assert len(base.history_) < len(fit(*samples, **early, n_iter_no_change=50).history_)
@@ -94,7 +95,7 @@ def test_parameters_of_the_schedules_have_their_effect(samples):
     assert fit(*samples, alpha=0.5, activation="leaky_relu", epochs=2).network_.slopes[0] == 0.5
 
 
-def test_early_stopping_keeps_the_network_that_was_best(samples, rng):
+def test_early_stopping__keeps_the_best_network(samples, rng):
     x, y = samples
     model = fit(x, y, epochs=60, early_stopping=True, n_iter_no_change=8, learning_rate=0.05)
     losses = [record.test_loss for record in model.history_]
@@ -104,13 +105,13 @@ def test_early_stopping_keeps_the_network_that_was_best(samples, rng):
     assert bits(again) == bits(model)
 
 
-def test_early_stopping_without_samples_to_hold_back_is_refused(samples):
+def test_early_stopping__without_validation_samples_is_refused(samples):
     x, y = samples
     with pytest.raises(ValueError, match="Raise validation_fraction"):
         fit(x[:4], y[:4], early_stopping=True)
 
 
-def test_sparse_features_give_what_dense_ones_do_and_are_never_made_dense(samples, monkeypatch):
+def test_sparse_features__equal_dense_ones_and_stay_sparse(samples, monkeypatch):
     x, y = samples
     x = np.where(x > 0.5, x, 0)
     csr = sparse.csr_array(x)
@@ -127,7 +128,7 @@ def test_sparse_features_give_what_dense_ones_do_and_are_never_made_dense(sample
         fit(x, y).predict(csr)
 
 
-def test_a_wide_sparse_table_takes_no_dense_memory():
+def test_sparse_features__take_no_dense_memory():
     entries = 2000
     rng = np.random.default_rng(0)
     x = sparse.csr_array((rng.normal(size=entries), rng.integers(50_000, size=entries), np.arange(0, entries + 1, 2)))
@@ -143,7 +144,7 @@ def test_a_wide_sparse_table_takes_no_dense_memory():
     assert data[0].x_train.nbytes < 1e6 < 4 * np.prod(data[0].x_train.shape)
 
 
-def test_scaling_of_sparse_features_is_that_of_dense_ones_without_the_shift(samples, rng):
+def test_scaling__of_sparse_features_has_no_shift(samples, rng):
     from tsnn.datasets.preparation import fit_scaling
     from tsnn.datasets.sparse import fit_sparse_scaling
 
@@ -160,7 +161,7 @@ def test_scaling_of_sparse_features_is_that_of_dense_ones_without_the_shift(samp
     )
 
 
-def test_scaling_counts_samples_with_their_weights(samples, rng):
+def test_scaling__uses_sample_weights(samples, rng):
     from tsnn.datasets.preparation import fit_scaling
 
     repeats = rng.integers(0, 4, len(samples[0]))
@@ -169,7 +170,7 @@ def test_scaling_counts_samples_with_their_weights(samples, rng):
         np.testing.assert_allclose(one, other, rtol=1e-9)
 
 
-def test_weights_act_where_samples_do_not_fit_into_one_batch(samples):
+def test_sample_weights__act_with_several_batches(samples):
     x, y = samples
     weights = np.where(y == 0, 20.0, 1.0)
     flipped = np.random.default_rng(0).integers(3, size=len(y))
@@ -180,12 +181,12 @@ def test_weights_act_where_samples_do_not_fit_into_one_batch(samples):
     assert bits(fit(x, y, weights)) == bits(fit(x, y, class_weight={0: 20, 1: 1, 2: 1}))
 
 
-def test_samples_of_weight_zero_are_left_out(samples):
+def test_sample_weights__zero_leaves_a_sample_out(samples):
     x, y = samples
     assert bits(fit(x, y, (np.arange(120) < 90).astype(float))) == bits(fit(x[:90], y[:90]))
 
 
-def test_partial_fit_goes_on_and_evolves_between_calls(samples):
+def test_partial_fit__continues_and_evolves_between_calls(samples):
     x, y = samples
     model = SparseMLPClassifier(**SMALL)
     with pytest.raises(ValueError, match="needs classes"):
@@ -205,7 +206,7 @@ def test_partial_fit_goes_on_and_evolves_between_calls(samples):
         clone(model).set_params(class_weight="balanced").partial_fit(x, y, classes=[0, 1, 2])
 
 
-def test_warm_start_goes_on_with_the_network(samples):
+def test_warm_start__continues_with_the_network(samples):
     x, y = samples
     model = fit(x, y, warm_start=True, epochs=3)
     network = model.network_
@@ -215,7 +216,7 @@ def test_warm_start_goes_on_with_the_network(samples):
     assert len(model.set_params(warm_start=False).fit(x, y).history_) == 3
 
 
-def test_each_batch_of_a_generator_may_be_small(samples):
+def test_partial_fit__accepts_small_batches(samples):
     x, _ = samples
     model = SparseMLPRegressor(**SMALL)
     for start in range(0, 120, 10):
@@ -223,7 +224,7 @@ def test_each_batch_of_a_generator_may_be_small(samples):
     assert model.history_[-1].samples == 120
 
 
-def test_several_labels_and_several_targets(samples):
+def test_targets__several_labels_or_values(samples):
     x, y = samples
     labels = np.column_stack([y == 0, y > 0, x[:, 0] > 0]).astype(int)
     model = fit(x, labels, epochs=60)
@@ -236,7 +237,7 @@ def test_several_labels_and_several_targets(samples):
         assert regressor.score(x, targets) > 0.7
 
 
-def test_tables_bring_names(samples):
+def test_feature_names__come_from_tables(samples):
     x, y = samples
     frame = pd.DataFrame(x, columns=[f"gene {i}" for i in range(12)])
     named = np.array(["ill", "well", "unsure"])[y]
@@ -253,7 +254,7 @@ def test_tables_bring_names(samples):
     assert table["test_loss"].isna().all()
 
 
-def test_features_that_tell_classes_apart_are_the_important_ones(samples):
+def test_feature_importances__are_high_for_informative_features(samples):
     x, y = samples
     frame = pd.DataFrame(x, columns=[f"gene {i}" for i in range(12)])
     model = fit(frame, y, epochs=100, hidden=(50, 50))
@@ -267,7 +268,8 @@ def test_features_that_tell_classes_apart_are_the_important_ones(samples):
     assert "gene 0" in pipeline[:-1].get_feature_names_out()
 
 
-def test_grid_search_cross_validation_and_pickling(samples):
+@pytest.mark.slow
+def test_estimators__grid_search_cross_validation_and_pickling(samples):
     x, y = samples
     search = GridSearchCV(
         SparseMLPClassifier(**SMALL), {"epsilon": np.array([2, 5]), "zeta": np.array([0.1, 0.3])}, cv=2
@@ -281,7 +283,7 @@ def test_grid_search_cross_validation_and_pickling(samples):
     assert bits(once) == bits(again)
 
 
-def test_progress_is_shown_if_wanted(samples, capsys):
+def test_verbose__prints_progress(samples, capsys):
     fit(*samples, epochs=2)
     assert capsys.readouterr().err == ""
     fit(*samples, epochs=2, progress=True)
@@ -299,12 +301,12 @@ def test_progress_is_shown_if_wanted(samples, capsys):
         ({"hidden": (10**6, 10**6), "method": "dense"}, "memory|32-bit"),
     ],
 )
-def test_bad_parameters_are_explained(samples, parameters, message):
+def test_parameters__invalid_ones_have_a_message(samples, parameters, message):
     with pytest.raises(tsnn.errors.ConfigError, match=message):
         fit(*samples, **parameters)
 
 
-def test_a_saved_model_answers_and_goes_on_to_the_bit(samples, tmp_path):
+def test_saved_model__predicts_and_continues_bit_for_bit(samples, tmp_path):
     x, y = samples
     frame = pd.DataFrame(x, columns=[f"gene {i}" for i in range(12)])
     named = np.array(["ill", "well", "unsure"], dtype=object)[y]
@@ -333,7 +335,7 @@ def _saved(model, folder):
     return folder / "model.npz"
 
 
-def test_files_that_are_damaged_or_of_another_kind_are_refused(samples, tmp_path, monkeypatch):
+def test_saved_model__damaged_or_foreign_files_are_refused(samples, tmp_path, monkeypatch):
     model = fit(*samples, epochs=1)
     path = _saved(model, tmp_path)
     with pytest.raises(tsnn.errors.RunError, match="holds a SparseMLPClassifier, not a SparseMLPRegressor"):
@@ -367,7 +369,7 @@ def test_two_phase__ends_with_the_connections_of_a_sparse_start_and_stops_early_
     assert stepwise.network_.connections == sparse_start
 
 
-def test_warm_start_with_other_layers_is_refused(samples):
+def test_warm_start__with_other_layers_is_refused(samples):
     model = fit(*samples, warm_start=True, epochs=1)
     with pytest.raises(tsnn.errors.ConfigError, match=r"network to continue with has \(30, 20\)"):
         model.set_params(hidden=(5,)).fit(*samples)

@@ -161,7 +161,7 @@ def test_snapshot_epochs__spaced_geometrically_in_long_runs():
     assert np.diff(epochs)[-1] > 100 * np.diff(epochs)[0]
 
 
-def test_a_snapshot_summarises_what_is_there(rng):
+def test_snapshot__summarises_the_network(rng):
     network = tsnn.init_network(300, 4, Config().replace({"network.hidden": [250, 9]}), rng=rng)
     snapshot = take_snapshot(network, percentile=50)
     layer = snapshot.layers[0]
@@ -182,7 +182,7 @@ def test_a_snapshot_summarises_what_is_there(rng):
     assert layer.importance_edges[0] <= layer.importance_threshold <= layer.importance_edges[-1]
 
 
-def test_ages_tell_since_when_connections_exist(rng, blobs, tiny):
+def test_ages__count_epochs_since_connections_exist(rng, blobs, tiny):
     config = tiny.replace({"training.epochs": 6, "training.zeta": 0.4})
     network = tsnn.init_network(12, 3, config, rng=rng)
     ages, keys = Ages(network), [[layer.topology.keys() for layer in network.layers]]
@@ -198,7 +198,7 @@ def test_ages_tell_since_when_connections_exist(rng, blobs, tiny):
     assert ages.counts(3).tolist() == [[6, len(keys[0][3])]], "the output layer does not evolve"
 
 
-def test_ages_of_wide_layers_are_those_of_a_part(rng, monkeypatch):
+def test_ages__of_wide_layers_are_sampled(rng, monkeypatch):
     network = tsnn.init_network(300, 3, Config().replace({"network.hidden": [200]}), rng=rng)
     total = network.layers[0].topology.connections
     monkeypatch.setattr("tsnn.engine.snapshots.MAX_AGED", 1000)
@@ -206,7 +206,7 @@ def test_ages_of_wide_layers_are_those_of_a_part(rng, monkeypatch):
     assert 0 < followed <= 1200 < total
 
 
-def test_a_snapshot_shows_the_extreme_neurons_with_their_connections(rng):
+def test_snapshot__lists_extreme_neurons_with_their_connections(rng):
     config = Config().replace({"network.hidden": [100, 50], "network.epsilon": 40})
     network = tsnn.init_network(700, 3, config, rng=rng)
     network.living[0][7] = False
@@ -234,7 +234,7 @@ def test_a_snapshot_shows_the_extreme_neurons_with_their_connections(rng):
     assert len(last.outgoing_indices) == 0
 
 
-def test_wide_inputs_are_summarised_in_blocks(rng):
+def test_snapshot__summarises_wide_inputs_in_blocks(rng):
     network = tsnn.init_network(250_000, 2, Config().replace({"network.hidden": [3]}), rng=rng)
     snapshot = take_snapshot(network)
     assert len(snapshot.input_degree) <= 100_000

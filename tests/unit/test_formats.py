@@ -36,7 +36,7 @@ def run_everywhere(model, x):
         yield runner.run(None, {"features": x.astype(np.float32)})[0]
 
 
-def test_scipy_arrays_are_the_connections_and_share_their_memory(network, rng):
+def test_to_scipy__shares_memory_with_the_connections(network, rng):
     x = rng.normal(size=(9, 50)).astype(np.float32)
     z = x
     for l, matrix in enumerate(to_scipy(network)):
@@ -46,7 +46,7 @@ def test_scipy_arrays_are_the_connections_and_share_their_memory(network, rng):
     np.testing.assert_allclose(z, answers(network, x), rtol=1e-4, atol=1e-5)
 
 
-def test_from_scipy_and_back(rng):
+def test_from_scipy__and_back(rng):
     matrices = [sparse.random_array(shape, density=0.2, rng=rng) for shape in ((20, 15), (15, 10), (10, 3))]
     biases = [rng.normal(size=n) for n in (15, 10, 3)]
     network = from_scipy(matrices, biases, activation="all_relu", alpha=0.5)
@@ -68,7 +68,7 @@ def test_from_scipy_and_back(rng):
         ([], None, "at least one"),
     ],
 )
-def test_matrices_that_do_not_fit_are_refused(shapes, biases, message):
+def test_from_scipy__inconsistent_matrices_are_refused(shapes, biases, message):
     with pytest.raises(TopologyError, match=message):
         from_scipy([sparse.csr_array(shape) for shape in shapes], biases)
 
@@ -77,7 +77,7 @@ def test_matrices_that_do_not_fit_are_refused(shapes, biases, message):
     ("task", "expected"),
     [("classification", lambda z: softmax(z, axis=1)), ("multilabel", expit), ("regression", lambda z: z)],
 )
-def test_an_onnx_model_answers_as_the_network_does(network, rng, task, expected):
+def test_to_onnx__predicts_like_the_network(network, rng, task, expected):
     x = rng.normal(size=(33, 50))
     network.scaling = rng.normal(size=50), rng.random(50)
     z = answers(network, ((x - network.scaling[0]) * network.scaling[1]).astype(np.float32))
@@ -89,7 +89,7 @@ def test_an_onnx_model_answers_as_the_network_does(network, rng, task, expected)
     np.testing.assert_allclose(one, expected(z[:1]), rtol=1e-5, atol=1e-5)
 
 
-def test_an_onnx_model_stays_sparse(network):
+def test_to_onnx__stays_sparse(network):
     kinds = {node.op_type for node in to_onnx(network).graph.node}
     assert {"ScatterND", "Gather"} <= kinds
     wide = from_scipy([sparse.csr_array(([1.0], ([5], [7])), shape=(3000, 2000))])
@@ -98,13 +98,13 @@ def test_an_onnx_model_stays_sparse(network):
     assert "ScatterND" not in {node.op_type for node in to_onnx(dense).graph.node}
 
 
-def test_an_onnx_model_beyond_the_formats_limit_is_refused(network, monkeypatch):
+def test_to_onnx__model_beyond_the_size_limit_is_refused(network, monkeypatch):
     monkeypatch.setattr(onnx, "LIMIT", 1000)
     with pytest.raises(TsnnError, match="ONNX allows 1,000"):
         to_onnx(network)
 
 
-def test_what_is_not_installed_is_named(network, monkeypatch):
+def test_formats__missing_package_has_a_message(network, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     monkeypatch.delitem(__import__("sys").modules, "tsnn.formats.pytorch", raising=False)
     for act in (lambda: to_torch(network), lambda: from_torch(None)):
@@ -113,7 +113,7 @@ def test_what_is_not_installed_is_named(network, monkeypatch):
 
 
 @pytest.mark.parametrize("preprocessing", ["standard", "none"])
-def test_estimators_go_to_onnx_with_their_scaling(rng, preprocessing):
+def test_to_onnx__estimators_include_their_scaling(rng, preprocessing):
     x = rng.normal(size=(60, 8)) * np.arange(1, 9) + np.arange(8)
     small = {"hidden": (20, 10), "epsilon": 4, "epochs": 3, "random_state": 0, "preprocessing": preprocessing}
     for y in (np.array(["no", "yes", "maybe"])[np.arange(60) % 3], (x[:, :3] > 2).astype(int)):

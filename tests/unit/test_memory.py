@@ -53,6 +53,7 @@ def interpreter(tmp_path_factory):
     return peak
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 @pytest.mark.xdist_group("memory")
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Queue of runs: order, limit of cores, one process at a time, survival of a restart."""
 
 import threading
-import time
 
 import pytest
 
+from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.errors import ConfigError, RunError
 from tsnn.jobs import launch, queue
@@ -155,10 +155,7 @@ def test_queue__advanced_in_the_background(store, started, monkeypatch):
     queue.start_queue_thread(store)
     assert [t.name for t in threading.enumerate()].count(f"queue of {store.root.resolve()}") == 1
     end(started[0])
-    deadline = time.monotonic() + 30
-    while run.status()["state"] == "queued":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: run.status()["state"] != "queued", 30)
 
 
 @pytest.mark.parametrize("text", ["0", "two", "-1", "1.5"])

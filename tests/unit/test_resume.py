@@ -11,19 +11,15 @@ import numpy as np
 import pytest
 
 import tsnn
+from tests.support.waiting import wait_until
 from tsnn.cli import main
 from tsnn.errors import ConfigError, DataError, DivergenceError, RunError
 from tsnn.execution.engine import execute
 from tsnn.records import EpochRecord
-from tsnn.runs import OVER, RunStore
+from tsnn.runs import OVER
 from tsnn.runs.control import request
 
 TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes")
-
-
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "runs")
 
 
 @pytest.fixture
@@ -33,7 +29,7 @@ def config(filed):
 
 
 def recorded(run, *kinds):
-    """Return lines of the metrics without what differs between two runs of the same settings."""
+    """Return lines of the metrics without the values that differ between two runs of the same settings."""
     lines = [line for line in run.lines()[0] if line["type"] in kinds]
     return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
 
@@ -67,13 +63,6 @@ def advance(execution, condition):
 
 def engine(run):
     return subprocess.Popen([sys.executable, "-m", "tsnn.execution", str(run.path)])
-
-
-def wait_until(condition, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("samples", [32, 64, 90])
@@ -119,18 +108,19 @@ def test_resume__without_checkpoint_starts_from_the_beginning(store, config, mon
     assert_same(run, uninterrupted(store, config))
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
-def test_resume__killed_at_random_moments_loses_nothing(store, config):
+def test_resume__killed_at_random_moments_loses_nothing(store, config, fresh_rng):
     config = config.replace({"training.epochs": 400, "network.hidden": [40, 30, 40]})
-    run, rng = store.create(config), np.random.default_rng()
+    run, rng = store.create(config), fresh_rng
     kills = 0
     while kills < 8:
         process, before = engine(run), len(run.records())
         if kills % 3 == 2:  # while it starts
-            time.sleep(rng.uniform(0, 2))
+            time.sleep(rng.uniform(0, 2))  # a random moment, waiting for nothing
         else:
             wait_until(lambda p=process, b=before: p.poll() is not None or len(run.records()) > max(b, 1))
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, 0.2))  # likewise
         process.kill()
         if process.wait() == 0:
             break
@@ -248,6 +238,7 @@ def test_resume__refusals_have_a_message(store, config, capsys):
     execution.close()
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_checkpoints__full_disk_is_reported_and_training_continues(store, config):
     """A limit on the size of files stands in for the disk: the checkpoint exceeds it, all else fits."""
@@ -270,6 +261,7 @@ def test_disk_warning__before_the_start(store, config, monkeypatch):
     assert "fewer than three checkpoints" in events(run, "disk")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_resume__launched_run_continues_after_a_kill(store, config):
     config = config.replace({"training.epochs": 300})

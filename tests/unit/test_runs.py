@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import tsnn
-from tests.e2e.fake_engine import epoch_record
+from tests.support.fake_engine import epoch_record
+from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.errors import ConfigError, RunError
 from tsnn.files import append_line, npz_bytes, read_lines, write_atomic
@@ -186,10 +187,7 @@ def test_writer__heartbeat_updates_the_status(run):
     with RunWriter(run) as writer:
         first = run.status()["time"]
         writer.update(samples=7)
-        deadline = time.monotonic() + 20
-        while run.status()["time"] == first:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: run.status()["time"] != first, 20)
         assert run.status()["samples"] == 7
 
 

@@ -49,7 +49,7 @@ X, Y = numbers()
 # --- bundled -----------------------------------------------------------------------------------------
 
 
-def test_bundled_part_of_fashion_mnist() -> None:
+def test_bundled__part_of_fashion_mnist() -> None:
     data = load("fashion_mnist")
     assert (data.x_train.shape, data.x_test.shape) == ((5000, 784), (1000, 784))
     assert data.x_train.dtype == np.float32
@@ -63,21 +63,21 @@ def test_bundled_part_of_fashion_mnist() -> None:
 
 
 @pytest.mark.parametrize("size", ["auto", "small", "full"])
-def test_madelon_is_bundled_completely(size: str) -> None:
+def test_bundled__madelon_is_complete(size: str) -> None:
     data = load("madelon", size=size)
     assert (data.x_train.shape, data.x_test.shape) == ((2000, 500), (600, 500))
     assert data.source == "bundled and complete, 2,000 / 600 samples"
     assert np.bincount(data.y_test).tolist() == [300, 300]
 
 
-def test_bundled_files_are_small_and_licensed() -> None:
+def test_bundled__files_are_small_and_licensed() -> None:
     folder = Path(sources.__file__).parent / "bundled"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 5e6
     for path in folder.glob("*.npz"):
         assert (folder / f"LICENSE-{path.stem}").stat().st_size > 500
 
 
-def test_loading_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_load__prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     load("madelon")
     assert capfd.readouterr() == ("", "")
 
@@ -85,7 +85,7 @@ def test_loading_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 # --- .npz --------------------------------------------------------------------------------------------
 
 
-def test_npz_with_and_without_official_split(tmp_path: Path) -> None:
+def test_npz__with_and_without_official_split(tmp_path: Path) -> None:
     x, y = numbers()
     np.savez(tmp_path / "whole.npz", X=x.astype(np.uint8), y=y, feature_names=["a", "b", "c"])
     data = load(tmp_path / "whole.npz")
@@ -141,7 +141,7 @@ def corrupted(content: bytes) -> bytes:
         (bomb("(-1, 3)"), [""]),
     ],
 )
-def test_bad_npz_files_are_refused(content: bytes, fragments: list[str], tmp_path: Path) -> None:
+def test_npz__bad_files_are_refused(content: bytes, fragments: list[str], tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     path.write_bytes(content)
     with pytest.raises(DataError) as error:
@@ -158,7 +158,7 @@ TABLE = "height,colour,size,kind\n1.5,red,3,a\n2.5,blue,4,b\n3.5,red,5,a\n4.5,re
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_csv_of_any_dialect(delimiter: str, newline: str, encoding: str, tmp_path: Path) -> None:
+def test_csv__of_any_dialect(delimiter: str, newline: str, encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "plants.csv"
     path.write_bytes(TABLE.replace(",", delimiter).replace("\n", newline).encode(encoding))
     data = load(path, preprocessing="none")
@@ -172,7 +172,7 @@ def test_csv_of_any_dialect(delimiter: str, newline: str, encoding: str, tmp_pat
     ]  # fmt: skip
 
 
-def test_csv_target_column_is_chosen(tmp_path: Path) -> None:
+def test_csv__target_column_is_chosen(tmp_path: Path) -> None:
     path = tmp_path / "plants.csv"
     path.write_text(TABLE)
     data = load(path, target="height")
@@ -181,7 +181,7 @@ def test_csv_target_column_is_chosen(tmp_path: Path) -> None:
     assert data.n_features == 5
 
 
-def test_csv_without_header_with_decimal_commas_quotes_and_blank_lines(tmp_path: Path) -> None:
+def test_csv__without_header_with_decimal_commas_quotes_and_blank_lines(tmp_path: Path) -> None:
     path = tmp_path / "plants.tsv"
     path.write_text('\n1,5;"2,5";0\n3,5;4,5;1\n\n5,5;6,5;0\n7,5;8,5;1\n9;9;0\n9;9;1\n\n')
     data = load(path, preprocessing="none")
@@ -217,7 +217,7 @@ def test_csv_without_header_with_decimal_commas_quotes_and_blank_lines(tmp_path:
         (TABLE, {"size": "small"}, ["size='small'", "only names have sizes"]),
     ],
 )
-def test_bad_csv_files_are_refused(
+def test_csv__bad_files_are_refused(
     content: str | bytes, options: dict[str, str], fragments: list[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "plants.csv"
@@ -229,12 +229,12 @@ def test_bad_csv_files_are_refused(
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
-def test_files_that_are_not_there(suffix: str, tmp_path: Path) -> None:
+def test_files__missing_ones_have_a_message(suffix: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="There is no file"):
         load(tmp_path / f"none{suffix}")
 
 
-def test_parquet_equals_csv(tmp_path: Path) -> None:
+def test_parquet__equals_csv(tmp_path: Path) -> None:
     frame = pd.read_csv(io.StringIO(TABLE)).astype({"colour": "category", "size": "Int16"})
     frame.to_parquet(tmp_path / "plants.parquet", index=False)
     (tmp_path / "plants.csv").write_text(TABLE)
@@ -244,7 +244,7 @@ def test_parquet_equals_csv(tmp_path: Path) -> None:
     assert (one.feature_names, one.class_names) == (other.feature_names, other.class_names)
 
 
-def test_bad_parquet_files_are_refused(tmp_path: Path) -> None:
+def test_parquet__bad_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "plants.parquet"
     frame = pd.DataFrame({"when": pd.date_range("2020", periods=4), "y": [0, 1, 0, 1]})
     frame.to_parquet(path)
@@ -255,7 +255,7 @@ def test_bad_parquet_files_are_refused(tmp_path: Path) -> None:
         load(path)
 
 
-def test_tables_too_big_for_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables__too_big_for_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pd.DataFrame({"a": np.arange(1000), "y": np.arange(1000) % 2}).to_parquet(tmp_path / "t.parquet")
     (tmp_path / "t.csv").write_text(TABLE * 100)
     memory = type("Memory", (), {"available": 100})
@@ -277,7 +277,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_full_data_in_the_folder_come_before_the_bundled_part(folder: Path) -> None:
+def test_folder__full_data_come_before_the_bundled_part(folder: Path) -> None:
     np.savez(folder / "fashion_mnist.npz", X=rng().random((20, 784)), y=np.arange(20) % 2 + 8)
     for size in ("auto", "full"):
         data = load("Fashion-MNIST", size=size)
@@ -287,7 +287,7 @@ def test_full_data_in_the_folder_come_before_the_bundled_part(folder: Path) -> N
     assert load("fashion_mnist", size="small").source.startswith("bundled part")
 
 
-def test_aliases_say_how_they_differ(folder: Path) -> None:
+def test_folder__aliases_describe_their_difference(folder: Path) -> None:
     np.savez(folder / "cifar10_jpeg.npz", X=rng().random((20, 3072)), y=np.arange(20) % 2)
     data = load("cifar10")
     assert data.source.startswith("TSNN_DATA, cifar10_jpeg.npz (JPEG re-encoded, lossy)")
@@ -297,14 +297,14 @@ def test_aliases_say_how_they_differ(folder: Path) -> None:
     assert load("cifar10").source.startswith("TSNN_DATA;")
 
 
-def test_catalogue_is_ignored_where_it_does_not_fit(folder: Path) -> None:
+def test_folder__catalogue_that_does_not_fit_is_ignored(folder: Path) -> None:
     np.savez(folder / "mnist.npz", X=numbers()[0], y=numbers()[1])
     assert load("mnist").image_shape is None
     np.savez(folder / "cifar10.npz", X=numbers()[0], y=numbers()[1] + 50)
     assert load("cifar10").class_names == ("50", "51", "52")
 
 
-def test_any_npz_in_the_folder_has_a_name(folder: Path) -> None:
+def test_folder__any_npz_has_a_name(folder: Path) -> None:
     np.savez(folder / "My-Data.npz", X=numbers()[0].reshape(12, 3, 1), y=numbers()[1])
     np.savez(folder / "other.npz", weights=numbers()[0])
     (folder / "broken.npz").write_bytes(b"PK")
@@ -315,7 +315,7 @@ def test_any_npz_in_the_folder_has_a_name(folder: Path) -> None:
     assert (info["My-Data"].n_features, info["My-Data"].image_shape) == (3, (3, 1))
 
 
-def test_unknown_names_get_a_suggestion(folder: Path) -> None:
+def test_names__unknown_ones_get_a_suggestion(folder: Path) -> None:
     np.savez(folder / "mine.npz", X=X, y=Y)
     with pytest.raises(
         DataError, match=r"no data set 'fashion_mnits'. Did you mean 'fashion_mnist'\?.*coil20, art.*, mine"
@@ -327,7 +327,7 @@ def test_unknown_names_get_a_suggestion(folder: Path) -> None:
         load("mine", target="x")
 
 
-def test_folder_that_is_not_there_is_an_error_and_no_surprise(
+def test_folder__missing_one_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TSNN_DATA", str(tmp_path / "missing"))
@@ -338,7 +338,7 @@ def test_folder_that_is_not_there_is_an_error_and_no_surprise(
     assert "cannot be listed" in caplog.text
 
 
-def test_list_reads_headers_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_datasets__reads_headers_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(folder / "higgs_10k.npz", X_train=X, y_train=Y, X_test=X[:5], y_test=Y[:5])
     monkeypatch.setattr(np.lib.format, "read_array", None)
     info = {info.name: info for info in known_datasets()}
@@ -369,7 +369,7 @@ def test_list_reads_headers_only(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         ("fashion_mnist", "full", ["could not be downloaded", "40996", "size='small'"]),
     ],
 )
-def test_data_that_cannot_be_had(name: str, size: str, fragments: list[str], tmp_path: Path) -> None:
+def test_load__unavailable_data_have_a_message(name: str, size: str, fragments: list[str], tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         load(name, size=size)
     for fragment in fragments:
@@ -382,7 +382,7 @@ def test_data_that_cannot_be_had(name: str, size: str, fragments: list[str], tmp
 
 @dataclass
 class Server:
-    """Plays OpenML: content by path; a list of what was asked for."""
+    """Fake OpenML: contents by path, and a list of the requested paths."""
 
     url: str = ""
     content: dict[str, bytes] = field(default_factory=dict)
@@ -437,7 +437,7 @@ def arff(x: np.ndarray, y: np.ndarray) -> bytes:
     return (head + "@attribute class {'0', '1', '2'}\n@DATA\n% here\n" + "\n".join(rows) + "\n\n").encode()
 
 
-def test_arff_is_downloaded_checked_converted_and_cached(openml: Server, tmp_path: Path) -> None:
+def test_openml__arff_is_downloaded_checked_converted_and_cached(openml: Server, tmp_path: Path) -> None:
     x, y = numbers()
     openml.publish(554, arff(x, y))
     data = load("mnist", preprocessing="none")
@@ -457,7 +457,7 @@ def test_arff_is_downloaded_checked_converted_and_cached(openml: Server, tmp_pat
     assert next(info for info in known_datasets() if info.name == "mnist").local == ("full",)
 
 
-def test_parquet_is_taken_where_there_is_no_checksum(openml: Server) -> None:
+def test_openml__parquet_is_used_without_a_checksum(openml: Server) -> None:
     x, y = numbers()
     frame = pd.DataFrame(x / 8, columns=list("abc")).assign(id=range(12), **{"class": y.astype(str)})
     stream = io.BytesIO()
@@ -468,7 +468,7 @@ def test_parquet_is_taken_where_there_is_no_checksum(openml: Server) -> None:
     np.testing.assert_array_equal(data.y_train, y[:8])
 
 
-def test_rows_with_missing_values_are_left_out_and_said(openml: Server) -> None:
+def test_openml__rows_with_missing_values_are_left_out_and_reported(openml: Server) -> None:
     x, y = numbers()
     x[3, 1] = np.nan
     openml.publish(23512, arff(x / 3, y))
@@ -490,7 +490,7 @@ def test_rows_with_missing_values_are_left_out_and_said(openml: Server) -> None:
         (arff(X, Y), {"url": "http://127.0.0.1:1/gone.arff"}, ["could not be downloaded", "TSNN_DATA"]),
     ],
 )
-def test_bad_downloads_are_refused_and_leave_nothing(
+def test_openml__bad_downloads_are_refused_and_leave_nothing(
     file: bytes, changes: dict[str, Any], fragments: list[str], openml: Server, tmp_path: Path
 ) -> None:
     openml.publish(554, file, **changes)
@@ -502,21 +502,21 @@ def test_bad_downloads_are_refused_and_leave_nothing(
 
 
 @pytest.mark.parametrize("answer", [None, b"{}", b"<html>", b'{"data_set_description": []}'])
-def test_answers_that_are_no_description(answer: bytes | None, openml: Server) -> None:
+def test_openml__invalid_descriptions_are_refused(answer: bytes | None, openml: Server) -> None:
     if answer is not None:
         openml.content["/json/554"] = answer
     with pytest.raises(DataError, match="could not be downloaded from OpenML"):
         load("mnist")
 
 
-def test_cache_that_cannot_be_written(openml: Server, tmp_path: Path) -> None:
+def test_openml__unwritable_cache(openml: Server, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file, not a folder")
     with pytest.raises(DataError, match=r"cache folder .* cannot be written .*TSNN_DATA"):
         load("mnist")
     assert openml.asked == []
 
 
-def test_damaged_cache_is_named(openml: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_openml__damaged_cache_has_a_message(openml: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "openml-554.npz").write_bytes(b"half a fi")
     with pytest.raises(DataError, match=r"openml-554\.npz cannot be read .* delete it"):

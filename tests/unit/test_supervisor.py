@@ -7,30 +7,25 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import psutil
 import pytest
 
 import tsnn
+from tests.support.processes import ended, of_run, state
+from tests.support.waiting import wait_until
 from tsnn.errors import RunError
 from tsnn.files import read_json
-from tsnn.runs import OVER, Run, RunStore
+from tsnn.runs import Run
 from tsnn.runs.liveness import alive, identity
 from tsnn.runs.writer import RunWriter, hold
 
-pytestmark = [pytest.mark.compiled, pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")]
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="needs prctl"),
+]
 
 FOREVER = 10_000_000  # epochs
-
-
-@pytest.fixture
-def store(tmp_path):
-    """A folder of runs; afterwards none of its processes is left."""
-    store = RunStore(tmp_path / "runs")
-    yield store
-    for run in store.list():
-        for process in of_run(run):
-            process.kill()
 
 
 @pytest.fixture
@@ -39,39 +34,10 @@ def config(filed):
     return filed.replace({"training.epochs": FOREVER, "run.checkpoint_minutes": 0.01})
 
 
-def wait_until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.02)
-
-
-def of_run(run):
-    """Return the processes that execute a run."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and any(run.id in word for word in process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def state(run):
-    return run.status()["state"]
-
-
 def started(config, store, epochs=2):
     run = tsnn.start(config, store)
     wait_until(lambda: len(run.records()) >= epochs)
     return run
-
-
-def ended(run):
-    """Wait until a run has ended and none of its processes is left; return its ``exit.json``."""
-    wait_until(lambda: state(run) in OVER and not of_run(run))
-    return read_json(run.path / "exit.json")
 
 
 def test_supervisor__own_session_and_stop_on_request(store, config):
@@ -187,11 +153,11 @@ def test_supervisor__expected_error_reaches_log_and_status(store, config):
     assert (last["state"], last["rc"]) == ("failed", 1)
 
 
-def test_resume__after_kills_at_random_moments(store, config):
-    run, rng = tsnn.start(config.replace({"run.checkpoint_epochs": 1}), store), np.random.default_rng()
+def test_resume__after_kills_at_random_moments(store, config, fresh_rng):
+    run, rng = tsnn.start(config.replace({"run.checkpoint_epochs": 1}), store), fresh_rng
     for _ in range(6):
         wait_until(lambda: of_run(run))
-        time.sleep(rng.uniform(0, 4))
+        time.sleep(rng.uniform(0, 4))  # a random moment, waiting for nothing
         rng.choice(of_run(run)).kill()
         wait_until(lambda: not of_run(run), seconds=10)
         epochs = [r.epoch for r in run.records()]
@@ -319,15 +285,19 @@ def test_supervisor__second_attempt_succeeds(store, config):
 def test_supervisor__leaves_no_process_of_a_job(store, config, fate):
     """Not even a process in a session of its own that ignores SIGTERM, in any order of deaths."""
     run = store.create(config)
-    orphan = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
+    orphan = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1], "ready").touch()
+time.sleep(1000)
+"""
     program = f"""
-child = subprocess.Popen([sys.executable, "-c", {orphan!r}, str(run.path)], start_new_session=True)
-(run.path / "child").write_text(str(child.pid))
-time.sleep(1)
+subprocess.Popen([sys.executable, "-c", {orphan!r}, str(run.path)], start_new_session=True)
+while not (run.path / "ready").exists(): time.sleep(0.01)
 {fate}
 """
     supervisor = supervise(run, program)
-    wait_until((run.path / "child").exists)
+    wait_until((run.path / "ready").exists)
     if "sleep" in fate:
         tsnn.stop(run)
     supervisor.wait(120)
@@ -340,7 +310,7 @@ def test_supervisor__rank_without_heartbeat_counts_as_dead(store, config):
 with RunWriter(run) as writer:
     if lost: writer.end("finished", "done"); sys.exit()
     with Heartbeat(run.path, 1):
-        time.sleep(3)  # all is well
+        time.sleep(3)  # longer than the patience: a rank that sends heartbeats is not dead
         (run.path / "well").touch()
     time.sleep(1000)
 """
@@ -357,8 +327,7 @@ def test_alive__identifies_processes():
     assert alive(one | {"boot": "before the restart"}) is False
     assert alive(one | {"host": "elsewhere"}) is None
     child.kill()
-    while alive(one):  # dead, but its exit code has not been collected
-        time.sleep(0.01)
+    wait_until(lambda: not alive(one))  # dead, but its exit code has not been collected
     child.wait()
     assert alive(one) is False
     with pytest.raises(psutil.NoSuchProcess):

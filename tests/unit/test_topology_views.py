@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("panel")
 
-from tests.e2e import fake_engine
+from tests.support import fake_engine
 from tsnn.config import Config
 from tsnn.engine.topology import erdos_renyi
 from tsnn.runs import RunStore

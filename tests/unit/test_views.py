@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("panel")
 
 
-from tests.e2e import fake_engine
+from tests.support import fake_engine
 from tsnn.config import Config
 from tsnn.records import Event, EventKind, RunState
 from tsnn.runs import Run, RunStore

@@ -8,7 +8,7 @@ import param
 import pytest
 from bokeh.models import Title
 
-from tests.e2e import fake_engine
+from tests.support import fake_engine
 from tsnn import views
 from tsnn.config import Config
 from tsnn.errors import RunError

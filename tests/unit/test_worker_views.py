@@ -4,20 +4,15 @@ import dataclasses
 
 import pytest
 
-from tests.e2e.fake_engine import epoch_record
+from tests.support.fake_engine import epoch_record, worker
 from tsnn.config import Config
-from tsnn.records import Event, EventKind, WorkerRecord
+from tsnn.records import Event, EventKind
 from tsnn.runs import RunStore
 from tsnn.runs.writer import RunWriter
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots.workers import StalenessPlot
 from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.workers import WorkersTab, summary
-
-
-def worker(number, **changes):
-    about = WorkerRecord(number, 1, 100, 12_800, 0.8, 0.1, 0.1, (50, 30, 20), 0.99, 300_000_000)
-    return dataclasses.asdict(dataclasses.replace(about, **changes))
 
 
 @pytest.fixture

@@ -49,8 +49,8 @@ def check_part(x: Any, y: Any, suffix: str = "") -> tuple[Array, Array, tuple[in
     return features, _check_targets(y, len(features), f"y{suffix}"), image_shape
 
 
-def check_finite(x: Array, what: str, feature_names: tuple[str, ...] = ()) -> None:
-    """Raise a DataError where x [n, width], called ``what`` in the message, has values that float32 cannot hold."""
+def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = ()) -> None:
+    """Raise a DataError if float32 cannot hold a value of x [n, width]; the message calls x ``name``."""
     if x.dtype.kind != "f":
         return
     count, first, width = 0, 0, x.shape[1]
@@ -64,7 +64,7 @@ def check_finite(x: Array, what: str, feature_names: tuple[str, ...] = ()) -> No
         row, column = divmod(first, width)
         label = f" ({feature_names[column]!r})" if feature_names else ""
         raise DataError(
-            f"{what}: {count:,} of {x.size:,} values are NaN, infinite or beyond float32, the first at row "
+            f"{name}: {count:,} of {x.size:,} values are NaN, infinite or beyond float32, the first at row "
             f"{row}, column {column}{label} (counted from 0). Fill them, or leave these rows out."
         )
 

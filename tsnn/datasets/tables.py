@@ -156,7 +156,7 @@ def _csv_frame(path: Path) -> pd.DataFrame:
 
 
 def _delimiter(first: str) -> str:
-    """Return what separates the columns of this line: the one of comma, semicolon and tab that gives most."""
+    """Return the delimiter of this line: the one of comma, semicolon and tab that gives the most columns."""
     if ";" in first and re.fullmatch(r"""[-+\d\s.,;'"eE]+""", first):
         return ";"  # numbers with decimal commas
     return max("\t;,", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))

@@ -18,7 +18,7 @@ which receives gradients, updates the model and answers in compiled code.
 - Otherwise the server receives each gradient with :meth:`MpiChannel.receive` and applies it with
   :class:`~tsnn.parallel.shared_model.SharedModel`: on other systems, between machines, between threads, in ``local``
   mode, for stale topologies, non-finite losses and all messages that are not gradients. Both ways compute the same bits
-  (``tests/parallel/replay.py``).
+  (``tests/support/replay.py``).
 """
 
 from __future__ import annotations

@@ -1,19 +1,5 @@
 """Run directories: one for each run, readable while it is written, after a crash, on another machine.
 
-``config.toml``     the full configuration, written before the engine starts
-``meta.json``       versions, machine, data set, network: written once by the engine
-``metrics.jsonl``   append-only; one JSON object per line with ``type`` and ``seq``. Types: ``epoch``
-                    (an :class:`~tsnn.records.EpochRecord`), ``snapshot``, ``event``, ``ack``, ``end``
-``status.json``     heartbeat: state, process, progress; replaced every second
-``snapshots/``      ``0000123.npz``: summaries of the topology after an epoch (:mod:`tsnn.snapshot`)
-``control.jsonl``   commands of those who watch (:mod:`tsnn.runs.control`)
-``checkpoints/``    what the run needs to go on, the newest two (:mod:`tsnn.engine.serialization`)
-``weights.npz``     the final network
-``log.txt``         what the engine printed and logged
-``exit.json``       how a launched run's job ended (:mod:`tsnn.jobs.supervisor`); ``error.rankN.json``: which exception
-``run.lock``        held by the process that writes the run, or supervises it
-==================  ============================================================================
-=======
 ====================  ==========================================================================
 ``config.toml``       the full configuration, written before the engine starts
 ``meta.json``         versions, machine, data set, network: written once by the engine

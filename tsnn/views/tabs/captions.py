@@ -11,7 +11,7 @@ CAPTIONS: dict[str, str] = {
     "accuracy": "Fraction of samples classified correctly. Training accuracy is measured during the epoch, with "
     "dropout, so it may stay below test accuracy.",
     "loss": "The quantity that training minimises. Test loss rising while training loss falls: overfitting.",
-    "connections": "Evolution adds exactly as many connections as it removes (SET, Methods): lines fall only where "
+    "connections": "Evolution adds the number of connections that it removes (SET, Methods): lines fall only where "
     "neurons are pruned or epsilon is lowered (2102.01732, section 3.3).",
     "density": "Fraction of a dense layer's connections that exist: epsilon (n_in + n_out) / (n_in n_out), so wide "
     "layers are the sparsest (SET, Methods).",

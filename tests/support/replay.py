@@ -1,29 +1,38 @@
 """Sequential replay of an asynchronous run: order and staleness of its gradients determine the weights.
 
-``mpiexec -n 3 python -m mpi4py -m tests.parallel.replay MODE`` replays a run over MPI on its rank 0; a synchronous run
+``mpiexec -n 3 python -m mpi4py -m tests.support.replay MODE`` replays a run over MPI on its rank 0; a synchronous run
 is compared with one over threads.
 """
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
 
 import numpy as np
 
-from tests.parallel.threads import Threads, begin
+from tests.support.ranks import Threads, begin
 from tsnn import kernels
 from tsnn.config import Config
-from tsnn.datasets import make_dataset, shard
+from tsnn.datasets import Dataset, make_dataset, shard
 from tsnn.engine.batches import Batch, batch_gradient
 from tsnn.engine.epochs import begin_epoch, end_epoch
-from tsnn.engine.network import init_network
+from tsnn.engine.network import Network, init_network
 from tsnn.engine.state import KEYS, TrainingState
 from tsnn.engine.training import make_workspace
+from tsnn.kernels.wire import GradientHead
 from tsnn.parallel import worker
 from tsnn.parallel.averaging import bind, flatten, retain_valid, trace_connections
+from tsnn.parallel.channel import Service
 from tsnn.parallel.server import serve
 from tsnn.records import EpochRecord, Progress
 
 
-def assert_replayed(items, state, data, config):
+def assert_replayed(
+    items: Sequence[Progress | EpochRecord], state: TrainingState, data: Dataset, config: Config
+) -> int:
     """Compare the model of a run that yielded these items with its replay, bit for bit; returns the updates."""
     updates = [item for item in items if isinstance(item, Progress) and item.worker]
     network = replay(data, config, [item.worker for item in updates], [item.staleness for item in updates])
@@ -31,7 +40,8 @@ def assert_replayed(items, state, data, config):
     return len(updates)
 
 
-def assert_same_bits(network, expected):
+def assert_same_bits(network: Network, expected: Network) -> None:
+    """Compare topology, weights, bias and velocity."""
     for one, other in zip(network.layers, expected.layers, strict=True):
         assert one.topology.indices.tobytes() == other.topology.indices.tobytes()
         assert one.weights.tobytes() == other.weights.tobytes()
@@ -39,16 +49,18 @@ def assert_same_bits(network, expected):
         assert one.velocity.tobytes() == other.velocity.tobytes()
 
 
-def replay(data, config, order, staleness):
+def replay(data: Dataset, config: Config, order: Sequence[int], staleness: Sequence[int]) -> Network:
     """Return the network of a sequential replay: gradients of these workers with this staleness, in order."""
     state, rng = begin(data, config)
     shards = [shard(data, w, config.parallel.workers) for w in range(config.parallel.workers)]
-    models, states = {}, {}
+    models: dict[int, tuple[Network, tuple[Any, Any], int, int]] = {}
+    states: dict[int, TrainingState] = {}
     weights, velocity = flatten(state.network)
-    workspace, version, traces, updates = make_workspace(state, data), 0, {}, 0
+    traces: dict[int, Any] = {}
+    workspace, version, updates = make_workspace(state, data), 0, 0
     topologies = {0: [layer.topology for layer in state.network.layers]}
 
-    def send_model(w):
+    def send_model(w: int) -> None:
         network = init_network(data.n_features, data.n_outputs, config, rng=np.random.default_rng(0))
         for layer, t in zip(network.layers, topologies[version], strict=True):
             layer.topology = t
@@ -94,14 +106,18 @@ def replay(data, config, order, staleness):
     return state.network
 
 
-def main():
+def main() -> None:
     """Train as one of the ranks; rank 0 prints the number of gradients, and of those that compiled code applied."""
     from tsnn.parallel.mpi import MpiChannel
 
     channel, rng = MpiChannel(), np.random.default_rng(7)
     x, y = rng.normal(size=(735, 12)), rng.integers(3, size=735)
     data = make_dataset(x, y, rng=rng)
-    settings = {"parallel.workers": channel.workers, "parallel.phase1_fraction": 1, "training.epochs": 5}
+    settings: dict[str, Any] = {
+        "parallel.workers": channel.workers,
+        "parallel.phase1_fraction": 1,
+        "training.epochs": 5,
+    }
     settings |= {"network.hidden": [10, 10], "network.epsilon": 2, "training.batch_size": 16}
     settings |= {"parallel.mode": sys.argv[1], "parallel.warmup": 3}
     config = Config().replace(settings)
@@ -110,8 +126,13 @@ def main():
         worker.work(channel, data, config, rng=worker_rng)
     else:
         compiled, answer = [], channel.answer_gradients
-        channel.answer_gradients = lambda *args: compiled.append(answer(*args)) or compiled[-1]
-        items = list(serve(channel, state, data))
+
+        def counted(service: Service, seconds: float) -> list[tuple[int, GradientHead]]:
+            compiled.append(answer(service, seconds))
+            return compiled[-1]
+
+        with mock.patch.object(channel, "answer_gradients", counted):
+            items = list(serve(channel, state, data))
         if config.parallel.mode == "wasap":
             gradients = assert_replayed(items, state, data, config)
         else:

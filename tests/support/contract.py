@@ -1,16 +1,19 @@
 """Contract of every channel: each rank runs its part, over threads or over MPI.
 
-``mpiexec -n 3 python -m mpi4py -m tests.parallel.contract CAPACITY`` is the part over MPI.
+``mpiexec -n 3 python -m mpi4py -m tests.support.contract CAPACITY`` is the part over MPI.
 """
+
+from __future__ import annotations
 
 import socket
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
 from tsnn.kernels.wire import AnswerHead, GradientHead
-from tsnn.parallel.channel import MessageKind, Service
+from tsnn.parallel.channel import Channel, Message, MessageKind, Service
 
 N = 5000
 MESSAGES = 30  # by default 10 datagrams fit into a socket
@@ -19,7 +22,7 @@ TOPOLOGY = [np.arange(7, dtype=dtype) for dtype in (np.float32, np.float64, np.i
 GRADIENT = GradientHead(VERSION, *range(len(GradientHead._fields) - 1))
 
 
-def run_rank(channel, capacity):
+def run_rank(channel: Channel, capacity: int) -> None:
     """Run all parts of the contract on one rank."""
     channel.share_memory(capacity if channel.rank == 0 else 0)
     server = channel.rank == 0
@@ -29,27 +32,34 @@ def run_rank(channel, capacity):
     (answer_turns if server else take_turns)(channel)
 
 
-def send_many_messages(channel):
+def receive(channel: Channel) -> Message:
+    """Receive the next message, without a time limit."""
+    message = channel.receive()
+    assert message is not None
+    return message
+
+
+def send_many_messages(channel: Channel) -> None:
     """More messages than a socket queues, after one of a foreign process."""
     send_foreign_datagram(channel)
     for number in range(MESSAGES):
         channel.send(0, MessageKind.PROGRESS, [number])
-    assert channel.receive().kind == MessageKind.CONTINUE
+    assert receive(channel).kind == MessageKind.CONTINUE
 
 
-def send_foreign_datagram(channel):
+def send_foreign_datagram(channel: Channel) -> None:
     """Send a datagram to rank 0 from a socket that belongs to no rank."""
-    wakeup = getattr(channel, "_wakeup", None)
+    wakeup: Any = getattr(channel, "_wakeup", None)
     if wakeup is not None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as foreign:
             foreign.sendto(np.zeros(3).tobytes(), wakeup._names[0])
 
 
-def receive_queued_messages(channel):
-    time.sleep(0.5)  # until the sockets are full
-    received = {rank: [] for rank in range(1, channel.workers + 1)}
+def receive_queued_messages(channel: Channel) -> None:
+    time.sleep(0.5)  # no condition is visible from here: the sockets fill up meanwhile
+    received: dict[int, list[float]] = {rank: [] for rank in range(1, channel.workers + 1)}
     for _ in range(MESSAGES * channel.workers):
-        message = channel.receive()
+        message = receive(channel)
         assert message.kind == MessageKind.PROGRESS
         received[message.source] += message.numbers
     for rank, numbers in received.items():
@@ -57,26 +67,26 @@ def receive_queued_messages(channel):
         channel.send(rank, MessageKind.CONTINUE)
 
 
-def send_array_or_repeat(channel):
+def send_array_or_repeat(channel: Channel) -> None:
     """The last worker sends one message with arrays, the others small ones without a pause."""
     if channel.rank == channel.workers:
         channel.send(0, MessageKind.EPOCH, arrays=TOPOLOGY)
     else:
-        time.sleep(0.1)
+        time.sleep(0.1)  # no condition is visible from here: the message with arrays is sent meanwhile
         while True:
             channel.send(0, MessageKind.PROGRESS)
-            if channel.receive().kind == MessageKind.STOP:
+            if receive(channel).kind == MessageKind.STOP:
                 break
-    assert channel.receive().kind == MessageKind.CONTINUE
+    assert receive(channel).kind == MessageKind.CONTINUE
 
 
-def receive_from_all(channel):
+def receive_from_all(channel: Channel) -> None:
     """Workers that send without a pause do not keep the server from other workers' messages."""
-    time.sleep(0.2)
+    time.sleep(0.2)  # no condition is visible from here: messages of all workers arrive meanwhile
     deadline, arrived = time.monotonic() + 10, False
     repeating = channel.workers > 1
     while repeating or not arrived:
-        message = channel.receive()
+        message = receive(channel)
         arrived |= message.kind == MessageKind.EPOCH
         if message.kind == MessageKind.PROGRESS:
             channel.send(message.source, MessageKind.STOP if arrived else MessageKind.CONTINUE)
@@ -86,15 +96,15 @@ def receive_from_all(channel):
         channel.send(rank, MessageKind.CONTINUE)
 
 
-def send_one_gradient(channel):
+def send_one_gradient(channel: Channel) -> None:
     channel.outbox(0, N)[:] = channel.rank
     channel.send(0, MessageKind.GRADIENT, GRADIENT, values=N)
-    assert channel.receive().kind == MessageKind.CONTINUE
+    assert receive(channel).kind == MessageKind.CONTINUE
 
 
-def leave_incomplete_update(channel):
+def leave_incomplete_update(channel: Channel) -> None:
     """Gradients of an incomplete update are left for receive."""
-    time.sleep(0.2)
+    time.sleep(0.2)  # no condition is visible from here: the gradients arrive meanwhile
     weights, velocity = np.zeros((2, N), np.float32)
     answer = AnswerHead(VERSION, 0, 0, 0)
     service = Service(
@@ -102,7 +112,7 @@ def leave_incomplete_update(channel):
     )
     assert channel.answer_gradients(service, 0.1) == []
     assert not weights.any()
-    messages = [channel.receive() for _ in range(channel.workers)]
+    messages = [receive(channel) for _ in range(channel.workers)]
     assert {message.source for message in messages} == set(range(1, channel.workers + 1))
     for message in messages:
         assert message.kind == MessageKind.GRADIENT
@@ -111,18 +121,18 @@ def leave_incomplete_update(channel):
         channel.send(message.source, MessageKind.CONTINUE)
 
 
-def answer_turns(channel):
+def answer_turns(channel: Channel) -> None:
     """Receive vectors and answer with vectors and arrays, until every worker has taken 40 turns."""
     turns = dict.fromkeys(range(1, channel.workers + 1), 0)
-    addresses = {}
+    addresses: dict[tuple[int, int], int] = {}
     while min(turns.values()) < 40:
-        message = channel.receive()
+        message = receive(channel)
         turn = turns[message.source]
         turns[message.source] += 1
         assert message.kind == (MessageKind.GRADIENT if turn else MessageKind.READY)
         n = values_in_turn(turn)
         if turn:
-            assert message.numbers == (turn, 0.1 * message.source)
+            assert list(message.numbers) == [turn, 0.1 * message.source]
             assert (message.values == message.source + turn).all()
             assert len(message.values) == n
         box = channel.outbox(message.source, n)
@@ -135,8 +145,8 @@ def answer_turns(channel):
     assert channel.receive(0.05) is None
 
 
-def take_turns(channel):
-    numbers = []
+def take_turns(channel: Channel) -> None:
+    numbers: list[float] = []
     for turn in range(40):
         n = values_in_turn(turn)
         if turn:
@@ -144,9 +154,9 @@ def take_turns(channel):
             numbers = [turn, 0.1 * channel.rank]
         kind = MessageKind.GRADIENT if turn else MessageKind.READY
         channel.send(0, kind, numbers, values=n if turn else 0)
-        answer = channel.receive()
+        answer = receive(channel)
         assert answer.source == 0
-        assert answer.numbers == (turn,)
+        assert list(answer.numbers) == [turn]
         assert (answer.values == 1000 * channel.rank + turn).all()
         assert len(answer.values) == n
         assert answer.kind == (MessageKind.WEIGHTS if turn % 5 else MessageKind.MODEL)
@@ -157,7 +167,7 @@ def take_turns(channel):
             answer.arrays[2][:] = -1  # arrays belong to the receiver
 
 
-def values_in_turn(turn):
+def values_in_turn(turn: int) -> int:
     """Length of the vectors of a turn: in two turns more than the channel was prepared for."""
     return 2 * N if turn in (10, 11) else N
 

@@ -1,10 +1,12 @@
 """Fake engine: writes invented epochs and snapshots into a run directory, to test views without training.
 
-``python -m tests.e2e.fake_engine RUN_DIR [seconds per epoch [epochs written at once]]`` obeys commands like the engine.
+``python -m tests.support.fake_engine RUN_DIR [seconds per epoch [epochs written at once]]`` obeys commands like the
+engine.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import time
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import ConfigError
-from tsnn.records import EpochRecord, Event, EventKind, LayerRecord, RunState
+from tsnn.records import EpochRecord, Event, EventKind, LayerRecord, RunState, WorkerRecord
 from tsnn.runs import Run, RunStore
 from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.writer import RunWriter
@@ -62,6 +64,12 @@ def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> 
         settings={short: config.flat()[name] for short, name in LIVE_SETTINGS.items()},
         connections=sum(l.connections for l in layers), memory_bytes=300_000_000, layers=layers, events=events,
     )  # fmt: skip
+
+
+def worker(number: int, **changes: Any) -> dict[str, Any]:
+    """Return the statistics of a worker as they are recorded."""
+    record = WorkerRecord(number, 1, 100, 12_800, 0.8, 0.1, 0.1, (50, 30, 20), 0.99, 300_000_000)
+    return dataclasses.asdict(dataclasses.replace(record, **changes))
 
 
 def snapshot(epoch: int, config: Config) -> Snapshot:
@@ -166,56 +174,82 @@ def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, stat
     return run
 
 
-def play(run: Run, seconds: float = 0.5, behind: int = 0) -> None:
-    """Write a live run until its epochs are over or it is stopped; the first ``behind`` epochs take no time."""
-    config = run.config()
-    commands = ControlReader(run)
-    paused = stopped = False
+def play(run: Run, seconds: float = 0.5, done: int = 0) -> None:
+    """Write a live run until its epochs are over or it is stopped; its first ``done`` epochs take no time."""
     with RunWriter(run) as writer:
-        writer.update(state=RunState.COMPILING, epochs=config.training.epochs, message="compiling kernels (once)")
-        time.sleep(min(seconds, 1.0))
-        writer.meta(meta(config))
+        Player(run, writer, seconds).play(done)
+
+
+class Player:
+    """A live run that obeys commands.
+
+    Parameters
+    ----------
+    run, writer
+        Where the run is written.
+    seconds
+        Duration of an epoch.
+    """
+
+    def __init__(self, run: Run, writer: RunWriter, seconds: float):
+        self.writer, self.seconds = writer, seconds
+        self.config = run.config()
+        self.commands = ControlReader(run)
+        self.paused = self.stopped = False
+
+    def play(self, done: int) -> None:
+        """Write all epochs."""
+        writer = self.writer
+        writer.update(state=RunState.COMPILING, epochs=self.config.training.epochs, message="compiling kernels (once)")
+        time.sleep(min(self.seconds, 1.0))
+        writer.meta(meta(self.config))
         writer.update(state=RunState.TRAINING, samples_total=10_000, message="")
-        writer.snapshot(0, snapshot(0, config))
-        epoch = behind
-        for past in range(1, behind + 1):
-            writer.line("epoch", **epoch_record(past, config).to_dict())
-        while epoch < config.training.epochs and not stopped:
-            begun = time.monotonic()
-            while paused or time.monotonic() - begun < seconds:
-                for command in commands.poll():
-                    config, paused, stopped = _obey(command, writer, config, epoch, paused)
-                if stopped:
-                    break
-                writer.update(samples=int(10_000 * min(1.0, (time.monotonic() - begun) / seconds)))
-                time.sleep(0.02)
-            if stopped:
-                break
+        writer.snapshot(0, snapshot(0, self.config))
+        for epoch in range(1, done + 1):
+            writer.line("epoch", **epoch_record(epoch, self.config).to_dict())
+        epoch = done
+        while epoch < self.config.training.epochs and self.spend_epoch(epoch):
             epoch += 1
-            record = epoch_record(epoch, config)
-            writer.line("epoch", **record.to_dict())
-            writer.snapshot(epoch, snapshot(epoch, config))
-            writer.update(epoch=epoch, samples=0, test_accuracy=record.test_accuracy, test_loss=record.test_loss,
-                          connections=record.connections)  # fmt: skip
-        writer.end(RunState.STOPPED if stopped else RunState.FINISHED, f"After {epoch} epochs.")
+            self.write_epoch(epoch)
+        writer.end(RunState.STOPPED if self.stopped else RunState.FINISHED, f"After {epoch} epochs.")
 
+    def spend_epoch(self, epoch: int) -> bool:
+        """Let the time of an epoch pass, obeying commands; False if one of them stops the run."""
+        begun = time.monotonic()
+        while self.paused or time.monotonic() - begun < self.seconds:
+            for command in self.commands.poll():
+                self.obey(command, epoch)
+            if self.stopped:
+                return False
+            self.writer.update(samples=int(10_000 * min(1.0, (time.monotonic() - begun) / self.seconds)))
+            time.sleep(0.02)
+        return True
 
-def _obey(command: Command, writer: RunWriter, config: Config, epoch: int, paused: bool) -> tuple[Config, bool, bool]:
-    """Run and acknowledge a command; returns the settings, and whether the run is paused and stopped now."""
-    accepted, message = True, ""
-    try:
-        config = changed_config(config, command.settings)
-    except ConfigError as error:
-        accepted, message = False, str(error)
-    if command.action != "set":
-        paused = command.action == "pause"
-        writer.update(state=RunState.PAUSED if paused else RunState.TRAINING)
-    writer.line("ack", command=command.id, epoch=epoch, accepted=accepted, message=message)
-    if accepted and command.settings:
-        changes = ", ".join(f"{name} = {value:g}" for name, value in command.settings.items())
-        writer.line("event", epoch=epoch, kind=EventKind.SETTING, message=changes)
-    return config, paused, command.action == "stop"
+    def write_epoch(self, epoch: int) -> None:
+        """Write the record, the snapshot and the status of an epoch."""
+        record = epoch_record(epoch, self.config)
+        self.writer.line("epoch", **record.to_dict())
+        self.writer.snapshot(epoch, snapshot(epoch, self.config))
+        self.writer.update(epoch=epoch, samples=0, test_accuracy=record.test_accuracy, test_loss=record.test_loss,
+                           connections=record.connections)  # fmt: skip
+
+    def obey(self, command: Command, epoch: int) -> None:
+        """Apply a command and acknowledge it."""
+        accepted, message = True, ""
+        try:
+            self.config = changed_config(self.config, command.settings)
+        except ConfigError as error:
+            accepted, message = False, str(error)
+        if command.action != "set":
+            self.paused = command.action == "pause"
+            self.writer.update(state=RunState.PAUSED if self.paused else RunState.TRAINING)
+        self.writer.line("ack", command=command.id, epoch=epoch, accepted=accepted, message=message)
+        if accepted and command.settings:
+            changes = ", ".join(f"{name} = {value:g}" for name, value in command.settings.items())
+            self.writer.line("event", epoch=epoch, kind=EventKind.SETTING, message=changes)
+        self.stopped |= command.action == "stop"
 
 
 if __name__ == "__main__":
-    play(Run(Path(sys.argv[1])), *map(float, sys.argv[2:3]), *map(int, sys.argv[3:4]))
+    path, *numbers = sys.argv[1:]
+    play(Run(Path(path)), float(numbers[0]) if numbers else 0.5, int(numbers[1]) if numbers[1:] else 0)

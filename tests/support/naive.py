@@ -1,15 +1,22 @@
-"""Slow, obvious twins of the kernels: dense NumPy and plain Python, same names, new arrays returned.
+"""Reference implementation of the kernels: dense NumPy and plain Python, same names, new arrays returned.
 
-A twin takes what its kernel takes, computes in float64 where that is simpler, and never changes its
-arguments, so a test reads ``expected = naive.forward(...)`` and compares.
+A twin has its kernel's parameters, except the outputs, computes in float64 where that is simpler, and never changes
+its arguments, so a test reads ``expected = naive.forward(...)`` and compares.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
 
 MASK32 = 0xFFFFFFFF
 
 
-def dense(indptr, indices, weights, n_out):
+def dense(indptr: Array, indices: Array, weights: Array, n_out: int) -> Array:
     """The layer's matrix, float64[n_in, n_out]."""
     matrix = np.zeros((len(indptr) - 1, n_out))
     for i in range(len(indptr) - 1):
@@ -18,22 +25,22 @@ def dense(indptr, indices, weights, n_out):
     return matrix
 
 
-def transpose_pattern(indptr, indices, n_out):
-    """Sort the triples (output, input, position)."""
+def transpose_pattern(indptr: Array, indices: Array, n_out: int) -> tuple[list[int], list[int], list[int]]:
+    """The transposed pattern and permutation, by sorting triples (output, input, position)."""
     rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     triples = sorted(zip(indices.tolist(), rows.tolist(), range(len(indices)), strict=True))
     t_indptr = [sum(j < row for j, _, _ in triples) for row in range(n_out + 1)]
     return t_indptr, [i for _, i, _ in triples], [k for _, _, k in triples]
 
 
-def gather(x, order, width):
+def gather(x: Array, order: Array, width: int) -> Array:
     """Rows of x as columns, padded with zero columns."""
     out = np.zeros((x.shape[1], width), np.float32)
     out[:, : len(order)] = x[order].T
     return out
 
 
-def mix(x):
+def mix(x: int) -> int:
     """Scramble 32 bits."""
     x ^= x >> 16
     x = x * 0x85EBCA6B & MASK32
@@ -42,7 +49,7 @@ def mix(x):
     return x ^ x >> 16
 
 
-def keeps(key, neuron, sample, threshold):
+def keeps(key: int, neuron: int, sample: int, threshold: int) -> bool:
     """Whether dropout keeps this neuron for this sample."""
     low = mix(mix(key & MASK32) + neuron & MASK32)
     high = mix(low ^ mix(key >> 32))
@@ -53,12 +60,14 @@ def keeps(key, neuron, sample, threshold):
     return x * 0xC2B2AE35 & MASK32 >= threshold
 
 
-def pack(bits):
+def pack(bits: Array) -> Array:
     """bool[n, B] -> uint16[n, B // 16], bit b of word v being sample 16 v + b."""
     return np.packbits(bits, axis=1, bitorder="little").view("<u2")
 
 
-def forward(matrix, bias, activation, slope, threshold, key, sample_offset):
+def forward(
+    matrix: Array, bias: Array, activation: Array, slope: float, threshold: int, key: int, sample_offset: int
+) -> tuple[Array, Array, Array]:
     """Activations float64[n_out, B], sign bits and keep bits of one layer given as a dense matrix."""
     z = matrix.T @ activation + bias[:, None]
     out = np.where(z > 0, z, slope * z)
@@ -68,18 +77,20 @@ def forward(matrix, bias, activation, slope, threshold, key, sample_offset):
     return out, z > 0, keep
 
 
-def gradient(matrix, activation, delta):
+def gradient(matrix: Array, activation: Array, delta: Array) -> tuple[Array, Array, Array]:
     """dLoss/dW (dense), dLoss/dbias and dLoss/dactivation of one layer."""
     return activation @ delta.T, delta.sum(axis=1), matrix @ delta
 
 
-def sgd(weights, velocity, gradient, momentum, learning_rate, weight_decay):
+def sgd(
+    weights: Array, velocity: Array, gradient: Array, momentum: float, learning_rate: float, weight_decay: float
+) -> tuple[Array, Array]:
     """New weights and velocity."""
     velocity = momentum * velocity - learning_rate * gradient
     return weights + velocity - weight_decay * weights, velocity
 
 
-def softmax_cross_entropy(z, labels, weights, scale):
+def softmax_cross_entropy(z: Array, labels: Array, weights: Array, scale: float) -> tuple[float, int, Array]:
     """Loss sum, number correct, delta of the b labelled columns."""
     z = z[:, : len(labels)].astype(float)
     p = np.exp(z - z.max(axis=0))
@@ -91,20 +102,20 @@ def softmax_cross_entropy(z, labels, weights, scale):
     return loss, correct, scale * weights * p
 
 
-def mean_squared_error(z, targets, weights, scale):
+def mean_squared_error(z: Array, targets: Array, weights: Array, scale: float) -> tuple[float, Array]:
     """Loss sum and delta."""
     error = z[:, : len(targets)].astype(float) - targets.T
     return (weights * (error**2).mean(axis=0)).sum(), scale * weights * 2 * error / len(z)
 
 
-def binary_cross_entropy(z, targets, weights, scale):
+def binary_cross_entropy(z: Array, targets: Array, weights: Array, scale: float) -> tuple[float, Array]:
     """Loss sum and delta, from the definition (so only for moderate z)."""
     p = 1 / (1 + np.exp(-z[:, : len(targets)].astype(float)))
     losses = -(targets.T * np.log(p) + (1 - targets.T) * np.log(1 - p)).mean(axis=0)
     return (weights * losses).sum(), scale * weights * (p - targets.T) / len(z)
 
 
-def choose_survivors(weights, zeta, prune):
+def choose_survivors(weights: Array, zeta: float, prune: str) -> list[bool]:
     """Survivors as a list of bools, by sorting."""
     order = sorted(range(len(weights)), key=lambda k: abs(weights[k]))
     groups = [order]
@@ -114,8 +125,18 @@ def choose_survivors(weights, zeta, prune):
     return [k not in to_prune for k in range(len(weights))]
 
 
-def merge_connections(indptr, indices, weights, velocity, survives, new_indptr, new_indices, new_weights, n_out):
-    """Sort the triples (key, weight, velocity) of survivors and newcomers."""
+def merge_connections(
+    indptr: Array,
+    indices: Array,
+    weights: Array,
+    velocity: Array,
+    survives: Array,
+    new_indptr: Array,
+    new_indices: Array,
+    new_weights: Array,
+    n_out: int,
+) -> tuple[list[int], list[int], list[float], list[float]]:
+    """Merged layer, by sorting triples (key, weight, velocity) of survivors and new connections."""
     rows, new_rows = (np.repeat(np.arange(len(ends) - 1), np.diff(ends)) for ends in (indptr, new_indptr))
     old = [(int(i) * n_out + int(j), w, v) for i, j, w, v in zip(rows, indices, weights, velocity, strict=True)]
     triples = [t for t, stays in zip(old, survives, strict=True) if stays]
@@ -125,8 +146,10 @@ def merge_connections(indptr, indices, weights, velocity, survives, new_indptr, 
     return row_ends, [key % n_out for key, _, _ in triples], [w for _, w, _ in triples], [v for _, _, v in triples]
 
 
-def carry_births(rows, indptr, indices, old_indptr, old_indices, old_births, epoch):
-    """Columns and births of some rows, by looking each connection up."""
+def carry_births(
+    rows: Array, indptr: Array, indices: Array, old_indptr: Array, old_indices: Array, old_births: Array, epoch: int
+) -> tuple[list[int], list[int]]:
+    """Columns and births of some rows, each connection found in a dictionary."""
     known = {
         (r, old_indices[k]): old_births[k]
         for r in range(len(old_indptr) - 1)
@@ -136,7 +159,7 @@ def carry_births(rows, indptr, indices, old_indptr, old_indices, old_births, epo
     return [column for _, column in found], [known.get(position, epoch) for position in found]
 
 
-def keep_free(indptr, indices, taken_indptr, taken, counts):
+def keep_free(indptr: Array, indices: Array, taken_indptr: Array, taken: Array, counts: Array) -> list[list[int]]:
     """Distinct positions of each row that are not taken, as a list of rows."""
     return [
         sorted(
@@ -147,7 +170,7 @@ def keep_free(indptr, indices, taken_indptr, taken, counts):
     ]
 
 
-def drop_smallest(bits, sign, number, survives):
+def drop_smallest(bits: Array, sign: int, number: int, survives: Array) -> list[bool]:
     """Survivors as a list of bools, by sorting."""
     weights = bits.view(np.float32)
     meant = [k for k in range(len(weights)) if survives[k] and (sign == 2 or (weights[k] < 0) == (sign == 1))]
@@ -155,7 +178,7 @@ def drop_smallest(bits, sign, number, survives):
     return [bool(survives[k]) and k not in to_prune for k in range(len(weights))]
 
 
-def artificial(keys, centres, shift):
+def artificial(keys: Array, centres: Array, shift: Array) -> Array:
     """Features float64[n, b], value by value."""
     out = np.zeros((len(shift), len(keys)))
     for f in range(len(shift)):
@@ -166,27 +189,43 @@ def artificial(keys, centres, shift):
     return out
 
 
-def momentum_step(gradient, momentum, learning_rate, weight_decay, update, weights, velocity):
+def momentum_step(
+    gradient: Array,
+    momentum: float,
+    learning_rate: float,
+    weight_decay: float,
+    update: bool,
+    weights: Array,
+    velocity: Array,
+) -> tuple[list[float], list[float]]:
     """New weights and velocity, value by value."""
-    velocity = [momentum * v - learning_rate * g for v, g in zip(velocity, gradient, strict=True)]
+    moved = [momentum * v - learning_rate * g for v, g in zip(velocity, gradient, strict=True)]
     if not update:
-        return list(weights), velocity
-    return [w + v - weight_decay * w for w, v in zip(weights, velocity, strict=True)], velocity
+        return list(weights), moved
+    return [w + v - weight_decay * w for w, v in zip(weights, moved, strict=True)], moved
 
 
-def retain(gradient, sources):
+def retain(gradient: Array, sources: Array) -> list[float]:
     """A late gradient at the connections that still exist, 0 at new ones."""
     return [gradient[k] if k >= 0 else 0 for k in sources]
 
 
-def find_connections(indptr, indices, old_indptr, old_indices, offset):
-    """Look every connection up in a dictionary of the old ones."""
+def find_connections(indptr: Array, indices: Array, old_indptr: Array, old_indices: Array, offset: int) -> list[int]:
+    """Positions of connections among the old ones, found in a dictionary; -1 for new ones."""
     rows, old_rows = (np.repeat(np.arange(len(ends) - 1), np.diff(ends)) for ends in (indptr, old_indptr))
     positions = {pair: offset + k for k, pair in enumerate(zip(old_rows.tolist(), old_indices.tolist(), strict=True))}
     return [positions.get(pair, -1) for pair in zip(rows.tolist(), indices.tolist(), strict=True)]
 
 
-def add_layers(indptr, indices, weights, other_indptr, other_indices, other_weights, share):
+def add_layers(
+    indptr: Array,
+    indices: Array,
+    weights: Array,
+    other_indptr: Array,
+    other_indices: Array,
+    other_weights: Array,
+    share: float,
+) -> list[tuple[int, int, float]]:
     """Add dictionaries: position to weight, in order."""
     rows, other_rows = (np.repeat(np.arange(len(ends) - 1), np.diff(ends)) for ends in (indptr, other_indptr))
     total = {(int(i), int(j)): w for i, j, w in zip(rows, indices, weights, strict=True)}

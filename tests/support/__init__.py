@@ -1,0 +1,1 @@
+"""Helpers of the tests: waiting, processes, ranks, a fake engine, reference implementations. No test modules."""

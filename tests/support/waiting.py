@@ -1,0 +1,34 @@
+"""Waiting for a condition."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], seconds: float = 120.0, what: str = "") -> T:
+    """Poll a condition until it is true, and return its value.
+
+    Parameters
+    ----------
+    condition
+        Called every 0.05 s, from the calling thread.
+    seconds
+        Limit of the waiting time.
+    what
+        Description of the condition for the error.
+
+    Raises
+    ------
+    AssertionError
+        The condition is still false after ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        name = what or getattr(condition, "__name__", repr(condition))
+        assert time.monotonic() < deadline, f"Still not true after {seconds:g} s: {name}"
+        time.sleep(0.05)
+    return value
