@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 os.environ.pop("TSNN_DATA", None)  # the tests use bundled and artificial data only
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # tests run in parallel; more threads than cores stall each other
 
 import numpy as np
 import pytest
