@@ -98,6 +98,7 @@ def there_and_back(state, run):
     return unpack(saved.values, saved.arrays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

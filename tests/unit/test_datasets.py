@@ -408,6 +408,7 @@ def test_artificial_data__have_the_papers_size():
         load_dataset("artificial", preprocessing="minmax", rng=np.random.default_rng(0))
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_artificial_data__can_be_learned(tiny):
     data = make_artificial(np.random.default_rng(3), n_train=200, n_test=100, n_features=640)

@@ -67,6 +67,7 @@ def test_parameters__are_all_documented():
         assert "{" not in model.__doc__.replace('{"', "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
