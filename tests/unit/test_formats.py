@@ -18,7 +18,7 @@ from tsnn.formats import from_scipy, from_torch, onnx, to_onnx, to_scipy, to_tor
 
 @pytest.fixture
 def network(rng):
-    config = Config().replace({"network.hidden": [40, 30], "network.epsilon": 3}).network
+    config = Config().replace({"network.hidden": [40, 30], "network.epsilon": 3})
     network = init_network(50, 4, config, rng=rng)
     for layer in network.layers:
         layer.bias[:] = rng.normal(size=layer.topology.n_out)
