@@ -16,13 +16,13 @@ Examples
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tsnn import lazy
 from tsnn._version import __version__
 
 if TYPE_CHECKING:
-    from tsnn import config, datasets, parallel, runs, views  # noqa: F401 - see _PACKAGES
+    from tsnn import config, datasets, parallel, runs, views  # noqa: F401 - public, but not in __all__
     from tsnn.config import Config
     from tsnn.datasets import Dataset, load_dataset, make_dataset
     from tsnn.engine.activations import hidden_slope
@@ -42,67 +42,6 @@ if TYPE_CHECKING:
     from tsnn.jobs.launch import resume, start, stop
     from tsnn.runs import Run, RunStore
     from tsnn.runs.control import request
-
-_PACKAGES = ("config", "datasets", "parallel", "runs", "views")
-_HOMES = {
-    "config": ("Config",),
-    "datasets": (
-        "Dataset",
-        "load_dataset",
-        "make_dataset",
-    ),
-    "engine.activations": ("hidden_slope",),
-    "engine.evolution": ("evolve",),
-    "engine.importance": (
-        "importance",
-        "prune_neurons",
-    ),
-    "engine.memory": ("memory_estimate",),
-    "engine.metrics": (
-        "decision_values",
-        "evaluate",
-        "gradients",
-    ),
-    "engine.network": (
-        "Layer",
-        "Network",
-        "init_network",
-    ),
-    "engine.pruning": ("choose_survivors",),
-    "engine.serialization": (
-        "load_network",
-        "save_network",
-    ),
-    "engine.snapshots": ("take_snapshot",),
-    "engine.topology": (
-        "Topology",
-        "erdos_renyi",
-    ),
-    "engine.training": ("train",),
-    "engine.workspace": ("Workspace",),
-    "estimator": (
-        "SparseMLPClassifier",
-        "SparseMLPRegressor",
-    ),
-    "formats": (
-        "from_scipy",
-        "from_torch",
-        "to_onnx",
-        "to_scipy",
-        "to_torch",
-    ),
-    "jobs.launch": (
-        "resume",
-        "start",
-        "stop",
-    ),
-    "runs": (
-        "Run",
-        "RunStore",
-    ),
-    "runs.control": ("request",),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Config",
@@ -144,14 +83,28 @@ __all__ = [
     "train",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PACKAGES:
-        return importlib.import_module(f"tsnn.{name}")
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'tsnn' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"tsnn.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_PACKAGES, *__all__]
+__getattr__, __dir__ = lazy.attach(
+    __name__,
+    {
+        "": "config datasets parallel runs views",
+        "config": "Config",
+        "datasets": "Dataset load_dataset make_dataset",
+        "engine.activations": "hidden_slope",
+        "engine.evolution": "evolve",
+        "engine.importance": "importance prune_neurons",
+        "engine.memory": "memory_estimate",
+        "engine.metrics": "decision_values evaluate gradients",
+        "engine.network": "Layer Network init_network",
+        "engine.pruning": "choose_survivors",
+        "engine.serialization": "load_network save_network",
+        "engine.snapshots": "take_snapshot",
+        "engine.topology": "Topology erdos_renyi",
+        "engine.training": "train",
+        "engine.workspace": "Workspace",
+        "estimator": "SparseMLPClassifier SparseMLPRegressor",
+        "formats": "from_scipy from_torch to_onnx to_scipy to_torch",
+        "jobs.launch": "resume start stop",
+        "runs": "Run RunStore",
+        "runs.control": "request",
+    },
+)

@@ -13,8 +13,9 @@ without suitable vectors, of ``plain``. ``wire`` is the format of messages betwe
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tsnn import lazy
 
 if TYPE_CHECKING:
     from tsnn.kernels.artificial_data import artificial
@@ -42,23 +43,6 @@ if TYPE_CHECKING:
     )
     from tsnn.kernels.threads import set_threads
 
-_HOMES = {
-    "artificial_data": ("artificial",),
-    "compiling": ("COMPILED",),
-    "drawing": ("add_free", "add_gradient", "count", "drop_smallest", "keep_free", "select_free", "sort_rows"),
-    "exchange": (
-        "ADDRESS_BYTES", "add_layers", "answer_gradients", "find_connections", "momentum_step", "retain",
-    ),
-    "layers": ("backward", "dropout_threshold", "forward", "gather", "gather_sparse", "scatter"),
-    "losses": ("binary_cross_entropy", "mean_squared_error", "softmax_cross_entropy"),
-    "patterns": (
-        "carry_births", "column_strength", "column_sums", "count_cells", "long_row_segments", "merge_connections",
-        "row_strength", "transpose_pattern",
-    ),
-    "threads": ("set_threads",),
-}  # fmt: skip
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
 __all__ = [
     "ADDRESS_BYTES", "COMPILED", "add_free", "add_gradient", "add_layers", "answer_gradients", "artificial", "backward",
     "binary_cross_entropy", "carry_births", "column_strength", "column_sums", "count", "count_cells", "drop_smallest",
@@ -67,10 +51,19 @@ __all__ = [
     "set_threads", "softmax_cross_entropy", "sort_rows", "transpose_pattern",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    globals()[name] = value  # later accesses skip this function
-    return value
+__getattr__, __dir__ = lazy.attach(
+    __name__,
+    {
+        "artificial_data": "artificial",
+        "compiling": "COMPILED",
+        "drawing": "add_free add_gradient count drop_smallest keep_free select_free sort_rows",
+        "exchange": "ADDRESS_BYTES add_layers answer_gradients find_connections momentum_step retain",
+        "layers": "backward dropout_threshold forward gather gather_sparse scatter",
+        "losses": "binary_cross_entropy mean_squared_error softmax_cross_entropy",
+        "patterns": (
+            "carry_births column_strength column_sums count_cells long_row_segments merge_connections row_strength "
+            "transpose_pattern"
+        ),
+        "threads": "set_threads",
+    },
+)

@@ -9,23 +9,13 @@ this package loads neither Numba nor MPI.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tsnn import lazy
 
 if TYPE_CHECKING:
     from tsnn.parallel.averaging import average, flatten, retain_valid, trace_connections
 
-_HOMES = {"averaging": ("average", "flatten", "retain_valid", "trace_connections")}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
 __all__ = ["average", "flatten", "retain_valid", "trace_connections"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy.attach(__name__, {"averaging": "average flatten retain_valid trace_connections"})

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tsnn import lazy
 
 if TYPE_CHECKING:
     from tsnn.views.history import History
@@ -22,53 +23,23 @@ if TYPE_CHECKING:
     from tsnn.views.plots.topology import MatrixMap, draw, input_plot
     from tsnn.views.plots.workers import StalenessPlot, TimePlot
 
-_HOMES = {
-    "live.follower": ("RunFollower",),
-    "history": ("History",),
-    "notebook": (
-        "ended",
-        "watch",
-    ),
-    "plots.charts": (
-        "curves",
-        "histogram",
-    ),
-    "plots.curves": (
-        "accuracy",
-        "connections",
-        "density",
-        "loss",
-        "seconds",
-    ),
-    "plots.degrees": (
-        "AgePlot",
-        "DegreePlot",
-    ),
-    "plots.neurons": ("ImportancePlot",),
-    "plots.topology": (
-        "MatrixMap",
-        "draw",
-        "input_plot",
-    ),
-    "plots.workers": (
-        "StalenessPlot",
-        "TimePlot",
-    ),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
 __all__ = [
     "AgePlot", "DegreePlot", "History", "ImportancePlot", "MatrixMap", "RunFollower", "StalenessPlot", "TimePlot",
     "accuracy", "connections", "curves", "density", "draw", "ended", "histogram", "input_plot", "loss", "seconds",
     "watch",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy.attach(
+    __name__,
+    {
+        "live.follower": "RunFollower",
+        "history": "History",
+        "notebook": "ended watch",
+        "plots.charts": "curves histogram",
+        "plots.curves": "accuracy connections density loss seconds",
+        "plots.degrees": "AgePlot DegreePlot",
+        "plots.neurons": "ImportancePlot",
+        "plots.topology": "MatrixMap draw input_plot",
+        "plots.workers": "StalenessPlot TimePlot",
+    },
+)
