@@ -33,19 +33,19 @@ def tool(name):
     return shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
-def test_lint():
+def test_code__passes_lint():
     run(tool("ruff"), "check", ".")
 
 
-def test_format():
+def test_code__is_formatted():
     run(tool("ruff"), "format", "--check", ".")
 
 
-def test_types():
+def test_code__has_consistent_types():
     run(sys.executable, "-m", "mypy")
 
 
-def test_import_directions():
+def test_imports__go_downwards():
     run(tool("lint-imports"))
 
 
@@ -59,7 +59,7 @@ def test_import_directions():
         ("tsnn.views", "numba mpi4py"),
     ],
 )
-def test_importing_little_loads_little(module, absent):
+def test_imports__load_little(module, absent):
     code = f"import sys, {module}; print(*[m for m in {absent.split()} if m in sys.modules])"
     assert run(sys.executable, "-c", code).strip() == ""
 
@@ -77,14 +77,14 @@ HOMES |= {"onnx": {"formats"}, "torch": {"formats"}}
 HOMES |= {name: {"views"} for name in ("panel", "bokeh", "holoviews")}
 
 
-def test_each_heavy_package_has_one_home():
+def test_heavy_packages__have_one_home():
     for path in (ROOT / "tsnn").rglob("*.py"):
         for name in imports(path):
             package = name.split(".")[0]
             assert package not in HOMES or HOMES[package] & set(path.parts), f"{path} imports {name}"
 
 
-def test_the_dashboard_imports_no_engine():
+def test_dashboard__imports_no_engine():
     allowed = (
         "config",
         "datasets",
@@ -103,7 +103,7 @@ def test_the_dashboard_imports_no_engine():
                 assert name.removeprefix("tsnn.").startswith(allowed), f"{path} imports {name}"
 
 
-def test_no_kernel_hides_nan():
+def test_kernels__do_not_hide_nan():
     from tsnn.kernels.compiling import FASTMATH
 
     assert not FASTMATH & {"nnan", "ninf", "fast"}
@@ -166,7 +166,7 @@ def texts():
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_words_that_must_not_come_back(words):
+def test_words__private_vocabulary_is_absent(words):
     found = [
         f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {' '.join(match.group().split())}"
         for path, text in texts().items()
@@ -185,7 +185,7 @@ def docstrings(path):
             yield node.body[0].lineno, text.splitlines()[0]
 
 
-def test_first_lines_of_docstrings_name_the_thing():
+def test_docstrings__first_lines_name_the_thing():
     riddles = [
         f"{path.relative_to(ROOT)}:{number}: {line}"
         for path in modules("tsnn", "app", "tests")
@@ -199,7 +199,7 @@ LONGEST = 320  # lines
 LONGER = {"tsnn/kernels/vectors.py": 330}  # intrinsics of one type; a split would only add imports
 
 
-def test_modules_are_short():
+def test_modules__are_short():
     lengths = {path: path.read_text().count("\n") for path in modules("tsnn", "app", "tests/support")}
     names = {path.relative_to(ROOT).as_posix(): n for path, n in lengths.items()}
     assert not {name: n for name, n in names.items() if n > LONGER.get(name, LONGEST)}

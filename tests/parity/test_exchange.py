@@ -28,7 +28,7 @@ FLOATS = ("gradient", "weights", "velocity")
 
 
 @pytest.mark.parametrize("update", [True, False])
-def test_momentum_step(rng, update):
+def test_momentum_step__equals_the_naive_twin(rng, update):
     gradient, weights, velocity = (rng.normal(size=50).astype(np.float32) for _ in FLOATS)
     expected = naive.momentum_step(gradient, 0.9, 0.1, 0.01, update, weights, velocity)
     kernels.momentum_step(gradient, 0.9, 0.1, 0.01, update, weights, velocity)
@@ -46,7 +46,7 @@ def test_momentum_step__of_several_gradients_is_that_of_their_sum(rng):
     np.testing.assert_allclose(velocity, expected[1], rtol=1e-4)
 
 
-def test_retain(rng):
+def test_retain__equals_the_naive_twin(rng):
     gradient, sources = rng.normal(size=9).astype(np.float32), np.array([3, -1, 8, 0, -1], np.int32)
     out = np.empty(5, np.float32)
     kernels.retain(gradient, sources, out)
@@ -54,7 +54,7 @@ def test_retain(rng):
 
 
 @pytest.mark.parametrize("counts", [(0, 7), (7, 0), (20, 20), (70, 65), (70, 70)])
-def test_find_connections_and_add_layers(rng, counts):
+def test_find_connections_and_add_layers__equal_the_naive_twins(rng, counts):
     old, new = (erdos_renyi(7, 10, count, rng=rng) for count in counts)
     sources = np.empty(new.connections, np.int32)
     kernels.find_connections(new.indptr, new.indices, old.indptr, old.indices, 100, sources)

@@ -18,14 +18,14 @@ from tsnn.tiling import SEGMENT
 WIDTHS = [16, 48, 112, 128, 272]  # 1, 3, 7, 8, 8 + 8 + 1 vectors of 16 samples
 
 
-def test_transpose_pattern():
+def test_transpose_pattern__equals_the_naive_twin():
     layer = Sample(13, 7, 16)
     for ours, theirs in zip(layer.view, naive.transpose_pattern(layer.indptr, layer.indices, 7), strict=True):
         assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_merge_connections(seed):
+def test_merge_connections__equals_the_naive_twin(seed):
     layer, rng = Sample(9, 8, 16, seed=seed), np.random.default_rng(seed)
     survives = rng.random(len(layer.weights)) < 0.6
     keys = layer.rows * 8 + layer.indices
@@ -40,7 +40,7 @@ def test_merge_connections(seed):
 
 
 @pytest.mark.parametrize(("b", "n"), [(1, 1), (16, 16), (37, 50), (100, 33), (128, 784)])
-def test_gather(b, n):
+def test_gather__equals_the_naive_twin(b, n):
     rng = np.random.default_rng(0)
     x = rng.random((150, n), np.float32)
     order = rng.permutation(150)[:b]
@@ -53,7 +53,7 @@ def test_gather(b, n):
 
 @pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_forward(width, p):
+def test_forward__equals_the_naive_twin(width, p):
     layer = Sample(11, 9, width)
     threshold = kernels.dropout_threshold(p)
     out, masks = layer.forward(-0.6, threshold, 2**62 + 12345, 7)
@@ -88,7 +88,7 @@ def test_forward__micro_batches_get_the_dropout_of_the_batch():
         assert_allclose(part, batch[:, start:stop], rtol=1e-5)
 
 
-def test_dropout_rate_and_independence():
+def test_dropout__has_its_rate_and_is_independent():
     keep = naive.keeps
     threshold = kernels.dropout_threshold(0.3)
     for key in (0, 1, 2**40):
@@ -100,7 +100,7 @@ def test_dropout_rate_and_independence():
 
 @pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_backward(width, p):
+def test_backward__equals_the_naive_twin(width, p):
     layer = Sample(11, 9, width)
     threshold = kernels.dropout_threshold(p)
     (weights, velocity, bias, bias_velocity), delta_in = layer.backward(0.9, 0.1, 0.01, threshold=threshold)
@@ -187,7 +187,7 @@ def test_forward__of_a_layer_without_connections_is_its_bias():
 
 
 @pytest.mark.parametrize("count", [1, 31, 32])
-def test_gather_sparse(count):
+def test_gather_sparse__equals_the_naive_twin(count):
     rng = np.random.default_rng(3)
     x = rng.normal(size=(40, 9)).astype(np.float32) * (rng.random((40, 9)) < 0.3)
     order = rng.permutation(40)[:count]
@@ -212,7 +212,7 @@ def test_kernels__keep_non_finite_values(bad):
 
 
 @pytest.mark.parametrize("b", [1, 29, 32])
-def test_losses(b):
+def test_losses__equal_the_naive_twins(b):
     rng = np.random.default_rng(1)
     z = rng.normal(size=(5, 32)).astype(np.float32) * 3
     labels = rng.integers(0, 5, b)
@@ -250,7 +250,7 @@ def test_losses__of_extreme_logits_are_finite():
     assert kernels.binary_cross_entropy(z, np.ones((16, 2), np.float32), np.ones(16, np.float32), 1.0) == 16 * 0.5e4
 
 
-def test_sums_and_counts_over_a_pattern():
+def test_sums_and_counts__equal_the_naive_twins():
     layer = Sample(23, 17, 16)
     emitted = np.random.default_rng(1).normal(size=23).astype(np.float32)
     emitted[3] = 0
@@ -273,7 +273,7 @@ def test_sums_and_counts_over_a_pattern():
 
 
 @pytest.mark.parametrize("length", [3, 200])
-def test_sort_rows_and_keep_free(length):
+def test_sort_rows_and_keep_free__equal_the_naive_twins(length):
     rng = np.random.default_rng(length)
     layer = Sample(9, 150, 16)
     counts = rng.random(len(layer.indices)) < 0.7
@@ -290,7 +290,7 @@ def test_sort_rows_and_keep_free(length):
 
 @pytest.mark.parametrize("sign", [0, 1, 2])
 @pytest.mark.parametrize("number", [0, 1, 5, 13])
-def test_drop_smallest(sign, number):
+def test_drop_smallest__equals_the_naive_twin(sign, number):
     rng = np.random.default_rng(number)
     weights = rng.normal(size=90).astype(np.float32)
     weights[::7] = np.round(weights[::7])  # ties, and zeros of both signs
@@ -301,7 +301,7 @@ def test_drop_smallest(sign, number):
     assert survives.tolist() == expected
 
 
-def test_artificial():
+def test_artificial__equals_the_naive_twin():
     rng = np.random.default_rng(0)
     keys, centres = rng.integers(2**32, size=5), rng.choice([-1, 1], 5).astype(np.float32)
     shift, out = rng.normal(size=7).astype(np.float32), np.full((7, 16), np.nan, np.float32)
@@ -311,7 +311,7 @@ def test_artificial():
 
 
 @pytest.mark.parametrize("stride", [1, 3])
-def test_carry_births(stride):
+def test_carry_births__equals_the_naive_twin(stride):
     rng = np.random.default_rng(stride)
     matrices = [rng.random((20, 15)) < 0.3 for _ in range(2)]
     (old_indptr, old_indices), (indptr, indices) = (
