@@ -103,7 +103,7 @@ class Section:
     title: ClassVar[str]
 
     def __post_init__(self) -> None:
-        hints = _type_hints(type(self))
+        hints = _type_hints(type(self))  # type: ignore[arg-type]  # mypy takes the class for an instance
         for about in self.settings():
             value = _coerce(about.name, getattr(self, about.short), hints[about.short])
             _check_limits(about, value)

@@ -1,4 +1,4 @@
-"""Moments of columns: what their scaling follows from, merged as further samples come."""
+"""Moments of columns (mean, variance, range), which decide their scaling; merged as further samples come."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def known_columns(moments: Moments, spread: Float64) -> Bools:
 
 
 def check_growth(moments: Moments, spread: Float64, new_spread: Float64, what: str) -> None:
-    """Raise a DivergenceError if further samples spread a column far beyond what was seen before.
+    """Raise a DivergenceError if further samples spread a column far beyond the samples before.
 
     Parameters
     ----------
