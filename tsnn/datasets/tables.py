@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsnn.datasets.arrow import PARQUET_SUFFIXES, read_feather, read_parquet
-from tsnn.datasets.columns import Column, labels, one_hot, understand
+from tsnn.datasets.columns import Column, labels, one_hot, refuse_thousands_points, understand
 from tsnn.datasets.leaks import copies_of_target, doubt, reason_to_drop
 from tsnn.datasets.lines import COMPRESSED_SUFFIXES, inner_name
 from tsnn.datasets.raw import Array, ColumnInfo, RawData, TableOptions, reading
@@ -101,7 +101,9 @@ class _Reading:
             )
         chosen = self._find_target(target, kept)
         columns = {i: self._understand(i, i == chosen) for i in kept}
+        refuse_thousands_points(columns.values(), self.path)
         answer = columns.pop(chosen)
+        self._doubt_labels(answer)
         features = self._drop_leaks(columns, answer)
         rows = self._complete_rows(features, answer)
         stems = self.path.name.removesuffix(self.path.suffix) if self.path.suffix in COMPRESSED_SUFFIXES else ""
@@ -158,6 +160,16 @@ class _Reading:
         marks = frozenset(self.options.missing_marks)
         return understand(name, values, marks, self.path, target=is_target, comma=self.table.comma)
 
+    def _doubt_labels(self, answer: Column) -> None:
+        """Warn of labels that differ only in upper and lower case."""
+        if not answer.is_text:
+            return
+        cases: dict[str, set[str]] = {}
+        for label in set(answer.present.tolist()):
+            cases.setdefault(label.lower(), set()).add(label)
+        for same in (sorted(group) for group in cases.values() if len(group) > 1):
+            self.warnings.append(f"Labels {' and '.join(map(repr, same))} of {answer.name!r} are different classes.")
+
     def _drop_leaks(self, columns: dict[int, Column], answer: Column) -> dict[int, Column]:
         """Drop ids, row counters and copies of the target, with a warning for each reason."""
         first = min(columns)
@@ -205,7 +217,7 @@ class _Reading:
             self.warnings.append(f"{n:,} of {len(gone):,} rows with {what} were dropped.")
         if n := int(sum((column.missing & ~gone).sum() for column in incomplete.values())):
             self.warnings.append(
-                f"{n:,} missing values are filled: numbers with the median of the training part, text with a category."
+                f"Missing values ({n:,}) are filled: numbers with the median of the training part, text by a category."
             )
         return ~gone
 

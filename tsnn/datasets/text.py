@@ -112,10 +112,7 @@ def _check_lines(stream: TextIO, layout: _Layout, path: Path) -> None:
         if number < 0:
             raise DataError(f'{path}: a quoted text (") does not end before the end of the file. Correct the quotes.')
         if count != layout.width:
-            raise DataError(
-                f"{path}, line {number + layout.start}: {count} fields, expected {layout.width} as in the "
-                f"lines before (delimiter {layout.delimiter!r}). Correct this line, or set data.separator."
-            )
+            raise _ragged(path, number + layout.start, count, layout.width, layout.delimiter)
 
 
 def _find_layout(path: Path, options: TableOptions) -> _Layout:
@@ -138,10 +135,34 @@ def _find_layout(path: Path, options: TableOptions) -> _Layout:
     records = [(number, fields) for number, fields in read_records(sample, delimiter) if number > 0]
     if not records:
         raise DataError(f"{path} is empty; expected a line of column names and rows of values.")
+    _check_first_lines(records, delimiter, bool(skipped), path)
     rows = [fields for _, fields in records]
     names = _names(rows, options, path)
     start = (records[0][0] if names is not None else 0) + bool(skipped)
     return _Layout(encoding, delimiter, names, len(names or rows[0]), start)
+
+
+def _check_first_lines(records: list[tuple[int, list[str]]], delimiter: str, skipped: bool, path: Path) -> None:
+    """Check that the first lines have the same number of fields; the first of all, R's header, may have one fewer."""
+    first, *body = [len(fields) for _, fields in records]
+    widths = set(body)
+    if len(body) > 1 and len(widths) == 1 and min(widths) not in (first, first + 1):
+        raise DataError(
+            f"{path}, line {records[0][0] + skipped}: {first} fields, but the lines below have {min(widths)} "
+            f"(delimiter {delimiter!r}). Is it a title or comment? Remove or correct this line."
+        )
+    if len(body) > 1 and widths == {first + 1}:
+        return
+    for (number, fields), count in zip(records[1:], body, strict=True):
+        if count != first:
+            raise _ragged(path, number + skipped, len(fields), first, delimiter)
+
+
+def _ragged(path: Path, line: int, count: int, expected: int, delimiter: str) -> DataError:
+    return DataError(
+        f"{path}, line {line}: {count} fields, expected {expected} as in the lines before (delimiter {delimiter!r}). "
+        "Correct this line, or set data.separator."
+    )
 
 
 def _names(rows: list[list[str]], options: TableOptions, path: Path) -> list[str] | None:
