@@ -71,10 +71,10 @@ def test_wide_table__of_22283_genes_takes_seconds(read):
     pd.DataFrame(rng.normal(size=(104, 22_283)).astype(np.float32)).assign(y=np.arange(104) % 2).to_csv(
         stream, index=False
     )
-    started = time.monotonic()
+    started = time.process_time()
     raw = read(stream.getvalue())
     assert raw.x.shape == (104, 22_283)
-    assert time.monotonic() - started < 30
+    assert time.process_time() - started < 15
 
 
 # --- header ------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_wide_table__of_22283_genes_takes_seconds(read):
         (",0,1,2,y\n" + lines(20, lambda i: f"{i},{i % 7 / 3},{i % 5 / 3},{i % 4 / 3},{i % 2}"), 20, ["0", "1", "2"]),
         ("colour,shape\n" + lines(20, lambda i: f"{'rgb'[i % 3]},{'xo'[i // 2 % 2]}"), 20, ["colour=b"]),
         ("a,b,y\n" + lines(20, lambda i: f"{i % 7},{letter(i)},{i % 2}"), 20, ["a", "b=A"]),
-        (lines(20, lambda i: f"{i},{i + 10},{i + 20},{i % 3}"), 20, ["column 0"]),
+        (lines(20, lambda i: f"{i},{i + 10},{i + 20},{i % 3}"), 20, ["column 1"]),
     ],
 )  # fmt: skip
 def test_header__is_found_by_the_cells_below(content, n, names, read):
@@ -213,6 +213,10 @@ def test_compressed_tables__damaged_or_of_another_kind_are_refused(read):
     assert "no text" in refusal(read, b"a,b\n\x00\x01,2\n", name="t.csv")
 
 
+def test_other_files__are_refused_by_their_suffix(read):
+    assert "is no file that can be read: expected .npz, .csv" in refusal(read, "{}", name="t.json")
+
+
 def test_lines__ragged_ones_are_named(read):
     assert "line 5: 2 fields, expected 3" in refusal(read, 'a,b,c\n1,"2\n2",3\n4,5,6\n7,8\n')
     assert "does not end" in refusal(read, 'a,b,c\n1,2,3\n4,5,"6\n7,8,9\n')
@@ -231,8 +235,8 @@ def test_lines__ragged_ones_are_named(read):
 def test_missing_marks__keep_a_column_of_numbers(mark, read):
     content = "a,b,y\n" + lines(9, lambda i: f"{i},{i % 4},{i % 2}") + f"{mark},1,0\n"
     message = refusal(read, content)
-    assert "row 9 of column 'a'" in message
-    assert "missing" in message
+    holds = f"holds '{mark.strip()}'" if mark else "is empty"
+    assert f"1 value is missing: row 9 of column 'a' {holds}" in message
     raw = read(content, missing="fill")
     assert raw.feature_names == ("a", "b")
     assert raw.columns[0].kind == "number"
@@ -437,6 +441,10 @@ def test_ids__that_repeat_and_counters_are_kept_with_a_warning(read):
     assert raw.feature_names == ("patient_id", "time", "a")
     assert "named like an id" in raw.warnings[0]
     assert "'time' counts the rows" in raw.warnings[1]
+    bare = read(lines(20, lambda i: f"{1000 + i * 7 % 20},{i * 7 % 4},{i % 2}"))
+    assert "'column 0' differs in every row" in bare.warnings[0]
+    counted = read(lines(20, lambda i: f"{i + 1},{i * 7 % 4},{i % 2}"))
+    assert counted.feature_names == ("column 1",)
     fine = read("grid,acid,idea,y\n" + lines(20, lambda i: f"{i},{i * 2},{i * 3},{i % 2}"))
     assert fine.feature_names == ("grid", "acid", "idea")
 

@@ -172,12 +172,12 @@ class _Reading:
 
     def _drop_leaks(self, columns: dict[int, Column], answer: Column) -> dict[int, Column]:
         """Drop ids, row counters and copies of the target, with a warning for each reason."""
-        first = min(columns)
-        reasons = {
-            i: reason
-            for i, column in columns.items()
-            if (reason := reason_to_drop(column, unnamed=not self.table.names[i].strip(), is_first=i == first))
-        }
+        first, headed = min(columns), not self.table.note
+        reasons: dict[int, str] = {}
+        for i, column in columns.items():
+            unnamed = not self.table.names[i].strip()
+            if reason := reason_to_drop(column, unnamed=unnamed, is_first=i == first, headed=headed):
+                reasons[i] = reason
         rest = [i for i in columns if i not in reasons]
         for position in copies_of_target([columns[i] for i in rest], answer):
             reasons[rest[position]] = f"a copy of the target {answer.name!r}"
@@ -190,7 +190,8 @@ class _Reading:
         features = {i: column for i, column in columns.items() if i not in reasons}
         if not features:
             raise DataError(f"{self.path} has no column of features left. {' '.join(self.warnings)}")
-        doubts = [text for column in features.values() if (text := doubt(column))]
+        found = (doubt(column, is_first=i == first, headed=headed) for i, column in features.items())
+        doubts = [text for text in found if text]
         self.warnings += [text[0].upper() + text[1:] + "." for text in doubts[:5]]
         return features
 
@@ -225,11 +226,13 @@ class _Reading:
         count = sum(int(column.missing.sum()) for column in columns)
         first = min(columns, key=lambda column: int(column.missing.argmax()))
         row = int(first.missing.argmax())
-        cell = f"row {row} of column {first.name!r}"
-        start = f"{count:,} values are missing, the first in {cell}" if count > 1 else f"1 value is missing, in {cell}"
+        text = self.table.cell(row, self.names.index(first.name)) if self.table.cell else None
+        holds = " is empty" if text is None or not text.strip() else f" holds {text.strip()[:40]!r}"
+        start = f"{count:,} values are missing, the first" if count > 1 else "1 value is missing"
         return (
-            f"{self.path}: {start} (rows counted from 0 below the header; data.missing_marks lists the cells that "
-            "count as missing). Fill them, or set data.missing=drop_rows to leave these rows out, or data.missing=fill."
+            f"{self.path}: {start}: row {row} of column {first.name!r}{holds} (rows counted from 0 below the header; "
+            "data.missing_marks lists the cells that count as missing). Fill them, or set data.missing=drop_rows to "
+            "leave these rows out, or data.missing=fill."
         )
 
     def _assemble(self, features: dict[int, Column], rows: Bools | None) -> tuple[Array, list[str]]:

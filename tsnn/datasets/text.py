@@ -7,7 +7,10 @@ already. Only columns that did not become numbers are looked at as text (:mod:`t
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -45,6 +48,8 @@ class Table(NamedTuple):
         Whether the comma separates columns.
     warnings : tuple of str
         As in :class:`tsnn.datasets.raw.RawData`.
+    cell : function of (row, column), or None
+        Text of a cell in the file.
     """
 
     names: list[str]
@@ -52,6 +57,7 @@ class Table(NamedTuple):
     note: str = ""
     comma: bool = False
     warnings: tuple[str, ...] = ()
+    cell: Callable[[int, int], str] | None = None
 
 
 class _Layout(NamedTuple):
@@ -102,7 +108,16 @@ def read_text(path: Path, options: TableOptions) -> Table:
     note = "" if names is not None else "; no header: columns are called 'column 0', 'column 1', ..."
     named = names or [f"column {i}" for i in range(len(columns))]
     warnings = () if options.transpose else _suggest_transposing(layout.names, columns)
-    return Table(named, columns, note, layout.delimiter == ",", warnings)
+    cell = None if options.transpose else functools.partial(_find_cell, path, layout)
+    return Table(named, columns, note, layout.delimiter == ",", warnings, cell)
+
+
+def _find_cell(path: Path, layout: _Layout, row: int, column: int) -> str:
+    """Return the text of a cell."""
+    with open_text(path, layout.encoding) as stream:
+        skip_lines(stream, layout.start)
+        records = (fields for _, fields in read_records(stream, layout.delimiter))
+        return next(itertools.islice(records, row, None), [""] * layout.width)[column]
 
 
 def _check_lines(stream: TextIO, layout: _Layout, path: Path) -> None:
