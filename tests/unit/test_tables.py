@@ -128,6 +128,7 @@ def test_header__may_be_set(read):
 
 def test_header__is_refused_where_it_cannot_be_told(read):
     assert "data.header" in refusal(read, "0,1,2\n1,0,0\n0,2,1\n1,1,0\n2,0,1\n0,1,1\n")
+    assert "data.header" in refusal(read, "1,5000\n" + lines(20, lambda i: f"{500 + i * 7 % 20},{i % 5}"))
     assert "data.header" in refusal(read, "5,unsure,3\n" + lines(20, lambda i: f"{i},{i % 4},{i % 5}"))
 
 

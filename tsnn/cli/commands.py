@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 import subprocess
 import sys
@@ -50,7 +51,12 @@ def inspect(options: argparse.Namespace) -> int:
     from tsnn.execution.provenance import generators, load_data
 
     config = _config(options)
-    data = load_data(config, generators(config)[0])
+    logger, handler = logging.getLogger("tsnn.datasets"), logging.NullHandler()
+    logger.addHandler(handler)  # warnings are printed below
+    try:
+        data = load_data(config, generators(config)[0])
+    finally:
+        logger.removeHandler(handler)
     print("\n".join(console.inspection_lines(inspection.inspect(data))))
     suggested = preset_for_shape(len(data.x_train), data.n_features, data.image_shape)
     if config.data.name in PRESETS:

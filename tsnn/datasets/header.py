@@ -94,7 +94,8 @@ def _numbers_are_names(columns: list[_NumberColumn], inside: bool, *, alone: boo
         below = [float(column.below[0]) for column in columns]
         likewise = all(a < b for a, b in pairwise(below))
         return False if n < _SHORT or not _are_even(columns) else (None if likewise else True)
-    if increasing and (alone or n >= _SHORT - 2):
+    sure = n >= _SHORT or (n > 2 and not any(column.is_inside for column in columns))
+    if increasing and sure:
         return True
     return None if alone else False
 
@@ -112,10 +113,14 @@ def _are_coarse(columns: list[_NumberColumn]) -> bool:
 
 def as_number(text: str) -> float:
     """Return the number in a cell, with a comma as decimal or thousands mark; NaN if it holds none."""
-    for candidate in (text, text.replace(",", "."), text.replace(",", ""), text.replace(".", "").replace(",", ".")):
+    try:
+        return float(text)
+    except ValueError:
+        if "," not in text:
+            return math.nan
+    for candidate in (text.replace(",", "."), text.replace(",", ""), text.replace(".", "").replace(",", ".")):
         try:
             return float(candidate)
         except ValueError:
-            if "," not in text:
-                break
+            continue
     return math.nan
