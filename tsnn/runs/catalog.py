@@ -293,7 +293,15 @@ def delete(run: Run) -> None:
         reason = f"Some of its files remain in {removed} ({os_error_message(error)})"
         raise RunError(f"Run {run.id} is no longer listed. {reason} Delete that folder.") from error
     finally:
-        for left in run.path.parent.glob(".deleted-*"):  # of deletions that were interrupted
+        _remove_remains(run.path.parent)
+
+
+def _remove_remains(root: Path) -> None:
+    """Remove files that interrupted deletions have left."""
+    for left in root.glob(".deleted-*"):
+        if left.is_symlink():
+            left.unlink(missing_ok=True)
+        else:
             shutil.rmtree(left, ignore_errors=True)
 
 
