@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from tests.support import fake_engine
@@ -133,6 +134,7 @@ KEYS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize(("name", "path"), [(name, path) for name, paths in KEYS.items() for path in paths])
 def test_json__any_value_of_any_type_leaves_the_run_listed(run, name, path, value, capsys):
@@ -159,6 +161,7 @@ EPOCH_KEYS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [*VALUES, "missing"])
 @pytest.mark.parametrize("name", [*EPOCH_KEYS, "type", "layers.0", "layers.0.density", "settings.zeta"])
 def test_metrics__any_value_in_an_epoch_leaves_the_run_listed(run, name, value, capsys):
@@ -177,6 +180,7 @@ def test_metrics__any_value_in_an_epoch_leaves_the_run_listed(run, name, value, 
     assert_readable(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [*CONTENTS, "missing", "folder", "pipe", "itself"])
 @pytest.mark.parametrize("name", FILES)
 def test_files__any_content_leaves_the_run_listed(run, name, content, capsys):
@@ -240,6 +244,19 @@ def test_read_lines__skips_lines_of_any_length(tmp_path):
     lines, offset = read_lines(path)
     assert lines == [{"a": 1}, {"c": 3}]
     assert path.stat().st_size - offset == len('{"torn": ')
+
+
+@pytest.mark.parametrize("name", ["meta.json", "snapshots/0000001.npz"])
+def test_page__shows_a_run_with_missing_or_malformed_files(run, name):
+    live = pytest.importorskip("tsnn.views.tabs.run")
+    (run.path / name).unlink()
+    if name != "meta.json":
+        np.savez(run.path / name, sizes=np.array([3, 2]), importance_0=np.zeros((2, 2)), neurons_0=np.array(["a"]))
+        with pytest.raises(TsnnError, match="no readable snapshot of epoch 1"):
+            run.snapshot(1)
+    view = live.RunView(RunFollower(run, min_interval=0))
+    for tab in view.tabs:
+        view.tick(tab)
 
 
 def test_table_of_runs__escapes_states_and_problems(run):

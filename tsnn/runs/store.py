@@ -38,7 +38,7 @@ Kinds of events (:class:`~tsnn.records.EventKind`; readers accept unknown kinds)
 ``evolution``          a deferred evolution was run after resuming
 ``resumed``            the run was resumed: from which epoch, and which epochs are repeated
 ``checkpoint``         a checkpoint is damaged, or could not be written
-``disk``               the disk is nearly full
+``disk``               the disk is nearly full, or a snapshot could not be written
 ``workers``            a parallel run has more threads than cores
 ``averaged``           the workers' models were averaged, at the end of a parallel run
 =====================  =========================================================================
