@@ -22,6 +22,15 @@ from tsnn.files import npz_bytes, write_atomic
 
 #: Largest file that is read, uncompressed, in bytes.
 MAX_BYTES = 64 * 2**20
+MAX_SIZES = 10_000  #: layers of neurons
+
+_DIMENSIONS = {
+    "sizes": 1, "percentile": 0, "input_degree": 1, "input_strength": 1, "epoch": 0, "ages_since": 0,
+    "density": 2, "density_max": 0, "in_degree": 2, "out_degree": 2, "importance": 1, "importance_edges": 1,
+    "importance_threshold": 0, "neurons": 1, "neuron_values": 2, "age": 2,
+    "incoming_indptr": 1, "incoming_indices": 1, "incoming_weights": 1,
+    "outgoing_indptr": 1, "outgoing_indices": 1, "outgoing_weights": 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +146,14 @@ class Snapshot:
         Raises
         ------
         ValueError
-            If ``sizes`` is missing or malformed.
+            If ``sizes`` is missing, or a field has another number of dimensions or holds no numbers.
         """
-        if "sizes" not in arrays or arrays["sizes"].ndim != 1:
+        if "sizes" not in arrays or arrays["sizes"].ndim != 1 or len(arrays["sizes"]) > MAX_SIZES:
             raise ValueError("it has no array 'sizes'")
+        for name, value in arrays.items():
+            dimensions = _DIMENSIONS.get(re.sub(r"_[0-9]+$", "", name))
+            if dimensions is not None and (value.ndim != dimensions or value.dtype.kind not in "iuf"):
+                raise ValueError(f"its array {name!r} is malformed")
         values: dict[str, Any] = {name: value if value.ndim else value[()] for name, value in arrays.items()}
         layers = (
             LayerSnapshot(**{name: values.get(f"{name}_{l}") for name in _LAYER_FIELDS})

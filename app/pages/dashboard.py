@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from html import escape
 from typing import Any
 
@@ -194,7 +195,7 @@ class Dashboard(param.Parameterized):
         """Show the epoch and layer of the address."""
         if self.layer - 1 in replay.layer.options.values():
             replay.layer.value = self.layer - 1
-        if str(self.epoch).isdigit():
+        if re.fullmatch("[0-9]{1,15}", str(self.epoch)):
             replay.go(int(self.epoch))
 
     def _run_changed(self, _event: Any) -> None:

@@ -270,8 +270,9 @@ def table_frame(rows: list[RunSummary]) -> pd.DataFrame:
 
 
 def _state(row: RunSummary) -> str:
-    color = palette.STATE_COLORS.get(row.state, palette.GREY)
-    return f"<span title='{escape(row.problem, quote=True)}'><span style='color:{color}'>●</span> {row.state}</span>"
+    color = palette.GREY if row.problem else palette.STATE_COLORS.get(row.state, palette.GREY)
+    text = escape("unreadable" if row.problem else row.state)
+    return f"<span title='{escape(row.problem, quote=True)}'><span style='color:{color}'>●</span> {text}</span>"
 
 
 def _or_nan(value: float | None) -> float:

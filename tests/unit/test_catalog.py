@@ -92,6 +92,30 @@ def test_delete__refuses_a_live_run(store):
     assert run.path.exists()
 
 
+def test_delete__removes_a_link_and_keeps_the_run_behind_it(store, finished, tmp_path):
+    other = RunStore(tmp_path / "other")
+    other.root.mkdir()
+    link = other.root / finished.id
+    link.symlink_to(finished.path)
+    assert other.list() == []
+    delete(Run(link))
+    assert list(other.root.iterdir()) == []
+    assert finished.records()
+
+
+def test_delete__ignores_and_removes_remains_of_earlier_deletions(store, finished, monkeypatch):
+    (store.root / f".deleted-{finished.id}").mkdir()
+    (store.root / f".deleted-{finished.id}" / "file").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(catalogs.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(PermissionError(1, "No", "x")))
+        patch.setattr(catalogs, "_remove_remains", lambda _: None)
+        with pytest.raises(RunError, match=r"is no longer listed\. Some of its files remain in"):
+            delete(finished)
+    assert store.list() == []
+    delete(fake_engine.finished_run(store, SETTINGS, 1))
+    assert list(store.root.iterdir()) == []
+
+
 def test_refresh__continues_after_a_timeout(store):
     runs = [store.create(Config()) for _ in range(5)]
     known = Catalog(store)

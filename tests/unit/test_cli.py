@@ -221,3 +221,43 @@ def test_train__prepares_a_parallel_run_for_a_scheduler(capsys):
     assert command[-3:] == ["-m", "tsnn.execution", str(run.path.resolve())]
     assert (run.config().parallel.workers, run.config().parallel.mode) == (3, "wassp")
     assert run.status()["state"] == "created"
+
+
+def test_errors__of_the_system_are_one_sentence_with_the_path(folder, capsys):
+    run = fake_engine.finished_run(RunStore(), {"data.name": "madelon"}, 1)
+    (folder / "file").touch()
+    for arguments, message in (
+        (["runs", "--runs", str(folder / "file")], f"{folder / 'file'}: Not a directory"),
+        (["train", "madelon", "--runs", str(folder / "file")], f"{folder / 'file'}: File exists"),
+        (["train", "madelon", "--runs", "/proc/nowhere"], "/proc/nowhere: No such file or directory"),
+        (["export", run.id, "-o", str(folder / "no" / "x.csv")], f"{folder / 'no' / 'x.csv'}: No such file"),
+        (["export", run.id, "-o", str(folder)], f"{folder}: Is a directory"),
+        (["export", run.id, "-o", "/dev/full"], "/dev/full: No space left on device. Free some space"),
+    ):
+        assert main(arguments) == 1
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("tsnn: ")
+        assert message in line
+
+
+def test_help__prints_on_a_console_without_greek_letters():
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-m", "tsnn", "train", "--help"]
+    result = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert b"training.zeta" in result.stdout
+
+
+def test_kernels__are_compiled_in_memory_without_a_cache_folder(folder):
+    (folder / "script.py").write_text(
+        "from numba.core import caching; caching.CacheImpl._locator_classes = []\n"
+        "from tsnn.kernels.compiling import compiled\n"
+        "@compiled()\ndef add(x): return x + 1\n"
+        "@compiled()\ndef add_two(x): return add(add(x))\n"
+        "print(add_two(3))\n"
+    )
+    command = [sys.executable, str(folder / "script.py")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stdout.strip() in ("5", "5.0"), result.stderr
+    if os.environ.get("NUMBA_DISABLE_JIT") != "1":
+        assert result.stderr.count("NUMBA_CACHE_DIR") == 1

@@ -75,7 +75,10 @@ def test_table__run_without_epochs_or_settings(store):
     empty, bad = store.create(Config()), store.create(Config())
     (bad.path / "config.toml").write_text("nonsense")
     columns = table([result(empty), result(bad)])
-    assert column(columns, "state") == ("created", "created")
+    states = column(columns, "state")
+    assert states[0] == "created"
+    assert states[1].startswith("unreadable: ")
+    assert "not valid TOML" in states[1]
     assert [c.title for c in columns] == ["run", "state", "epochs"]
 
 

@@ -1,7 +1,10 @@
 """Resumed runs: bit for bit, each epoch recorded once, after any kind of end."""
 
+import errno
+import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +14,17 @@ import numpy as np
 import pytest
 
 import tsnn
+from tests.support import processes
 from tests.support.waiting import wait_until
+from tsnn import files
 from tsnn.cli import main
 from tsnn.errors import ConfigError, DataError, DivergenceError, RunError
 from tsnn.execution.engine import execute
+from tsnn.jobs.launch import prepare_resume
 from tsnn.records import EpochRecord
-from tsnn.runs import OVER
+from tsnn.runs import OVER, RunStore
 from tsnn.runs.control import request
+from tsnn.runs.liveness import identity
 
 TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes")
 
@@ -184,9 +191,147 @@ def test_resume__refuses_changed_data(store, config, tmp_path, rng):
     np.savez(tmp_path / "blobs.npz", X=rng.normal(size=(135, 12)), y=np.arange(135) % 3)
     with pytest.raises(DataError, match="have changed since it began"):
         list(execute(run))
-    assert run.status()["state"] == "failed"
+    assert run.status()["state"] == "stopped", "as before"
     assert run.checkpoints()[0].read_bytes() == before
     assert recorded(run, "epoch")[0]["epoch"] == 1
+    assert "could not be resumed: The data of run" in events(run, "resumed")[0]
+
+
+def test_resume__in_another_folder_finds_the_data(store, config, tmp_path, monkeypatch):
+    store = RunStore(store.root.absolute())
+    monkeypatch.chdir(tmp_path)
+    run = uninterrupted(store, config.replace({"data.name": "blobs.npz", "training.epochs": 2}))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["resume", run.id, "--runs", str(store.root), "--epochs", "3"]) == 0
+    assert len(run.records()) == 3
+    assert (run.config().data.name, run.config().training.epochs) == ("blobs.npz", 3)
+    assert run.meta()["data"]["path"] == str(tmp_path / "blobs.npz")
+
+
+@pytest.mark.parametrize("cause", ["missing", "changed", "launched"])
+def test_resume__without_its_data_leaves_a_finished_run_as_it_was(store, config, tmp_path, monkeypatch, capsys, cause):
+    run = uninterrupted(store, config.replace({"training.epochs": 2}))
+    kept = {name: (run.path / name).read_bytes() for name in ("config.toml", "meta.json", "weights.npz")}
+    status, records = run.status(), recorded(run, "epoch", "snapshot")
+    if cause == "changed":
+        np.savez(tmp_path / "blobs.npz", X=np.random.default_rng(0).normal(size=(135, 12)), y=np.arange(135) % 3)
+    else:
+        (tmp_path / "blobs.npz").unlink()
+    if cause == "launched":
+        tsnn.resume(run, 4)
+        assert processes.ended(run)["state"] == "failed"
+    else:
+        assert main(["resume", run.id, "--runs", str(store.root), "--epochs", "4"]) == 1
+        assert "blobs" in capsys.readouterr().err
+    assert run.status() == status
+    assert {name: (run.path / name).read_bytes() for name in kept} == kept
+    assert recorded(run, "epoch", "snapshot") == records
+    assert not (run.path / "resume.json").exists()
+    assert "could not be resumed" in events(run, "resumed")[0]
+
+
+def test_resume__killed_while_it_reads_its_data_leaves_the_run_as_it_was(store, config):
+    run = uninterrupted(store, config.replace({"training.epochs": 2}))
+    status = run.status()
+    prepare_resume(run, 4)
+    dead = identity() | {"start": 1}
+    (run.path / "status.json").write_text(json.dumps({"state": "starting", "process": dead, "previous": status}))
+    assert run.status() == status
+    list(execute(run))
+    assert len(run.records()) == 4
+
+
+def test_resume__ignores_and_keeps_foreign_files_among_checkpoints(store, config):
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
+    execution.close()
+    foreign = [run.checkpoint_folder / name for name in ("backup.npz", "9999999.npz", "0000000-0.npz", "notes.txt")]
+    for path in foreign:
+        path.write_bytes(b"mine")
+    list(execute(run))
+    assert_same(run, uninterrupted(store, config))
+    assert all(path.read_bytes() == b"mine" for path in foreign)
+    assert len(run.checkpoints()) == 2
+
+
+def test_resume__leaves_out_the_setting_that_made_it_diverge(store, config):
+    run = store.create(config.replace({"training.epochs": 50}))
+    execution = execute(run)
+    advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
+    request(run, "set", learning_rate=1e30)
+    with pytest.raises(DivergenceError):
+        list(execution)
+    list(execute(run))
+    assert run.status()["state"] == "finished"
+    assert any("change learning_rate is left out" in message for message in events(run, "resumed"))
+
+
+def test_metrics__removed_while_training_are_not_created_again(store, config):
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
+    (run.path / "metrics.jsonl").unlink()
+    with pytest.raises(RunError, match=r"metrics.jsonl was removed while run"):
+        list(execution)
+    assert run.status()["state"] == "failed"
+    assert not (run.path / "metrics.jsonl").exists()
+
+
+def test_run__removed_while_training_leaves_nothing_behind(store, config):
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 2)
+    shutil.rmtree(run.path)
+    with pytest.raises(RunError, match="was removed while it was training"):
+        list(execution)
+    assert not run.path.exists()
+
+
+def full_disk(monkeypatch, failing):
+    """Let writing files whose names contain a text fail as on a full disk."""
+    real_open, real_write = os.open, files.replacing
+
+    def error(path):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def opening(path, flags, *rest):
+        if flags & os.O_APPEND and any(name in str(path) for name in failing):
+            raise error(path)
+        return real_open(path, flags, *rest)
+
+    def replacing(path, **options):
+        if any(name in str(path) for name in failing):
+            raise error(path)
+        return real_write(path, **options)
+
+    monkeypatch.setattr(files.os, "open", opening)
+    monkeypatch.setattr(files, "replacing", replacing)
+
+
+def test_snapshot__that_cannot_be_written_is_reported_once_and_training_continues(store, config, monkeypatch):
+    full_disk(monkeypatch, ["snapshots"])
+    run = uninterrupted(store, config)
+    assert run.status()["state"] == "finished"
+    assert len(run.records()) == 6
+    assert len(events(run, "disk")) == 1
+    assert "No space left on device" in events(run, "disk")[0]
+
+
+def test_epoch__that_cannot_be_written_fails_the_run_and_keeps_the_others(store, config, monkeypatch):
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
+    with monkeypatch.context() as patch:
+        full_disk(patch, ["metrics.jsonl", "status.json", "snapshots", "checkpoints"])
+        with pytest.raises(RunError, match=r"metrics.jsonl: No space left on device. Free some space"):
+            list(execution)
+        assert run.status()["state"] == "failed"
+        assert "No space left on device" in run.status()["message"]
+        assert [record.epoch for record in run.records()] == [1, 2, 3]
+    list(execute(run))
+    assert_same(run, uninterrupted(store, config))
 
 
 def test_resume__damaged_checkpoint_is_reported_and_the_one_before_used(store, config):

@@ -183,6 +183,20 @@ def test_status__old_heartbeat_is_stalled_or_lost(run, host, state):
     assert run.status()["state"] == state
 
 
+def test_status__run_on_a_machine_with_another_clock_lives_while_its_heart_beats(run):
+    process = identity() | {"host": "elsewhere"}
+
+    def beat(number, seconds):
+        status = {"state": "training", "beat": number, "time": time.time() + seconds, "process": process}
+        (run.path / "status.json").write_text(json.dumps(status))
+        return run.status()["state"]
+
+    assert beat(1, -12) == "stalled", "12 s behind, or silent: not known yet"
+    assert beat(2, -12) == "training"
+    assert beat(3, -3600) == "training"
+    assert beat(4, 3600) == "training"
+
+
 def test_writer__heartbeat_updates_the_status(run):
     with RunWriter(run) as writer:
         first = run.status()["time"]

@@ -15,6 +15,7 @@ from tests.support.processes import ended, of_run, state
 from tests.support.waiting import wait_until
 from tsnn.errors import RunError
 from tsnn.files import read_json
+from tsnn.records import EpochRecord
 from tsnn.runs import Run
 from tsnn.runs.liveness import alive, identity
 from tsnn.runs.writer import RunWriter, hold
@@ -279,6 +280,57 @@ def test_supervisor__second_attempt_succeeds(store, config):
     program = "if not lost: os.abort()\nwith RunWriter(run) as w: w.end('finished', 'done')"
     last = exit_record(run, program, workers=2)
     assert (last["state"], last["attempts"]) == ("finished", 2)
+
+
+def test_supervisor__ends_a_job_without_any_sign_of_life(store, config):
+    run = store.create(config.replace({"parallel.workers": 2}))
+    program = "print('srun: not found', flush=True); time.sleep(1000)"
+    last = exit_record(run, program, workers=9, patience="math.inf, 10.0")
+    assert (last["state"], state(run), last["attempts"]) == ("failed", "failed", 1)
+    assert "no heartbeat for 10 s, since the start. Its output: srun: not found" in run.status()["message"]
+
+
+def test_supervisor__starts_ranks_on_this_machine_whatever_scheduler_there_is(store, config, monkeypatch):
+    run = store.create(config)
+    monkeypatch.setenv("HYDRA_RMK", "slurm")
+    program = "with RunWriter(run) as w: w.end('stopped', ' '.join(f'{k}={v}' for k, v in os.environ.items()))"
+    variables = exit_record(run, program)["reason"].split()
+    assert "HYDRA_LAUNCHER=fork" in variables
+    assert "HYDRA_RMK=slurm" in variables, "one that the user has set"
+
+
+def test_job_outcome__full_shared_memory_is_named(store, config):
+    assert "/dev/shm" in exit_record(store.create(config), "os.kill(os.getpid(), signal.SIGBUS)")["reason"]
+
+
+def test_start__works_next_to_files_named_like_modules(store, config, tmp_path, monkeypatch):
+    (tmp_path / "statistics.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    run = tsnn.start(config.replace({"training.epochs": 2}), store)
+    ended(run)
+    assert state(run) == "finished", run.log()
+
+
+def test_resume__is_live_at_once(store, config):
+    run = tsnn.start(config.replace({"training.epochs": 2}), store)
+    ended(run)
+    tsnn.resume(run, 4)
+    assert state(run) == "created"
+    assert ended(run)["state"] == "finished"
+    assert len(run.records()) == 4
+
+
+@pytest.mark.mpi
+def test_watch__of_a_resumed_parallel_run_stays_until_its_processes_have_ended(store, config):
+    run = started(config.replace({"parallel.workers": 2, "training.learning_rate": 1e-4}), store)
+    tsnn.stop(run, wait=60)
+    before = len(run.records())
+    tsnn.jobs.launch.prepare_resume(run)
+    watching = tsnn.jobs.launch.watch(run)
+    assert any(isinstance(item, EpochRecord) and item.epoch > before + 1 for item in watching)
+    watching.close()
+    assert of_run(run) == []
+    assert state(run) == "stopped"
 
 
 @pytest.mark.parametrize("fate", ["sys.exit(0)", "os.kill(os.getpid(), 9)", "time.sleep(1000)"])

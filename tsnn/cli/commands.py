@@ -15,6 +15,7 @@ from tsnn.config import Config
 from tsnn.config.presets import PRESETS, preset_for_shape
 from tsnn.datasets import inspection, known_datasets
 from tsnn.errors import ConfigError, TsnnError
+from tsnn.files import os_error_message
 from tsnn.jobs.launch import command_line, prepare_resume, watch
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import INTERRUPTED, Run, RunStore
@@ -82,7 +83,7 @@ def resume(options: argparse.Namespace) -> int:
 def _execute(run: Run) -> int:
     """Execute a run in this process, a parallel one in processes of its own, with a progress bar."""
     print(f"Run directory: {run.path}", file=sys.stderr)
-    config = run.config()
+    config = run.wanted_config()
     items: Iterator[Progress | EpochRecord | Event]
     if config.parallel.workers:
         items = watch(run)
@@ -143,8 +144,12 @@ def export(options: argparse.Namespace) -> int:
         content = export_network(run, options.format)
     if options.output is None:
         sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
     else:
-        options.output.write_bytes(content)
+        try:
+            options.output.write_bytes(content)
+        except OSError as error:
+            raise TsnnError(f"The export cannot be written. {os_error_message(error, options.output)}") from error
     return 0
 
 

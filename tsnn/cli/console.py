@@ -16,7 +16,6 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tsnn.datasets import DatasetInfo
 from tsnn.datasets.inspection import Inspection
-from tsnn.errors import TsnnError
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import Run
 from tsnn.runs.comparison import Column, format_cell
@@ -120,11 +119,9 @@ def run_lines(runs: Iterable[Run]) -> Iterator[str]:
 
 def _run_line(run: Run) -> str:
     status = run.status()
-    try:
-        run.meta()
-        config = run.config()
-    except TsnnError as error:
-        return f"{run.id:<42}{'unreadable':<11}{error}"
+    if problem := run.problem():
+        return f"{run.id:<42}{'unreadable':<11}{problem}"
+    config = run.config()
     accuracy = status.get("test_accuracy")
     epoch = f"{status.get('epoch', 0)}/{config.training.epochs}"
     return (

@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from tsnn.config.presets import PRESETS
-from tsnn.config.schema import Section, Setting, nearest
+from tsnn.config.schema import Section, Setting, nearest, shortened
 from tsnn.config.sections import (
     DataConfig,
     ImportanceConfig,
@@ -23,6 +23,7 @@ from tsnn.config.sections import (
     TrainingConfig,
 )
 from tsnn.errors import ConfigError
+from tsnn.files import read_bounded
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,10 @@ class Config:
         flat: dict[str, Any] = {}
         for section, values in sections.items():
             if section not in SECTIONS:
-                raise ConfigError(f"Unknown section [{section}]{nearest(section, SECTIONS)}")
+                raise ConfigError(f"Unknown section [{section}]{nearest(str(section), SECTIONS)}")
             if not isinstance(values, Mapping):
-                raise ConfigError(f"[{section}] must hold settings, got {values!r}. Try {section}.<field> = value.")
+                got = shortened(values)
+                raise ConfigError(f"[{section}] must hold settings, got {got}. Try {section}.<field> = value.")
             flat.update({f"{section}.{name}": value for name, value in values.items()})
         return (cls.preset(str(flat["data.name"])) if "data.name" in flat else cls()).replace(flat)
 
@@ -78,10 +80,12 @@ class Config:
     def from_toml(cls, path: str | Path) -> Config:
         """Read a configuration file; fields may be left out as in :meth:`from_dict`."""
         try:
-            sections = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+            sections = tomllib.loads(read_bounded(Path(path)).decode("utf-8-sig"))
         except OSError as error:
             raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except RecursionError as error:
+            raise ConfigError(f"{path} is not a configuration: its values are nested too deeply.") from error
+        except ValueError as error:
             raise ConfigError(f"{path} is not valid TOML: {error}.") from error
         return cls.from_dict(sections)
 

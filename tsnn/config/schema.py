@@ -6,6 +6,8 @@ import dataclasses
 import difflib
 import functools
 import math
+import operator
+import reprlib
 import tomllib
 import types
 import typing
@@ -16,6 +18,9 @@ from tsnn.errors import ConfigError
 from tsnn.registry import Registry
 
 _METADATA = "setting"
+_LARGEST = 2**63 - 1
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 80
 
 
 class Slider(NamedTuple):
@@ -127,6 +132,14 @@ def _setting_of(section: str, field: dataclasses.Field[Any]) -> Setting:
     return Setting(f"{section}.{field.name}", field.default, **facts)
 
 
+def shortened(value: Any) -> str:
+    """Return the representation of a value for a message; that of a long one is abbreviated."""
+    try:
+        return _repr.repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number of thousands of digits"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the end of an error message: the known name nearest to ``name``, or all of them."""
     known = list(known)
@@ -149,6 +162,8 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
         return _coerce_texts(name, value)
     if isinstance(value, str) and hint is not str:
         value = _parse_text(value)
+    if _is_int(value) and abs(operator.index(value)) > _LARGEST:
+        raise ConfigError(f"{name} must be at most {_LARGEST}, got {shortened(original)}.")
     if typing.get_origin(hint) is tuple:
         return _coerce_whole_numbers(name, value, original)
     if isinstance(value, hint) and hint in (bool, str):
@@ -158,14 +173,15 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
-    raise ConfigError(f"{name} must be {kind}, got {original!r}.")
+    raise ConfigError(f"{name} must be {kind}, got {shortened(original)}.")
 
 
 def _coerce_whole_numbers(name: str, value: Any, original: Any) -> tuple[int, ...]:
     values = value if isinstance(value, list | tuple) else [value]
-    if all(_is_int(v) for v in values):
+    if all(_is_int(v) and abs(operator.index(v)) <= _LARGEST for v in values):
         return tuple(int(v) for v in values)
-    raise ConfigError(f"{name} must be whole numbers such as [1000, 1000] or 1000-1000, got {original!r}.")
+    got = shortened(original)
+    raise ConfigError(f"{name} must be whole numbers such as [1000, 1000] or 1000-1000, got {got}.")
 
 
 def _coerce_texts(name: str, value: Any) -> tuple[str, ...]:
@@ -180,16 +196,20 @@ def _coerce_texts(name: str, value: Any) -> tuple[str, ...]:
 
 
 def _is_int(value: Any) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+    try:
+        operator.index(value)
+    except TypeError:  # also for arrays of several numbers
+        return False
+    return not isinstance(value, bool)
 
 
 def _parse_text(text: str) -> Any:
     parts = text.replace("-", ",").split(",")
-    if len(parts) > 1 and all(part.strip().isdigit() for part in parts):
+    if len(parts) > 1 and all(part.strip().isdecimal() for part in parts) and len(text) < 4000:
         return [int(part) for part in parts]
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -204,11 +224,11 @@ _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 def _check_limits(about: Setting, value: Any) -> None:
     if about.choices and value not in about.choices:
         known = ", ".join(map(repr, about.choices))
-        raise ConfigError(f"{about.name} must be one of {known}; got {value!r}.")
+        raise ConfigError(f"{about.name} must be one of {known}; got {shortened(value)}.")
     bounds = {key: getattr(about, key) for key in _BOUNDS if getattr(about, key) is not None}
     if not bounds:
         return
     for v in value if isinstance(value, tuple) else (value,):
         if not math.isfinite(v) or not all(_BOUNDS[key][1](v, limit) for key, limit in bounds.items()):
             rule = " and ".join(f"{_BOUNDS[key][0]} {limit}" for key, limit in bounds.items())
-            raise ConfigError(f"{about.name} must be {rule}; got {v!r}.")
+            raise ConfigError(f"{about.name} must be {rule}; got {shortened(v)}.")

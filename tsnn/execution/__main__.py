@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.execution.engine import execute
-from tsnn.execution.provenance import generators, load_data
+from tsnn.execution.provenance import data_path, generators, load_data
 from tsnn.jobs.processes import Heartbeat, enter_service
 from tsnn.parallel.worker import report, work
 from tsnn.runs import Run
@@ -35,7 +35,7 @@ def main() -> int:
         return _fail("usage: [mpiexec -n 1+K] python [-m mpi4py] -m tsnn.execution RUN_DIR")
     run = Run(Path(sys.argv[1]))
     try:
-        config = run.config()
+        config = run.wanted_config()
         channel = _connect() if config.parallel.workers else None
     except TsnnError as error:
         return _fail(f"tsnn: {error}")
@@ -43,7 +43,7 @@ def main() -> int:
     if channel is None or channel.rank == 0:
         return _serve(run, channel)
     with Heartbeat(run.path, channel.rank):
-        _work(channel, config)
+        _work(channel, run, config)
     return 0
 
 
@@ -58,12 +58,12 @@ def _fail(message: str) -> int:
     return 1
 
 
-def _work(channel: MpiChannel, config: Config) -> None:
+def _work(channel: MpiChannel, run: Run, config: Config) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):  # all ranks receive them; the server ends the run
         signal.signal(signum, signal.SIG_IGN)
     data_rng, _, rng = generators(config)
     try:
-        data = load_data(config, data_rng)
+        data = load_data(config, data_rng, data_path(config, run.meta()))
     except Exception as error:
         channel.share_memory()
         report(channel, error)

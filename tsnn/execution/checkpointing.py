@@ -11,6 +11,7 @@ from typing import Any
 from tsnn.engine.serialization import pack
 from tsnn.engine.snapshots import Ages
 from tsnn.engine.state import TrainingState
+from tsnn.files import os_error_message
 from tsnn.records import EpochRecord, Event, EventKind, Progress
 from tsnn.runs import Run
 from tsnn.runs.checkpoints import write_checkpoint
@@ -64,7 +65,7 @@ class Checkpointer:
             if not self._failing:
                 self._failing = True
                 epoch = self._run.resumes_from()
-                message = f"No checkpoint could be written ({error}); that of epoch {epoch} is kept"
+                message = f"No checkpoint could be written ({os_error_message(error)}); that of epoch {epoch} is kept"
                 with contextlib.suppress(OSError):
                     self._writer.event(Event(state.epoch, EventKind.CHECKPOINT, message))
         self._written_at = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Any
 
 from tsnn.engine.state import TrainingState
 from tsnn.errors import TsnnError
-from tsnn.records import EpochRecord, Progress
+from tsnn.records import EpochRecord, Event, EventKind, Progress
 from tsnn.runs import Run
 from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.writer import RunWriter
@@ -50,10 +50,24 @@ class CommandHandler:
         """Continue after the commands that a checkpoint's values cover."""
         self._reader.offset, self._pending = values["commands_read"], list(values["pending_commands"])
 
-    def apply_missed(self) -> None:
-        """Read the commands that came after the checkpoint: settings still apply, other commands are obsolete."""
+    def apply_missed(self, diverged_at: float | None = None) -> None:
+        """Read the commands that came after the checkpoint: settings still apply, other commands are obsolete.
+
+        Parameters
+        ----------
+        diverged_at : float, optional
+            When training diverged after the checkpoint, in seconds since 1970. Settings from before are left out:
+            with them it would diverge again.
+        """
         for command in self._reader.poll():
-            if command.action == "set":
+            if command.action != "set":
+                continue
+            if diverged_at is not None and command.time <= diverged_at:
+                names = ", ".join(command.settings)
+                message = f"The command to change {names} is left out: training diverged with it"
+                self._ack(command.id, self._state.epoch, False, message)
+                self._writer.event(Event(self._state.epoch, EventKind.RESUMED, message))
+            else:
                 self._change_settings(command, self._state.epoch)
 
     def drive(self, training: Iterator[Progress | EpochRecord]) -> Iterator[Progress | EpochRecord]:

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 
 from tsnn._version import __version__
 from tsnn.engine.memory import disk_warning
+from tsnn.engine.network import Network
 from tsnn.engine.serialization import save_network
 from tsnn.engine.snapshots import Ages, snapshot_epochs, take_snapshot
 from tsnn.engine.training import steps
-from tsnn.errors import TsnnError
+from tsnn.errors import DivergenceError, RunError, TsnnError
 from tsnn.execution.checkpointing import Checkpointer
 from tsnn.execution.commands import CommandHandler
 from tsnn.execution.preparation import Preparation, prepare
+from tsnn.files import os_error_message
 from tsnn.parallel.channel import Channel
 from tsnn.parallel.server import serve
 from tsnn.records import EpochRecord, Event, EventKind, Progress, RunState
@@ -47,32 +49,47 @@ def execute(run: Run, channel: Channel | None = None) -> Iterator[Progress | Epo
     RunError
         If all epochs are done, another process writes the run, or it has another format. Nothing is written then.
     TsnnError
-        If the data cannot be loaded or have changed, or training diverges. The run is then marked as failed, with the
-        message.
+        If the data cannot be loaded or have changed, training diverges, or the disk is full. The run is then marked as
+        failed, with the message; one that cannot be resumed is as before.
     """
     with RunWriter(run) as writer, _log_file(run):
         log.info("tsnn %s, run %s", __version__, run.id)
         engine = _Engine(run, writer, channel)
         try:
-            yield from engine.train()
-        except GeneratorExit:
-            engine.end(RunState.STOPPED, "Interrupted")
-            raise
-        except KeyboardInterrupt:
-            engine.between_batches = False  # the batch may be half done
-            engine.end(RunState.STOPPED, "Interrupted")
-            raise
+            try:
+                yield from engine.train()
+            except GeneratorExit:
+                engine.end(RunState.STOPPED, "Interrupted")
+                raise
+            except KeyboardInterrupt:
+                engine.between_batches = False  # the batch may be half done
+                engine.end(RunState.STOPPED, "Interrupted")
+                raise
+        except OSError as error:
+            message = os_error_message(error)
+            log.error("%s", message)
+            writer.end(RunState.FAILED, message)
+            raise RunError(f"Run {run.id} has failed. {message}") from error
         except Exception as error:
             expected = isinstance(error, TsnnError)
             log.error("%s", error, exc_info=not expected)
+            if isinstance(error, DivergenceError):
+                writer.update(diverged=True)
             writer.end(RunState.FAILED, str(error) if expected else f"{type(error).__name__}: {error}")
             raise
+
+
+class _LogFile(logging.FileHandler):
+    """Log file of a run; lines that do not fit on the disk are left out."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Ignore an error."""
 
 
 @contextlib.contextmanager
 def _log_file(run: Run) -> Iterator[None]:
     """Copy the log messages of tsnn to the run's log."""
-    handler = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
+    handler = _LogFile(run.path / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("tsnn")
     level = logger.level
@@ -83,7 +100,8 @@ def _log_file(run: Run) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()
 
 
 class _Engine:
@@ -100,6 +118,7 @@ class _Engine:
         self.kind = "parallel" if channel else "sequential"
         self.checkpoints = Checkpointer(run, writer, self.kind)
         self.between_batches = False
+        self.snapshots_fail = False  # a failure is reported once
 
     def train(self) -> Iterator[Progress | EpochRecord]:
         """Prepare and train the run; yields its progress and records."""
@@ -143,10 +162,9 @@ class _Engine:
             dropped = self.writer.rewind({"lines": 0, "bytes": 0}, -1)
             source = f"{start.data.name}: {start.data.source}"
             self.writer.event(Event(0, EventKind.DATA, source))
-            percentile = self.state.config.importance.percentile
-            self.writer.snapshot(0, take_snapshot(self.state.network, percentile, self.ages))
+            self._write_snapshot(0, self.state.network)
         if saved is not None or start.resumed:
-            self.commands.apply_missed()
+            self.commands.apply_missed(start.diverged_at)
             for damage in saved.damaged if saved else ():
                 self._event(EventKind.CHECKPOINT, f"{damage}; the one before is used")
             self._event(EventKind.RESUMED, self._resumption(saved is not None, dropped))
@@ -184,8 +202,20 @@ class _Engine:
         if state.resumable:
             self.ages.update(state.displayed, epoch)
             if epoch in self.snapshot_epochs:
-                percentile = state.config.importance.percentile
-                self.writer.snapshot(epoch, take_snapshot(state.displayed, percentile, self.ages))
+                self._write_snapshot(epoch, state.displayed)
+
+    def _write_snapshot(self, epoch: int, network: Network) -> None:
+        """Write a snapshot; a failure is reported as an event, and training continues."""
+        try:
+            self.writer.snapshot(epoch, take_snapshot(network, self.state.config.importance.percentile, self.ages))
+            self.snapshots_fail = False
+        except OSError as error:
+            reason = os_error_message(error)
+            log.warning("No snapshot of epoch %d could be written: %s", epoch, reason)
+            if not self.snapshots_fail:
+                self.snapshots_fail = True
+                with contextlib.suppress(OSError):
+                    self._event(EventKind.DISK, f"No snapshot of epoch {epoch} could be written ({reason})")
 
     def _write_checkpoint(self) -> None:
         self.checkpoints.write(self.state, self.ages, self.commands.values())

@@ -14,8 +14,8 @@ from tsnn.engine.memory import MemoryEstimate, check_memory, memory_estimate
 from tsnn.engine.network import init_network
 from tsnn.engine.serialization import unpack
 from tsnn.engine.state import TrainingState
-from tsnn.errors import DataError
-from tsnn.execution.provenance import generators, load_data, provenance
+from tsnn.errors import DataError, RunError
+from tsnn.execution.provenance import data_path, generators, load_data, provenance
 from tsnn.runs import Run
 from tsnn.runs.checkpoints import Checkpoint, read_checkpoint
 from tsnn.runs.writer import RunWriter
@@ -39,6 +39,8 @@ class Preparation:
         Memory estimate, with the micro-batch.
     resumed : bool
         Whether the run has been started before.
+    diverged_at : float or None
+        When training diverged at the end of the previous attempt, in seconds since 1970.
     """
 
     data: Dataset
@@ -46,6 +48,7 @@ class Preparation:
     checkpoint: Checkpoint | None
     estimate: MemoryEstimate
     resumed: bool
+    diverged_at: float | None = None
 
 
 def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparation:
@@ -67,25 +70,29 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparati
     TsnnError
         If the data cannot be loaded or have changed, no checkpoint can be read, or memory is short.
     """
-    config, meta = run.config(), run.meta()
+    config, meta = run.wanted_config(), run.meta()
+    previous = run.previous_status()
     data_rng, init_rng, rng = generators(config)
-    data = load_data(config, data_rng)
+    path = data_path(config, meta)
+    data = load_data(config, data_rng, path)
     _check_digest(run, meta, data)
     checkpoint = read_checkpoint(run, kind)
-    state = _restore(checkpoint, config) if checkpoint else None
+    state = _restore(run, checkpoint, config) if checkpoint else None
     if state is not None:
         config = state.config
     shape = data.n_features, data.n_outputs, len(data.x_train) + len(data.x_test)
     estimate = memory_estimate(config, *shape, data_bytes=data.nbytes, processes=processes)
     log.info("Memory: %s", estimate)
     if not meta:
-        writer.meta(provenance(config, data, estimate))
+        writer.meta(provenance(config, data, estimate, path))
     check_memory(config, *shape, data_bytes=data.nbytes, processes=processes)
     if state is None:
         config = config.replace({"run.micro_batch": estimate.micro_batch})
         network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)
         state = TrainingState.begin(network, config, rng=rng)
-    return Preparation(data, state, checkpoint, estimate, bool(meta))
+    run.accept_epochs()
+    diverged_at = previous.get("time") if previous.get("diverged") else None
+    return Preparation(data, state, checkpoint, estimate, bool(meta), diverged_at)
 
 
 def _check_digest(run: Run, meta: Mapping[str, Any], data: Dataset) -> None:
@@ -97,9 +104,15 @@ def _check_digest(run: Run, meta: Mapping[str, Any], data: Dataset) -> None:
         )
 
 
-def _restore(checkpoint: Checkpoint, config: Config) -> TrainingState:
+def _restore(run: Run, checkpoint: Checkpoint, config: Config) -> TrainingState:
     """Return the state of a checkpoint, with the settings of ``config`` that may differ when a run is resumed."""
-    state = unpack(checkpoint.values["state"], checkpoint.arrays)
+    try:
+        state = unpack(checkpoint.values["state"], checkpoint.arrays)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise RunError(
+            f"Run {run.id} cannot be resumed: the content of its newest checkpoint is damaged "
+            f"({type(error).__name__}: {error}). Remove that file to resume from the one before."
+        ) from error
     config = _resumed_config(state.config, config)
     state.pending = _resumed_config(state.pending, config)
     state.config = config

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,19 +25,31 @@ def generators(config: Config) -> list[np.random.Generator]:
     return [np.random.default_rng(s) for s in np.random.SeedSequence(config.run.seed).spawn(3)]
 
 
-def load_data(config: Config, rng: np.random.Generator) -> Dataset:
-    """Load a run's data set."""
+def data_path(config: Config, meta: Mapping[str, Any]) -> str:
+    """Return the absolute path of a run's data, if they are a file or folder; empty if they have a name.
+
+    A relative path is relative to this process's folder. If nothing is there, it is the path at the run's start.
+    """
+    name = Path(config.data.name)
+    if (name.suffix or len(name.parts) > 1) and name.exists():
+        return str(name.absolute())
+    return str(meta.get("data", {}).get("path") or "")
+
+
+def load_data(config: Config, rng: np.random.Generator, path: str = "") -> Dataset:
+    """Load a run's data set, from the given path if there is nothing at the one in its settings."""
     d = config.data
+    name = path if path and not Path(d.name).exists() else d.name
     return load_dataset(
-        d.name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
+        name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
         validation_fraction=d.validation_fraction, preprocessing=d.preprocessing, rng=rng,
         header=d.header, drop=d.drop, missing=d.missing, missing_marks=d.missing_marks, transpose=d.transpose,
         separator=d.separator,
     )  # fmt: skip
 
 
-def provenance(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[str, Any]:
-    """Return the content of ``meta.json``: versions, machine, settings, data, network, memory."""
+def provenance(config: Config, data: Dataset, estimate: MemoryEstimate, path: str = "") -> dict[str, Any]:
+    """Return the content of ``meta.json``: versions, machine, settings, data (and their path), network, memory."""
     shapes = layer_shapes(data.n_features, data.n_outputs, config)
     packages = ("numpy", "scipy", "numba", "llvmlite")
     versions = {"tsnn": __version__, "python": platform.python_version()}
@@ -53,6 +67,7 @@ def provenance(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[
         "data": {
             "name": data.name,
             "source": data.source,
+            "path": path or None,
             "digest": data.digest,
             "task": data.task,
             "n_train": len(data.x_train),

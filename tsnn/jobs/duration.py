@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Iterable
 from typing import Any
 
+from tsnn.files import open_regular, parse_object
 from tsnn.runs import Run, RunStore
 from tsnn.runs.catalog import RunSummary
+from tsnn.runs.checks import line_problem
 
 _TAIL_BYTES = 64 * 1024
 _RUNS_USED = 5
@@ -49,7 +50,7 @@ def seconds_per_connection(
 def _measured(run: Run) -> float | None:
     """Return seconds per connection and sample of a run's last epoch."""
     last = last_epoch(run)
-    with contextlib.suppress(KeyError, TypeError, ZeroDivisionError):
+    with contextlib.suppress(KeyError, TypeError, ZeroDivisionError, OverflowError):
         seconds = last["seconds_train"] + last["seconds_evolve"] + last["seconds_evaluate"]
         return float(seconds / (last["samples"] / last["epoch"]) / last["connections"])
     return None
@@ -58,7 +59,7 @@ def _measured(run: Run) -> float | None:
 def last_epoch(run: Run) -> dict[str, Any]:
     """Return the last epoch line in the last 64 KiB of the metrics; empty if there is none."""
     try:
-        with open(run.path / "metrics.jsonl", "rb") as file:
+        with open_regular(run.path / "metrics.jsonl") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             tail = file.read()
     except OSError:
@@ -66,7 +67,7 @@ def last_epoch(run: Run) -> dict[str, Any]:
     for raw in reversed(tail[: tail.rfind(b"\n") + 1].splitlines()):
         if b'"epoch"' in raw:
             with contextlib.suppress(ValueError):
-                line = json.loads(raw)
-                if isinstance(line, dict) and line.get("type") == "epoch":
+                line = parse_object(raw)
+                if line.get("type") == "epoch" and not line_problem(line):
                     return line
     return {}

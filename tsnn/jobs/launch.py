@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -15,12 +17,14 @@ from pathlib import Path
 
 from tsnn.config import Config
 from tsnn.errors import LaunchError, RunError
-from tsnn.files import write_atomic
+from tsnn.files import read_json, write_atomic
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import OVER, Run, RunState, RunStore
 from tsnn.runs.control import request
+from tsnn.runs.writer import restore_status
 
 WATCH_SECONDS = 0.1
+END_SECONDS = 90.0  #: longest time from the end of a run to that of its processes
 
 
 def start(config: Config, store: RunStore | None = None) -> Run:
@@ -65,7 +69,10 @@ def resume(run: Run, epochs: int | None = None) -> None:
 
 
 def prepare_resume(run: Run, epochs: int | None = None) -> None:
-    """Check that a run can be resumed, and write the total number of epochs to its config; see :func:`resume`."""
+    """Check that a run can be resumed, and note the total number of epochs for its engine; see :func:`resume`.
+
+    Its configuration changes when the engine has its data.
+    """
     run.meta()
     config, status = run.config(), run.status()
     if status["state"] not in (*OVER, RunState.CREATED):
@@ -80,7 +87,9 @@ def prepare_resume(run: Run, epochs: int | None = None) -> None:
             f"Train more: tsnn resume {run.id} --epochs {2 * done}."
         )
     if wanted != config:
-        write_atomic(run.path / "config.toml", wanted.to_toml().encode())
+        write_atomic(run.path / "resume.json", json.dumps({"epochs": wanted.training.epochs}).encode())
+    else:
+        (run.path / "resume.json").unlink(missing_ok=True)
 
 
 def command_line(run: Run, lost: int = 0) -> list[str]:
@@ -98,7 +107,7 @@ def command_line(run: Run, lost: int = 0) -> list[str]:
     LaunchError
         If the run is parallel and there is no MPI, or this is Windows.
     """
-    workers, path = run.config().parallel.workers, str(run.path.resolve())
+    workers, path = run.wanted_config().parallel.workers, str(run.path.resolve())
     if workers == 0:
         return [sys.executable, "-m", "tsnn.execution", path]
     if sys.platform == "win32":
@@ -123,7 +132,7 @@ def mpiexec() -> str:
 
 
 def watch(run: Run) -> Iterator[Progress | EpochRecord | Event]:
-    """Start a run's engine in the background; yield its progress, records and events until it ends.
+    """Start a run's engine in the background; yield its progress, records and events until its processes have ended.
 
     Closing the generator stops the run.
 
@@ -132,27 +141,39 @@ def watch(run: Run) -> Iterator[Progress | EpochRecord | Event]:
     RunError
         If the run fails; the message is the engine's.
     """
-    start_supervisor(run)
+    process = start_supervisor(run)
     offset = run.lines()[1]
     try:
         while True:
-            status = run.status()
-            lines, offset = run.lines(offset)
+            status, ended = run.status(), process.poll() is not None
+            lines, offset, _ = run.checked_lines(offset)
             for line in lines:
-                if line.get("type") == "epoch":
+                if line["type"] == "epoch":
                     yield EpochRecord.from_dict(line)
-                elif line.get("type") == "event":
+                elif line["type"] == "event":
                     yield Event.from_dict(line)
-            if status["state"] in OVER:
+            if status["state"] in OVER or ended:
                 break
             epoch, total = status.get("epoch", 0) + 1, status.get("samples_total") or 1
-            yield Progress(epoch, status.get("samples", 0), total, status.get("train_loss", 0.0))
+            yield Progress(epoch, status.get("samples", 0), total, status.get("train_loss") or 0.0)
             time.sleep(WATCH_SECONDS)
     finally:
-        with contextlib.suppress(RunError):  # it has ended
-            stop(run, wait=math.inf)
-    if status["state"] in (RunState.FAILED, RunState.LOST):
-        raise RunError(f"Run {run.id} is {status['state']}: {status.get('message') or run.log(400)}")
+        if process.poll() is None:
+            with contextlib.suppress(RunError):  # it has ended
+                stop(run, wait=math.inf)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(END_SECONDS)
+    _raise_failure(run)
+
+
+def _raise_failure(run: Run) -> None:
+    """Raise the error of a run whose job has failed."""
+    status, job = run.status(), read_json(run.path / "exit.json")
+    state = status["state"]
+    if job.get("state") == RunState.FAILED and state not in (RunState.FAILED, RunState.LOST):
+        raise RunError(f"Run {run.id} could not be resumed, and is {state} as before. {job.get('reason')}.")
+    if state not in (RunState.FINISHED, RunState.STOPPED):
+        raise RunError(f"Run {run.id} is {state}: {status.get('message') or run.log(400)}")
 
 
 def stop(run: Run, wait: float = 0.0) -> None:
@@ -181,13 +202,35 @@ def stop(run: Run, wait: float = 0.0) -> None:
         time.sleep(WATCH_SECONDS)
 
 
-def start_supervisor(run: Run) -> None:
-    """Start the supervisor, and with it the engine, of a run that is not live."""
+def start_supervisor(run: Run) -> subprocess.Popen[bytes]:
+    """Start the supervisor, and with it the engine, of a run that is not live; returns its process."""
     command_line(run)  # raises errors here, not in the background
-    (run.path / "config.toml").touch()  # its age decides between "created" and "lost"
-    with open(run.path / "log.txt", "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tsnn.jobs.supervisor", str(run.path.resolve())],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+    previous = run.previous_status()
+    (run.path / "exit.json").unlink(missing_ok=True)
+    created = {"state": RunState.CREATED, "time": time.time(), "epoch": previous.get("epoch", 0)}
+    created |= {"previous": previous} if previous else {}
+    write_atomic(run.path / "status.json", json.dumps(created).encode())
+    try:
+        with open(run.path / "log.txt", "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tsnn.jobs.supervisor", str(run.path.resolve())],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=clean_environment(),
+            )  # fmt: skip
+    except OSError:
+        restore_status(run, previous)
+        raise
     threading.Thread(target=process.wait, name=f"reap {run.id}", daemon=True).start()
+    return process
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment of a process that imports modules from installed packages, not from its folder.
+
+    A file such as ``statistics.py`` in the working directory would replace the module of that name.
+    """
+    environment = os.environ | {"PYTHONSAFEPATH": "1"}
+    folder = Path(__file__).parents[2]
+    if folder.name not in ("site-packages", "dist-packages"):  # a checkout, perhaps not installed
+        paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+        environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*paths, str(folder)]))
+    return environment

@@ -8,8 +8,10 @@ import signal
 import textwrap
 from dataclasses import dataclass
 
-from tsnn.files import read_json
+from tsnn.errors import TsnnError
+from tsnn.files import open_regular, read_json
 from tsnn.runs import ENDED, Run, RunState
+from tsnn.runs.checks import STATUS, fitting
 
 TAIL_BYTES = 4000
 EXCERPT_CHARACTERS = 400  #: of the log, in a message
@@ -41,34 +43,50 @@ def job_outcome(run: Run, rc: int, kill_reason: str, *, stop_requested: bool, lo
     log_start : int
         Position in ``log.txt`` where the job's output begins, in bytes.
     """
-    status = read_json(run.path / "status.json")
-    state, message = status.get("state"), str(status.get("message", ""))
-    errors = [read_json(path).get("error", "") for path in sorted(run.path.glob("error.rank*.json"))]
+    status = fitting(STATUS, read_json(run.path / "status.json"))
+    state, message = status.get("state"), status.get("message", "")
+    errors = [str(read_json(path).get("error", "")) for path in sorted(run.path.glob("error.rank*.json"))]
     if state == RunState.FINISHED and rc != 0:
         return Outcome(RunState.FAILED, f"All epochs are done, but the engine then ended with code {rc}", rc)
     if state in ENDED:
         return Outcome(RunState(state), message, rc)
     if errors:
         return Outcome(RunState.FAILED, errors[0], rc)
+    if kill_reason and not stop_requested and not has_heartbeat(run):
+        excerpt = _log_excerpt(run, log_start)
+        return Outcome(RunState.FAILED, f"{kill_reason}, since the start. Its output: {excerpt}", rc)
     if kill_reason:
         end = RunState.STOPPED if stop_requested else RunState.FAILED
         return Outcome(end, kill_reason, rc, died=not stop_requested)
     return _unexplained_outcome(run, rc, log_start)
 
 
+def has_heartbeat(run: Run) -> bool:
+    """Return whether any rank of a job has shown a sign of life."""
+    return "beat" in read_json(run.path / "status.json") or any(run.path.glob("beat.rank*.json"))
+
+
 def _unexplained_outcome(run: Run, rc: int, log_start: int) -> Outcome:
     """Return the outcome of a job that left neither a final state nor an error."""
     if rc == 0:
         return Outcome(RunState.FAILED, "The engine ended without a result and without a message", rc)
-    if run.config().parallel.workers and not any(run.path.glob("beat.rank*.json")):
-        code, excerpt = _signal_name(rc) or f"code {rc}", _log_excerpt(run, log_start)
+    if _workers(run) and not any(run.path.glob("beat.rank*.json")):
+        name = _signal_name(rc)
+        code, excerpt = name + _SIGNAL_CAUSES.get(name, "") or f"code {rc}", _log_excerpt(run, log_start)
         return Outcome(RunState.FAILED, f"The workers could not be started ({code}): {excerpt}", rc)
     return Outcome(RunState.FAILED, _cause(rc), rc, died=True)
 
 
+def _workers(run: Run) -> int:
+    with contextlib.suppress(TsnnError):
+        return run.config().parallel.workers
+    return 0
+
+
 def _log_excerpt(run: Run, start: int) -> str:
     """Return the beginning of the log after a position, as one line."""
-    with open(run.path / "log.txt", "rb") as file:
+    text = ""
+    with contextlib.suppress(OSError), open_regular(run.path / "log.txt") as file:
         file.seek(start)
         text = re.sub("[-=]{3,}", "", file.read(TAIL_BYTES).decode(errors="replace"))
     return textwrap.shorten(text, EXCERPT_CHARACTERS, placeholder=" ...") or "no output"
@@ -82,8 +100,14 @@ def _signal_name(rc: int) -> str:
     return ""
 
 
+_SIGNAL_CAUSES = {
+    "SIGKILL": "; the system does that when memory runs out",
+    "SIGBUS": "; that happens when /dev/shm, the shared memory of this machine, is full or too small. Enlarge it "
+    "(docker run --shm-size=1g), or use fewer workers",
+}
+
+
 def _cause(rc: int) -> str:
     if name := _signal_name(rc):
-        memory = "; the system does that when memory runs out" if name == "SIGKILL" else ""
-        return f"A process of the run was ended by {name}{memory}"
+        return f"A process of the run was ended by {name}{_SIGNAL_CAUSES.get(name, '')}"
     return f"The engine ended with code {rc} and without a message"

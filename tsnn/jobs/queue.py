@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tsnn.config import Config
 from tsnn.errors import ConfigError, RunError, TsnnError
-from tsnn.files import read_json, write_atomic
+from tsnn.files import os_error_message, read_json, write_atomic
 from tsnn.jobs import launch
 from tsnn.machine import available_cores
 from tsnn.runs import LIVE, Run, RunState, RunStore
@@ -134,6 +134,7 @@ def cancel(run: Run) -> None:
             raise RunError(f"Run {run.id} is not queued any more. Stop it instead.")
         if (run.path / "status.json").exists():
             (run.path / "queued.json").unlink()
+            (run.path / "resume.json").unlink(missing_ok=True)
         else:
             _end_queued(run, RunState.STOPPED, "Cancelled before it started.")
 
@@ -171,11 +172,15 @@ def advance(store: RunStore) -> list[Run]:
 
 
 def _start_queued(run: Run) -> bool:
-    (run.path / "status.json").unlink(missing_ok=True)  # of a run to be resumed: its state is "created" now
     try:
         launch.start_supervisor(run)
     except (OSError, TsnnError) as error:
-        _end_queued(run, RunState.FAILED, f"The engine could not be started: {error}")
+        reason = os_error_message(error) if isinstance(error, OSError) else error
+        if (run.path / "status.json").exists():  # of a run to be resumed: it is as before
+            log.warning("Run %s could not be resumed. %s", run.id, reason)
+            (run.path / "queued.json").unlink(missing_ok=True)
+        else:
+            _end_queued(run, RunState.FAILED, f"The engine could not be started: {reason}")
         return False
     (run.path / "queued.json").unlink(missing_ok=True)
     return True
@@ -220,6 +225,6 @@ def _advance_periodically(store: RunStore) -> None:
     while True:
         try:
             advance(store)
-        except (OSError, TsnnError) as error:
+        except Exception as error:  # the thread must survive the contents of any run
             log.warning("The queue of %s cannot be advanced: %s", store.root, error)
         time.sleep(ADVANCE_SECONDS)

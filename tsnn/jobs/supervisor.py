@@ -43,19 +43,21 @@ from typing import Any
 import psutil
 
 from tsnn.errors import RunError
-from tsnn.files import read_json, write_atomic
-from tsnn.jobs.launch import command_line
+from tsnn.files import os_error_message, read_json, write_atomic
+from tsnn.jobs.launch import clean_environment, command_line
 from tsnn.jobs.outcome import TAIL_BYTES, Outcome, job_outcome
 from tsnn.jobs.processes import adopt_orphans, end_with
+from tsnn.machine import available_cores
 from tsnn.runs import Run, RunState
 from tsnn.runs.control import ControlReader, request
 from tsnn.runs.liveness import VARIABLE, identity
-from tsnn.runs.writer import hold
+from tsnn.runs.writer import hold, restore_status
 
 GRACE_SECONDS = 5.0  #: between the command to stop, SIGTERM and SIGKILL
 LONGEST_SECONDS = 60.0  #: until SIGKILL, for an engine with a heartbeat that does not end
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0
+START_SECONDS_PER_RANK = 10.0  #: on one core, for importing modules
 RESTARTS = 3
 
 #: By default, Open MPI (PRTE: from version 5 on) starts no more ranks than cores and binds each to one core. But the
@@ -65,6 +67,15 @@ OPEN_MPI = {
     "OMPI_MCA_hwloc_base_binding_policy": "none",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
+}
+
+#: All ranks run on this machine. Without this MPICH (Hydra) and Intel MPI start them with srun wherever they find the
+#: variables of a Slurm job, and wait for ever where there is no srun.
+LOCAL_LAUNCHER = {
+    "HYDRA_LAUNCHER": "fork",
+    "HYDRA_RMK": "user",
+    "I_MPI_HYDRA_BOOTSTRAP": "fork",
+    "I_MPI_HYDRA_RMK": "user",
 }
 
 log = logging.getLogger("tsnn.jobs.supervisor")
@@ -81,10 +92,13 @@ class Job:
     patience : float
         Seconds without heartbeat of any rank after which the job counts as dead. Heartbeats come every second unless
         the process is suspended or its machine is down.
+    start_patience : float
+        Seconds in which the first heartbeat of any rank must come.
     """
 
     command: tuple[str, ...]
     patience: float = math.inf
+    start_patience: float = math.inf
 
 
 def job_of(run: Run, lost: int) -> Job | None:
@@ -93,7 +107,9 @@ def job_of(run: Run, lost: int) -> Job | None:
     if lost and lost >= parallel.workers:
         return None
     synchronous = parallel.workers and parallel.mode != "wasap"  # one hung worker would block the others
-    return Job(tuple(command_line(run, lost)), PATIENCE_SECONDS if synchronous else math.inf)
+    ranks = 1 + parallel.workers - lost if parallel.workers else 1
+    start_patience = PATIENCE_SECONDS + START_SECONDS_PER_RANK * ranks / available_cores()
+    return Job(tuple(command_line(run, lost)), PATIENCE_SECONDS if synchronous else math.inf, start_patience)
 
 
 class Supervisor:
@@ -130,15 +146,13 @@ class Supervisor:
             for old in [self.run.path / "exit.json", *self.run.path.glob("error.rank*.json")]:
                 old.unlink(missing_ok=True)
             self._commands.poll()  # skips earlier commands: the engine handles them
-            status = {"pid": self.identity["pid"], "process": self.identity, "message": ""}
-            self._write_status(state=RunState.STARTING, **status)
-            log_start = self._log_size()
+            status = {"pid": self.identity["pid"], "process": self.identity, "message": "", "time": time.time()}
+            previous = self.run.previous_status()
+            status |= {"previous": previous, "epoch": previous.get("epoch", 0)} if previous else {}
+            self._write_status({"state": RunState.STARTING, **status})
             outcome, attempts = self._run_attempts(held.fileno())
-            if read_json(self.run.path / "status.json").get("state") != outcome.state:
-                self._write_status(state=outcome.state, message=outcome.reason)
-            with open(self.run.path / "log.txt", "rb") as file:
-                file.seek(max(log_start, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-                tail = file.read().decode(errors="replace")
+            self._record_outcome(outcome)
+            tail = self.run.log(TAIL_BYTES)
             content = {"state": outcome.state, "reason": outcome.reason, "rc": outcome.rc}
             content |= {"attempts": attempts, "tail": tail}
             write_atomic(self.run.path / "exit.json", json.dumps(content, indent=1).encode())
@@ -155,12 +169,27 @@ class Supervisor:
             self.note = f"{outcome.reason}; restarted with one worker fewer"
         return outcome, attempts
 
-    def _log_size(self) -> int:
-        return (self.run.path / "log.txt").stat().st_size
+    def _record_outcome(self, outcome: Outcome) -> None:
+        """Write the outcome to the status, unless the engine has, or another supervisor has the run already."""
+        status = read_json(self.run.path / "status.json")
+        if status.get("process") != self.identity or status.get("state") == outcome.state:
+            return
+        if "previous" in status:  # it ended before the resumed run had begun
+            log.error("The run could not be resumed. %s", outcome.reason)
+            restore_status(self.run, self.run.previous_status())
+        else:
+            self._write_status({**status, "state": outcome.state, "message": outcome.reason, "time": time.time()})
 
-    def _write_status(self, **changes: Any) -> None:
-        content = {**read_json(self.run.path / "status.json"), **changes, "time": time.time()}
-        write_atomic(self.run.path / "status.json", json.dumps(content).encode())
+    def _log_size(self) -> int:
+        with contextlib.suppress(OSError):
+            return (self.run.path / "log.txt").stat().st_size
+        return 0
+
+    def _write_status(self, content: dict[str, Any]) -> None:
+        try:
+            write_atomic(self.run.path / "status.json", json.dumps(content).encode())
+        except OSError as error:
+            log.error("The status could not be written: %s", os_error_message(error))
 
     def _signal(self, signum: int, frame: FrameType | None) -> None:
         self.signalled = True
@@ -170,16 +199,19 @@ class Supervisor:
         for beat in self.run.path.glob("beat.rank*.json"):
             beat.unlink()
         self._beats.clear()
-        self._log_start = self._log_size()
+        self._log_start, started = self._log_size(), time.monotonic()
         process = self._start(job, lock)
         kill_reason = ""
         terminate_time = math.inf
         while (rc := _reap(process)) is None:
             time.sleep(POLL_SECONDS)
             now, silent = time.monotonic(), self._silence()
+            if not self._beats:
+                silent = max(silent, time.monotonic() - started)
             if self._stop_requested():
                 self.stop_time = min(self.stop_time, now)
-            kill_reason = kill_reason or _kill_reason(job, silent, now - terminate_time)
+            patience = job.patience if self._beats else job.start_patience
+            kill_reason = kill_reason or _kill_reason(patience, silent, now - terminate_time)
             if kill_reason:
                 _kill_descendants()
             elif now > self.stop_time + GRACE_SECONDS and terminate_time == math.inf:
@@ -194,7 +226,7 @@ class Supervisor:
 
     def _start(self, job: Job, lock: int) -> subprocess.Popen[bytes]:
         facts = {"folder": str(self.run.path.resolve()), "process": self.identity, "note": self.note}
-        environment = OPEN_MPI | os.environ | {VARIABLE: json.dumps(facts)}
+        environment = OPEN_MPI | LOCAL_LAUNCHER | clean_environment() | {VARIABLE: json.dumps(facts)}
         if threads := self.run.config().run.threads:
             environment["NUMBA_NUM_THREADS"] = str(threads)
         posix: dict[str, Any] = {"pass_fds": [lock], "preexec_fn": functools.partial(end_with, self.identity["pid"])}
@@ -214,26 +246,28 @@ class Supervisor:
         now, longest = time.monotonic(), 0.0
         for path in [self.run.path / "status.json", *self.run.path.glob("beat.rank*.json")]:
             beat = read_json(path).get("beat")
+            if beat is None:
+                continue
             if self._beats.get(path, (None, 0.0))[0] != beat:
                 self._beats[path] = beat, now
-            elif path in self._beats:
+            else:
                 longest = max(longest, now - self._beats[path][1])
         return longest
 
 
-def _kill_reason(job: Job, silent: float, since_sigterm: float) -> str:
+def _kill_reason(patience: float, silent: float, since_sigterm: float) -> str:
     """Return why a job has to be killed; empty if it has not.
 
     Parameters
     ----------
-    job : Job
-        The job.
+    patience : float
+        Longest silence, in seconds.
     silent : float
         Age of the oldest heartbeat, in seconds.
     since_sigterm : float
         Seconds since the job was sent SIGTERM; minus infinity if it was not.
     """
-    if silent > job.patience:
+    if silent > patience:
         return f"A process has had no heartbeat for {silent:.0f} s"
     if since_sigterm > GRACE_SECONDS and (silent > GRACE_SECONDS or since_sigterm > LONGEST_SECONDS):
         return "It did not stop on request, and was killed"
@@ -267,6 +301,9 @@ def main() -> int:
         return Supervisor(Run(Path(sys.argv[1]))).supervise()
     except RunError as error:
         log.error("%s", error)
+        return 1
+    except OSError as error:
+        log.error("%s", os_error_message(error))
         return 1
 
 

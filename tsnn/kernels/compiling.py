@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import logging
 from collections.abc import Callable
 from importlib import resources
 from typing import Any, TypeVar, cast
 
 import numba
 from llvmlite import binding
+from numba.core.caching import FunctionCache
 
 from tsnn.tiling import LANES, SEGMENT
 
@@ -17,6 +20,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}  # not nnan, not ninf: NaN must survive
 _settings: Any = numba.config
 COMPILED = not _settings.DISABLE_JIT
+
+log = logging.getLogger(__name__)
 
 
 def digest() -> str:
@@ -35,16 +40,58 @@ def compiled(*, parallel: bool = False, inline: bool = False) -> Callable[[Funct
     """Compile with the options that all kernels share, at the first call, and keep it on disk.
 
     Numba recompiles when the file of the function changes, but a kernel also contains functions of other files:
-    so its cached name contains the hash of all of them.
+    so its cached name contains the hash of all of them. Where no folder is writable, kernels are compiled in memory.
     """
-    options = {"cache": True, "nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+    options = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
 
     def decorate(function: Function) -> Function:
         function.__qualname__ += f"-{DIGEST}"
         njit: Any = numba.njit
-        return cast("Function", njit(parallel=parallel, forceinline=inline, **options)(function))
+        dispatcher = njit(parallel=parallel, forceinline=inline, **options)(function)
+        if COMPILED:
+            try:
+                dispatcher._cache = _Cache(function)
+            except (RuntimeError, OSError) as error:  # Numba finds no folder that it may write to
+                warn_uncached(str(error))
+        return cast("Function", dispatcher)
 
     return decorate
+
+
+_FunctionCache: Any = FunctionCache
+
+
+class _Cache(_FunctionCache):  # type: ignore[misc]
+    """Numba's cache of one function; files that cannot be read or written cost time, not the result."""
+
+    def load_overload(self, *arguments: Any) -> Any:
+        """Return the stored code; None if there is none, or it cannot be read."""
+        try:
+            return super().load_overload(*arguments)
+        except OSError as error:
+            warn_uncached(str(error))
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        """Store compiled code, if the disk allows it."""
+        try:
+            super().save_overload(*arguments)
+        except OSError as error:
+            warn_uncached(str(error))
+
+
+@functools.cache
+def _warn_once() -> None:
+    log.warning(
+        "Compiled kernels cannot be kept on disk, so every process compiles them again, which takes about a minute. "
+        "Set the environment variable NUMBA_CACHE_DIR to a folder that you may write to, with some free space."
+    )
+
+
+def warn_uncached(reason: str) -> None:
+    """Report, once in a process, that compiled kernels cannot be kept."""
+    log.debug("%s", reason)
+    _warn_once()
 
 
 def has_fast_vectors() -> bool:

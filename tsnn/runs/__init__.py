@@ -1,7 +1,7 @@
 """Run directories: written by one process, readable at any time, also after a crash.
 
-``store`` describes the files; ``writer`` and ``checkpoints`` write them. ``control`` holds the commands for a live run,
-``catalog`` lists all runs, ``comparison`` puts runs next to each other.
+``store`` describes the files; ``run`` reads and ``checks`` checks them, ``writer`` and ``checkpoints`` write them.
+``control`` holds the commands for a live run, ``catalog`` lists all runs, ``comparison`` puts runs next to each other.
 """
 
 from tsnn.records import ENDED, INTERRUPTED, LIVE, OVER, RunState

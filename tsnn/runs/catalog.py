@@ -7,19 +7,22 @@ catalog for each folder (:func:`catalog`).
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tsnn.errors import RunError, TsnnError
+from tsnn.files import os_error_message
 from tsnn.records import LIVE, OVER, RunState
+from tsnn.runs.checks import is_number
 from tsnn.runs.notes import notes
-from tsnn.runs.store import RUN_ID, Run, RunStore
+from tsnn.runs.store import RUN_ID, Run, RunStore, is_run
 
 _FULL_SECONDS = 10.0  # between two refreshes of all runs, also of those that are over
 
@@ -75,7 +78,21 @@ class RunSummary:
 
 
 def summarise(run: Run) -> RunSummary:
-    """Return the summary of a run as its files are now; reads neither metrics nor snapshots."""
+    """Return the summary of a run as its files are now; reads neither metrics nor snapshots.
+
+    Whatever its directory contains, there is a summary: a run that cannot be read has a ``problem``.
+    """
+    try:
+        return _summary(run)
+    except Exception as error:  # the list must not depend on the contents of a single run
+        unknown = dict.fromkeys(("epsilon", "zeta", "seed", "test_accuracy", "test_loss", "connections"))
+        return RunSummary(
+            run=run.id, state=RunState.LOST, title="", tags=(), data="unreadable", method="", epochs=0, planned=0,
+            host="", started=_started(run), problem=f"{type(error).__name__}: {error}"[:200], **unknown,
+        )  # fmt: skip
+
+
+def _summary(run: Run) -> RunSummary:
     status = run.status()
     settings, problem = _settings(run)
     title, tags = notes(run)
@@ -97,7 +114,7 @@ def summarise(run: Run) -> RunSummary:
         connections=_integer(status.get("connections")),
         host=str(process.get("host", "")) if isinstance(process := status.get("process"), dict) else "",
         started=_started(run),
-        problem=problem,
+        problem=problem or str(status.get("problem", "")),
     )
 
 
@@ -120,17 +137,17 @@ def _settings(run: Run) -> tuple[dict[str, Any], str]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if is_number(value) else None
 
 
 def _integer(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) else None
+    return int(value) if is_number(value) else None
 
 
 def _started(run: Run) -> datetime:
     try:
         return datetime.fromtimestamp(int((run.path / "config.toml").stat().st_mtime))
-    except OSError:
+    except (OSError, OverflowError, ValueError):
         return datetime.fromtimestamp(0)
 
 
@@ -214,8 +231,10 @@ class Catalog:
                 mark = path.stat().st_mtime_ns
                 if self._marks.get(name) == mark and not self._may_change(name):
                     continue
-                (path / "config.toml").stat()
-            except OSError:  # just deleted, not yet complete, or no run
+            except OSError:  # just deleted
+                self._forget(name)
+                continue
+            if not is_run(path):  # or not yet complete
                 self._forget(name)
                 continue
             summary = summarise(Run(path))
@@ -260,12 +279,34 @@ def delete(run: Run) -> None:
     RunError
         If it is live, or its files cannot be removed.
     """
+    if run.path.is_symlink():  # to a run that is kept elsewhere
+        _removed(run, run.path.unlink)
+        return
     state = run.status()["state"]
     if state in LIVE:
         raise RunError(f"Run {run.id} is {state}. Stop it first.")
-    removed = run.path.with_name(f".deleted-{run.id}")
+    removed = run.path.with_name(f".deleted-{run.id}-{secrets.token_hex(4)}")
+    _removed(run, lambda: run.path.replace(removed))  # atomic, unlike the next step
     try:
-        run.path.replace(removed)  # atomic, unlike the next step
         shutil.rmtree(removed)
     except OSError as error:
-        raise RunError(f"Run {run.id} could not be deleted: {error.strerror}. Try again.") from error
+        reason = f"Some of its files remain in {removed} ({os_error_message(error)})"
+        raise RunError(f"Run {run.id} is no longer listed. {reason} Delete that folder.") from error
+    finally:
+        _remove_remains(run.path.parent)
+
+
+def _remove_remains(root: Path) -> None:
+    """Remove files that interrupted deletions have left."""
+    for left in root.glob(".deleted-*"):
+        if left.is_symlink():
+            left.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _removed(run: Run, remove: Callable[[], Any]) -> None:
+    try:
+        remove()
+    except OSError as error:
+        raise RunError(f"Run {run.id} could not be deleted. {os_error_message(error)}") from error

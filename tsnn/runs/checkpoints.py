@@ -83,21 +83,22 @@ def read_checkpoint(run: Run, kind: str) -> Checkpoint | None:
     for path in run.checkpoints():
         try:
             header, arrays = read_archive(path)
+            found, kind_found, values = header["format"], str(header["kind"]), dict(header["values"])
         except Exception as error:  # zipfile and numpy raise many types for a damaged file
             damaged.append(f"Checkpoint {path.name} is damaged ({type(error).__name__}: {error})")
             log.warning("%s", damaged[-1])
             continue
-        if header["format"] != FORMAT:
+        if found != FORMAT:
             raise RunError(
-                f"Checkpoint {path.name} of run {run.id} was written by tsnn {header['tsnn']} in format "
-                f"{header['format']}; this is tsnn {__version__}, which reads format {FORMAT}. Resume it there."
+                f"Checkpoint {path.name} of run {run.id} was written by tsnn {header.get('tsnn')} in format "
+                f"{found}; this is tsnn {__version__}, which reads format {FORMAT}. Resume it there."
             )
-        if header["kind"] != kind:
+        if kind_found != kind:
             raise RunError(
-                f"Checkpoint {path.name} of run {run.id} belongs to a {header['kind']} run, not to a {kind} one. "
+                f"Checkpoint {path.name} of run {run.id} belongs to a {kind_found} run, not to a {kind} one. "
                 "Resume the run with the mode it was started with."
             )
-        return Checkpoint(header["values"], arrays, tuple(damaged))
+        return Checkpoint(values, arrays, tuple(damaged))
     if damaged:
         raise RunError(f"Run {run.id} cannot be resumed. {'. '.join(damaged)}. Start a new run from its config.toml.")
     return None

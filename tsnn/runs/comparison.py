@@ -6,6 +6,7 @@ test epoch is never reported: picking it would overstate accuracy.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class RunResult:
         Epoch with the least validation loss; None without a validation split.
     best_accuracy, best_loss : float
         On the test part, after that epoch.
+    problem : str
+        Why the run cannot be read completely; empty if it can.
     """
 
     run: str
@@ -69,6 +72,7 @@ class RunResult:
     best_epoch: int | None = None
     best_accuracy: float | None = None
     best_loss: float | None = None
+    problem: str = ""
 
 
 class Spread(NamedTuple):
@@ -94,16 +98,17 @@ class Column:
 
 def result(run: Run) -> RunResult:
     """Return the settings and results of a run, from all of its metrics."""
-    try:
-        run.meta()
-        settings = run.config().flat()
-    except TsnnError:
-        settings = {}
+    settings: Mapping[str, Any] = {}
+    problem = run.problem()
+    if not problem:
+        with contextlib.suppress(TsnnError):
+            settings = run.config().flat()
     status = run.status()
     epochs: list[Mapping[str, Any]] = []
     changed: set[tuple[Any, Any]] = set()
-    for line in run.lines()[0]:
-        if line.get("type") == "epoch" and isinstance(line.get("epoch"), int):
+    lines, _, damage = run.checked_lines()
+    for line in lines:
+        if line.get("type") == "epoch":
             while epochs and epochs[-1]["epoch"] >= line["epoch"]:  # a resumed run repeats epochs
                 epochs.pop()
             epochs.append(line)
@@ -130,6 +135,7 @@ def result(run: Run) -> RunResult:
         best_epoch=best.get("epoch"),
         best_accuracy=best.get("test_accuracy"),
         best_loss=best.get("test_loss"),
+        problem=problem or damage,
     )
 
 
@@ -182,7 +188,7 @@ def table(results: Sequence[RunResult], *, over_seeds: bool = False) -> list[Col
     names = [name for name in differing(results) if not (over_seeds and name == SEED)]
     columns = [
         Column("run", "text", tuple(_title(row) for row in rows)),
-        Column("state", "text", tuple(" ".join(dict.fromkeys(r.state for r in row)) for row in rows)),
+        Column("state", "text", tuple(" ".join(dict.fromkeys(_state(r) for r in row)) for row in rows)),
         *(Column(name, "text", tuple(format_value(row[0].settings.get(name)) for row in rows)) for name in names),
     ]
     if any(r.changed for r in results):
@@ -221,6 +227,10 @@ def _setting_label(name: str, value: Any) -> str:
     if name == "data.name":
         return Path(text).name  # without folders
     return text if name in _SELF_EXPLANATORY else f"{name.rpartition('.')[2].replace('_', ' ')} {text}"
+
+
+def _state(r: RunResult) -> str:
+    return f"unreadable: {r.problem}" if r.problem else r.state
 
 
 def _title(row: Sequence[RunResult]) -> str:

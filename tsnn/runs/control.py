@@ -19,9 +19,11 @@ from types import FrameType
 from typing import Any
 
 from tsnn.config import LIVE_SETTINGS, Config
+from tsnn.config.schema import shortened
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.files import append_line, read_lines
 from tsnn.records import RunState
+from tsnn.runs.checks import fits, is_number, is_table, is_text
 from tsnn.runs.store import Run
 
 ACTIONS = ("set", "pause", "resume", "step", "stop")
@@ -71,8 +73,14 @@ def changed_config(config: Config, settings: Mapping[str, float]) -> Config:
     unknown = [name for name in settings if name not in LIVE_SETTINGS]
     if unknown:
         known = ", ".join(LIVE_SETTINGS)
-        raise ConfigError(f"{unknown[0]!r} cannot be changed while a run trains; these can: {known}.")
-    return config.replace({LIVE_SETTINGS[name]: value for name, value in settings.items()})
+        raise ConfigError(f"{shortened(unknown[0])} cannot be changed while a run trains; these can: {known}.")
+    for name, value in settings.items():
+        if not isinstance(value, str | int | float):
+            raise ConfigError(f"{name} must be a number, got {shortened(value)}.")
+    try:
+        return config.replace({LIVE_SETTINGS[name]: value for name, value in settings.items()})
+    except (ValueError, OverflowError) as error:  # a number that no float can hold
+        raise ConfigError(f"{', '.join(settings)}: {shortened(str(error))}. Give a number of ordinary size.") from error
 
 
 def request(run: Run, action: str, **settings: float) -> Command:
@@ -119,13 +127,17 @@ class ControlReader:
 
     def poll(self) -> list[Command]:
         """Return the commands written since the last call."""
-        lines, self.offset = read_lines(self._path, self.offset)
+        lines: list[dict[str, Any]] = []
+        with contextlib.suppress(OSError):  # a folder, for instance: no commands can be sent
+            lines, self.offset = read_lines(self._path, self.offset)
         return [command for line in lines if (command := _parse(line)) is not None]
 
 
 def _parse(line: Mapping[str, Any]) -> Command | None:
+    if not fits({"action": is_text, "settings": is_table, "id": is_text, "time": is_number}, line):
+        return None
     try:
-        return Command(**line) if isinstance(line.get("settings", {}), dict) else None
+        return Command(**line)
     except (TypeError, TsnnError):
         return None
 

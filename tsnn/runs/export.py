@@ -31,9 +31,11 @@ def to_csv(run: Run) -> bytes:
     scalars = [f.name for f in fields(EpochRecord) if f.name not in ("settings", "layers", "events", "workers")]
     columns: dict[str, Sequence[Any]] = {name: [getattr(r, name) for r in records] for name in scalars}
     columns |= {name: [r.settings.get(name) for r in records] for name in LIVE_SETTINGS}
-    for l in range(len(records[0].layers)):
+    for l in range(max(len(r.layers) for r in records)):
         for name in _PER_LAYER:
-            columns[f"layer{l + 1}_{name}"] = [getattr(r.layers[l], name) for r in records]
+            columns[f"layer{l + 1}_{name}"] = [
+                getattr(r.layers[l], name) if l < len(r.layers) else None for r in records
+            ]
     return csv_bytes(columns)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import psutil
 #: Environment variable by which a supervisor is known to its processes, as JSON: the run's ``folder``, the supervisor's
 #: ``process`` (:func:`identity`), and a ``note`` on why the job was restarted.
 VARIABLE = "TSNN_SUPERVISOR"
+
+STALE_SECONDS = 10.0  #: without heartbeat, after which a process counts as stalled
+REMOTE_STALE_SECONDS = 30.0  #: the same on another machine, whose clock may differ from this one's
 
 _LINUX = sys.platform == "linux"
 
@@ -47,8 +51,35 @@ def alive(process: Mapping[str, Any]) -> bool | None:
         return None
     try:
         return bool(process["boot"] == _boot() and process["start"] == _start(int(process["pid"])))
-    except (psutil.Error, OSError, KeyError, ValueError, TypeError):
+    except (psutil.Error, OSError, KeyError, ValueError, TypeError, OverflowError):
         return False
+
+
+#: By status file: the last heartbeat seen, when it was first seen on this process's clock, whether it had changed then.
+_seen: dict[Path, tuple[Any, float, bool]] = {}
+
+
+def heartbeat_age(path: Path, status: Mapping[str, Any]) -> float:
+    """Return the time since the heartbeat in a status file changed, in seconds.
+
+    It is measured with this process's clock as far as this process has read the file before. Before that it is the
+    difference between the clock of this machine and the time that the writer's machine wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The status file.
+    status : mapping
+        Its content.
+    """
+    beat, now = status.get("beat"), time.monotonic()
+    known, since, changed = _seen.get(path, (None, now, False))
+    if known != beat:
+        since, changed = now, known is not None
+        _seen[path] = beat, now, changed
+    written = status.get("time")
+    by_clock = time.time() - written if written is not None else float("inf")
+    return now - since if changed else max(now - since, by_clock)
 
 
 def _boot() -> str:

@@ -19,7 +19,9 @@ def notes(run: Run) -> tuple[str, tuple[str, ...]]:
     values = read_json(run.path / "notes.json")
     tags = values.get("tags")
     tags = tags[:MAX_TAGS] if isinstance(tags, list) else []
-    return str(values.get("title") or "")[:MAX_TITLE], tuple(str(tag)[:MAX_TAG] for tag in tags)
+    title = values.get("title")
+    title = str(title) if isinstance(title, str | int | float) and not isinstance(title, bool) else ""
+    return title[:MAX_TITLE], tuple(tag[:MAX_TAG] for tag in tags if isinstance(tag, str))
 
 
 def annotate(run: Run, *, title: str | None = None, tags: Iterable[str] | None = None) -> None:

@@ -8,6 +8,7 @@
 ``snapshots/``        ``0000123.npz``: summaries of the topology after an epoch (:mod:`tsnn.snapshot`)
 ``control.jsonl``     commands for the live run (:mod:`tsnn.runs.control`)
 ``queued.json``       when the run was queued; present while it is (:mod:`tsnn.jobs.queue`)
+``resume.json``       the number of epochs to resume to, until the data are there
 ``checkpoints/``      the newest two (:mod:`tsnn.engine.serialization`)
 ``weights.npz``       the final network
 ``notes.json``        title and tags (:mod:`tsnn.runs.notes`)
@@ -37,7 +38,7 @@ Kinds of events (:class:`~tsnn.records.EventKind`; readers accept unknown kinds)
 ``evolution``          a deferred evolution was run after resuming
 ``resumed``            the run was resumed: from which epoch, and which epochs are repeated
 ``checkpoint``         a checkpoint is damaged, or could not be written
-``disk``               the disk is nearly full
+``disk``               the disk is nearly full, or a snapshot could not be written
 ``workers``            a parallel run has more threads than cores
 ``averaged``           the workers' models were averaged, at the end of a parallel run
 =====================  =========================================================================
@@ -54,20 +55,15 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tsnn.config import Config
 from tsnn.errors import RunError
-from tsnn.files import check_format, read_json, read_lines, write_atomic
-from tsnn.records import ENDED, FORMAT, OVER, EpochRecord, RunState
-from tsnn.runs.liveness import alive
-from tsnn.snapshot import Snapshot
+from tsnn.files import write_atomic
+from tsnn.runs.run import Run
 
-STALE_SECONDS = 10.0  #: age of a heartbeat from which a run counts as stalled
-START_SECONDS = 60.0  #: time for a created run to write its first heartbeat
+__all__ = ["RUN_ID", "Run", "RunStore", "default_root", "is_run"]
+
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -76,128 +72,21 @@ def default_root() -> Path:
     return Path(os.environ.get("TSNN_RUNS") or "runs").expanduser()
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run directory, for reading. It caches nothing: each call reads the files as they are now."""
+def is_run(path: Path) -> bool:
+    """Return whether a path is a run directory; also if it cannot be looked into. Links to elsewhere are not."""
+    if path.is_symlink() and not _is_within(path, path.parent):
+        return False
+    try:
+        (path / "config.toml").stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
-    path: Path
 
-    @property
-    def id(self) -> str:
-        """Name of the directory."""
-        return self.path.name
-
-    def config(self) -> Config:
-        """Return the configuration the run was started with."""
-        return Config.from_toml(self.path / "config.toml")
-
-    def meta(self) -> dict[str, Any]:
-        """Return versions, machine and data set; empty until the engine has written them.
-
-        Raises
-        ------
-        RunError
-            If the run has another format.
-        """
-        meta = read_json(self.path / "meta.json")
-        check_format(f"Run {self.id}", meta.get("format", FORMAT))
-        return meta
-
-    def status(self) -> dict[str, Any]:
-        """Return the last heartbeat, with the run's present ``state`` (a :class:`~tsnn.records.RunState`).
-
-        The engine writes ``starting``, ``compiling``, ``training``, ``paused``, ``finished``, ``stopped`` and
-        ``failed``. Found out here: ``queued``, ``created``, ``stalled`` (no heartbeat for 10 s), ``lost`` (its process
-        or supervisor is gone, or the state is unknown).
-        """
-        status = read_json(self.path / "status.json")
-        state = self._state(status)
-        if state in (*OVER, RunState.CREATED) and (self.path / "queued.json").exists():
-            state = RunState.QUEUED
-        return {**status, "state": state}
-
-    def _state(self, status: Mapping[str, Any]) -> RunState:
-        if not status.get("state"):
-            with contextlib.suppress(OSError):
-                age = time.time() - (self.path / "config.toml").stat().st_mtime
-                return RunState.CREATED if age < START_SECONDS else RunState.LOST
-            return RunState.LOST
-        try:
-            state = RunState(status["state"])
-        except ValueError:
-            return RunState.LOST
-        if state in ENDED:
-            return state
-        living = alive(status.get("process", {}))
-        silent = time.time() - status.get("time", 0.0) > STALE_SECONDS
-        if living is False or (living is None and silent):
-            return RunState.LOST
-        return RunState.STALLED if silent else state
-
-    def lines(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-        """Return the lines of ``metrics.jsonl`` after a byte offset, and the next offset."""
-        return read_lines(self.path / "metrics.jsonl", offset)
-
-    def records(self) -> list[EpochRecord]:
-        """Return the records of the finished epochs.
-
-        Raises
-        ------
-        RunError
-            If the run has another format.
-        """
-        self.meta()
-        return [EpochRecord.from_dict(line) for line in self.lines()[0] if line.get("type") == "epoch"]
-
-    def snapshot_epochs(self) -> list[int]:
-        """Return the epochs that have a snapshot, in order."""
-        files = (self.path / "snapshots").glob("*.npz")
-        return sorted(int(file.stem) for file in files if file.stem.isdigit())
-
-    def snapshot(self, epoch: int, layer: int | None = None, parts: Collection[str] | None = None) -> Snapshot:
-        """Return the snapshot of an epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            One of :meth:`snapshot_epochs`.
-        layer : int, optional
-            The only layer to read; default is all.
-        parts : collection of str, optional
-            Names of the only fields to read, see :class:`tsnn.snapshot.Snapshot`; default is all.
-
-        Raises
-        ------
-        RunError
-            If there is none for this epoch or it cannot be read.
-        """
-        try:
-            return Snapshot.read(self.path / "snapshots" / f"{epoch:07d}.npz", layer, parts)
-        except (OSError, ValueError) as error:
-            raise RunError(f"Run {self.id} has no readable snapshot of epoch {epoch}: {error}.") from error
-
-    @property
-    def checkpoint_folder(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.path / "checkpoints"
-
-    def checkpoints(self) -> list[Path]:
-        """Return the checkpoint files, the newest first."""
-        return sorted((f for f in self.checkpoint_folder.glob("*.npz") if f.name[0] != "."), reverse=True)
-
-    def resumes_from(self) -> int:
-        """Return the finished epochs of the newest checkpoint; 0 if there is none."""
-        newest = next(iter(self.checkpoints()), None)
-        return int(newest.name[:7]) if newest else 0
-
-    def log(self, last: int = 4000) -> str:
-        """Return the end of the engine's log, at most ``last`` bytes."""
-        try:
-            with open(self.path / "log.txt", "rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - last))
-                return file.read().decode(errors="replace")
-        except FileNotFoundError:
-            return ""
+def _is_within(path: Path, folder: Path) -> bool:
+    return os.path.dirname(os.path.realpath(path)) == os.path.realpath(folder)  # noqa: PTH120
 
 
 class RunStore:
@@ -234,9 +123,9 @@ class RunStore:
             If the id is malformed, leads outside the folder, or there is no such run.
         """
         path = self.root / run_id
-        if not RUN_ID.fullmatch(run_id) or path.resolve().parent != self.root.resolve():
+        if not RUN_ID.fullmatch(run_id) or not _is_within(path, self.root):
             raise RunError(f"{run_id!r} is not the name of a run in {self.root}.")
-        if not (path / "config.toml").is_file():
+        if not is_run(path):
             known = ", ".join(run.id for run in self.list()[:3])
             raise RunError(f"There is no run {run_id!r} in {self.root}. The newest: {known or 'none yet'}.")
         return Run(path)
@@ -244,7 +133,7 @@ class RunStore:
     def list(self) -> list[Run]:
         """Return all runs, the newest first, without reading their files."""
         try:
-            names = sorted((e.name for e in os.scandir(self.root) if e.is_dir()), reverse=True)
+            names = sorted((entry.name for entry in os.scandir(self.root)), reverse=True)
         except FileNotFoundError:
             return []
-        return [Run(self.root / n) for n in names if RUN_ID.fullmatch(n) and (self.root / n / "config.toml").exists()]
+        return [Run(self.root / name) for name in names if RUN_ID.fullmatch(name) and is_run(self.root / name)]

@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import IO, Any
 
 from tsnn.errors import RunError
-from tsnn.files import append_line, read_lines, write_atomic
-from tsnn.records import FORMAT, Event, RunState, json_safe
+from tsnn.files import append_line, open_regular, read_lines, write_atomic
+from tsnn.records import FORMAT, Event, EventKind, RunState, json_safe
+from tsnn.runs.checks import is_count
 from tsnn.runs.liveness import identity, supervision
 from tsnn.runs.store import Run
 from tsnn.snapshot import Snapshot
@@ -50,6 +52,8 @@ class RunWriter:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._synced = 0.0
+        self._exists = False  # whether the metrics have been created: they are not created again
+        self._previous: dict[str, Any] = {}  # status that a failed resume restores
 
     def __enter__(self) -> RunWriter:
         supervised = supervision(self.run.path)
@@ -60,7 +64,10 @@ class RunWriter:
             self._release()
             raise
         me = identity()
+        self._previous = self.run.previous_status()
+        self._seq, self._exists = _count_lines(self._metrics), self._metrics.exists()
         self._status = {
+            **({"previous": self._previous} if self._previous else {}),
             "state": RunState.STARTING,
             "pid": me["pid"],
             "process": supervised["process"] if supervised else me,  # the run is lost without it
@@ -75,13 +82,15 @@ class RunWriter:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._previous and any(exception):
+            self._restore(str(exception[1]))
         self._stop.set()
         self._thread.join()
         self._release()
 
     def _check_writable(self) -> None:
         self.run.meta()
-        status, planned = self.run.status(), self.run.config().training.epochs
+        status, planned = self.run.status(), self.run.wanted_config().training.epochs
         if status["state"] == RunState.FINISHED and status.get("epoch", 0) >= planned:
             more = f"Train more: tsnn resume {self.run.id} --epochs N"
             raise RunError(f"Run {self.run.id} has ended: its {planned} epochs are done. {more}.")
@@ -97,7 +106,17 @@ class RunWriter:
 
     def line(self, kind: str, /, **values: Any) -> None:
         """Append a line of type ``kind`` to the metrics; it is forced to the disk within a second."""
-        append_line(self._metrics, {"type": kind, "seq": self._seq, "time": time.time(), **values})
+        content = {"type": kind, "seq": self._seq, "time": time.time(), **values}
+        try:
+            append_line(self._metrics, content, create=not self._exists)
+        except FileNotFoundError as error:
+            raise RunError(
+                f"{self._metrics} was removed while run {self.run.id} was training, so it stops. "
+                "Resume it: what is missing is trained again."
+                if self.run.path.exists()
+                else f"The directory of run {self.run.id}, {self.run.path}, was removed while it was training."
+            ) from error
+        self._exists = True
         self._seq += 1
         if time.monotonic() - self._synced > 1.0 or kind == "end":
             with open(self._metrics, "rb") as file:
@@ -127,10 +146,11 @@ class RunWriter:
             kept = file.read(position["bytes"])
             write_atomic(self._metrics, kept[: kept.rfind(b"\n") + 1])
         self._seq = position["lines"]
+        self._forget_previous()
         for later in self.run.snapshot_epochs():
             if later > epoch:
                 (self.run.path / "snapshots" / f"{later:07d}.npz").unlink(missing_ok=True)
-        return [line["epoch"] for line in lines if line.get("type") == "epoch"]
+        return [line["epoch"] for line in lines if line.get("type") == "epoch" and is_count(line.get("epoch"))]
 
     def snapshot(self, epoch: int, snapshot: Snapshot) -> None:
         """Store a snapshot and announce it in the metrics."""
@@ -140,27 +160,88 @@ class RunWriter:
 
     def update(self, **status: Any) -> None:
         """Change values of the status; they are written with the next heartbeat, a new ``state`` at once."""
+        if status.get("state", RunState.STARTING) != RunState.STARTING:
+            self._forget_previous()
         with self._status_lock:
             changed = "state" in status and status["state"] != self._status["state"]
             self._status.update(status)
         if changed:
-            self._write_status()
+            with contextlib.suppress(OSError):  # the next heartbeat tries again
+                self._write_status()
 
     def end(self, state: str, message: str) -> None:
-        """Write the last line and the final state, one of :data:`tsnn.records.ENDED`."""
-        self.line("end", state=RunState(state), message=message)
-        self.update(state=RunState(state), message=message)
+        """Write the last line and the final state, one of :data:`tsnn.records.ENDED`.
+
+        On a full disk the line is left out, and the status is written as far as possible. A run that was to be resumed
+        and has not begun is as before.
+        """
+        if self._previous:
+            self._restore(message)
+            return
+        try:
+            self.line("end", state=RunState(state), message=message)
+        except (OSError, RunError) as error:
+            log.warning("The end of the run could not be recorded: %s", error)
+        with self._status_lock:
+            self._status.update(state=RunState(state), message=message)
+        try:
+            self._write_status()
+        except OSError:
+            self._overwrite_status()
+
+    def _restore(self, message: str) -> None:
+        self._stop.set()
+        self._thread.join()
+        text = f"The run could not be resumed: {message}"
+        log.warning("%s", text)
+        with contextlib.suppress(OSError, RunError):
+            self.line("event", **asdict(Event(self._previous.get("epoch", 0), EventKind.RESUMED, text)))
+        restore_status(self.run, self._previous)
+        self._previous = {}
+
+    def _forget_previous(self) -> None:
+        """Note that the run has begun: it is another one than before."""
+        self._previous = {}
+        with self._status_lock:
+            self._status.pop("previous", None)
+
+    def _content(self) -> bytes:
+        self._status["beat"] += 1
+        return json.dumps(json_safe({**self._status, "time": time.time()}), allow_nan=False).encode()
 
     def _write_status(self) -> None:
+        if not (self.run.path / "config.toml").exists():  # the run is being deleted: leave nothing behind
+            return
         with self._status_lock:
-            self._status["beat"] += 1
-            content = json.dumps(json_safe({**self._status, "time": time.time()}), allow_nan=False).encode()
-            write_atomic(self.run.path / "status.json", content, durable=False)
+            write_atomic(self.run.path / "status.json", self._content(), durable=False)
+
+    def _overwrite_status(self) -> None:
+        """Write the status into its file, where the disk has no space for another one."""
+        with self._status_lock, contextlib.suppress(OSError), open(self.run.path / "status.json", "r+b") as file:
+            file.write(self._content())
+            file.truncate()
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(OSError):  # a full disk does not end the training; the next beat tries again
                 self._write_status()
+
+
+def restore_status(run: Run, previous: Mapping[str, Any]) -> None:
+    """Give a run that could not be resumed its previous status again."""
+    with contextlib.suppress(OSError):
+        (run.path / "resume.json").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        if previous:
+            write_atomic(run.path / "status.json", json.dumps(json_safe(previous)).encode())
+        else:
+            (run.path / "status.json").unlink(missing_ok=True)
+
+
+def _count_lines(path: Path) -> int:
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        return sum(1 for _ in file)
+    return 0
 
 
 def hold(run: Run, patience: float = 0.0) -> IO[str]:

@@ -62,22 +62,27 @@ class History:
         return values[-1] if values and values[-1] == values[-1] else None
 
     def append(self, epoch: Mapping[str, Any]) -> None:
-        """Add an epoch, as :meth:`EpochRecord.to_dict` returns it; an earlier epoch drops those from it on first."""
-        self._forget_from(float(epoch["epoch"]))
+        """Add an epoch, as :meth:`EpochRecord.to_dict` returns it; an earlier epoch drops those from it on first.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If a value has the wrong type; nothing is changed then.
+        """
         values = {**epoch, **epoch.get("settings", {})}
-        for name in SCALARS:
-            self._columns[name].append(_number(values.get(name)))
-        self.workers.append(epoch.get("workers", ()))
-        layers = epoch.get("layers", ())
+        row = {name: _number(values.get(name)) for name in SCALARS}
+        layers, workers = epoch.get("layers", ()), epoch.get("workers", ())
+        n = self.layers or len(layers)
+        for l in range(n):
+            row |= _layer_values(l, layers[l] if l < len(layers) else {})
+        self._forget_from(float(epoch["epoch"]))
         if not self.layers:
-            self.layers = len(layers)
-            self._columns.update({f"{name}_{l}": array("d") for name in _PER_LAYER for l in range(self.layers)})
-        for l in range(self.layers):
-            layer = layers[l] if l < len(layers) else {}
-            if layer.get("connections"):
-                layer = {**layer, "replaced": layer.get("grown", 0) / layer["connections"]}
-            for name in _PER_LAYER:
-                self._columns[f"{name}_{l}"].append(_number(layer.get(name)))
+            self.layers = n
+            missing = [float("nan")] * len(self)
+            self._columns.update({f"{name}_{l}": array("d", missing) for name in _PER_LAYER for l in range(n)})
+        self.workers.append(workers)
+        for name, values_of in self._columns.items():
+            values_of.append(row[name])
 
     def _forget_from(self, epoch: float) -> None:
         epochs = self._columns["epoch"]
@@ -107,6 +112,14 @@ def read_events(lines: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
             except (KeyError, TypeError, ValueError):
                 continue
             yield event
+
+
+def _layer_values(l: int, layer: Mapping[str, Any]) -> dict[str, float]:
+    """Return the values of a layer by column."""
+    values = dict(layer)
+    if layer.get("connections"):
+        values["replaced"] = layer.get("grown", 0) / layer["connections"]
+    return {f"{name}_{l}": _number(values.get(name)) for name in _PER_LAYER}
 
 
 def _number(value: Any) -> float:

@@ -66,6 +66,7 @@ class RunFollower:
 
     def _reset(self) -> None:
         self._offset = 0
+        self._damage = ""  # why lines of the metrics were left out
         self.status: dict[str, Any] = getattr(self, "status", {"state": RunState.CREATED})
         self.history = History()
         self.events: list[Event] = []
@@ -98,13 +99,8 @@ class RunFollower:
 
     @property
     def problem(self) -> str:
-        """Message about unreadable settings or metadata; empty without a problem."""
-        try:
-            self.run.meta()
-            self.run.config()
-        except TsnnError as error:
-            return str(error)
-        return ""
+        """Message about files that cannot be read; empty without a problem."""
+        return self.run.problem() or self._damage
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -153,9 +149,10 @@ class RunFollower:
         mark = self._marks["metrics.jsonl"]
         if mark is None or mark[1] < self._offset or (before and before[2] != mark[2]):  # replaced by a resumed run
             self._reset()
-        lines, self._offset = self.run.lines(self._offset)
+        lines, self._offset, damage = self.run.checked_lines(self._offset)
+        self._damage = self._damage or damage
         for line in lines:
-            with contextlib.suppress(KeyError, TypeError, ValueError):
+            with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
                 self._take(line)
         return bool(lines) or mark is None
 

@@ -59,11 +59,11 @@ class NeuronsTab:
         """Draw new data; with ``figures_only`` texts and lists are left to the next update."""
         epoch, layer = self._replay.epoch, self._replay.layer.value
         snapshot = None if epoch is None else self._follower.snapshot(epoch, layer, _PARTS)
-        if snapshot is None or snapshot.layers[layer].importance is None:
+        if snapshot is None or layer >= len(snapshot.layers) or snapshot.layers[layer].importance is None:
             update_empty_pane(self._empty, self._follower)
             return
         if not self._cards:
-            self._build()
+            self._build(len(snapshot.layers))
         self._update_history(layer)
         neurons = snapshot.layers[layer].neurons
         self._neurons = [] if neurons is None else neurons[::-1].tolist()
@@ -79,9 +79,9 @@ class NeuronsTab:
             note = f"{self.importance.note} {next_pruning(self._follower.config, epoch or 0)}"
             self._cards["importance"].set_note(note)
 
-    def _build(self) -> None:
+    def _build(self, layers: int) -> None:
         self.importance, self.history = ImportancePlot(), ImportanceHistory()
-        self.living = curves.living_plot(len(self._follower.sizes) - 1)
+        self.living = curves.living_plot(layers)
         self.neuron = pmui.Select(
             label="Neuron", options={}, size="small", sizing_mode="stretch_width", margin=(8, 8, 4, 8)
         )
