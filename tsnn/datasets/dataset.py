@@ -44,6 +44,8 @@ class Dataset:
         Offset and scale of the preprocessing: the features are ``(x - offset) * scale``. None if there was none.
     x_validation, y_validation : like the training part, or None
         The validation split, to choose an epoch by; None if there is none.
+    target_name : str
+        Name of the column to predict; empty where the data have none.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Dataset:
     scaling: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
     x_validation: Features | None = None
     y_validation: Array | None = None
+    target_name: str = ""
 
     def __post_init__(self) -> None:
         for name in ("x_train", "x_test", "x_validation"):

@@ -221,6 +221,7 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
         scaling=None if how.preprocessing == "none" else scaling,
         x_validation=None if validation is None else as_features(apply_scaling(xs, validation, *scaling)),
         y_validation=split.y_validation,
+        target_name=raw.target_name,
     )
 
 

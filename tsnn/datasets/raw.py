@@ -41,6 +41,8 @@ class RawData:
         Empty where the file has none.
     image_shape : tuple of int, or None
         As in :class:`tsnn.datasets.Dataset`.
+    target_name : str
+        Name of the column that ``y`` was; empty where the file has none.
     """
 
     name: str
@@ -52,6 +54,7 @@ class RawData:
     class_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     image_shape: tuple[int, ...] | None = None
+    target_name: str = ""
 
 
 @contextmanager

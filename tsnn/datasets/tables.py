@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import difflib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -39,8 +40,7 @@ def read_table(path: Path, target: str | None) -> RawData:
     DataError
         The file is missing, damaged or too big, has no such column, missing values, or text that is no category.
     """
-    frame = _parquet_frame(path) if path.suffix.lower() in PARQUET_SUFFIXES else _csv_frame(path)
-    frame.columns = frame.columns.map(str)
+    frame = _frame(path)
     if len(frame) == 0 or frame.shape[1] < 2:
         raise DataError(
             f"{path} has {len(frame)} rows and {frame.shape[1]} columns; expected rows, at least one column "
@@ -57,7 +57,33 @@ def read_table(path: Path, target: str | None) -> RawData:
     y = labels.to_numpy() if labels.dtype.kind in "biuf" else np.array(labels.astype(str).tolist(), dtype=str)
     x, features = _features(frame, path)
     source = f"{path.name}, target: {'last column' if target is None else 'column'} {chosen!r}"
-    return RawData(path.stem, x, y, None, None, source, feature_names=features)
+    return RawData(path.stem, x, y, None, None, source, feature_names=features, target_name=str(chosen))
+
+
+def read_columns(path: Path) -> tuple[list[str], Callable[[str], Array]]:
+    """Read a table of which no column is the target.
+
+    Returns
+    -------
+    names : list of str
+        The columns; without a header they are called ``column 0``, ``column 1``, ...
+    values : callable
+        Returns a column [n] by its name: numbers, NaN where missing, or objects, None or NaN where missing.
+    """
+    frame = _frame(path)
+
+    def values(name: str) -> Array:
+        column = frame[name]
+        plain = isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf"
+        return column.to_numpy() if plain else column.to_numpy(dtype=object)
+
+    return frame.columns.tolist(), values
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    frame = _parquet_frame(path) if path.suffix.lower() in PARQUET_SUFFIXES else _csv_frame(path)
+    frame.columns = frame.columns.map(str)
+    return frame
 
 
 def _refuse_missing(frame: pd.DataFrame, path: Path) -> None:

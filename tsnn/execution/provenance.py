@@ -60,6 +60,8 @@ def provenance(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[
             "n_outputs": data.n_outputs,
             "image_shape": data.image_shape,
             "class_names": data.class_names,
+            "feature_names": data.feature_names,
+            "target": data.target_name,
         },
         "network": {
             "sizes": (data.n_features, *(shape.n_out for shape in shapes)),
