@@ -301,7 +301,7 @@ def test_predict__one_row_with_one_level(run, folder, capsys):
             lambda t: t.assign(colour=["red"] * 6 + ["violet"] * 4),
             "row 7 .*of column 'colour' holds 'violet' .and 3 more",
         ),
-        (lambda t: t.assign(age=["old" if i == 2 else str(i) for i in range(10)]), "row 3 .*column 'age' holds 'old'"),
+        (lambda t: t.assign(age=["old" if i == 2 else str(i) for i in range(10)]), "column 'age' holds 'old'"),
         (lambda t: t.assign(size=t["size"].where(t.index != 4)), "row 5 .*column 'size' is missing. Fill"),
         (lambda t: t.assign(colour=t.colour.where(t.index != 8)), "row 9 .*column 'colour' is missing"),
         (lambda t: t.iloc[:0], "no rows"),
@@ -314,20 +314,54 @@ def test_predict__refuses_other_columns(run, folder, change, message):
         read_samples(path, Trained(5, FEATURES, "answer"))
 
 
-def test_predict__levels_that_look_like_numbers(folder, capsys):
-    rows = [f"{'x' if i % 3 == 2 else i % 3},{i % 7},{'ab'[i % 3 == 2]}" for i in range(60)]
-    (folder / "levels.csv").write_text("code,n,y\n" + "\n".join(rows))
+def test_read_samples__levels_that_look_like_numbers(folder):
     frame = pd.DataFrame({"code": [0, 1, 1], "n": [3, 4, 5]})  # read as numbers here
-    samples = []
-    for name, codes in (
-        ("numbers.csv", frame.code),
-        ("floats.csv", frame.code.astype(float)),
-        ("text.csv", frame.code),
-    ):
+    for name, codes in (("numbers.csv", frame.code), ("floats.csv", frame.code.astype(float))):
         frame.assign(code=codes).to_csv(folder / name, index=False)
-        samples.append(read_samples(folder / name, Trained(4, ("code=0", "code=1", "code=x", "n"))).x)
-    assert samples[0].tolist() == [[1, 0, 0, 3], [0, 1, 0, 4], [0, 1, 0, 5]]
-    assert np.array_equal(samples[0], samples[1])
+        samples = read_samples(folder / name, Trained(4, ("code=0", "code=1", "code=x", "n")))
+        assert samples.x.tolist() == [[1, 0, 0, 3], [0, 1, 0, 4], [0, 1, 0, 5]]
+
+
+@pytest.fixture(scope="module")
+def filled_run(folder):
+    """A run whose missing values were filled."""
+    frame = table()
+    frame.loc[::10, "age"] = None
+    frame.loc[1::10, "colour"] = None
+    frame.to_csv(folder / "holes.csv", index=False)
+    return trained(folder, folder / "holes.csv", **{"data.missing": "fill"})
+
+
+def test_predict__fills_missing_values_as_in_training(filled_run, folder, capsys):
+    names = feature_names(filled_run)
+    assert names == (*FEATURES[:4], "colour missing", "size")
+    medians = features.feature_medians(filled_run)
+    frame = table(10, seed=1)
+    frame.loc[2, "age"] = None
+    frame.loc[3, "colour"] = None
+    frame.to_csv(folder / "holed.csv", index=False)
+    x = np.insert(encoded(frame), 4, 0.0, axis=1)
+    x[2, 0], x[3, 4] = medians[0], 1
+    samples = read_samples(folder / "holed.csv", Trained(6, names, "answer", medians))
+    assert np.array_equal(samples.x, x)
+    z = network_outputs(filled_run, x)
+    rows, _ = predicted(capsys, filled_run.id, folder / "holed.csv")
+    assert [row["prediction"] for row in rows] == np.array(["no", "yes"])[z.argmax(axis=1)].tolist()
+
+
+def test_predict__reads_tables_as_the_training_did(folder, capsys):
+    x = np.random.default_rng(0).normal(size=(3, 40))
+    genes = pd.DataFrame(x, columns=[f"s{i}" for i in range(40)], index=["g1", "g2", "g3"])
+    genes.loc["ill"] = np.where(x[0] > 0, 1, 0)
+    genes.to_csv(folder / "genes.csv", sep="|")
+    run = trained(
+        folder, folder / "genes.csv", **{"data.transpose": True, "data.separator": "pipe", "data.target": "ill"}
+    )
+    assert feature_names(run) == ("g1", "g2", "g3")
+    rows, messages = predicted(capsys, run.id, folder / "genes.csv")
+    expected = network_outputs(run, x.T).argmax(axis=1)
+    assert [int(row["prediction"]) for row in rows] == expected.tolist()
+    assert "on 40 samples" in messages
 
 
 def test_read_samples__names_with_equals_signs(folder):
@@ -347,13 +381,15 @@ def test_predict__files_without_names(plain_run, folder, capsys):
     np.savez(folder / "new.npz", X=x)
     assert [row["prediction"] for row in predicted(capsys, plain_run.id, folder / "new.npz")[0]] == expected
     pd.DataFrame(x).assign(y=1).to_csv(folder / "new_plain.csv", index=False)
-    rows, messages = predicted(capsys, plain_run.id, folder / "new_plain.csv")
+    assert main(["predict", plain_run.id, str(folder / "new_plain.csv")]) == 1
+    assert "cannot be told whether the first line" in capsys.readouterr().err
+    rows, messages = predicted(capsys, plain_run.id, folder / "new_plain.csv", "--header", "true")
     assert [row["prediction"] for row in rows] == expected
     assert "The last column, 'y', is taken as the target" in messages
     np.savez(folder / "narrow.npz", X=x[:, :5])
     assert main(["predict", plain_run.id, str(folder / "narrow.npz")]) == 1
     assert "has 5 features; the run was trained on 6" in capsys.readouterr().err
-    pd.DataFrame(x[:, :4]).to_csv(folder / "narrow.csv", index=False)
+    pd.DataFrame(x[:, :4], columns=list("abcd")).to_csv(folder / "narrow.csv", index=False)
     assert main(["predict", plain_run.id, str(folder / "narrow.csv")]) == 1
     assert "has 4 columns; the run was trained on 6 features" in capsys.readouterr().err
 
@@ -392,7 +428,7 @@ def test_predict__regression_prints_r2(folder, capsys):
 
 
 def test_predict__class_names_are_no_formulas(folder, capsys):
-    frame = pd.DataFrame({"a": np.arange(60) % 2.0, "y": np.where(np.arange(60) % 2, "=1+1", "@x")})
+    frame = pd.DataFrame({"a": np.arange(60) % 2 + np.arange(60) / 100, "y": np.where(np.arange(60) % 2, "=1+1", "@x")})
     frame.to_csv(folder / "formulas.csv", index=False)
     run = trained(folder, folder / "formulas.csv")
     rows, _ = predicted(capsys, run.id, folder / "formulas.csv", "--probabilities")

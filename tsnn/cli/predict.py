@@ -20,7 +20,7 @@ def predict(options: argparse.Namespace) -> int:
     from tsnn.estimator.predictions import predict_file  # imports Numba and scikit-learn
 
     run = RunStore(options.runs).open(options.run)
-    prediction = predict_file(run, options.file, probabilities=options.probabilities)
+    prediction = predict_file(run, options.file, probabilities=options.probabilities, header=options.header)
     messages = _write(prediction.columns, options.output)
     for note in prediction.notes:
         print(note, file=messages)

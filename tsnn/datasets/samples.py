@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tsnn.datasets.missing import fill_missing
 from tsnn.datasets.preparation import check_finite
-from tsnn.datasets.raw import Array, reading, refuse_if_too_big
+from tsnn.datasets.raw import Array, TableOptions, reading, refuse_if_too_big
 from tsnn.datasets.sources import obtain
 from tsnn.datasets.tables import read_columns, read_table
 from tsnn.errors import DataError
 from tsnn.registry import READERS
 
 _LISTED = 5  # names in a message
+_MISSING = " missing"  # ends the name of the feature of a column's missing values
 _UNNAMED = re.compile(r"column \d+")  # columns of a table without a header
 
 
@@ -40,11 +43,17 @@ class Trained:
         One for each, ``column=level`` where a column of text was one-hot encoded; or empty.
     target : str
         Name of the column that was predicted, or empty.
+    medians : float64[n_features], or None
+        Fill the missing values of features; None: missing values are refused.
+    options : TableOptions
+        How tables are read.
     """
 
     n_features: int
     feature_names: tuple[str, ...] = ()
     target: str = ""
+    medians: Array | None = None
+    options: TableOptions = field(default_factory=TableOptions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +98,13 @@ def read_samples(name: str | PathLike[str], trained: Trained) -> Samples:
     """
     path = Path(name)
     reader = READERS.get(path.suffix.lower())
-    if reader is not None and reader.function is read_table:
+    if path.is_dir() if reader is None else reader.function is read_table:
         samples = _from_table(path, trained)
     else:
         samples = _from_arrays(name, _read_archive(path) if path.suffix.lower() == ".npz" else _obtained(name), trained)
-    check_finite(samples.x, str(name), trained.feature_names)
-    return samples
+    x = samples.x if trained.medians is None else fill_missing(samples.x, trained.medians)
+    check_finite(x, str(name), trained.feature_names)
+    return replace(samples, x=x)
 
 
 # --- arrays ------------------------------------------------------------------------------------------
@@ -143,7 +153,7 @@ def _from_arrays(name: object, arrays: Mapping[str, Any], trained: Trained) -> S
 
 
 def _from_table(path: Path, trained: Trained) -> Samples:
-    names, values = read_columns(path)
+    names, values = _columns(path, trained)
     if not names or not len(values(names[0])):
         raise DataError(f"{path} has no rows. Give at least one.")
     if trained.feature_names and not _is_unnamed(names, trained):
@@ -160,8 +170,20 @@ def _from_table(path: Path, trained: Trained) -> Samples:
     if width > trained.n_features:
         y = values(names[-1])
         notes.append(f"The last column, {names[-1]!r}, is taken as the target.")
-    x = np.column_stack([_numbers(name, values(name), path) for name in names[: trained.n_features]])
+    x = np.column_stack([_numbers(name, values(name), path, trained) for name in names[: trained.n_features]])
     return Samples(x, y, (), notes)
+
+
+def _columns(path: Path, trained: Trained) -> tuple[list[str], Callable[[str], Array]]:
+    """Read a table; its first line is the header if it holds the names of the training."""
+    options = replace(trained.options, drop=())
+    if trained.feature_names and options.header == "auto" and not all(map(_UNNAMED.fullmatch, trained.feature_names)):
+        with contextlib.suppress(DataError):  # formats without such a line
+            names, values = read_columns(path, replace(options, header="true"), trained.target)
+            present = set(names)
+            if all(_source(name, present) for name in trained.feature_names):
+                return names, values
+    return read_columns(path, options, trained.target)
 
 
 def _is_unnamed(names: Sequence[str], trained: Trained) -> bool:
@@ -178,7 +200,7 @@ def _by_name(path: Path, names: Sequence[str], values: Callable[[str], Array], t
     levels: dict[str, dict[str, int]] = {}
     for i, (column, level) in enumerate(source for source in sources if source is not None):
         if level is None:
-            x[:, i] = _numbers(column, values(column), path)
+            x[:, i] = _numbers(column, values(column), path, trained)
         else:
             levels.setdefault(column, {})[level] = i
     for column, places in levels.items():
@@ -192,13 +214,16 @@ def _source(name: str, columns: set[str]) -> tuple[str, str | None] | None:
     """Return the column of a feature, and its level if the column was one-hot encoded; None without such a column."""
     if name in columns:
         return name, None
+    if name.endswith(_MISSING) and name.removesuffix(_MISSING) in columns:
+        return name.removesuffix(_MISSING), ""
     marks = [i for i, letter in enumerate(name) if letter == "="]
     return next(((name[:i], name[i + 1 :]) for i in reversed(marks) if name[:i] in columns), None)
 
 
-def _numbers(name: str, values: Array, path: Path) -> npt.NDArray[np.float64]:
+def _numbers(name: str, values: Array, path: Path, trained: Trained) -> npt.NDArray[np.float64]:
     """Return a column of numbers; anything else is an error that names the first cell."""
-    _refuse_missing(name, values, path)
+    if trained.medians is None:
+        _refuse_missing(name, values, path)
     if values.dtype.kind in "biuf":
         return values.astype(np.float64)
     row = next((row for row, value in enumerate(values.tolist()) if not _is_number(value)), None)
@@ -210,15 +235,17 @@ def _numbers(name: str, values: Array, path: Path) -> npt.NDArray[np.float64]:
 
 
 def _encode(name: str, values: Array, path: Path, places: Mapping[str, int], x: npt.NDArray[np.float64]) -> None:
-    """Set the features of one column's levels to 1 where the column holds them."""
-    _refuse_missing(name, values, path)
-    texts = [_level(value, places) for value in values.tolist()]
+    """Set the features of one column's levels to 1 where the column holds them; ``""`` is that of missing values."""
+    if "" not in places:
+        _refuse_missing(name, values, path)
+    missing = _is_missing(values)
+    texts = ["" if gone else _level(value, places) for value, gone in zip(values.tolist(), missing, strict=True)]
     unknown = [row for row, text in enumerate(texts) if text not in places]
     if unknown:
         more = f" (and {len(unknown) - 1:,} more rows hold unknown values)" if len(unknown) > 1 else ""
         raise DataError(
             f"{_cell(path, unknown[0], name)} holds {texts[unknown[0]][:40]!r}{more}; the run was trained on "
-            f"{_listed(sorted(places))} there. Correct it, or leave the row out."
+            f"{_listed(sorted(filter(None, places)))} there. Correct it, or leave the row out."
         )
     x[np.arange(len(texts)), [places[text] for text in texts]] = 1
 

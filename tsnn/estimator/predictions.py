@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tsnn.datasets.raw import TableOptions
 from tsnn.datasets.samples import Samples, Trained, read_samples
 from tsnn.errors import RunError
 from tsnn.estimator.classifier import SparseMLPClassifier
 from tsnn.estimator.from_run import Model, load_model
 from tsnn.estimator.regressor import SparseMLPRegressor
 from tsnn.runs import Run
+from tsnn.runs.features import feature_medians
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class Prediction:
     notes: list[str]
 
 
-def predict_file(run: Run, name: str, *, probabilities: bool = False) -> Prediction:
+def predict_file(run: Run, name: str, *, probabilities: bool = False, header: str = "") -> Prediction:
     """Predict the samples of a file with the network that a run ended with, prepared as in its training.
 
     Parameters
@@ -49,6 +51,8 @@ def predict_file(run: Run, name: str, *, probabilities: bool = False) -> Predict
         A file that could be trained on (its target may be missing), or the name of a data set.
     probabilities : bool
         Also return the probability of each class or label.
+    header : {"auto", "true", "false"}
+        Whether the first line of a table holds names; default is the run's setting.
 
     Raises
     ------
@@ -62,7 +66,15 @@ def predict_file(run: Run, name: str, *, probabilities: bool = False) -> Predict
         raise RunError(f"Run {run.id} predicts numbers, which have no probabilities. Leave --probabilities out.")
     names = tuple(getattr(model, "feature_names_in_", ()))
     target = str(run.meta()["data"].get("target") or "")
-    samples = read_samples(name, Trained(model.n_features_in_, names, target))
+    d = run.config().data
+    options = TableOptions(
+        header=header or d.header,
+        missing=d.missing,
+        missing_marks=d.missing_marks,
+        transpose=d.transpose,
+        separator=d.separator,
+    )
+    samples = read_samples(name, Trained(model.n_features_in_, names, target, feature_medians(run), options))
     x = pd.DataFrame(samples.x, columns=list(names), copy=False) if names else samples.x
     answers = np.asarray(model.predict(x))
     columns: dict[str, list[Any]] = {"row": list(range(1, len(answers) + 1))}

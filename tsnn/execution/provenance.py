@@ -29,6 +29,8 @@ def load_data(config: Config, rng: np.random.Generator) -> Dataset:
     return load_dataset(
         d.name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
         validation_fraction=d.validation_fraction, preprocessing=d.preprocessing, rng=rng,
+        header=d.header, drop=d.drop, missing=d.missing, missing_marks=d.missing_marks, transpose=d.transpose,
+        separator=d.separator,
     )  # fmt: skip
 
 
@@ -61,7 +63,8 @@ def provenance(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[
             "image_shape": data.image_shape,
             "class_names": data.class_names,
             "feature_names": data.feature_names,
-            "target": data.target_name,
+            "medians": None if data.medians is None else data.medians.tolist(),
+            "target": next((column.name for column in data.columns if column.kind == "target"), ""),
         },
         "network": {
             "sizes": (data.n_features, *(shape.n_out for shape in shapes)),

@@ -1,7 +1,7 @@
-"""Features of a run: their names, and their ranking by the strength of their connections.
+"""Features of a run: their names and medians, and their ranking by the strength of their connections.
 
-The names are in ``meta.json`` as ``feature_names`` of ``data``. Where they would exceed :data:`INLINE_BYTES` they are
-in ``features.json`` instead, because ``meta.json`` is read for every run of a list.
+Names and medians are in ``meta.json`` as ``feature_names`` and ``medians`` of ``data``. Where they would exceed
+:data:`INLINE_BYTES` they are in ``features.json`` instead, because ``meta.json`` is read for every run of a list.
 """
 
 from __future__ import annotations
@@ -18,26 +18,28 @@ from tsnn.files import read_json, write_atomic
 from tsnn.records import FORMAT
 from tsnn.runs.store import Run
 
-#: Size of names in ``meta.json``, at most.
+#: Lists with one entry for each feature.
+_LISTS = ("feature_names", "medians")
+#: Size of these lists in ``meta.json``, at most.
 INLINE_BYTES = 2**16
 
 
-def store_feature_names(run: Run, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of ``meta.json`` without long feature names, which are written to ``features.json``.
+def store_features(run: Run, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of ``meta.json`` without long lists about features, which are written to ``features.json``.
 
     Parameters
     ----------
     run : Run
         The run.
     meta : mapping
-        Content of ``meta.json`` with the names as ``feature_names`` of ``data``.
+        Content of ``meta.json`` with ``feature_names`` and ``medians`` in ``data``.
     """
-    data = dict(meta["data"])
-    content = json.dumps({"format": FORMAT, "feature_names": data["feature_names"]}).encode()
-    if len(content) > INLINE_BYTES:
-        write_atomic(_file(run), content)
-        data["feature_names"] = None
-    return {**meta, "data": data}
+    lists = {name: meta["data"].get(name) for name in _LISTS}
+    content = json.dumps({"format": FORMAT, **lists}).encode()
+    if len(content) <= INLINE_BYTES:
+        return dict(meta)
+    write_atomic(_file(run), content)
+    return {**meta, "data": {**meta["data"], **dict.fromkeys(_LISTS), "in_file": True}}
 
 
 def feature_names(run: Run, meta: Mapping[str, Any] | None = None) -> tuple[str, ...]:
@@ -50,14 +52,23 @@ def feature_names(run: Run, meta: Mapping[str, Any] | None = None) -> tuple[str,
     meta : mapping, optional
         Content of its ``meta.json``, if that has been read already.
     """
-    data = (run.meta() if meta is None else meta).get("data")
+    return tuple(map(str, _one_for_each(run, run.meta() if meta is None else meta, "feature_names")))
+
+
+def feature_medians(run: Run) -> NDArray[np.float64] | None:
+    """Return the values by which missing features were filled; None if missing values were refused."""
+    medians = _one_for_each(run, run.meta(), "medians")
+    return np.array(medians, dtype=np.float64) if medians else None
+
+
+def _one_for_each(run: Run, meta: Mapping[str, Any], name: str) -> Sequence[Any]:
+    """Return a list with one entry for each feature; empty if there is none, or it is damaged."""
+    data = meta.get("data")
     if not isinstance(data, Mapping):
         return ()
-    names = data.get("feature_names", ())
-    if names is None:
-        names = read_json(_file(run)).get("feature_names")
-    complete = isinstance(names, Sequence) and len(names) == data.get("n_features")
-    return tuple(map(str, names)) if complete and not isinstance(names, str) else ()
+    values = (read_json(_file(run)) if data.get("in_file") else data).get(name)
+    complete = isinstance(values, list | tuple) and len(values) == data.get("n_features")
+    return values if complete and values is not None else ()
 
 
 def _file(run: Run) -> Path:

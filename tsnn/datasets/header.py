@@ -1,0 +1,107 @@
+"""Header of a text table: whether the first line holds names or values, by the cells below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from tsnn.datasets.raw import Array
+
+_SHORT = 5  # so few numbers may be in a row by chance
+
+
+class _NumberColumn(NamedTuple):
+    """First cell of a column whose other cells are numbers: its value (NaN if it is none), and the cells below."""
+
+    cell: str
+    value: float
+    below: Array
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the first value lies in the range of the others, or at most one step away from it."""
+        step = float(np.abs(np.diff(self.below)).max(initial=0))
+        return bool(self.below.min() - step <= self.value <= self.below.max() + step)
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether the first cell is a whole number and the others are not."""
+        return self.cell.lstrip("+-").isdigit() and bool((self.below != np.rint(self.below)).any())
+
+
+def find_header(first: Sequence[str], rows: Sequence[Sequence[str]], marks: Sequence[str]) -> bool | None:
+    """Return whether the first line of a table holds the names of its columns; None if it cannot be told.
+
+    Parameters
+    ----------
+    first : sequence of str
+        Cells of the first line.
+    rows : sequence of sequences of str
+        Lines below, each of the same length.
+    marks : sequence of str
+        Cells that stand for a missing value, in addition to empty ones.
+    """
+    missing = {"", *marks}
+    numbers: list[_NumberColumn] = []
+    texts: list[bool] = []  # of columns of text: whether the first cell occurs below
+    number_above_text = False
+    for j, raw in enumerate(first):
+        cell = raw.strip()
+        below = [text for row in rows if (text := row[j].strip()) not in missing]
+        values = np.array([as_number(text) for text in below])
+        if len(values) and np.isfinite(values).mean() > 0.5:
+            numbers.append(_NumberColumn(cell, as_number(cell), values[np.isfinite(values)]))
+        elif below:
+            texts.append(cell in below)
+            number_above_text |= math.isfinite(as_number(cell)) and not np.isfinite(values).any()
+    if not numbers:
+        return not any(texts)
+    known = [column for column in numbers if column.cell not in missing or not column.cell]
+    names = [column for column in known if not math.isfinite(column.value)]
+    if len(names) == len(known):
+        if any(column.cell for column in names):
+            return True
+        return not any(texts)  # only empty or missing cells above numbers
+    values_above = [column for column in numbers if math.isfinite(column.value)]
+    inside = sum(column.is_inside for column in values_above) >= len(values_above) / 2
+    if names and any(column.cell for column in names):  # names such as id, 2019, 2020; or values and a stray text
+        return True if len(names) >= len(known) / 2 or not inside else None
+    if number_above_text:
+        return True
+    if any(texts):
+        return False
+    return _numbers_are_names(values_above, inside, alone=not texts)
+
+
+def _numbers_are_names(columns: list[_NumberColumn], inside: bool, *, alone: bool) -> bool | None:
+    """Return whether a line of numbers above numbers holds names; ``alone`` if the table has no column of text."""
+    values = [column.value for column in columns]
+    n = len(values)
+    if len(columns[0].below) < 2:
+        return False
+    coarse = sum(column.is_coarse for column in columns) > n / 2
+    if values in (list(range(n)), list(range(1, n + 1))) and n > 1:
+        return True if n >= _SHORT or coarse or not inside else (None if alone else False)
+    steps = [b - a for a, b in pairwise(values)]
+    increasing = n > 1 and all(step > 0 for step in steps)
+    if inside:
+        even = n >= _SHORT and increasing and len(set(steps)) == 1
+        return None if even else False
+    if increasing and (alone or n >= _SHORT - 2):
+        return True
+    return None if alone else False
+
+
+def as_number(text: str) -> float:
+    """Return the number in a cell, with a comma as decimal or thousands mark; NaN if it holds none."""
+    for candidate in (text, text.replace(",", "."), text.replace(",", ""), text.replace(".", "").replace(",", ".")):
+        try:
+            return float(candidate)
+        except ValueError:
+            if "," not in text:
+                break
+    return math.nan
