@@ -25,7 +25,7 @@ from tsnn.views.tabs.replay import Replay
 _SELECTABLE = """
 .tabulator-row {cursor: pointer}
 :host .tabulator .tabulator-row.tabulator-selected {
-    background: color-mix(in srgb, var(--panel-primary-color) 30%, transparent) !important}
+    background: color-mix(in srgb, var(--panel-primary-color) 30%, transparent) !important; color: inherit !important}
 """
 #: Fields of a snapshot that the tab displays.
 _IMPORTANCE_PARTS = ("importance", "importance_edges", "importance_threshold")
