@@ -71,10 +71,10 @@ def test_wide_table__of_22283_genes_takes_seconds(read):
     pd.DataFrame(rng.normal(size=(104, 22_283)).astype(np.float32)).assign(y=np.arange(104) % 2).to_csv(
         stream, index=False
     )
-    started = time.monotonic()
+    started = time.process_time()
     raw = read(stream.getvalue())
     assert raw.x.shape == (104, 22_283)
-    assert time.monotonic() - started < 30
+    assert time.process_time() - started < 15
 
 
 # --- header ------------------------------------------------------------------------------------------
@@ -94,9 +94,14 @@ def test_wide_table__of_22283_genes_takes_seconds(read):
         ("1,2,3\n" + lines(20, lambda i: f"{i * 7 % 20 / 8},{i * 3 % 20 / 8},{i % 3}"), 20, ["1", "2"]),
         ("0,1,2,3,4,5\n" + lines(20, lambda i: f"{i % 7},{i % 5},{i % 4},{i % 9},{i % 6},{i % 3}"), 20, ["0", "1"]),
         ("id,2019,2020,y\n" + lines(20, lambda i: f"{i},{i % 7},{i % 5},{i % 3}"), 20, None),
+        ("class," + ",".join(str(400 + 2 * j) for j in range(8)) + "\n"
+         + lines(20, lambda i: letter(i) + "," + ",".join(str(i * j * 37 % 700) for j in range(8))),
+         20, ["class=A", "class=B", "class=C", "400"]),
+        ("2019,2020,label\n" + lines(20, lambda i: f"{i % 7},{i % 5},{letter(i)}"), 20, ["2019", "2020"]),
+        (",0,1,2,y\n" + lines(20, lambda i: f"{i},{i % 7 / 3},{i % 5 / 3},{i % 4 / 3},{i % 2}"), 20, ["0", "1", "2"]),
         ("colour,shape\n" + lines(20, lambda i: f"{'rgb'[i % 3]},{'xo'[i // 2 % 2]}"), 20, ["colour=b"]),
         ("a,b,y\n" + lines(20, lambda i: f"{i % 7},{letter(i)},{i % 2}"), 20, ["a", "b=A"]),
-        (lines(20, lambda i: f"{i},{i + 10},{i + 20},{i % 3}"), 20, ["column 0"]),
+        (lines(20, lambda i: f"{i},{i + 10},{i + 20},{i % 3}"), 20, ["column 1"]),
     ],
 )  # fmt: skip
 def test_header__is_found_by_the_cells_below(content, n, names, read):
@@ -208,13 +213,19 @@ def test_compressed_tables__damaged_or_of_another_kind_are_refused(read):
     assert "no text" in refusal(read, b"a,b\n\x00\x01,2\n", name="t.csv")
 
 
+def test_other_files__are_refused_by_their_suffix(read):
+    assert "is no file that can be read: expected .npz, .csv" in refusal(read, "{}", name="t.json")
+
+
 def test_lines__ragged_ones_are_named(read):
     assert "line 5: 2 fields, expected 3" in refusal(read, 'a,b,c\n1,"2\n2",3\n4,5,6\n7,8\n')
     assert "does not end" in refusal(read, 'a,b,c\n1,2,3\n4,5,"6\n7,8,9\n')
     assert "line 4" in refusal(read, "sep=;\na;b;c\n1;2;3\n4;5\n6;7;8\n")
+    assert "line 1: 1 fields, but the lines below have 3" in refusal(read, "# note\na,b,c\n1,2,3\n4,5,6\n")
+    assert "line 3: 2 fields" in refusal(read, "1,2,3\n4,5,6\n7,8\n9,10,11\n")
     many = "a,b,y\n" + lines(3000, lambda i: f"{i % 7},{i % 5},{i % 2}")
     assert "line 3002: 4 fields" in refusal(read, many + "1,2,3,4\n")
-    assert "a lone name" not in refusal(read, "a,b\n1,2,3\n1,5,6\n")
+    assert "2 names, but the lines below have 3 fields" in refusal(read, "a,b\n1,2,3\n1,5,6\n")
 
 
 # --- numbers -----------------------------------------------------------------------------------------
@@ -224,8 +235,8 @@ def test_lines__ragged_ones_are_named(read):
 def test_missing_marks__keep_a_column_of_numbers(mark, read):
     content = "a,b,y\n" + lines(9, lambda i: f"{i},{i % 4},{i % 2}") + f"{mark},1,0\n"
     message = refusal(read, content)
-    assert "row 9 of column 'a'" in message
-    assert "missing" in message
+    holds = f"holds '{mark.strip()}'" if mark else "is empty"
+    assert f"1 value is missing: row 9 of column 'a' {holds}" in message
     raw = read(content, missing="fill")
     assert raw.feature_names == ("a", "b")
     assert raw.columns[0].kind == "number"
@@ -252,6 +263,8 @@ def test_stray_cells__in_the_target_are_missing_or_named(read):
     assert "row 12 of column 'y' holds '90+'" in refusal(
         read, content.replace("no", "1").replace("yes", "2").replace("?", "90+")
     )
+    cases = read("a,y\n" + lines(12, lambda i: f"{i / 4},{('Yes', 'yes', 'no')[i % 3]}"))
+    assert cases.warnings == ("Labels 'Yes' and 'yes' of 'y' are different classes.",)
     mixed = read("a,y\n" + lines(32, lambda i: f"{i / 4},{i % 16:x}"))
     assert sorted(set(mixed.y.tolist())) == sorted("0123456789abcdef")
 
@@ -269,6 +282,9 @@ def test_stray_cells__in_the_target_are_missing_or_named(read):
         (["1,5e3", "2", "1"], [1500, 2, 1]),
         (["0.5", "1e3", " 2 "], [0.5, 1000, 2]),
         (["1234,567", "1,5", "2"], [1234.567, 1.5, 2]),
+        (["1 000", "12 500,5", "3"], [1000, 12500.5, 3]),
+        (["1'000", "2'500", "3"], [1000, 2500, 3]),
+        (["\u22120.5", "1", "2"], [-0.5, 1, 2]),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("delimiter", [";", "\t", ","])
@@ -296,6 +312,13 @@ def test_marks_in_numbers__of_one_text_cell_do_not_matter_elsewhere(read):
     assert raw.x[:, 3].tolist() == [i / 8 for i in range(30)]
 
 
+def test_marks_in_numbers__a_point_next_to_decimal_commas_is_refused(read):
+    content = "a;b;y\n" + lines(30, lambda i: f"{1 + i % 9}.{i * 37 % 1000:03d};{i},5;{i % 2}")
+    assert "the point may be a thousands mark" in refusal(read, content)
+    raw = read("a;b;y\n" + lines(30, lambda i: f"{i / 8};{i},5;{i % 2}"))
+    assert raw.x[:2].tolist() == [[0, 0.5], [0.125, 1.5]]
+
+
 def test_categories__hold_no_numbers(read):
     raw = read("a,b,y\n" + lines(20, lambda i: f"{('red', ' blue', 'blue ')[i % 3]},{i / 4},{i % 2}"))
     assert raw.feature_names == ("a=blue", "a=red", "b")
@@ -303,6 +326,10 @@ def test_categories__hold_no_numbers(read):
     message = refusal(read, "a,b,y\n" + lines(20, lambda i: f"{('2', '4', 'more')[i % 3]},{i / 4},{i % 2}"))
     assert "row 2 of column 'a' holds 'more'" in message
     assert "numbers with a mark" in refusal(read, "a,b,y\n" + lines(20, lambda i: f"{i % 4}0%,{i / 4},{i % 2}"))
+    assert "numbers with a mark" in refusal(read, "a,b,y\n" + lines(20, lambda i: f"{i} kg,{i / 4},{i % 2}"))
+    assert "numbers with a mark" in refusal(read, "a,y\n" + lines(20, lambda i: f"{i / 4},{i % 5}%"))
+    assert "brackets" in refusal(read, "a,b,y\n" + lines(20, lambda i: f'"[0, {i % 3}]",{i / 4},{i % 2}'))
+    assert "a=18-25" in read("a,y\n" + lines(20, lambda i: f"{('18-25', '26-35', '65+')[i % 3]},{i % 2}")).feature_names
     assert "dates" in refusal(read, "a,b,y\n" + lines(20, lambda i: f"2020-01-0{1 + i % 4},{i / 4},{i % 2}"))
 
 
@@ -345,7 +372,7 @@ def test_fill__works_from_file_to_features(tmp_path):
     (tmp_path / "t.csv").write_text("a,b,y\n" + lines(40, lambda i: f"{'' if i % 5 == 0 else i},{i % 4},{'ab'[i % 2]}"))
     data = load_dataset(tmp_path / "t.csv", rng=np.random.default_rng(0), missing="fill")
     assert np.isfinite(data.x_train.values).all()
-    assert any("8 missing values are filled" in warning for warning in data.warnings)
+    assert any("Missing values (8) are filled" in warning for warning in data.warnings)
 
 
 def test_missing_target__drops_the_row(read):
@@ -414,6 +441,10 @@ def test_ids__that_repeat_and_counters_are_kept_with_a_warning(read):
     assert raw.feature_names == ("patient_id", "time", "a")
     assert "named like an id" in raw.warnings[0]
     assert "'time' counts the rows" in raw.warnings[1]
+    bare = read(lines(20, lambda i: f"{1000 + i * 7 % 20},{i * 7 % 4},{i % 2}"))
+    assert "'column 0' differs in every row" in bare.warnings[0]
+    counted = read(lines(20, lambda i: f"{i + 1},{i * 7 % 4},{i % 2}"))
+    assert counted.feature_names == ("column 1",)
     fine = read("grid,acid,idea,y\n" + lines(20, lambda i: f"{i},{i * 2},{i * 3},{i % 2}"))
     assert fine.feature_names == ("grid", "acid", "idea")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)"
 _DECIMAL = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")  # 1234,5
 _ENGLISH = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")  # 1,234.5
 _GERMAN = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?")  # 1.234,5
-_WITH_UNIT = re.compile(r"[<>≤≥~$€£]?\s*[+-]?\d+([.,]\d+)?\s*(%|[$€£+*]|[kKmM])?")
+_GROUPED = re.compile(r"[+-]?\d{1,3}([ \u00a0\u202f'’]\d{3})+([.,]\d+)?")  # 1 234,5
+_WITH_UNIT = re.compile(r"([<>≤≥~≈$€£¥]{0,2}) ?[+-]?\d[\d.,]* ?([%‰$€£¥+*°]|[^\W\d_]{1,4}(?:/[^\W\d_]{1,3})?)?")
+_BRACKETS = re.compile(r"\[.*\]|\(.*\)|\{.*\}")
 _DATE = re.compile(r"(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.](\d{4}|\d\d))([T ]\d\d?:\d\d.*)?")
 _MOST = 0.75  # a target with this fraction of numbers is no mixture of labels
 
@@ -36,11 +39,14 @@ class Column:
         Numbers (NaN where missing, if any is) or stripped text ("" where missing).
     missing : bool[n]
         Which cells are missing.
+    decimal_comma : bool
+        Whether its numbers are written with a decimal comma.
     """
 
     name: str
     values: Array
     missing: npt.NDArray[np.bool_]
+    decimal_comma: bool = False
 
     @property
     def is_text(self) -> bool:
@@ -82,7 +88,7 @@ def understand(name: str, values: Array, marks: frozenset[str], path: Path, *, t
     import pandas as pd
 
     codes, distinct = pd.factorize(values)  # missing values have the code -1
-    texts = [str(value).strip() for value in distinct] + [""]
+    texts = [_simplified(str(value).strip()) for value in distinct] + [""]
     absent = np.array([text == "" or text in marks for text in texts])
     missing = absent[codes]
     rows = np.bincount(codes + 1, minlength=len(texts))[1:]
@@ -93,7 +99,7 @@ def understand(name: str, values: Array, marks: frozenset[str], path: Path, *, t
     is_number = ~np.isnan(found)
     n_numbers, n_texts = (int(rows[mask[:-1]].sum()) for mask in (is_number, ~is_number & ~absent))
     if n_texts == 0:
-        return Column(name, _as_whole(found[codes], missing, texts), missing)
+        return Column(name, _as_whole(found[codes], missing, texts), missing, numbers.decimal == ",")
     if n_numbers and (not target or n_numbers > _MOST * (n_numbers + n_texts)):
         row = int((~is_number & ~absent)[codes].argmax())
         raise DataError(
@@ -101,7 +107,7 @@ def understand(name: str, values: Array, marks: frozenset[str], path: Path, *, t
             "column are numbers (rows counted from 0 below the header): is it missing? Correct it, add it to "
             f"data.missing_marks, or leave the column out: data.drop={name}."
         )
-    if not target:
+    if not target or len(texts) > 3:
         _refuse_disguised(name, [text for text, gone in zip(texts, absent, strict=True) if not gone], path)
     texts = ["" if gone else text for text, gone in zip(texts, absent, strict=True)]
     return Column(name, np.array(texts, dtype=object)[codes], missing)
@@ -116,17 +122,27 @@ def _as_whole(values: Array, missing: npt.NDArray[np.bool_], texts: list[str]) -
 
 
 def _refuse_disguised(name: str, texts: list[str], path: Path) -> None:
-    """Refuse numbers with a unit, and dates: they are no categories."""
-    for pattern, kind, advice in (
-        (_WITH_UNIT, "numbers with a mark or unit", "Remove the mark"),
-        (_DATE, "dates", "Turn them into numbers"),
-    ):
-        matches = [text for text in texts if pattern.fullmatch(text)]
+    """Refuse numbers with a unit, dates and lists: they are no categories."""
+    matched = [_WITH_UNIT.fullmatch(text) for text in texts]
+    units = [match for match in matched if match and any(match.groups())]
+    same = len({match.groups() for match in units}) <= 2
+    found = {
+        "numbers with a mark or unit": [match[0] for match in units] if same and len(units) > 2 else [],
+        "dates": [text for text in texts if _DATE.fullmatch(text)],
+        "values in brackets": [text for text in texts if _BRACKETS.fullmatch(text)],
+    }
+    for kind, matches in found.items():
         if len(matches) > len(texts) / 2:
             raise DataError(
-                f"{path}: column {name!r} holds {kind} such as {matches[0]!r}. {advice}, or leave the column out: "
-                f"data.drop={name}."
+                f"{path}: column {name!r} holds {kind} such as {matches[0][:40]!r}. Turn them into plain numbers, or "
+                f"leave the column out: data.drop={name}."
             )
+
+
+def _simplified(text: str) -> str:
+    """Return a number without blanks or apostrophes between its digits and with a plain minus; else the text."""
+    text = text.replace("\u2212", "-") if text.startswith("\u2212") else text
+    return re.sub(r"[ \u00a0\u202f'’]", "", text) if _GROUPED.fullmatch(text) else text
 
 
 class _Numbers:
@@ -184,6 +200,25 @@ class _Numbers:
 
 def _has_number_form(text: str) -> bool:
     return any(pattern.fullmatch(text) for pattern in (_DECIMAL, _ENGLISH, _GERMAN))
+
+
+def refuse_thousands_points(columns: Iterable[Column], path: Path) -> None:
+    """Refuse numbers such as 1.234, next to columns with decimal commas: the point may be a thousands mark."""
+    columns = list(columns)
+    with_comma = next((column.name for column in columns if column.decimal_comma), None)
+    if with_comma is None:
+        return
+    for column in columns:
+        if column.is_text or column.decimal_comma or column.values.dtype.kind != "f":
+            continue
+        size, thousandths = np.abs(column.present), np.rint(column.present * 1000)
+        three_digits = (size >= 1) & (size < 1000) & (np.abs(column.present * 1000 - thousandths) < 1e-6)
+        if three_digits.all() and (thousandths % 10 != 0).any():
+            raise DataError(
+                f"{path}: column {column.name!r} holds numbers such as {column.present[0]:.3f}, but column "
+                f"{with_comma!r} has decimal commas: the point may be a thousands mark. Write all numbers with a "
+                "decimal point and without thousands marks."
+            )
 
 
 def one_hot(column: Column, path: Path) -> tuple[list[Array], list[str], str]:

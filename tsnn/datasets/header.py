@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -48,7 +49,7 @@ def find_header(first: Sequence[str], rows: Sequence[Sequence[str]], marks: Sequ
     missing = {"", *marks}
     numbers: list[_NumberColumn] = []
     texts: list[bool] = []  # of columns of text: whether the first cell occurs below
-    number_above_text = False
+    number_above_text = new_above_repeated = False
     for j, raw in enumerate(first):
         cell = raw.strip()
         below = [text for row in rows if (text := row[j].strip()) not in missing]
@@ -57,6 +58,7 @@ def find_header(first: Sequence[str], rows: Sequence[Sequence[str]], marks: Sequ
             numbers.append(_NumberColumn(cell, as_number(cell), values[np.isfinite(values)]))
         elif below:
             texts.append(cell in below)
+            new_above_repeated |= cell not in below and min(Counter(below).values()) > 1
             number_above_text |= math.isfinite(as_number(cell)) and not np.isfinite(values).any()
     if not numbers:
         return not any(texts)
@@ -69,8 +71,9 @@ def find_header(first: Sequence[str], rows: Sequence[Sequence[str]], marks: Sequ
     values_above = [column for column in numbers if math.isfinite(column.value)]
     inside = sum(column.is_inside for column in values_above) >= len(values_above) / 2
     if names and any(column.cell for column in names):  # names such as id, 2019, 2020; or values and a stray text
-        return True if len(names) >= len(known) / 2 or not inside else None
-    if number_above_text:
+        sure = len(names) >= len(known) / 2 or not inside or _are_even(values_above) or _are_coarse(values_above)
+        return True if sure else None
+    if number_above_text or (new_above_repeated and not inside):
         return True
     if any(texts):
         return False
@@ -83,17 +86,28 @@ def _numbers_are_names(columns: list[_NumberColumn], inside: bool, *, alone: boo
     n = len(values)
     if len(columns[0].below) < 2:
         return False
-    coarse = sum(column.is_coarse for column in columns) > n / 2
+    coarse = _are_coarse(columns)
     if values in (list(range(n)), list(range(1, n + 1))) and n > 1:
         return True if n >= _SHORT or coarse or not inside else (None if alone else False)
-    steps = [b - a for a, b in pairwise(values)]
-    increasing = n > 1 and all(step > 0 for step in steps)
+    increasing = n > 1 and all(a < b for a, b in pairwise(values))
     if inside:
-        even = n >= _SHORT and increasing and len(set(steps)) == 1
-        return None if even else False
+        below = [float(column.below[0]) for column in columns]
+        likewise = all(a < b for a, b in pairwise(below))
+        return False if n < _SHORT or not _are_even(columns) else (None if likewise else True)
     if increasing and (alone or n >= _SHORT - 2):
         return True
     return None if alone else False
+
+
+def _are_even(columns: list[_NumberColumn]) -> bool:
+    """Return whether the first cells are three or more numbers at equal distances, such as 2019, 2020, 2021."""
+    values = [column.value for column in columns]
+    steps = {b - a for a, b in pairwise(values)}
+    return len(values) >= 3 and len(steps) == 1 and min(steps) > 0
+
+
+def _are_coarse(columns: list[_NumberColumn]) -> bool:
+    return sum(column.is_coarse for column in columns) > len(columns) / 2
 
 
 def as_number(text: str) -> float:

@@ -169,16 +169,17 @@ def find_delimiter(sample: list[str]) -> str:
     marks = list(SEPARATORS.values())[:4]
     if not any(sum(n > 1 for n in counts[mark]) > len(counts[mark]) / 2 for mark in marks):
         marks.append(" ")
-    for mark in marks:
-        if _fits(counts[mark]):
-            return mark
+    for shorter in (0, 1):
+        for mark in marks:
+            if _fits(counts[mark], shorter):
+                return mark
     return max(marks, key=lambda mark: max((times for n, times in Counter(counts[mark]).items() if n > 1), default=0))
 
 
-def _fits(counts: list[int]) -> bool:
-    """Return whether all records have the same number of fields; the first, R's header, may have one fewer."""
+def _fits(counts: list[int], shorter: int = 0) -> bool:
+    """Return whether all records have the same number of fields; the first, R's header, ``shorter`` fields fewer."""
     body = set(counts[1:] or counts)
-    return len(body) == 1 and max(body) > 1 and max(body) - counts[0] in (0, 1)
+    return len(body) == 1 and max(body) > 1 and max(body) - counts[0] == shorter
 
 
 def _are_numbers_with_commas(sample: list[str]) -> bool:

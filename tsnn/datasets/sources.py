@@ -91,6 +91,10 @@ def obtain(
     reader = READERS.get(path.suffix.lower())
     if reader is None and path.is_dir() and not _is_known(str(name)):
         reader = READERS[".parquet"]
+    if reader is None and path.suffix and path.is_file():
+        raise DataError(
+            f"{name} is no file that can be read: expected {format_suffixes()}. Convert it, such as to .csv."
+        )
     if reader is None:
         refuse_target(name, target)
         refuse_options(name, options)

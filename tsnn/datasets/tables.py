@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsnn.datasets.arrow import PARQUET_SUFFIXES, read_feather, read_parquet
-from tsnn.datasets.columns import Column, labels, one_hot, understand
+from tsnn.datasets.columns import Column, labels, one_hot, refuse_thousands_points, understand
 from tsnn.datasets.leaks import copies_of_target, doubt, reason_to_drop
 from tsnn.datasets.lines import COMPRESSED_SUFFIXES, inner_name
 from tsnn.datasets.raw import Array, ColumnInfo, RawData, TableOptions, reading
@@ -133,7 +133,9 @@ class _Reading:
             )
         chosen = self._find_target(target, kept)
         columns = {i: self._understand(i, i == chosen) for i in kept}
+        refuse_thousands_points(columns.values(), self.path)
         answer = columns.pop(chosen)
+        self._doubt_labels(answer)
         features = self._drop_leaks(columns, answer)
         rows = self._complete_rows(features, answer)
         stems = self.path.name.removesuffix(self.path.suffix) if self.path.suffix in COMPRESSED_SUFFIXES else ""
@@ -190,14 +192,24 @@ class _Reading:
         marks = frozenset(self.options.missing_marks)
         return understand(name, values, marks, self.path, target=is_target, comma=self.table.comma)
 
+    def _doubt_labels(self, answer: Column) -> None:
+        """Warn of labels that differ only in upper and lower case."""
+        if not answer.is_text:
+            return
+        cases: dict[str, set[str]] = {}
+        for label in set(answer.present.tolist()):
+            cases.setdefault(label.lower(), set()).add(label)
+        for same in (sorted(group) for group in cases.values() if len(group) > 1):
+            self.warnings.append(f"Labels {' and '.join(map(repr, same))} of {answer.name!r} are different classes.")
+
     def _drop_leaks(self, columns: dict[int, Column], answer: Column) -> dict[int, Column]:
         """Drop ids, row counters and copies of the target, with a warning for each reason."""
-        first = min(columns)
-        reasons = {
-            i: reason
-            for i, column in columns.items()
-            if (reason := reason_to_drop(column, unnamed=not self.table.names[i].strip(), is_first=i == first))
-        }
+        first, headed = min(columns), not self.table.note
+        reasons: dict[int, str] = {}
+        for i, column in columns.items():
+            unnamed = not self.table.names[i].strip()
+            if reason := reason_to_drop(column, unnamed=unnamed, is_first=i == first, headed=headed):
+                reasons[i] = reason
         rest = [i for i in columns if i not in reasons]
         for position in copies_of_target([columns[i] for i in rest], answer):
             reasons[rest[position]] = f"a copy of the target {answer.name!r}"
@@ -210,7 +222,8 @@ class _Reading:
         features = {i: column for i, column in columns.items() if i not in reasons}
         if not features:
             raise DataError(f"{self.path} has no column of features left. {' '.join(self.warnings)}")
-        doubts = [text for column in features.values() if (text := doubt(column))]
+        found = (doubt(column, is_first=i == first, headed=headed) for i, column in features.items())
+        doubts = [text for text in found if text]
         self.warnings += [text[0].upper() + text[1:] + "." for text in doubts[:5]]
         return features
 
@@ -237,7 +250,7 @@ class _Reading:
             self.warnings.append(f"{n:,} of {len(gone):,} rows with {what} were dropped.")
         if n := int(sum((column.missing & ~gone).sum() for column in incomplete.values())):
             self.warnings.append(
-                f"{n:,} missing values are filled: numbers with the median of the training part, text with a category."
+                f"Missing values ({n:,}) are filled: numbers with the median of the training part, text by a category."
             )
         return ~gone
 
@@ -245,11 +258,13 @@ class _Reading:
         count = sum(int(column.missing.sum()) for column in columns)
         first = min(columns, key=lambda column: int(column.missing.argmax()))
         row = int(first.missing.argmax())
-        cell = f"row {row} of column {first.name!r}"
-        start = f"{count:,} values are missing, the first in {cell}" if count > 1 else f"1 value is missing, in {cell}"
+        text = self.table.cell(row, self.names.index(first.name)) if self.table.cell else None
+        holds = " is empty" if text is None or not text.strip() else f" holds {text.strip()[:40]!r}"
+        start = f"{count:,} values are missing, the first" if count > 1 else "1 value is missing"
         return (
-            f"{self.path}: {start} (rows counted from 0 below the header; data.missing_marks lists the cells that "
-            "count as missing). Fill them, or set data.missing=drop_rows to leave these rows out, or data.missing=fill."
+            f"{self.path}: {start}: row {row} of column {first.name!r}{holds} (rows counted from 0 below the header; "
+            "data.missing_marks lists the cells that count as missing). Fill them, or set data.missing=drop_rows to "
+            "leave these rows out, or data.missing=fill."
         )
 
     def _assemble(self, features: dict[int, Column], rows: Bools | None) -> tuple[Array, list[str]]:

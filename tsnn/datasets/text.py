@@ -7,7 +7,10 @@ already. Only columns that did not become numbers are looked at as text (:mod:`t
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -45,6 +48,8 @@ class Table(NamedTuple):
         Whether the comma separates columns.
     warnings : tuple of str
         As in :class:`tsnn.datasets.raw.RawData`.
+    cell : function of (row, column), or None
+        Text of a cell in the file.
     """
 
     names: list[str]
@@ -52,6 +57,7 @@ class Table(NamedTuple):
     note: str = ""
     comma: bool = False
     warnings: tuple[str, ...] = ()
+    cell: Callable[[int, int], str] | None = None
 
 
 class _Layout(NamedTuple):
@@ -102,7 +108,16 @@ def read_text(path: Path, options: TableOptions) -> Table:
     note = "" if names is not None else "; no header: columns are called 'column 0', 'column 1', ..."
     named = names or [f"column {i}" for i in range(len(columns))]
     warnings = () if options.transpose else _suggest_transposing(layout.names, columns)
-    return Table(named, columns, note, layout.delimiter == ",", warnings)
+    cell = None if options.transpose else functools.partial(_find_cell, path, layout)
+    return Table(named, columns, note, layout.delimiter == ",", warnings, cell)
+
+
+def _find_cell(path: Path, layout: _Layout, row: int, column: int) -> str:
+    """Return the text of a cell."""
+    with open_text(path, layout.encoding) as stream:
+        skip_lines(stream, layout.start)
+        records = (fields for _, fields in read_records(stream, layout.delimiter))
+        return next(itertools.islice(records, row, None), [""] * layout.width)[column]
 
 
 def _check_lines(stream: TextIO, layout: _Layout, path: Path) -> None:
@@ -112,10 +127,7 @@ def _check_lines(stream: TextIO, layout: _Layout, path: Path) -> None:
         if number < 0:
             raise DataError(f'{path}: a quoted text (") does not end before the end of the file. Correct the quotes.')
         if count != layout.width:
-            raise DataError(
-                f"{path}, line {number + layout.start}: {count} fields, expected {layout.width} as in the "
-                f"lines before (delimiter {layout.delimiter!r}). Correct this line, or set data.separator."
-            )
+            raise _ragged(path, number + layout.start, count, layout.width, layout.delimiter)
 
 
 def _find_layout(path: Path, options: TableOptions) -> _Layout:
@@ -138,10 +150,34 @@ def _find_layout(path: Path, options: TableOptions) -> _Layout:
     records = [(number, fields) for number, fields in read_records(sample, delimiter) if number > 0]
     if not records:
         raise DataError(f"{path} is empty; expected a line of column names and rows of values.")
+    _check_first_lines(records, delimiter, bool(skipped), path)
     rows = [fields for _, fields in records]
     names = _names(rows, options, path)
     start = (records[0][0] if names is not None else 0) + bool(skipped)
     return _Layout(encoding, delimiter, names, len(names or rows[0]), start)
+
+
+def _check_first_lines(records: list[tuple[int, list[str]]], delimiter: str, skipped: bool, path: Path) -> None:
+    """Check that the first lines have the same number of fields; the first of all, R's header, may have one fewer."""
+    first, *body = [len(fields) for _, fields in records]
+    widths = set(body)
+    if len(body) > 1 and len(widths) == 1 and min(widths) not in (first, first + 1):
+        raise DataError(
+            f"{path}, line {records[0][0] + skipped}: {first} fields, but the lines below have {min(widths)} "
+            f"(delimiter {delimiter!r}). Is it a title or comment? Remove or correct this line."
+        )
+    if len(body) > 1 and widths == {first + 1}:
+        return
+    for (number, fields), count in zip(records[1:], body, strict=True):
+        if count != first:
+            raise _ragged(path, number + skipped, len(fields), first, delimiter)
+
+
+def _ragged(path: Path, line: int, count: int, expected: int, delimiter: str) -> DataError:
+    return DataError(
+        f"{path}, line {line}: {count} fields, expected {expected} as in the lines before (delimiter {delimiter!r}). "
+        "Correct this line, or set data.separator."
+    )
 
 
 def _names(rows: list[list[str]], options: TableOptions, path: Path) -> list[str] | None:
