@@ -381,8 +381,6 @@ def test_predict__files_without_names(plain_run, folder, capsys):
     np.savez(folder / "new.npz", X=x)
     assert [row["prediction"] for row in predicted(capsys, plain_run.id, folder / "new.npz")[0]] == expected
     pd.DataFrame(x).assign(y=1).to_csv(folder / "new_plain.csv", index=False)
-    assert main(["predict", plain_run.id, str(folder / "new_plain.csv")]) == 1
-    assert "cannot be told whether the first line" in capsys.readouterr().err
     rows, messages = predicted(capsys, plain_run.id, folder / "new_plain.csv", "--header", "true")
     assert [row["prediction"] for row in rows] == expected
     assert "The last column, 'y', is taken as the target" in messages
