@@ -56,6 +56,38 @@ def read_table(path: Path, target: str | None, options: TableOptions | None = No
     return _Reading(path, options, table).result(target)
 
 
+def read_columns(path: Path, options: TableOptions, target: str = "") -> tuple[list[str], Callable[[str], Array]]:
+    """Read a table that needs no target, to predict; columns are understood when their values are asked for.
+
+    Parameters
+    ----------
+    path, options
+        See :func:`read_table`; no column is dropped.
+    target : str
+        Name of a column that may be the target.
+
+    Returns
+    -------
+    names : list of str
+        The columns; without a header they are called ``column 0``, ``column 1``, ...
+    values : callable
+        Returns a column [n] by its name: numbers, NaN where missing, or text, None where missing.
+    """
+    table = _Reading(path, options, _read(path, options))
+    table._name_columns()
+    places = {name: i for i, name in enumerate(table.names)}
+
+    def values(name: str) -> Array:
+        column = table._understand(places[name], name == target)
+        if not column.is_text or not column.missing.any():
+            return column.values
+        cells = column.values.astype(object)
+        cells[column.missing] = None
+        return cells
+
+    return table.names, values
+
+
 def _read(path: Path, options: TableOptions) -> Table:
     suffix = path.suffix.lower()
     reader = read_parquet if path.is_dir() else _STRUCTURED.get(suffix)

@@ -77,6 +77,9 @@ def provenance(config: Config, data: Dataset, estimate: MemoryEstimate, path: st
             "n_outputs": data.n_outputs,
             "image_shape": data.image_shape,
             "class_names": data.class_names,
+            "feature_names": data.feature_names,
+            "medians": None if data.medians is None else data.medians.tolist(),
+            "target": next((column.name for column in data.columns if column.kind == "target"), ""),
         },
         "network": {
             "sizes": (data.n_features, *(shape.n_out for shape in shapes)),
