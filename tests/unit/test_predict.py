@@ -215,7 +215,7 @@ def test_preparation__is_the_same_from_command_line_form_and_estimator(folder, s
     path = folder / "same.npz"
     np.savez(path, X_train=x[:60], y_train=y[:60], X_test=x[60:], y_test=y[60:])
     assert main(["train", str(path), "--set", "hidden=20", "--set", "epochs=2", "--seed", "5"]) == 0
-    run = store.list()[0]
+    (run,) = (run for run in store.list() if run.config().data.name == str(path))
     form = StartForm(store, lambda _: None)
     form.data.value = "a file"
     form.path.value = str(path)
