@@ -18,7 +18,7 @@ from tsnn.datasets.samples import Trained, read_samples
 from tsnn.engine.metrics import decision_values
 from tsnn.engine.serialization import load_network, save_network
 from tsnn.engine.workspace import Workspace
-from tsnn.errors import DataError, RunError
+from tsnn.errors import DataError, DivergenceError, RunError
 from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor
 from tsnn.execution.engine import execute
 from tsnn.execution.provenance import generators, load_data
@@ -199,7 +199,7 @@ def test_load_model__refuses_runs_without_weights(store, run, tmp_path):
     network.layers[0].weights[0] = np.nan
     broken = store.create(run.config())
     save_network(network, broken.path / "weights.npz")
-    with pytest.raises(RunError, match="not finite"):
+    with pytest.raises(DivergenceError, match="not finite"):
         load_model(broken)
 
 

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.config import LIVE_SETTINGS, Config
+from tsnn.datasets.moments import Moments
 from tsnn.engine.network import Network
 from tsnn.engine.state import TrainingState
 from tsnn.errors import ConfigError, RunError
 from tsnn.estimator.classifier import SparseMLPClassifier
 from tsnn.estimator.parameters import SETTING_OF
 from tsnn.estimator.regressor import SparseMLPRegressor
+from tsnn.estimator.scaling import spread_of
 from tsnn.formats.runs import final_network
 from tsnn.records import EpochRecord, RunState
 from tsnn.runs import Run, RunStore
@@ -71,6 +73,7 @@ def load_model(run: Run | str) -> Model:
         model = SparseMLPClassifier(**parameters, random_state=config.run.seed)
         _set_classes(model, data["task"], data.get("class_names") or (), network)
     _set_network(model, network, config, history)
+    _set_moments(model, config.data.preprocessing, int(data.get("n_train") or 1))
     model._state.evolution_due = run.status()["state"] == RunState.FINISHED
     model.n_features_in_ = network.sizes[0]
     if names:
@@ -98,6 +101,21 @@ def _set_network(model: Model, network: Network, config: Config, history: list[E
     model._state.events = []
     model._state.epoch = model.best_epoch_ = history[-1].epoch if history else 0
     model.history_ = history
+
+
+def _set_moments(model: Model, preprocessing: str, n_train: int) -> None:
+    """Set the moments of features and targets that further training refines, as far as their scaling tells them."""
+    model._centred = True
+    model._moments = _moments(model._offset, model._scale, preprocessing, n_train)
+    if isinstance(model, SparseMLPRegressor):
+        model._target_moments = _moments(model._target_offset, model._target_scale, "standard", n_train)
+
+
+def _moments(offset: NDArray[np.float64], scale: NDArray[np.float64], preprocessing: str, n: int) -> Moments:
+    spread, weight = spread_of(scale), np.full(len(scale), float(n))
+    if preprocessing == "minmax":
+        return Moments(weight, offset + spread / 2, np.zeros(len(scale)), offset, offset + spread)
+    return Moments(weight, offset, spread**2, offset - spread, offset + spread)
 
 
 def _set_targets(model: SparseMLPRegressor, network: Network, data: Mapping[str, Any]) -> None:

@@ -6,8 +6,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tsnn import kernels
 from tsnn.engine.network import Network
 from tsnn.engine.serialization import load_network
@@ -23,7 +21,9 @@ def final_network(run: Run) -> Network:
     Raises
     ------
     RunError
-        If there are no weights yet, or they are damaged or not finite.
+        If there are no weights yet, or they are damaged.
+    DivergenceError
+        If they are not finite.
     """
     path = _weights(run)
     if not path.exists():
@@ -31,8 +31,7 @@ def final_network(run: Run) -> Network:
             f"Run {run.id} is {run.status()['state']} and has no weights yet. They are written when it ends."
         )
     network = load_network(path)
-    if not all(np.isfinite(layer.weights).all() and np.isfinite(layer.bias).all() for layer in network.layers):
-        raise RunError(f"The weights of run {run.id} are not finite: its training diverged. Train it again.")
+    network.check_finite()
     return network
 
 
