@@ -21,7 +21,7 @@ from tsnn.datasets.features import as_features
 from tsnn.datasets.preparation import apply_scaling, check_finite, check_part, draw_split, fit_scaling, hash_arrays
 from tsnn.datasets.raw import Array, RawData
 from tsnn.datasets.sources import obtain
-from tsnn.datasets.targets import encode_targets
+from tsnn.datasets.targets import encode_targets, scale_targets
 from tsnn.errors import ConfigError, DataError
 
 #: Options of :func:`make_dataset` that describe the arrays.
@@ -46,6 +46,7 @@ class Preparation:
     preprocessing : str
         "standard": each feature gets mean 0 and variance 1; "minmax": range 0 to 1; "none". Fitted on the
         training part only, so test values may leave that range; features constant there become 0.
+        Regression targets always get mean 0 and variance 1 there; losses and saved networks are in their units.
 
     Raises
     ------
@@ -206,12 +207,13 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
         split = _draw_validation(split, how.validation_fraction, rng, stratified)
     scaling = fit_scaling(xs, split.train, how.preprocessing)
     validation = split.validation
+    targets = scale_targets(task, split.y_train, yt, split.y_validation)
     return Dataset(
         name=raw.name,
         x_train=as_features(apply_scaling(xs, split.train, *scaling)),
-        y_train=split.y_train,
+        y_train=targets.train,
         x_test=as_features(apply_scaling(xt, test, *scaling)),
-        y_test=yt,
+        y_test=targets.test,
         task=task,
         class_names=class_names,
         feature_names=features,
@@ -220,7 +222,9 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
         digest=digest,
         scaling=None if how.preprocessing == "none" else scaling,
         x_validation=None if validation is None else as_features(apply_scaling(xs, validation, *scaling)),
-        y_validation=split.y_validation,
+        y_validation=targets.validation,
+        target_offset=targets.offset,
+        target_scale=targets.scale,
     )
 
 

@@ -1,12 +1,12 @@
-"""Targets: the task, and the encoding of labels of any kind as class indices or numbers."""
+"""Targets: the task, the encoding of labels of any kind as class indices or numbers, the scaling of numbers."""
 
 import logging
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from tsnn.datasets.preparation import check_finite
+from tsnn.datasets.preparation import apply_scaling, check_finite, fit_scaling
 from tsnn.datasets.raw import Array
 from tsnn.errors import DataError
 
@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 Task = Literal["classification", "regression", "multilabel"]
 
 _FEW_CLASSES = 100  # integral float labels with more different values are taken as numbers
+_MANY_NUMBERS = 20  # whole numbers with at least this many different values may be quantities
 
 
 def encode_targets(
@@ -34,19 +35,22 @@ def encode_targets(
     Returns
     -------
     task, class_names, y, y_test
-        The task; the name of each class, or none; class indices int64[n], or outputs
-        float32[n, outputs]. ``y_test`` stays None.
+        The task; the name of each class, or none; class indices int64[n], or outputs float32[n, outputs],
+        for regression float64 (they are scaled before they are rounded). ``y_test`` stays None.
     """
-    kind = _decide_task(task, y)
+    kind = decide_task(task, y)
     if kind != "classification":
         return kind, (), _as_outputs(y, kind), None if y_test is None else _as_outputs(y_test, kind)
     classes = _sorted_distinct(y)
     names = _name_classes(classes, class_names)
-    return kind, names, _encode(y, classes), None if y_test is None else _encode(y_test, classes)
+    codes = _encode(y, classes)
+    if task == "auto" and y.dtype.kind in "iuf":
+        _warn_of_quantities(np.bincount(codes))
+    return kind, names, codes, None if y_test is None else _encode(y_test, classes)
 
 
-def _decide_task(task: str, y: Array) -> Task:
-    """Resolve "auto" and check that the targets suit the task."""
+def decide_task(task: str, y: Array) -> Task:
+    """Resolve "auto" and check that the targets, as returned by :func:`check_part`, suit the task."""
     numeric = y.dtype.kind in "biuf"
     integral = y.dtype.kind != "f" or bool((y == np.rint(y)).all())
     binary = y.ndim == 2 and numeric and bool(((y == 0) | (y == 1)).all())
@@ -84,8 +88,6 @@ def _name_classes(classes: Array, given: tuple[str, ...]) -> tuple[str, ...]:
     """Return the name of every class; a single class is an error."""
     if len(classes) < 2:
         raise DataError(f"All training labels are {classes[0]}; classification needs at least two classes.")
-    if len(classes) > _FEW_CLASSES and classes.dtype.kind in "iu":
-        log.warning("%d different integer labels are taken as classes; task='regression' takes numbers", len(classes))
     if not given:
         return tuple(str(int(c)) if classes.dtype.kind == "f" else str(c) for c in classes)
     if classes.dtype.kind not in "iu" or classes[0] < 0 or classes[-1] >= len(given):
@@ -94,6 +96,22 @@ def _name_classes(classes: Array, given: tuple[str, ...]) -> tuple[str, ...]:
             f"{classes[0]!s} to {classes[-1]!s}."
         )
     return tuple(given[int(c)] for c in classes)
+
+
+def _warn_of_quantities(counts: npt.NDArray[np.int64]) -> None:
+    """Warn if whole numbers that are taken as classes, counts int64[classes], look like quantities (ages, prices).
+
+    They do if there are at least 20 different ones (10 if that is more than half of the samples), and they are over
+    100, or have fewer than 5 samples on average, or the most frequent has over twice the samples of the rarest: classes
+    that are numbered, such as letters or objects, mostly have similar numbers of samples.
+    """
+    k, n = len(counts), int(counts.sum())
+    many = k >= _MANY_NUMBERS or (2 * k >= _MANY_NUMBERS and 2 * k > n)
+    if many and (k > _FEW_CLASSES or n < 5 * k or counts.max() > 2 * counts.min()):
+        log.warning(
+            "%d different whole numbers are taken as %d classes, %.3g samples of each on average; if they are "
+            "quantities, try task='regression' (--set data.task=regression)", k, k, n / k,
+        )  # fmt: skip
 
 
 def _encode(labels: Array, classes: Array) -> npt.NDArray[np.int64]:
@@ -109,9 +127,39 @@ def _encode(labels: Array, classes: Array) -> npt.NDArray[np.int64]:
     return codes.astype(np.int64)
 
 
-def _as_outputs(y: Array, task: Task) -> npt.NDArray[np.float32]:
-    """Return targets as float32[n, outputs]."""
-    _decide_task(task, y)
+def _as_outputs(y: Array, task: Task) -> Array:
+    """Return targets as float32[n, outputs], for regression float64."""
+    decide_task(task, y)
     outputs = y.reshape(len(y), -1)
     check_finite(outputs, "y")
-    return np.array(outputs, dtype=np.float32, order="C")
+    return np.array(outputs, dtype=np.float64 if task == "regression" else np.float32, order="C")
+
+
+class ScaledTargets(NamedTuple):
+    """Targets of all parts as training uses them, and offset and scale of those of regression, float64[outputs]."""
+
+    train: Array
+    test: Array
+    validation: Array | None
+    offset: npt.NDArray[np.float64] | None
+    scale: npt.NDArray[np.float64] | None
+
+
+def scale_targets(task: str, train: Array, test: Array, validation: Array | None) -> ScaledTargets:
+    """Scale regression targets to mean 0 and variance 1 in the training part; those of other tasks stay as they are."""
+    if task != "regression":
+        return ScaledTargets(train, test, validation, None, None)
+    offset, scale = fit_target_scaling(train)
+    validation = None if validation is None else apply_scaling(validation, None, offset, scale)
+    return ScaledTargets(
+        apply_scaling(train, None, offset, scale), apply_scaling(test, None, offset, scale), validation, offset, scale
+    )
+
+
+def fit_target_scaling(y: Array, weights: npt.NDArray[np.float64] | None = None) -> tuple[Array, Array]:
+    """Return (offset, scale) of regression targets [n, outputs], float64[outputs] each.
+
+    Scaled targets ``(y - offset) * scale`` have mean 0 and variance 1; a constant one has scale 1.
+    """
+    offset, scale = fit_scaling(y, None, "standard", weights)
+    return offset, np.where(scale > 0, scale, 1.0)

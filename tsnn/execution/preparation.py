@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,8 @@ class Preparation:
         Memory estimate, with the micro-batch.
     resumed : bool
         Whether the run has been started before.
+    warnings : tuple of str
+        Warnings about the data.
     """
 
     data: Dataset
@@ -46,6 +49,7 @@ class Preparation:
     checkpoint: Checkpoint | None
     estimate: MemoryEstimate
     resumed: bool
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparation:
@@ -69,7 +73,8 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparati
     """
     config, meta = run.config(), run.meta()
     data_rng, init_rng, rng = generators(config)
-    data = load_data(config, data_rng)
+    with _collecting_warnings() as warnings:
+        data = load_data(config, data_rng)
     _check_digest(run, meta, data)
     checkpoint = read_checkpoint(run, kind)
     state = _restore(checkpoint, config) if checkpoint else None
@@ -85,7 +90,30 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparati
         config = config.replace({"run.micro_batch": estimate.micro_batch})
         network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)
         state = TrainingState.begin(network, config, rng=rng)
-    return Preparation(data, state, checkpoint, estimate, bool(meta))
+    return Preparation(data, state, checkpoint, estimate, bool(meta), tuple(dict.fromkeys((*warnings, *data.warnings))))
+
+
+@contextlib.contextmanager
+def _collecting_warnings() -> Iterator[list[str]]:
+    """Collect the warnings that tsnn logs, as sentences."""
+    handler = _Collector(logging.WARNING)
+    logger = logging.getLogger("tsnn")
+    logger.addHandler(handler)
+    try:
+        yield handler.messages
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Collector(logging.Handler):
+    """Handler that keeps messages."""
+
+    def __init__(self, level: int):
+        super().__init__(level)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
 
 
 def _check_digest(run: Run, meta: Mapping[str, Any], data: Dataset) -> None:

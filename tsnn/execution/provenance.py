@@ -60,6 +60,9 @@ def provenance(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[
             "n_outputs": data.n_outputs,
             "image_shape": data.image_shape,
             "class_names": data.class_names,
+            "baseline_accuracy": data.baseline_accuracy,
+            "target_offset": None if data.target_offset is None else data.target_offset.tolist(),
+            "target_scale": None if data.target_scale is None else data.target_scale.tolist(),
         },
         "network": {
             "sizes": (data.n_features, *(shape.n_out for shape in shapes)),

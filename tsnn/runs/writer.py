@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from tsnn.errors import RunError
 from tsnn.files import append_line, read_lines, write_atomic
-from tsnn.records import FORMAT, Event, RunState, json_safe
+from tsnn.records import FORMAT, Event, EventKind, RunState, json_safe
 from tsnn.runs.liveness import identity, supervision
 from tsnn.runs.store import Run
 from tsnn.snapshot import Snapshot
@@ -106,7 +106,8 @@ class RunWriter:
 
     def event(self, event: Event) -> None:
         """Append an event to the metrics, and log it."""
-        log.info("%s", event.message)
+        level, head = (logging.WARNING, "Warning: ") if event.kind == EventKind.DATA_WARNING else (logging.INFO, "")
+        log.log(level, "%s%s", head, event.message)
         self.line("event", **asdict(event))
 
     def position(self) -> dict[str, int]:
