@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tsnn.cli import console
 from tsnn.config import Config
-from tsnn.datasets import known_datasets
+from tsnn.datasets import guess_task, known_datasets
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.jobs.launch import command_line, prepare_resume, watch
 from tsnn.records import EpochRecord, Event, Progress
@@ -32,7 +32,7 @@ def train(options: argparse.Namespace) -> int:
 
 def _config(options: argparse.Namespace) -> Config:
     data = options.data
-    config = Config.from_toml(data) if data.endswith(".toml") else Config.preset(data)
+    base = Config.from_toml if data.endswith(".toml") else Config.preset
     settings = {}
     for assignment in options.settings:
         name, equals, value = assignment.partition("=")
@@ -41,7 +41,8 @@ def _config(options: argparse.Namespace) -> Config:
         settings[name.strip()] = value.strip()
     short = {"run.seed": options.seed, "parallel.workers": options.workers, "parallel.mode": options.mode}
     settings |= {name: value for name, value in short.items() if value is not None}
-    return config.replace(settings)
+    config = base(data).replace(settings)
+    return base(data, guess_task(config.data)).replace(settings)
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -63,7 +64,7 @@ def _execute(run: Run) -> int:
 
         items = execute(run)
     code = 0
-    display = console.ProgressDisplay(config.training.epochs)
+    display = console.ProgressDisplay(config.training.epochs, run)
     try:
         with stopping_on_signals(run) as received, display:
             for item in items:
@@ -74,7 +75,7 @@ def _execute(run: Run) -> int:
     if code:
         print(f"Stopped. Continue with: tsnn resume {run.id}", file=sys.stderr)
     if display.last is not None:
-        print(console.result_table(display.last, display.seconds()))
+        print(console.result_table(display.last, display.seconds(), display.task))
     print(f"Run directory: {run.path}")
     return code
 

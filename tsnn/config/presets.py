@@ -1,4 +1,4 @@
-"""Presets: the papers' settings for their data sets."""
+"""Presets: the papers' settings for their data sets, and settings for regression."""
 
 from __future__ import annotations
 
@@ -33,4 +33,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.batch_size": 5,
         "training.epochs": 500,
     },
+}
+
+#: Settings for regression on other data, as in :class:`tsnn.SparseMLPRegressor`: with those for classification the
+#: squared error of scaled targets mostly diverges.
+REGRESSION: dict[str, Any] = {
+    "network.activation": "relu",
+    "network.initializer": "xavier_uniform",
+    "training.batch_size": 32,
+    "training.learning_rate": 0.001,
 }
