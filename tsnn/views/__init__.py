@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tsnn.views.live.follower import RunFollower
     from tsnn.views.notebook import ended, watch
     from tsnn.views.plots.charts import curves, histogram
-    from tsnn.views.plots.curves import accuracy, connections, density, loss, seconds
+    from tsnn.views.plots.curves import accuracy, connections, density, loss, r2, seconds
     from tsnn.views.plots.degrees import AgePlot, DegreePlot
     from tsnn.views.plots.neurons import ImportancePlot
     from tsnn.views.plots.topology import MatrixMap, draw, input_plot
@@ -38,6 +38,7 @@ _HOMES = {
         "connections",
         "density",
         "loss",
+        "r2",
         "seconds",
     ),
     "plots.degrees": (
@@ -59,8 +60,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AgePlot", "DegreePlot", "History", "ImportancePlot", "MatrixMap", "RunFollower", "StalenessPlot", "TimePlot",
-    "accuracy", "connections", "curves", "density", "draw", "ended", "histogram", "input_plot", "loss", "seconds",
-    "watch",
+    "accuracy", "connections", "curves", "density", "draw", "ended", "histogram", "input_plot", "loss", "r2",
+    "seconds", "watch",
 ]  # fmt: skip
 
 
