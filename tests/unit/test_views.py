@@ -281,6 +281,7 @@ def test_overview__names_labels_correct_and_draws_the_baseline(store):
     assert overview.plots[0].figure.title.text == "Labels correct (%)"
     assert (overview.plots[0].level.location, overview.plots[0].level.visible) == (0.25, True)
     assert not overview._cards[1].visible, "no R²"
+    assert curves.accuracy(run).title.text == "Labels correct (%)"
     assert "test labels correct</span>" in summary_html(RunFollower(run))
 
 

@@ -48,7 +48,7 @@ class Dataset:
         Scaling of regression targets, fitted on the training part: ``(y - target_offset) * target_scale``. None if
         there was none.
     warnings : tuple of str
-        What in the data may not be what was meant, one sentence each.
+        Doubts about the data, each a sentence for the person who trains.
     """
 
     name: str
@@ -85,6 +85,12 @@ class Dataset:
     def n_outputs(self) -> int:
         """Number of classes, labels or targets: the width of the output layer."""
         return len(self.class_names) if self.task == "classification" else int(self.y_train.shape[1])
+
+    def in_units(self, y: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return targets or outputs, as training uses them, in the units of the targets: [n, n_outputs] if scaled."""
+        if self.target_offset is None or self.target_scale is None:
+            return np.asarray(y)
+        return np.asarray(np.asarray(y, np.float64) / self.target_scale + self.target_offset)
 
     @property
     def squared_units(self) -> npt.NDArray[np.float64] | None:

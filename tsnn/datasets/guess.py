@@ -12,11 +12,10 @@ import numpy as np
 from tsnn.config import DataConfig
 from tsnn.datasets.preparation import check_targets
 from tsnn.datasets.raw import Array
-from tsnn.datasets.sources import local_file
+from tsnn.datasets.sources import local_file, obtain
 from tsnn.datasets.tables import PARQUET_SUFFIXES
 from tsnn.datasets.targets import decide_task
 from tsnn.errors import DataError
-from tsnn.registry import READERS
 
 _SMALL_BYTES = 32 * 2**20  # files up to this size are read completely
 _LINES = 300  # of larger tables of text
@@ -31,7 +30,8 @@ def guess_task(data: DataConfig) -> str:
     if data.task != "auto" or path is None:
         return data.task
     try:
-        y = _targets(path, data.target)
+        y = np.asarray(_targets(path, data.target))
+        y = y[~np.isnan(y).reshape(len(y), -1).any(axis=1)] if y.dtype.kind == "f" else y
         return decide_task("auto", check_targets(y, len(y), "y"))
     except Exception:  # readers raise many kinds of errors; the run reports them when it loads the data
         return "auto"
@@ -48,7 +48,7 @@ def _targets(path: Path, target: str | None) -> Any:
         if suffix in (".csv", ".tsv", ".txt"):
             return _first_targets(path, target)
         raise DataError(f"{path} is too large to guess its task.")
-    return READERS[suffix](path, target).y
+    return obtain(path, target=target).y
 
 
 def _archive_targets(path: Path) -> Array:
@@ -69,4 +69,4 @@ def _first_targets(path: Path, target: str | None) -> Any:
     with tempfile.TemporaryDirectory() as folder, path.open("rb") as file:
         part = Path(folder) / path.name
         part.write_bytes(b"".join(islice(file, _LINES)))
-        return READERS[path.suffix.lower()](part, target).y
+        return obtain(part, target=target).y

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 from dataclasses import dataclass
 from math import prod
 from os import PathLike
@@ -21,8 +22,10 @@ from tsnn.datasets.features import as_features
 from tsnn.datasets.preparation import apply_scaling, check_finite, check_part, draw_split, fit_scaling, hash_arrays
 from tsnn.datasets.raw import Array, RawData
 from tsnn.datasets.sources import obtain
-from tsnn.datasets.targets import encode_targets, scale_targets
+from tsnn.datasets.targets import doubts_about_targets, encode_targets, scale_targets
 from tsnn.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
 
 #: Options of :func:`make_dataset` that describe the arrays.
 _DESCRIPTION = ("name", "class_names", "feature_names", "image_shape", "source")
@@ -194,6 +197,9 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
     if xt is not None:
         check_finite(xt, "x_test", features)
     digest, source = hash_arrays(xs, ys, xt, yt), raw.source
+    warnings = doubts_about_targets(how.task, ys)
+    for warning in warnings:
+        log.warning(warning)
     task, class_names, ys, yt = encode_targets(how.task, ys, yt, tuple(raw.class_names))
     stratified = task == "classification"
     train = test = None
@@ -225,6 +231,7 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
         y_validation=targets.validation,
         target_offset=targets.offset,
         target_scale=targets.scale,
+        warnings=tuple(warnings),
     )
 
 

@@ -1,6 +1,5 @@
 """Targets: the task, the encoding of labels of any kind as class indices or numbers, the scaling of numbers."""
 
-import logging
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
@@ -9,8 +8,6 @@ import numpy.typing as npt
 from tsnn.datasets.preparation import apply_scaling, check_finite, fit_scaling
 from tsnn.datasets.raw import Array
 from tsnn.errors import DataError
-
-log = logging.getLogger(__name__)
 
 Task = Literal["classification", "regression", "multilabel"]
 
@@ -43,10 +40,28 @@ def encode_targets(
         return kind, (), _as_outputs(y, kind), None if y_test is None else _as_outputs(y_test, kind)
     classes = _sorted_distinct(y)
     names = _name_classes(classes, class_names)
-    codes = _encode(y, classes)
-    if task == "auto" and y.dtype.kind in "iuf":
-        _warn_of_quantities(np.bincount(codes))
-    return kind, names, codes, None if y_test is None else _encode(y_test, classes)
+    return kind, names, _encode(y, classes), None if y_test is None else _encode(y_test, classes)
+
+
+def doubts_about_targets(task: str, y: Array) -> list[str]:
+    """Return a warning if whole numbers that are taken as classes look like quantities (ages, prices), else nothing.
+
+    They do if there are at least 20 different ones (10 if that is more than half of the samples), and they are over
+    100, or have fewer than 5 samples on average, or the most frequent has over twice the samples of the rarest: classes
+    that are numbered, such as letters or objects, mostly have similar numbers of samples. A task that was given is not
+    doubted.
+    """
+    if task != "auto" or y.ndim != 1 or y.dtype.kind not in "iuf" or decide_task(task, y) != "classification":
+        return []
+    counts = np.bincount(_encode(y, _sorted_distinct(y)))
+    k, n = len(counts), len(y)
+    many = k >= _MANY_NUMBERS or (2 * k >= _MANY_NUMBERS and 2 * k > n)
+    if not many or (k <= _FEW_CLASSES and n >= 5 * k and counts.max() <= 2 * counts.min()):
+        return []
+    return [
+        f"{k:,} different whole numbers are taken as {k:,} classes, {n / k:.3g} samples of each on average. If they "
+        "are quantities, try task='regression' (--set data.task=regression)."
+    ]
 
 
 def decide_task(task: str, y: Array) -> Task:
@@ -96,22 +111,6 @@ def _name_classes(classes: Array, given: tuple[str, ...]) -> tuple[str, ...]:
             f"{classes[0]!s} to {classes[-1]!s}."
         )
     return tuple(given[int(c)] for c in classes)
-
-
-def _warn_of_quantities(counts: npt.NDArray[np.int64]) -> None:
-    """Warn if whole numbers that are taken as classes, counts int64[classes], look like quantities (ages, prices).
-
-    They do if there are at least 20 different ones (10 if that is more than half of the samples), and they are over
-    100, or have fewer than 5 samples on average, or the most frequent has over twice the samples of the rarest: classes
-    that are numbered, such as letters or objects, mostly have similar numbers of samples.
-    """
-    k, n = len(counts), int(counts.sum())
-    many = k >= _MANY_NUMBERS or (2 * k >= _MANY_NUMBERS and 2 * k > n)
-    if many and (k > _FEW_CLASSES or n < 5 * k or counts.max() > 2 * counts.min()):
-        log.warning(
-            "%d different whole numbers are taken as %d classes, %.3g samples of each on average; if they are "
-            "quantities, try task='regression' (--set data.task=regression)", k, k, n / k,
-        )  # fmt: skip
 
 
 def _encode(labels: Array, classes: Array) -> npt.NDArray[np.int64]:

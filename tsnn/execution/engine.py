@@ -19,7 +19,7 @@ from tsnn.execution.commands import CommandHandler
 from tsnn.execution.preparation import Preparation, prepare
 from tsnn.parallel.channel import Channel
 from tsnn.parallel.server import serve
-from tsnn.records import EpochRecord, Event, EventKind, Progress, RunState
+from tsnn.records import EpochRecord, Event, EventKind, Progress, RunState, accuracy_name
 from tsnn.runs import Run
 from tsnn.runs.liveness import supervision
 from tsnn.runs.writer import RunWriter
@@ -175,9 +175,12 @@ class _Engine:
         values = record.to_dict()
         del values["events"]
         self.writer.line("epoch", **values)
+        name, score = accuracy_name(self.data.task), record.test_accuracy
+        if record.test_r2 is not None:
+            name, score = "R2", record.test_r2
         log.info(
-            "epoch %d: train loss %.4f, test loss %.4f, test %s", record.epoch, record.train_loss, record.test_loss,
-            f"accuracy {record.test_accuracy}" if record.test_r2 is None else f"R2 {record.test_r2}",
+            "epoch %d: train loss %.4f, test loss %.4f, test %s %s",
+            record.epoch, record.train_loss, record.test_loss, name, score,
         )  # fmt: skip
         for event in record.events:
             self.writer.event(event)

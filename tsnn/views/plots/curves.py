@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,21 @@ from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, NumeralTickFo
 from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 
-from tsnn.records import EpochRecord
+from tsnn.records import EpochRecord, accuracy_name
 from tsnn.runs import Run
 from tsnn.views.history import History, read_events
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import ROUND, EventMarks, add_legend, base_figure, decimate, log_padded, padded, set_range
+from tsnn.views.plots.figures import (
+    ROUND,
+    EventMarks,
+    add_legend,
+    base_figure,
+    decimate,
+    log_padded,
+    padded,
+    set_range,
+    set_title,
+)
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,21 @@ def accuracy_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
     return CurvePlot("Accuracy (%)", "Accuracy", curves, y_format="0.[0]%", bounds=(0, 1.0), **shared)
 
 
+def describe_accuracy(plot: CurvePlot, data: Mapping[str, Any]) -> None:
+    """Set the title of an accuracy plot and the line of the most frequent class.
+
+    Parameters
+    ----------
+    plot : CurvePlot
+        From :func:`accuracy_plot`.
+    data : mapping
+        Section ``data`` of a run's ``meta.json``; empty until the data have been read.
+    """
+    set_title(plot.figure, f"{accuracy_name(str(data.get('task'))).capitalize()} (%)")
+    baseline = data.get("baseline_accuracy")
+    plot.show_level(baseline if isinstance(baseline, float) else None)
+
+
 def r2_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
     """Return the plot of training and test R² of regression, optionally with that of the validation split."""
     curves = [
@@ -227,7 +252,13 @@ def _validated(history: History) -> bool:
 
 def accuracy(source: Source) -> figure:
     """Return training and test accuracy over the epochs of a run, of records, or of a history."""
-    return _drawn(lambda history, **shared: accuracy_plot(validation=_validated(history), **shared), source)
+
+    def make(history: History, **shared: Any) -> CurvePlot:
+        plot = accuracy_plot(validation=_validated(history), **shared)
+        describe_accuracy(plot, source.meta().get("data", {}) if isinstance(source, Run) else {})
+        return plot
+
+    return _drawn(make, source)
 
 
 def r2(source: Source) -> figure:

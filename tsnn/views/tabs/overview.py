@@ -10,11 +10,11 @@ from typing import Any
 from bokeh.events import RangesUpdate, Reset
 from bokeh.models import Range1d
 
-from tsnn.records import EventKind, accuracy_name
+from tsnn.records import EventKind
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves
-from tsnn.views.plots.curves import fit_epochs
-from tsnn.views.plots.figures import EventMarks, set_title
+from tsnn.views.plots.curves import describe_accuracy, fit_epochs
+from tsnn.views.plots.figures import EventMarks
 from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
 from tsnn.views.tabs.inputs import InputCard
 from tsnn.views.tabs.replay import Replay
@@ -67,7 +67,7 @@ class Overview:
             return
         self._drawn = state
         self._marks.update([event for event in events if event.kind not in _START_EVENTS])
-        self._describe_accuracy()
+        describe_accuracy(self.plots[0], self._follower.meta.get("data", {}))
         if following:
             fit_epochs(self._x_range, history)
         for plot, frame in zip(self.plots, self._cards, strict=True):
@@ -76,10 +76,3 @@ class Overview:
             visible = len(history) > 0 and all(history.last(curve.column) is not None for curve in plot.curves)
             if frame.visible != visible:
                 frame.visible = visible
-
-    def _describe_accuracy(self) -> None:
-        """Set the name of the accuracies, and the line of the most frequent class, once the data have been read."""
-        data = self._follower.meta.get("data", {})
-        baseline = data.get("baseline_accuracy")
-        self.plots[0].show_level(baseline if isinstance(baseline, float) else None)
-        set_title(self.plots[0].figure, f"{accuracy_name(str(data.get('task'))).capitalize()} (%)")
