@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from sklearn.datasets import load_diabetes
 from sklearn.metrics import mean_squared_error, r2_score
 
+from tests.support.ranks import Threads
 from tsnn.cli import main
 from tsnn.config import Config, DataConfig
 from tsnn.datasets import guess_task, make_dataset
@@ -23,7 +24,7 @@ from tsnn.engine.training import train
 from tsnn.engine.workspace import Workspace
 from tsnn.estimator import SparseMLPRegressor
 from tsnn.execution.provenance import generators, load_data
-from tsnn.records import EventKind
+from tsnn.records import EpochRecord, EventKind
 from tsnn.runs import RunStore
 
 SMALL = ["--set", "network.hidden=[50, 50]", "--set", "training.epochs=50"]
@@ -75,10 +76,31 @@ def test_train__regression_learns_with_the_default_settings(folder, rng, name):
 
 
 @pytest.mark.compiled
+@pytest.mark.parametrize("mode", ["wassp", "local"])
+def test_serve__regression_by_workers_reports_units_and_r2(rng, mode):
+    x, y = samples(rng, 300, 1000, 50)
+    y = np.column_stack([y, -y / 1e3])
+    data = make_dataset(x, y, task="regression", validation_fraction=0.2, rng=rng)
+    config = Config.preset("t.csv", "regression").replace(
+        {"network.hidden": [20], "training.epochs": 6, "parallel.workers": 2, "parallel.mode": mode,
+         "parallel.phase1_fraction": 0.5}
+    )  # fmt: skip
+    threads = Threads(data, config)
+    records = [item for item in threads if isinstance(item, EpochRecord)]
+    assert all(None not in (r.train_r2, r.test_r2, r.validation_r2) for r in records)
+    assert [r.epoch for r in records] == list(range(1, 7))
+    assert all(min(r.train_loss, r.test_loss, r.validation_loss) > 100 for r in records), "in the targets' units"
+    network = threads.state.network
+    expected = evaluate_part(network, data, "test", Workspace(network.sizes, 16))
+    assert (records[-1].test_loss, records[-1].test_r2) == pytest.approx((expected.loss, expected.r2), rel=1e-4)
+
+
+@pytest.mark.compiled
 def test_train__diabetes_learns_with_the_default_settings(folder):
-    run = trained(write_table(folder / "diabetes.csv", *load_diabetes(return_X_y=True)), *SMALL,
-                  "--set", "data.task=regression")  # fmt: skip
-    assert run.records()[-1].test_r2 > 0.25
+    path = write_table(folder / "diabetes.csv", *load_diabetes(return_X_y=True))
+    for settings in (SMALL, ["--set", "training.epochs=50"]):
+        run = trained(path, *settings, "--set", "data.task=regression")
+        assert run.records()[-1].test_r2 > 0.25
 
 
 def test_losses__are_in_the_units_of_the_targets(rng, tiny):

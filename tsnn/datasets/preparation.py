@@ -151,7 +151,9 @@ def draw_split(
     n_test[np.argsort(n_test - exact, kind="stable")[:short]] += 1
     n_test = np.minimum(n_test, np.maximum(counts - 1, 0))
     if not n_test.any():
-        raise DataError(f"Of {len(codes)} samples none is left for the {part} part. {_split_advice(counts, part)}")
+        raise DataError(
+            f"Of {len(codes)} samples none is left for the {part} part. {_split_advice(counts, fraction, part)}"
+        )
 
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]  # by class, random within
@@ -160,9 +162,10 @@ def draw_split(
     return rng.permutation(order[~is_test]), rng.permutation(order[is_test])
 
 
-def _split_advice(counts: Rows, part: str) -> str:
+def _split_advice(counts: Rows, fraction: float, part: str) -> str:
     """Return advice for a split that leaves no sample; counts int64[classes]."""
-    if 2 * len(counts) <= counts.sum():
+    n = counts.sum()
+    if counts.max() > 1 and (2 * len(counts) <= n or round(fraction * n) == 0):
         return f"Raise {part}_fraction."
     return (
         f"They carry {len(counts)} different labels, and each class keeps one sample for training. If the labels are "
