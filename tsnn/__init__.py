@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tsnn.engine.topology import Topology, erdos_renyi
     from tsnn.engine.training import train
     from tsnn.engine.workspace import Workspace
-    from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor
+    from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor, load_model
     from tsnn.formats import from_scipy, from_torch, to_onnx, to_scipy, to_torch
     from tsnn.jobs.launch import resume, start, stop
     from tsnn.runs import Run, RunStore
@@ -83,6 +83,7 @@ _HOMES = {
     "estimator": (
         "SparseMLPClassifier",
         "SparseMLPRegressor",
+        "load_model",
     ),
     "formats": (
         "from_scipy",
@@ -128,6 +129,7 @@ __all__ = [
     "importance",
     "init_network",
     "load_dataset",
+    "load_model",
     "load_network",
     "make_dataset",
     "memory_estimate",

@@ -81,10 +81,11 @@ def test_to_onnx__predicts_like_the_network(network, rng, task, expected):
     x = rng.normal(size=(33, 50))
     network.scaling = rng.normal(size=50), rng.random(50)
     z = answers(network, ((x - network.scaling[0]) * network.scaling[1]).astype(np.float32))
-    model = to_onnx(network, task=task, class_names=["a", "b", "c", "d"])
+    names = [f"gene {i}" for i in range(50)]
+    model = to_onnx(network, task=task, class_names=["a", "b", "c", "d"], feature_names=names)
+    assert {p.key: p.value for p in model.metadata_props} == {"classes": "a\nb\nc\nd", "features": "\n".join(names)}
     for given in run_everywhere(model, x):
         np.testing.assert_allclose(given, expected(z), rtol=1e-5, atol=1e-5)
-    assert [p.value for p in model.metadata_props] == ["a\nb\nc\nd"]
     one = next(run_everywhere(model, x[:1]))
     np.testing.assert_allclose(one, expected(z[:1]), rtol=1e-5, atol=1e-5)
 

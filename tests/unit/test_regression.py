@@ -314,3 +314,22 @@ def test_train__settings_for_regression_are_recorded_and_may_be_changed(folder, 
     capsys.readouterr()
     assert Config.from_dict({"data": {"name": path, "task": "regression"}}) == expected.replace(task="regression")
     assert Config.preset("madelon", "regression") == Config.preset("madelon"), "the papers' settings"
+
+
+def test_inspect__regression_in_units_with_settings_that_train(folder, rng, capsys):
+    path = write_table(folder / "t.csv", *samples(rng, 60, 1000, 5))
+    assert main(["inspect", path]) == 0
+    output = capsys.readouterr().out
+    assert "mean 1000" in output or "mean 999." in output or "mean 1001" in output
+    assert "hidden=200-100" in output
+    assert "batch_size" not in output, "the settings for regression are taken anyway"
+
+
+def test_predict__regression_from_the_command_line_in_units(folder, rng, capsys):
+    x, y = samples(rng, 60, 1000, 5)
+    run = trained(write_table(folder / "t.csv", x, y), "--set", "network.hidden=[12]", "--set", "training.epochs=2")
+    capsys.readouterr()
+    assert main(["predict", run.id, write_table(folder / "new.csv", x, y), "-o", str(folder / "out.csv")]) == 0
+    found = pd.read_csv(folder / "out.csv")["prediction"]
+    np.testing.assert_allclose(found, answers(load_network(run.path / "weights.npz"), x)[:, 0], rtol=1e-4)
+    assert abs(found.mean() - 1000) < 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from tsnn.views.history import History
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import degrees, neurons
 from tsnn.views.plots.degrees import power_law_tail, random_degrees, random_survival
+from tsnn.views.plots.topology import short_labels
 from tsnn.views.tabs.captions import CAPTIONS
 from tsnn.views.tabs.neurons import next_pruning
 from tsnn.views.tabs.replay import FRAMES, Replay
@@ -312,3 +314,70 @@ def test_every_card__has_its_caption(store):
         view.tick(tab)
         for card in view.tabs[tab]._cards.values():
             assert CAPTIONS[card.name] in html.unescape(card._text.object)
+
+
+# --- names -----------------------------------------------------------------------------------------------
+
+
+def named_run(store, names=(), classes=()):
+    """A finished run whose data have names."""
+    run = fake_engine.finished_run(store, {"data.name": "madelon", "training.epochs": 2}, 2)
+    path = run.path / "meta.json"
+    meta = json.loads(path.read_bytes())
+    meta["data"] |= {"feature_names": list(names), "class_names": list(classes)}
+    path.write_text(json.dumps(meta))
+    return run
+
+
+GENES = tuple(f"gene {i}" for i in range(500))
+
+
+def test_connectivity_tab__lists_named_features(store):
+    run = named_run(store, GENES)
+    view = RunView(RunFollower(run))
+    view.tick("connectivity")
+    tab, snapshot = view.tabs["connectivity"], run.snapshot(2)
+    order = np.lexsort((-snapshot.input_degree, -snapshot.input_strength))
+    assert tab.features.layout.visible
+    assert tab.features.table.value["feature"].tolist() == [GENES[i] for i in order[:100]]
+    assert "The 100 strongest of 500" in tab.features.layout._text.object
+    top = np.argsort(-snapshot.input_degree, kind="stable")[:30]
+    assert tab.input.plot.source.data["feature"] == [GENES[i] for i in top]
+    lines = tab.features._csv().getvalue().decode().splitlines()
+    assert lines[0] == "rank,feature,strength,importance,connections"
+    assert lines[1].startswith(f"1,{GENES[order[0]]},")
+    assert len(lines) == 501
+
+
+def test_connectivity_tab__numbers_features_without_names(store):
+    view = RunView(RunFollower(named_run(store)))
+    view.tick("connectivity")
+    tab = view.tabs["connectivity"]
+    assert tab.features.table.value["feature"].str.isdecimal().all()
+    assert all(name.isdecimal() for name in tab.input.plot.source.data["feature"])
+    images = RunView(RunFollower(fake_engine.finished_run(store, SETTINGS, 1)))
+    images.tick("connectivity")
+    assert not images.tabs["connectivity"].features.layout.visible, "an image has its own plot"
+
+
+def test_neurons_tab__shows_names_of_inputs_and_classes(store):
+    run = named_run(store, GENES, ("healthy", "ill"))
+    view = RunView(RunFollower(run))
+    view.tick("neurons")
+    tab = view.tabs["neurons"]
+    assert tab._cards["inputs"].visible
+    inputs, _ = run.snapshot(2).layers[0].connections(tab.neuron.value, "incoming")
+    assert set(tab.inputs.source.data["neuron"]) <= {GENES[i] for i in inputs}
+    view.replay.layer.value = len(view.follower.sizes) - 2
+    view.tick()
+    assert sorted(tab.table.value["neuron"]) == ["healthy", "ill"]
+    assert not tab._cards["inputs"].visible
+    assert tab._cards["incoming"].visible
+
+
+def test_short_labels__are_different_and_readable():
+    names = ["a" * 30 + "1", "a" * 30 + "2", "b"]
+    labels = short_labels([0, 1, 2], names)
+    assert len(set(labels)) == 3
+    assert max(map(len, labels)) < 32
+    assert short_labels([2, 7], names) == ["b", "7"]

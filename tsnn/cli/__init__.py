@@ -1,6 +1,7 @@
-"""Command line: ``tsnn train``, ``resume``, ``runs``, ``compare``, ``export``, ``datasets``, ``bench``.
+"""Command line: ``tsnn train``, ``inspect``, ``resume``, ``runs``, ``compare``, ``export``, ``predict``, ...
 
-``parser`` declares the commands and their options, ``commands`` executes them, ``console`` formats their output.
+``parser`` declares the commands and their options, ``commands`` and ``predict`` execute them, ``console`` formats their
+output.
 """
 
 from __future__ import annotations

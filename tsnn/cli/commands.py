@@ -11,12 +11,13 @@ from pathlib import Path
 
 from tsnn.cli import console
 from tsnn.config import Config
-from tsnn.datasets import guess_task, known_datasets
+from tsnn.config.presets import PRESETS, preset_for_shape
+from tsnn.datasets import guess_task, inspection, known_datasets
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.jobs.launch import command_line, prepare_resume, watch
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import INTERRUPTED, Run, RunStore
-from tsnn.runs.comparison import result, table
+from tsnn.runs.comparison import format_value, result, table
 from tsnn.runs.control import stopping_on_signals
 from tsnn.runs.export import FORMATS
 
@@ -43,6 +44,27 @@ def _config(options: argparse.Namespace) -> Config:
     settings |= {name: value for name, value in short.items() if value is not None}
     config = base(data).replace(settings)
     return base(data, guess_task(config.data)).replace(settings)
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Print how a data set is understood, and the settings that suit its shape; nothing is trained or recorded."""
+    from tsnn.execution.provenance import generators, load_data
+
+    config = _config(options)
+    data = load_data(config, generators(config)[0])
+    print("\n".join(console.inspection_lines(inspection.inspect(data))))
+    suggested = preset_for_shape(len(data.x_train), data.n_features, data.image_shape, task=data.task)
+    if config.data.name in PRESETS:
+        print("\nTrain with the papers' settings for this data set:")
+        suggested = {}
+    else:
+        print("\nTrain with the settings suggested for data of this shape:")
+    changes = [f"{name}={format_value(value)}" for name, value in suggested.items()]
+    words = ["tsnn", "train", options.data]
+    for change in [*changes, *options.settings]:
+        words += ["--set", change]
+    print(f"  {shlex.join(words)}")
+    return 0
 
 
 def resume(options: argparse.Namespace) -> int:

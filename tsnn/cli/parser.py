@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tsnn._version import __version__
-from tsnn.cli import commands
+from tsnn.cli import commands, predict
 from tsnn.config import describe, setting_names
 from tsnn.runs.comparison import format_value
 from tsnn.runs.export import FORMATS
@@ -21,7 +21,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tsnn", description="Truly sparse neural networks on a CPU.")
     parser.add_argument("--version", action="version", version=f"tsnn {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_train, _add_resume, _add_runs, _add_compare, _add_export, _add_datasets, _add_bench):
+    first = (_add_train, _add_inspect, _add_resume, _add_runs, _add_compare)
+    for add in (*first, _add_export, _add_predict, _add_features, _add_datasets, _add_bench):
         add(subparsers)
     return parser
 
@@ -37,14 +38,7 @@ def _add_train(subparsers: _Subparsers) -> None:
         epilog=_settings_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    train.add_argument(
-        "data", metavar="DATA", help="a known data set, a .npz, .csv or .parquet file, or a .toml configuration"
-    )
-    train.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
-        help="change a setting, such as zeta=0.2 or training.zeta=0.2; may be given several times",
-    )  # fmt: skip
-    train.add_argument("--seed", type=int, help="short for --set run.seed=SEED")
+    _add_data(train)
     train.add_argument("--workers", type=int, metavar="K", help="short for --set parallel.workers=K")
     modes = describe("parallel.mode").choices
     train.add_argument("--mode", choices=modes, help="short for --set parallel.mode=MODE")
@@ -54,6 +48,29 @@ def _add_train(subparsers: _Subparsers) -> None:
     )  # fmt: skip
     _add_root(train)
     train.set_defaults(command=commands.train)
+
+
+def _add_inspect(subparsers: _Subparsers) -> None:
+    inspect = subparsers.add_parser(
+        "inspect",
+        help="print how a data set is understood: columns, target, classes, missing values, split, warnings",
+        description="Print how a data set is understood, and settings that suit its shape. Nothing is trained.",
+    )
+    _add_data(inspect)
+    inspect.set_defaults(command=commands.inspect, workers=None, mode=None)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="a known data set, a file (.npz, .csv, .parquet, ...), a folder of .parquet files, or a .toml file",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
+        help="change a setting, such as zeta=0.2 or training.zeta=0.2; may be given several times",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, help="short for --set run.seed=SEED")
 
 
 def _add_resume(subparsers: _Subparsers) -> None:
@@ -93,6 +110,41 @@ def _add_export(subparsers: _Subparsers) -> None:
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="output file (default: standard output)")
     _add_root(export)
     export.set_defaults(command=commands.export)
+
+
+def _add_predict(subparsers: _Subparsers) -> None:
+    predicting = subparsers.add_parser(
+        "predict",
+        help="predict the samples of a file with a run's network",
+        description="Predict the samples of a file with the network that a run ended with, as CSV. Columns are matched "
+        "by name, encoded and scaled as in training; the target column may be missing, else the score is printed.",
+    )
+    _add_run(predicting)
+    predicting.add_argument("file", metavar="FILE", help="a file that could be trained on, or a known data set")
+    predicting.add_argument(
+        "--probabilities", action="store_true", help="also write the probability of each class or label"
+    )
+    predicting.add_argument(
+        "--header", choices=("auto", "true", "false"), default="",
+        help="whether the first line of a table holds names (default: as in training)",
+    )  # fmt: skip
+    predicting.add_argument("-o", "--output", type=Path, metavar="FILE", help="output file (default: standard output)")
+    _add_root(predicting)
+    predicting.set_defaults(command=predict.predict)
+
+
+def _add_features(subparsers: _Subparsers) -> None:
+    features = subparsers.add_parser(
+        "features",
+        help="rank the features of a run by the strength of their connections",
+        description="Rank the features of a run by strength: the sum of |weight| over their connections. SET prunes "
+        "weak connections, so useful features end with more and stronger ones.",
+    )
+    _add_run(features)
+    features.add_argument("-n", type=int, help="number of features (default: 30; with -o all)")
+    features.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a CSV file instead of a list")
+    _add_root(features)
+    features.set_defaults(command=predict.features)
 
 
 def _add_datasets(subparsers: _Subparsers) -> None:

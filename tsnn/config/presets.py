@@ -1,4 +1,4 @@
-"""Presets: the papers' settings for their data sets, and settings for regression."""
+"""Presets: the papers' settings for their data sets, and suggestions for other data by their task and shape."""
 
 from __future__ import annotations
 
@@ -44,3 +44,50 @@ REGRESSION: dict[str, Any] = {
     "training.batch_size": 32,
     "training.learning_rate": 0.001,
 }
+
+_WIDE = 20  # features for each sample, as in data of microarrays
+_FEW_FEATURES = 100
+_FEW_SAMPLES = 10_000
+
+
+def preset_for_shape(
+    n_samples: int, n_features: int, image_shape: tuple[int, ...] | None = None, *, task: str = "classification"
+) -> dict[str, Any]:
+    """Return suggested settings for data of this shape, where they differ from the defaults.
+
+    Images and large tables: the defaults, which are the papers' for Fashion-MNIST. Wide tables: small batches and a
+    small step, as the papers use for microarrays. Other small tables: the papers' settings for Madelon; with few
+    features a smaller network.
+
+    Parameters
+    ----------
+    n_samples : int
+        Samples of the training part.
+    n_features : int
+        Features.
+    image_shape : tuple of int, or None
+        Shape of a sample that is an image.
+    task : str
+        For regression, only settings that :data:`REGRESSION` leaves open, and the hidden layers.
+    """
+    settings = _settings_for_shape(n_samples, n_features, image_shape)
+    if task != "regression":
+        return settings
+    own = REGRESSION.keys() - {"network.hidden"} | {"network.alpha"}
+    return {name: value for name, value in settings.items() if name not in own}
+
+
+def _settings_for_shape(n_samples: int, n_features: int, image_shape: tuple[int, ...] | None) -> dict[str, Any]:
+    if n_features > _WIDE * n_samples:
+        return {
+            "network.hidden": (500, 500),
+            "network.epsilon": 10.0,
+            "network.activation": "relu",
+            "training.batch_size": 5,
+            "training.learning_rate": 0.005,
+        }
+    if image_shape or n_samples > _FEW_SAMPLES:
+        return {} if image_shape or n_features > _FEW_FEATURES else {"network.hidden": (200, 100)}
+    if n_features <= _FEW_FEATURES:
+        return {"network.hidden": (200, 100), "network.epsilon": 10.0, "training.batch_size": 32}
+    return {name: value for name, value in PRESETS["madelon"].items() if name != "training.epochs"}

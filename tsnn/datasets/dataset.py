@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsnn.datasets.features import Features, as_features
-from tsnn.datasets.raw import Array
+from tsnn.datasets.raw import Array, ColumnInfo
 from tsnn.datasets.targets import Task
 
 
@@ -47,8 +47,12 @@ class Dataset:
     target_offset, target_scale : float64[n_outputs], or None
         Scaling of regression targets, fitted on the training part: ``(y - target_offset) * target_scale``. None if
         there was none.
+    medians : float64[n_features], or None
+        Medians of the training part that fill missing values; None if these are not filled.
     warnings : tuple of str
         Doubts about the data, each a sentence for the person who trains.
+    columns : tuple of ColumnInfo
+        How the columns of a table were understood; empty for other data.
     """
 
     name: str
@@ -69,7 +73,9 @@ class Dataset:
     y_validation: Array | None = None
     target_offset: npt.NDArray[np.float64] | None = None
     target_scale: npt.NDArray[np.float64] | None = None
+    medians: npt.NDArray[np.float64] | None = None
     warnings: tuple[str, ...] = ()
+    columns: tuple[ColumnInfo, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("x_train", "x_test", "x_validation"):

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from tsnn.config import DataConfig
+from tsnn.datasets.arrow import PARQUET_SUFFIXES
 from tsnn.datasets.preparation import check_targets
-from tsnn.datasets.raw import Array
+from tsnn.datasets.raw import Array, TableOptions
 from tsnn.datasets.sources import local_file, obtain
-from tsnn.datasets.tables import PARQUET_SUFFIXES
 from tsnn.datasets.targets import decide_task
 from tsnn.errors import DataError
 
@@ -30,25 +30,33 @@ def guess_task(data: DataConfig) -> str:
     if data.task != "auto" or path is None:
         return data.task
     try:
-        y = np.asarray(_targets(path, data.target))
+        y = np.asarray(_targets(path, data))
         y = y[~np.isnan(y).reshape(len(y), -1).any(axis=1)] if y.dtype.kind == "f" else y
         return decide_task("auto", check_targets(y, len(y), "y"))
     except Exception:  # readers raise many kinds of errors; the run reports them when it loads the data
         return "auto"
 
 
-def _targets(path: Path, target: str | None) -> Any:
+def _targets(path: Path, data: DataConfig) -> Any:
     """Return some or all targets of a file."""
     suffix = path.suffix.lower()
     if path.stat().st_size > _SMALL_BYTES:
         if suffix == ".npz":
             return _archive_targets(path)
         if suffix in PARQUET_SUFFIXES:
-            return _parquet_targets(path, target)
-        if suffix in (".csv", ".tsv", ".txt"):
-            return _first_targets(path, target)
+            return _parquet_targets(path, data.target)
+        if suffix in (".csv", ".tsv", ".txt", ".data") and not data.transpose:
+            return _first_targets(path, data)
         raise DataError(f"{path} is too large to guess its task.")
-    return obtain(path, target=target).y
+    return _read(path, data)
+
+
+def _read(path: Path, data: DataConfig) -> Any:
+    options = TableOptions(
+        header=data.header, drop=data.drop, missing=data.missing, missing_marks=data.missing_marks,
+        transpose=data.transpose, separator=data.separator,
+    )  # fmt: skip
+    return obtain(path, target=data.target, options=options).y
 
 
 def _archive_targets(path: Path) -> Array:
@@ -65,8 +73,8 @@ def _parquet_targets(path: Path, target: str | None) -> Array:
     return np.asarray(file.read(columns=[name]).column(name).to_pandas())
 
 
-def _first_targets(path: Path, target: str | None) -> Any:
+def _first_targets(path: Path, data: DataConfig) -> Any:
     with tempfile.TemporaryDirectory() as folder, path.open("rb") as file:
         part = Path(folder) / path.name
         part.write_bytes(b"".join(islice(file, _LINES)))
-        return obtain(part, target=target).y
+        return _read(part, data)

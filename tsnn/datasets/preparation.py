@@ -49,7 +49,7 @@ def check_part(x: Any, y: Any, suffix: str = "") -> tuple[Array, Array, tuple[in
     return features, check_targets(y, len(features), f"y{suffix}"), image_shape
 
 
-def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = ()) -> None:
+def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = (), *, allow_nan: bool = False) -> None:
     """Raise a DataError if float32 cannot hold a value of x [n, width]; the message calls x ``name``."""
     if x.dtype.kind != "f":
         return
@@ -57,6 +57,8 @@ def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = ()) -> No
     for part in _blocks(len(x), width):
         with np.errstate(over="ignore"):
             bad = ~np.isfinite(x[part].astype(np.float32, copy=False))
+        if allow_nan:
+            bad &= ~np.isnan(x[part])
         if count == 0:
             first = part.start * width + int(bad.argmax())
         count += int(np.count_nonzero(bad))
@@ -65,7 +67,8 @@ def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = ()) -> No
         label = f" ({feature_names[column]!r})" if feature_names else ""
         raise DataError(
             f"{name}: {count:,} of {x.size:,} values are NaN, infinite or beyond float32, the first at row "
-            f"{row}, column {column}{label} (counted from 0). Fill them, or leave these rows out."
+            f"{row}, column {column}{label} (counted from 0). Fill them, or leave these rows out; "
+            "missing='fill' and missing='drop_rows' do so for NaN."
         )
 
 
@@ -193,7 +196,7 @@ def fit_scaling(
     rows : int64[n_train] or None
         The training part.
     preprocessing : str
-        As in :class:`tsnn.datasets.loading.Preparation`.
+        As in :class:`tsnn.datasets.raw.Preparation`.
     weights : float64[n_train] or None
         Weight of each of these rows in mean and variance; None: all the same.
 
@@ -218,12 +221,19 @@ def fit_scaling(
             mean += delta * (n / (seen + n))
             seen += n
     if preprocessing == "none":
-        if (high.max() - low.min()) > _WIDE_RANGE:
-            log.warning("features range from %g to %g unscaled; try preprocessing='standard'", low.min(), high.max())
+        if warning := doubt_about_range(low.min(), high.max()):
+            log.warning(warning)
         return np.zeros(width), np.ones(width)
     offset, spread = (mean, np.sqrt(squares / seen)) if preprocessing == "standard" else (low, high - low)
     varies = (high > low) & (spread > 0)  # rounding can give a constant feature a tiny variance
     return offset, np.divide(1, spread, out=np.zeros(width), where=varies)
+
+
+def doubt_about_range(low: float, high: float) -> str:
+    """Return a warning if features that are not scaled have a wide range; else ""."""
+    if high - low <= _WIDE_RANGE:
+        return ""
+    return f"features range from {low:g} to {high:g} unscaled; try preprocessing='standard'"
 
 
 def apply_scaling(x: Array, rows: Rows | None, offset: Array, scale: Array) -> npt.NDArray[np.float32]:

@@ -43,6 +43,18 @@ def encode_targets(
     return kind, names, _encode(y, classes), None if y_test is None else _encode(y_test, classes)
 
 
+def is_one_hot(task: str, y: Array, y_test: Array | None) -> bool:
+    """Return whether targets are classes in one-hot form: a single 1 in each row, at least two columns."""
+    parts = [y] if y_test is None else [y, y_test]
+    return task in ("auto", "classification") and all(map(_rows_are_one_hot, parts))
+
+
+def _rows_are_one_hot(y: Array) -> bool:
+    if y.ndim != 2 or y.shape[1] < 2 or y.dtype.kind not in "biuf":
+        return False
+    return bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
+
+
 def doubts_about_targets(task: str, y: Array) -> list[str]:
     """Return a warning if whole numbers that are taken as classes look like quantities (ages, prices), else nothing.
 

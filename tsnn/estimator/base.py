@@ -192,7 +192,8 @@ class SparseMLP(BaseEstimator):
 
         To write it: ``open("model.onnx", "wb").write(model.to_onnx().SerializeToString())``.
         """
-        return to_onnx(self._output_network(), task=self._task, class_names=self._class_names())
+        names = tuple(getattr(self, "feature_names_in_", ()))
+        return to_onnx(self._output_network(), task=self._task, class_names=self._class_names(), feature_names=names)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to one file, see :func:`tsnn.estimator.files.save_estimator`."""

@@ -19,6 +19,7 @@ from tsnn.errors import DataError
 from tsnn.execution.provenance import generators, load_data, provenance
 from tsnn.runs import Run
 from tsnn.runs.checkpoints import Checkpoint, read_checkpoint
+from tsnn.runs.features import store_features
 from tsnn.runs.writer import RunWriter
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparati
     estimate = memory_estimate(config, *shape, data_bytes=data.nbytes, processes=processes)
     log.info("Memory: %s", estimate)
     if not meta:
-        writer.meta(provenance(config, data, estimate))
+        writer.meta(store_features(run, provenance(config, data, estimate)))
     check_memory(config, *shape, data_bytes=data.nbytes, processes=processes)
     if state is None:
         config = config.replace({"run.micro_batch": estimate.micro_batch})

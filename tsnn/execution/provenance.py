@@ -29,6 +29,8 @@ def load_data(config: Config, rng: np.random.Generator) -> Dataset:
     return load_dataset(
         d.name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
         validation_fraction=d.validation_fraction, preprocessing=d.preprocessing, rng=rng,
+        header=d.header, drop=d.drop, missing=d.missing, missing_marks=d.missing_marks, transpose=d.transpose,
+        separator=d.separator,
     )  # fmt: skip
 
 
@@ -63,6 +65,9 @@ def provenance(config: Config, data: Dataset, estimate: MemoryEstimate) -> dict[
             "baseline_accuracy": data.baseline_accuracy,
             "target_offset": None if data.target_offset is None else data.target_offset.tolist(),
             "target_scale": None if data.target_scale is None else data.target_scale.tolist(),
+            "feature_names": data.feature_names,
+            "medians": None if data.medians is None else data.medians.tolist(),
+            "target": next((column.name for column in data.columns if column.kind == "target"), ""),
         },
         "network": {
             "sizes": (data.n_features, *(shape.n_out for shape in shapes)),

@@ -55,7 +55,10 @@ def _pytorch() -> ModuleType:
     return pytorch
 
 
-def to_onnx(network: Network, *, task: str = "classification", class_names: Sequence[str] = ()) -> Any:
+def to_onnx(
+    network: Network, *, task: str = "classification", class_names: Sequence[str] = (),
+    feature_names: Sequence[str] = (),
+) -> Any:  # fmt: skip
     """Return the network as an ``onnx.ModelProto``; see :mod:`tsnn.formats.onnx` for its input and output.
 
     Parameters
@@ -66,6 +69,8 @@ def to_onnx(network: Network, *, task: str = "classification", class_names: Sequ
         Whether probabilities come out (softmax, or sigmoid for each label) or numbers.
     class_names : sequence of str
         Kept in the model's metadata as ``classes``, one to a line.
+    feature_names : sequence of str
+        Likewise, as ``features``.
 
     Raises
     ------
@@ -76,7 +81,7 @@ def to_onnx(network: Network, *, task: str = "classification", class_names: Sequ
         from tsnn.formats import onnx
     except ImportError as error:
         raise missing("The package onnx", "onnx", error) from error
-    return onnx.to_onnx(network, task, class_names)
+    return onnx.to_onnx(network, task, class_names, feature_names)
 
 
 def missing(what: str, extra: str, error: ImportError) -> TsnnError:

@@ -24,7 +24,7 @@ LIMIT = 2**31 - 2**20  # of a protocol buffer
 OUTPUTS = {"classification": "probabilities", "multilabel": "probabilities", "regression": "values"}
 
 
-def to_onnx(network: Network, task: str, class_names: Sequence[str]) -> Any:
+def to_onnx(network: Network, task: str, class_names: Sequence[str], feature_names: Sequence[str] = ()) -> Any:
     """See :func:`tsnn.formats.to_onnx`."""
     size = sum(min(16 * layer.topology.connections, 4 * _cells(layer)) for layer in network.layers)
     if size > LIMIT:
@@ -53,8 +53,9 @@ def to_onnx(network: Network, task: str, class_names: Sequence[str]) -> Any:
         opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="tsnn",
         producer_version=__version__,
     )  # fmt: skip
-    if class_names:
-        helper.set_model_props(model, {"classes": "\n".join(class_names)})
+    names = {"classes": class_names, "features": feature_names}
+    if texts := {key: "\n".join(values) for key, values in names.items() if values}:
+        helper.set_model_props(model, texts)
     checker.check_model(model)
     return model
 

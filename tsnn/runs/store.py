@@ -3,6 +3,7 @@
 ====================  ==========================================================================
 ``config.toml``       the full configuration, written before the engine starts
 ``meta.json``         versions, machine, data set, network: written once by the engine
+``features.json``     names of the features, where they are too long for ``meta.json`` (:mod:`tsnn.runs.features`)
 ``metrics.jsonl``     append-only; one JSON object per line with ``type``, ``seq`` and ``time``; see below
 ``status.json``       heartbeat: state (:class:`~tsnn.records.RunState`), process, progress; replaced every second
 ``snapshots/``        ``0000123.npz``: summaries of the topology after an epoch (:mod:`tsnn.snapshot`)

@@ -19,6 +19,7 @@ from tsnn.errors import RunError, TsnnError
 from tsnn.jobs.queue import queue_position
 from tsnn.records import ENDED, LIVE, Event, RunState
 from tsnn.runs import Run
+from tsnn.runs.features import feature_names
 from tsnn.snapshot import Snapshot
 from tsnn.views.history import SECONDS, History, read_events
 from tsnn.views.live.snapshot_reader import Parts, SnapshotReader
@@ -61,6 +62,7 @@ class RunFollower:
         self._marks: dict[str, tuple[int, int, int] | None] = {}
         self._reader = SnapshotReader(run)
         self._meta: dict[str, Any] = {}
+        self._names: tuple[str, ...] | None = None
         self._reset()
         self.poll()
 
@@ -124,6 +126,13 @@ class RunFollower:
         """Shape of an input sample if it is an image."""
         shape = self.meta.get("data", {}).get("image_shape")
         return tuple(int(n) for n in shape) if shape else None
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the input features; empty if there are none, or the data have not been read yet."""
+        if self._names is None and self.meta:
+            self._names = feature_names(self.run, self.meta)
+        return self._names or ()
 
     def poll(self) -> int:
         """Read new bytes, at most once per ``min_interval``; returns :attr:`version`."""

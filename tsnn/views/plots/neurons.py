@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tsnn.snapshot import LayerSnapshot, Snapshot
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import base_figure, padded, set_range, set_title
-from tsnn.views.plots.topology import add_color_bar, as_picture, draw_image, picture_figure
+from tsnn.views.plots.topology import add_color_bar, as_picture, draw_image, picture_figure, short_labels
 
 BARS = 30
 ROWS, COLUMNS = 100, 400  # of the importance map, at most
@@ -183,11 +183,11 @@ class WeightBars:
     def __init__(self, x_label: str, names: Sequence[str] = ()):
         self.names = tuple(names)
         self.note = ""
-        self.source = ColumnDataSource({"neuron": [], "weight": [], "color": []})
+        self.source = ColumnDataSource({"neuron": [], "name": [], "weight": [], "color": []})
         self._factors = FactorRange()
         self.figure = base_figure("Connections", x_label, "Weight", x_range=self._factors)
         bars = self.figure.vbar("neuron", top="weight", width=0.8, source=self.source, color="color")
-        tips = [(x_label.lower(), "@neuron"), ("weight", "@weight{0.[000]}")]
+        tips = [(x_label.lower(), "@name"), ("weight", "@weight{0.[000]}")]
         self.figure.add_tools(HoverTool(renderers=[bars], tooltips=tips, visible=False))
         self.figure.xaxis.major_label_orientation = math.pi / 2
         self.figure.xgrid.visible = False
@@ -196,12 +196,13 @@ class WeightBars:
         """Draw the weights of connections with some neurons, the largest first."""
         strongest = np.argsort(-abs(weights.astype(np.float32)), kind="stable")[:BARS]
         chosen = strongest[np.argsort(-weights[strongest], kind="stable")]
+        labels = short_labels(neurons[chosen].tolist(), self.names)
         names = [self.names[n] if n < len(self.names) else str(n) for n in neurons[chosen].tolist()]
         values = weights[chosen].astype(float)
         set_title(self.figure, title)
         self.note = f"The {BARS} strongest of {len(neurons):,}." if len(neurons) > BARS else ""
         colors = [palette.ORANGE if w > 0 else palette.BLUE for w in values]
-        self._factors.factors = names
-        self.source.data = {"neuron": names, "weight": values.tolist(), "color": colors}
+        self._factors.factors = labels
+        self.source.data = {"neuron": labels, "name": names, "weight": values.tolist(), "color": colors}
         low, high = padded([np.append(values, 0.0)])
         set_range(self.figure.y_range, low, high)

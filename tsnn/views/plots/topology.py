@@ -17,6 +17,7 @@ from tsnn.views.plots import palette
 from tsnn.views.plots.figures import base_figure, set_range, set_title
 
 TOP_FEATURES = 30
+LABEL = 24  # letters of a label
 MAP_SIDE = 184
 
 #: Measures of input connectivity: field of the snapshot, and its label with unit.
@@ -103,16 +104,29 @@ class InputPicture:
         self.source.data = {"image": [picture.astype(np.float32)], "dw": [width], "dh": [height]}
 
 
-class TopInputs:
-    """Inputs with the most connections, for data that are not images."""
+def short_labels(neurons: Sequence[int], names: Sequence[str] = ()) -> list[str]:
+    """Return labels for an axis: the names of neurons, cut to a length that can be read, else their numbers.
 
-    def __init__(self, measure: str = "degree"):
+    Labels differ from each other: if two were cut to the same, all are followed by the neurons' numbers.
+    """
+    labels = [names[n] if n < len(names) else str(n) for n in neurons]
+    labels = [label if len(label) <= LABEL else f"{label[: LABEL - 1]}…" for label in labels]
+    if len(set(labels)) == len(labels):
+        return labels
+    return [f"{label} ({n})" for n, label in zip(neurons, labels, strict=True)]
+
+
+class TopInputs:
+    """Inputs with the most connections, for data that are not images; ``names`` are those of the features."""
+
+    def __init__(self, measure: str = "degree", names: Sequence[str] = ()):
         self.measure = measure
-        self.source = ColumnDataSource({"feature": [], "value": []})
+        self.names = tuple(names)
+        self.source = ColumnDataSource({"feature": [], "name": [], "value": []})
         self._factors = FactorRange()
         self.figure = base_figure("Input connectivity", "Input feature", "", x_range=self._factors)
         bars = self.figure.vbar("feature", top="value", width=0.8, source=self.source, color=palette.BLUE)
-        tips = [("feature", "@feature"), ("value", "@value{0,0.[00]}")]
+        tips = [("feature", "@name"), ("value", "@value{0,0.[00]}")]
         self.figure.add_tools(HoverTool(renderers=[bars], tooltips=tips, visible=False))
         self.figure.xaxis.major_label_orientation = math.pi / 2
         self.figure.xgrid.visible = False
@@ -124,11 +138,13 @@ class TopInputs:
             return
         top = np.argsort(-values, kind="stable")[:TOP_FEATURES]
         block = -(-int(snapshot.sizes[0]) // len(values))
-        names = [str(i) if block == 1 else f"{i * block}+" for i in top]
+        known = block == 1 and len(self.names) == len(values)
+        names = [self.names[i] if known else str(i) if block == 1 else f"{i * block}+" for i in top]
+        labels = short_labels(top.tolist(), self.names) if known else names
         set_title(self.figure, f"Top {len(top)} inputs: {label}")
         self.figure.yaxis.axis_label = label[0].upper() + label[1:]
-        self._factors.factors = names
-        self.source.data = {"feature": names, "value": values[top].astype(float).tolist()}
+        self._factors.factors = labels
+        self.source.data = {"feature": labels, "name": names, "value": values[top].astype(float).tolist()}
         set_range(self.figure.y_range, 0.0, 1.05 * float(values.max()) or 1.0)
 
 
@@ -138,9 +154,11 @@ def _input_values(snapshot: Snapshot, measure: str) -> tuple[NDArray[np.float32]
     return getattr(snapshot, field), label
 
 
-def input_plot(image_shape: Sequence[int] | None, measure: str = "degree") -> InputPicture | TopInputs:
-    """Return the plot of input connectivity for images of a shape, or for other data."""
-    return InputPicture(image_shape, measure) if image_shape else TopInputs(measure)
+def input_plot(
+    image_shape: Sequence[int] | None, measure: str = "degree", names: Sequence[str] = ()
+) -> InputPicture | TopInputs:
+    """Return the plot of input connectivity for images of a shape, or for other data with the features' names."""
+    return InputPicture(image_shape, measure) if image_shape else TopInputs(measure, names)
 
 
 class MatrixMap:

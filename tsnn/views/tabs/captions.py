@@ -24,6 +24,9 @@ CAPTIONS: dict[str, str] = {
     # connectivity
     "input": "Connections of each input. With gradient regrowth, informative inputs gain connections within a few "
     "epochs; with random regrowth (SET) the differences stay small in a short run.",
+    "features": "Strength is the sum of |weight| over a feature's connections. Evolution prunes weak connections, so "
+    "useful features end with more and stronger ones; the values compare features on one scale "
+    "(data.preprocessing).",
     "matrix": "Where the layer's connections are, counted in cells. Even at the start; stripes appear as some neurons "
     "gain connections and others lose them.",
     "degrees": "Fraction of neurons with at least k connections. Dashed: random start, no hubs. A tail to the right "

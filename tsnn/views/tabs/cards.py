@@ -29,6 +29,12 @@ _GRID = {
     "flex-shrink": "0",
     "gap": "12px",
 }
+#: Style of a table in a card.
+TABLE = """
+:host .tabulator {font-size: 12.5px; font-family: var(--bokeh-base-font)}
+:host .tabulator .tabulator-row .tabulator-cell, :host .tabulator .tabulator-col-content {padding: 3px 6px}
+.tabulator-col-title {font-weight: 700}
+"""
 #: Hides the scroll button of a column, which would take a cell of the grid.
 _GRID_SHEET = ".scroll-button {display: none !important}"
 _EMPTY_STYLE = "font-size:15px;opacity:.75;padding:40px 24px;text-align:center"

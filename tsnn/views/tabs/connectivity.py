@@ -14,6 +14,7 @@ from tsnn.views.plots import curves
 from tsnn.views.plots.degrees import AgePlot, DegreePlot
 from tsnn.views.plots.topology import MatrixMap
 from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
+from tsnn.views.tabs.features import FeatureCard
 from tsnn.views.tabs.inputs import InputCard
 from tsnn.views.tabs.replay import Replay
 
@@ -27,7 +28,7 @@ class ConnectivityTab:
     def __init__(self, follower: RunFollower, replay: Replay):
         self._follower, self._replay = follower, replay
         self._drawn: tuple[Any, ...] = ()
-        self.input = InputCard(follower, replay)
+        self.input, self.features = InputCard(follower, replay), FeatureCard(follower, replay)
         self.matrix = MatrixMap()
         self._empty = empty_pane()
         self.layout = pn.Column(self._empty, sizing_mode="stretch_width", margin=0)
@@ -59,6 +60,7 @@ class ConnectivityTab:
         if not figures_only:
             self._cards["degrees"].set_note(self.degrees.note)
             self._cards["age"].set_note(self.ages.note)
+            self.features.update()
 
     def _build(self) -> None:
         start = self._follower.meta.get("network", {}).get("connections")
@@ -71,4 +73,4 @@ class ConnectivityTab:
             "replaced": self.replaced,
         }
         self._cards = {name: card(plot.figure, name) for name, plot in figures.items()}
-        self.layout.objects = [grid(self.input.layout, *self._cards.values())]
+        self.layout.objects = [grid(self.input.layout, *self._cards.values(), self.features.layout)]

@@ -46,7 +46,7 @@ class InputCard:
             return
         self._drawn = epoch, measure
         if self.plot is None:
-            self.plot = input_plot(self._follower.image_shape, measure)
+            self.plot = input_plot(self._follower.image_shape, measure, self._follower.feature_names)
             self._figure.objects = [figure_pane(self.plot.figure)]
             self.layout.visible = True
         self.plot.measure = measure

@@ -19,16 +19,13 @@ from tsnn.snapshot import LayerSnapshot
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves
 from tsnn.views.plots.neurons import ImportanceHistory, ImportancePlot, WeightBars, WeightPicture
-from tsnn.views.tabs.cards import Card, card, empty_pane, grid, update_empty_pane, with_caption
+from tsnn.views.tabs.cards import TABLE, Card, card, empty_pane, grid, update_empty_pane, with_caption
 from tsnn.views.tabs.replay import Replay
 
-_TABLE = """
-:host .tabulator {font-size: 12.5px; font-family: var(--bokeh-base-font)}
+_SELECTABLE = """
 .tabulator-row {cursor: pointer}
-:host .tabulator .tabulator-row .tabulator-cell, :host .tabulator .tabulator-col-content {padding: 3px 6px}
-.tabulator-col-title {font-weight: 700}
 :host .tabulator .tabulator-row.tabulator-selected {
-    background: color-mix(in srgb, var(--panel-primary-color) 30%, transparent) !important}
+    background: color-mix(in srgb, var(--panel-primary-color) 30%, transparent) !important; color: inherit !important}
 """
 #: Fields of a snapshot that the tab displays.
 _IMPORTANCE_PARTS = ("importance", "importance_edges", "importance_threshold")
@@ -90,13 +87,14 @@ class NeuronsTab:
             sizing_mode="stretch_width", layout="fit_columns", height=300, margin=(0, 8), theme="simple", sortable=True,
             formatters={"importance": NumberFormatter(format="0.000")} | dict.fromkeys(
                 ("incoming", "outgoing"), NumberFormatter(format="0,0", nan_format="–")),
-            text_align=dict.fromkeys(("importance", "incoming", "outgoing"), "right"), stylesheets=[_TABLE],
+            text_align=dict.fromkeys(("importance", "incoming", "outgoing"), "right"), stylesheets=[TABLE, _SELECTABLE],
         )  # fmt: skip
         self.table.on_click(self._clicked)
         self.neuron.param.watch(self._chosen, "value")
         shape, names = self._follower.image_shape, self._follower.meta.get("data", {}).get("class_names") or ()
         self._names = tuple(str(name) for name in names)
         self.picture = WeightPicture(shape) if shape else None
+        self.inputs = WeightBars("From feature", self._follower.feature_names)
         self.incoming = WeightBars("From neuron")
         self.outgoing = WeightBars("To neuron")
         self.outcome = WeightBars("To class" if names else "To output", self._names)
@@ -104,7 +102,8 @@ class NeuronsTab:
                                    "living": self.living}  # fmt: skip
         self._cards = {name: card(plot.figure, name) for name, plot in figures.items()}
         self._cards["neurons"] = Card(with_caption(self.neuron, "neuron"), "neurons", self.table)
-        captions = {"picture": "incoming", "incoming": "incoming", "outgoing": "outgoing", "outcome": "outgoing"}
+        captions = dict.fromkeys(("picture", "inputs", "incoming"), "incoming")
+        captions |= dict.fromkeys(("outgoing", "outcome"), "outgoing")
         singles = {name: getattr(self, name) for name in captions}
         self._singles: dict[Any, str] = {plot: name for name, plot in singles.items() if plot is not None}
         self._cards |= {name: card(plot.figure, captions[name], visible=False) for plot, name in self._singles.items()}
@@ -158,7 +157,7 @@ class NeuronsTab:
     def _draw_neuron(self, layers: Sequence[LayerSnapshot], layer: int, neuron: int) -> None:
         """Draw the connections of the chosen neuron."""
         last = layer == len(layers) - 1
-        incoming = self.picture if self.picture is not None and layer == 0 else self.incoming
+        incoming = self.incoming if layer else self.picture or self.inputs
         outgoing = None if last else self.outcome if layer == len(layers) - 2 else self.outgoing
         for plot, card_name in self._singles.items():
             visible = plot is incoming or plot is outgoing
