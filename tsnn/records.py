@@ -45,6 +45,7 @@ class EventKind(StrEnum):
     """Kind of an :class:`Event`. Readers map kinds of later versions to ``OTHER``."""
 
     DATA = "data"  #: which data the run trains on
+    DATA_WARNING = "data_warning"  #: the data may not be what was meant
     DENSE_LAYER = "dense_layer"  #: epsilon grants a layer every connection
     SETTING = "setting"  #: a setting was changed while the run was training
     NEURONS_PRUNED = "neurons_pruned"  #: by importance pruning
@@ -162,7 +163,10 @@ class EpochRecord:
     """One finished epoch. Losses and accuracies are means over samples.
 
     The training figures are measured during the epoch, with dropout; the test and validation figures at its end,
-    before evolution. Those of validation are None without a validation split. Accuracies are None in regression.
+    before evolution. Those of validation are None without a validation split. Accuracies are None in regression; for
+    several labels they are the fraction of labels that are correct. R2 (``1 - squared error / variance`` of the part,
+    mean over the targets that are not constant there) is None except in regression. Losses of regression are in the
+    targets' units.
     ``settings`` holds the values of the live settings (:data:`tsnn.config.LIVE_SETTINGS`) by short name: zeta and
     epsilon of the evolution after the epoch, the others of the epoch itself. In phase 2 of a parallel run the figures
     are means over the workers' models, each tested on its shard of the test part, and layers are those of the first
@@ -186,6 +190,9 @@ class EpochRecord:
     workers: tuple[WorkerRecord, ...] = field(default=())
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    train_r2: float | None = None
+    test_r2: float | None = None
+    validation_r2: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain dictionaries and lists, for JSON."""
@@ -199,6 +206,11 @@ class EpochRecord:
         known["events"] = tuple(Event.from_dict(event) for event in values.get("events", ()))
         known["workers"] = tuple(WorkerRecord(**_tuples(w, WorkerRecord)) for w in values.get("workers", ()))
         return cls(**known)
+
+
+def accuracy_name(task: str) -> str:
+    """Return the name of accuracies of a task: for several labels at once they count labels, not samples."""
+    return "labels correct" if task == "multilabel" else "accuracy"
 
 
 class Progress(NamedTuple):

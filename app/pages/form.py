@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
@@ -11,8 +11,8 @@ import panel_material_ui as pmui
 
 from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, setting_widget, widget_value
 from pages.theme import html
-from tsnn.config import SECTIONS, Config
-from tsnn.datasets import DatasetInfo, known_datasets
+from tsnn.config import SECTIONS, Config, DataConfig
+from tsnn.datasets import DatasetInfo, guess_task, known_datasets
 from tsnn.engine.memory import memory_estimate
 from tsnn.engine.shapes import layer_shapes
 from tsnn.errors import ConfigError, TsnnError
@@ -74,6 +74,8 @@ class StartForm:
         self.data.param.watch(self._data_chosen, "value")
         for widget in (self.path, *self.widgets.values()):
             widget.param.watch(self._changed, "value")
+        for widget in (self.path, self.widgets["data.task"], self.widgets["data.target"]):
+            widget.param.watch(self._file_chosen, "value")
         self.start.on_click(self._start)
 
     def config(self) -> Config:
@@ -84,12 +86,7 @@ class StartForm:
         ConfigError
             If a value is not allowed; the message names it.
         """
-        values = self._preset.flat()
-        changes = {
-            name: widget.value
-            for name, widget in self.widgets.items()
-            if widget.value != widget_value(values.get(name))
-        }
+        changes = self._changes()
         if self.data.value == _FILE:
             if not self.path.value.strip():
                 raise ConfigError("No file is named. Type the path of a .npz, .csv or .parquet file.")
@@ -99,6 +96,15 @@ class StartForm:
         if missing := sorted(empty - {"data.target"}):
             raise ConfigError(f"{missing[0]} is empty. Type a value.")
         return self._preset.replace({k: None if k in empty else v for k, v in changes.items()})
+
+    def _changes(self) -> dict[str, Any]:
+        """Return the values of the widgets that differ from the preset."""
+        values = self._preset.flat()
+        return {
+            name: widget.value
+            for name, widget in self.widgets.items()
+            if widget.value != widget_value(values.get(name))
+        }
 
     def _layout(self) -> Any:
         w = self.widgets
@@ -147,7 +153,16 @@ class StartForm:
         if not self._loading:
             self._fill(Config() if event.new == _FILE else preset(event.new), event.new)
 
-    def _fill(self, config: Config, data: str, path: str = "") -> None:
+    def _file_chosen(self, _event: Any) -> None:
+        """Load the preset for the task of the file, and keep changed settings."""
+        name = self.path.value.strip()
+        if self._loading or self.data.value != _FILE or not name:
+            return
+        changes = self._changes()
+        data = DataConfig(name, task=self.widgets["data.task"].value, target=self.widgets["data.target"].value or None)
+        self._fill(Config.preset(name, guess_task(data)), _FILE, self.path.value, changes)
+
+    def _fill(self, config: Config, data: str, path: str = "", changes: Mapping[str, Any] | None = None) -> None:
         self._preset = config
         values = config.flat()
         self._loading = True
@@ -155,7 +170,7 @@ class StartForm:
             self.data.value = data
             self.path.param.update(value=path, visible=data == _FILE)
             for name, widget in self.widgets.items():
-                widget.value = widget_value(values.get(name))
+                widget.value = (changes or {}).get(name, widget_value(values.get(name)))
         finally:
             self._loading = False
         self._changed()

@@ -41,6 +41,7 @@ _COLUMNS = {
     "method": "Method",
     "epochs": "Epochs",
     "test_accuracy": "Accuracy",
+    "test_r2": "R²",
     "epsilon": "ε",
     "zeta": "ζ",
     "seed": "Seed",
@@ -49,7 +50,7 @@ _COLUMNS = {
     "test_loss": "Loss",
     "started": "Started",
 }
-_NUMBERS = ("epsilon", "zeta", "seed", "epochs", "test_accuracy", "test_loss", "connections")
+_NUMBERS = ("epsilon", "zeta", "seed", "epochs", "test_accuracy", "test_r2", "test_loss", "connections")
 _EMPTY = "<b>No runs yet.</b> Press Start in the form on the left; every run is kept and listed here."
 
 
@@ -92,6 +93,7 @@ class RunsTab:
             formatters={
                 "state": "html",
                 "test_accuracy": NumberFormatter(format="0.0 %", nan_format="–"),
+                "test_r2": NumberFormatter(format="0.000", nan_format="–"),
                 "test_loss": NumberFormatter(format="0.000", nan_format="–"),
                 "connections": NumberFormatter(format="0,0", nan_format="–"),
                 **{name: NumberFormatter(format="0.[0000]", nan_format="–") for name in ("epsilon", "zeta", "seed")},

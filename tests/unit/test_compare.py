@@ -63,6 +63,39 @@ def test_table__best_epoch_by_validation(store):
     assert column(columns, "test accuracy") == (0.9,)
 
 
+def result_of_task(store, task, *epochs):
+    run = store.create(Config())
+    with RunWriter(run) as writer:
+        meta = fake_engine.meta(Config())
+        writer.meta(meta | {"data": meta["data"] | {"task": task}})
+        for epoch, results in enumerate(epochs, 1):
+            writer.line("epoch", **fake_engine.epoch_record(epoch, Config()).to_dict() | results)
+    return result(run)
+
+
+def test_table__r2_where_there_is_no_accuracy(store):
+    none = {"train_accuracy": None, "test_accuracy": None}
+    regression = result_of_task(
+        store, "regression", none | {"test_r2": 0.4, "validation_loss": 1.0},
+        none | {"test_r2": 0.3, "test_loss": 2.5e9, "validation_loss": 2.0},
+    )  # fmt: skip
+    columns = table([regression])
+    assert column(columns, "test R²") == (0.3,)
+    assert column(columns, "test R² then") == (0.4,)
+    assert not [c.title for c in columns if "accuracy" in c.title]
+    assert format_cell("number", column(columns, "test loss")[0]) == "2.5e+09"
+    columns = table([regression, result_of_task(store, "classification", {"test_accuracy": 0.5})])
+    assert column(columns, "test accuracy") == (None, 0.5)
+    assert column(columns, "test R²") == (0.3, None)
+
+
+def test_table__accuracy_of_several_labels_has_its_own_name(store):
+    several = result_of_task(store, "multilabel", {"test_accuracy": 0.5})
+    assert column(table([several]), "test labels correct") == (0.5,)
+    both = [several, result_of_task(store, "classification", {"test_accuracy": 0.6})]
+    assert column(table(both), "test accuracy or labels correct") == (0.5, 0.6)
+
+
 def test_result__repeated_epoch_counts_once(store):
     run = store.create(Config())
     with RunWriter(run) as writer:

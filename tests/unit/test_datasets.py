@@ -280,10 +280,33 @@ def test_task__is_derived_from_the_labels(y: np.ndarray, task: str, n_outputs: i
         assert data.class_names == ()
 
 
-def test_targets__of_regression_are_not_scaled() -> None:
-    y = np.array([100.0, 200, 300, 400])
-    data = make_dataset(numbers(4)[0], y, numbers(4)[0], y, task="regression")
-    assert data.y_train.ravel().tolist() == y.tolist()
+def test_targets__of_regression_are_scaled_on_the_training_part() -> None:
+    y = np.array([[1e9 + 1, 5, 1], [1e9 + 2, 5, 2], [1e9 + 3, 5, 3], [1e9 + 4, 5, 6]])
+    data = make_dataset(numbers(4)[0], y, numbers(4)[0], 2 * y, task="regression")
+    np.testing.assert_allclose(data.y_train.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(data.y_train.std(axis=0), [1, 0, 1], atol=1e-6)
+    assert data.target_scale is not None
+    assert data.target_offset is not None
+    assert data.target_scale[1] == 1, "a constant target"
+    np.testing.assert_allclose(data.in_units(data.y_test), 2 * y, rtol=1e-6)
+    classes = make_dataset(*numbers(), rng=rng())
+    assert (classes.target_offset, classes.target_scale, classes.squared_units) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("y_train", "y_test", "task", "expected"),
+    [
+        ([0, 0, 1, 2], [0, 1, 0, 0, 2], "classification", 0.6),
+        ([1, 1, 1, 0], [0, 0, 0, 1, 0], "classification", 0.2),
+        ([[1, 0], [1, 0], [0, 0]], [[1, 0], [0, 1]], "multilabel", 0.5),
+        ([1.5, 2.5, 3.5], [1.5, 2.5], "regression", None),
+    ],
+)
+def test_baseline_accuracy__is_that_of_the_most_frequent_class(
+    y_train: Any, y_test: Any, task: str, expected: float | None
+) -> None:
+    x, x_test = numbers(len(y_train))[0], numbers(len(y_test))[0]
+    assert make_dataset(x, y_train, x_test, y_test, task=task).baseline_accuracy == expected
 
 
 def test_class_names__belong_to_integer_labels() -> None:
@@ -295,7 +318,44 @@ def test_class_names__belong_to_integer_labels() -> None:
 
 def test_labels__of_many_integer_classes_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     make_dataset(rng().random((404, 1)), np.arange(404) % 202, rng=rng())
-    assert "202 different integer labels" in caplog.text
+    assert "202 different whole numbers are taken as 202 classes" in caplog.text
+    assert "data.task=regression" in caplog.text
+
+
+def counted(*counts: int) -> np.ndarray:
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+@pytest.mark.parametrize(
+    ("y", "warned"),
+    [
+        (counted(*range(1, 30)), True),  # rings, ages: few samples at the ends
+        (counted(*range(1, 30)) + 0.0, True),
+        (counted(*[2] * 11), False),
+        (counted(*[1] * 9, 2, 2), True),  # as many numbers as samples, nearly
+        (counted(*[10] * 40), False),  # 40 persons with 10 pictures each
+        (counted(*[20, 25] * 13), False),  # letters
+        (counted(*[3] * 60), True),
+        (counted(3, 300, 20), False),
+        (counted(*range(1, 30)).astype(str), False),
+    ],
+)
+def test_labels__that_look_like_quantities_are_warned_about(
+    y: np.ndarray, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    x = rng().random((len(y), 1))
+    warnings = make_dataset(x, y, x, y).warnings
+    assert ("data.task=regression" in caplog.text) == warned == bool(warnings)
+    caplog.clear()
+    make_dataset(x, y, x, y, task="classification")
+    assert not caplog.text, "asked for"
+
+
+def test_split__of_numbers_that_all_differ_suggests_regression() -> None:
+    with pytest.raises(DataError, match=r"Of 60 samples none is left for the test part.*--set data\.task=regression"):
+        make_dataset(rng().random((60, 2)), np.arange(60), rng=rng())
+    with pytest.raises(DataError, match=r"none is left for the test part\. Raise test_fraction"):
+        make_dataset(rng().random((60, 2)), np.arange(60) % 2, test_fraction=0.001, rng=rng())
 
 
 # --- bad input ---------------------------------------------------------------------------------------
@@ -344,7 +404,7 @@ HOLES = np.where(np.indices(X.shape).sum(0) == 4, np.nan, X)
         ({"x_test": X, "y_test": Y + 1}, ["4 test samples", "no training sample has", "such as 3"]),
         ({"x_test": X, "y_test": Y.astype(str)}, ["another kind"]),
         ({"x_test": X, "y_test": np.eye(12), "y": np.eye(12)[:, :5]}, ["12", "5"]),
-        ({"x": X[:3], "y": Y[:3]}, ["Of 3 samples none is left for the test part", "Raise test_fraction"]),
+        ({"x": X[:3], "y": Y[:3]}, ["Of 3 samples none is left for the test part", "more samples of each class"]),
         ({"test_fraction": 0.0}, ["test_fraction is 0.0", "between 0 and 1"]),
         ({"test_fraction": 1.0}, ["test_fraction is 1.0"]),
         ({"test_fraction": float("nan")}, ["test_fraction is nan"]),

@@ -73,6 +73,22 @@ def test_form__load_and_config_are_inverse(tmp_path):
     assert form.config() == config.replace(workers=1)
 
 
+def test_form__loads_the_settings_for_regression_with_the_file(tmp_path):
+    lines = [f"{i},{i * 0.37 + 0.5},{i % 2}" for i in range(40)]
+    (tmp_path / "table.csv").write_text("a,y,b\n" + "\n".join(lines))
+    form = new_form(tmp_path)
+    form.data.value = "a file"
+    form.widgets["training.epochs"].value = 7
+    form.path.value = str(tmp_path / "table.csv")
+    assert form.config() == Config.preset(str(tmp_path / "table.csv")).replace(epochs=7), "b is the target"
+    form.widgets["data.target"].value = "y"
+    assert form.config() == Config.preset(form.path.value, "regression").replace(epochs=7, target="y")
+    form.widgets["training.learning_rate"].value = 0.5
+    form.widgets["data.task"].value = "classification"
+    config = form.config()
+    assert (config.training.batch_size, config.training.learning_rate, config.data.task) == (128, 0.5, "classification")
+
+
 def test_form__a_value_out_of_range_is_refused(tmp_path):
     form = new_form(tmp_path)
     form.widgets["training.zeta"].value = 1.5

@@ -637,7 +637,7 @@ def test_integers__that_look_like_quantities_are_doubted(tmp_path):
     x = rng.normal(size=(60, 3))
     with pytest.raises(DataError, match=r"set data\.task=regression"):
         make_dataset(x, np.arange(60) * 3, rng=rng)
-    assert "29 different integer labels" in make_dataset(x, np.arange(60) % 29, rng=rng).warnings[0]
+    assert "29 different whole numbers" in make_dataset(x, np.arange(60) % 29, rng=rng).warnings[0]
     assert make_dataset(x, np.arange(60) % 29, task="classification", rng=rng).warnings == ()
     assert make_dataset(x, np.arange(60) % 10, rng=rng).warnings == ()
 

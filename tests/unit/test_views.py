@@ -242,6 +242,54 @@ def test_curves__draw_nothing_without_accuracy(store):
     curves.accuracy(history)  # raises nothing
 
 
+def other_task_run(store: RunStore, task: str, **results: float | None) -> Run:
+    """Write a run of three epochs with these results of a task, and a warning about its data."""
+    config = Config.preset("fashion_mnist").replace(SETTINGS)
+    run = store.create(config)
+    meta = fake_engine.meta(config)
+    meta["data"] |= {"task": task, "baseline_accuracy": 0.25 if task == "multilabel" else None}
+    with RunWriter(run) as writer:
+        writer.meta(meta)
+        writer.event(Event(0, EventKind.DATA_WARNING, "200 numbers are <classes>"))
+        for epoch in range(1, 4):
+            writer.line("epoch", **fake_engine.epoch_record(epoch, config).to_dict() | results)
+    return run
+
+
+REGRESSION = {"train_accuracy": None, "test_accuracy": None, "train_r2": 0.5, "test_r2": 0.25, "test_loss": 2.5e9}
+
+
+def test_overview__shows_r2_where_there_is_no_accuracy(store):
+    run = other_task_run(store, "regression", **REGRESSION)
+    figure = curves.r2(run)
+    assert list(line_sources(figure)[1]["test_r2"]) == [0.25] * 3
+    assert figure.y_range.start < 0.25 < 0.5 < figure.y_range.end <= 1
+    overview = RunView(RunFollower(run)).tabs["overview"]
+    visible = {
+        plot.curves[1].column: frame.visible for plot, frame in zip(overview.plots, overview._cards, strict=True)
+    }
+    assert (visible["test_r2"], visible["test_accuracy"], visible["test_loss"]) == (True, False, True)
+    text = summary_html(RunFollower(run))
+    assert "<b>0.250</b><span>test R²</span>" in text
+    assert "<b>2.5e+09</b><span>test loss</span>" in text
+    assert "accuracy" not in text
+
+
+def test_overview__names_labels_correct_and_draws_the_baseline(store):
+    run = other_task_run(store, "multilabel")
+    overview = RunView(RunFollower(run)).tabs["overview"]
+    assert overview.plots[0].figure.title.text == "Labels correct (%)"
+    assert (overview.plots[0].level.location, overview.plots[0].level.visible) == (0.25, True)
+    assert not overview._cards[1].visible, "no R²"
+    assert curves.accuracy(run).title.text == "Labels correct (%)"
+    assert "test labels correct</span>" in summary_html(RunFollower(run))
+
+
+def test_summary__shows_warnings_about_the_data(store):
+    run = other_task_run(store, "regression", **REGRESSION)
+    assert "Warning: 200 numbers are &lt;classes&gt;" in summary_html(RunFollower(run))
+
+
 def test_event_marks__are_one_per_epoch():
     marks = EventMarks()
     marks.update(

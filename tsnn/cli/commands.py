@@ -13,7 +13,7 @@ from pathlib import Path
 from tsnn.cli import console
 from tsnn.config import Config
 from tsnn.config.presets import PRESETS, preset_for_shape
-from tsnn.datasets import inspection, known_datasets
+from tsnn.datasets import guess_task, inspection, known_datasets
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.files import os_error_message
 from tsnn.jobs.launch import command_line, prepare_resume, watch
@@ -35,7 +35,7 @@ def train(options: argparse.Namespace) -> int:
 
 def _config(options: argparse.Namespace) -> Config:
     data = options.data
-    config = Config.from_toml(data) if data.endswith(".toml") else Config.preset(data)
+    base = Config.from_toml if data.endswith(".toml") else Config.preset
     settings = {}
     for assignment in options.settings:
         name, equals, value = assignment.partition("=")
@@ -44,7 +44,8 @@ def _config(options: argparse.Namespace) -> Config:
         settings[name.strip()] = value.strip()
     short = {"run.seed": options.seed, "parallel.workers": options.workers, "parallel.mode": options.mode}
     settings |= {name: value for name, value in short.items() if value is not None}
-    return config.replace(settings)
+    config = base(data).replace(settings)
+    return base(data, guess_task(config.data)).replace(settings)
 
 
 def inspect(options: argparse.Namespace) -> int:
@@ -59,7 +60,7 @@ def inspect(options: argparse.Namespace) -> int:
     finally:
         logger.removeHandler(handler)
     print("\n".join(console.inspection_lines(inspection.inspect(data))))
-    suggested = preset_for_shape(len(data.x_train), data.n_features, data.image_shape)
+    suggested = preset_for_shape(len(data.x_train), data.n_features, data.image_shape, task=data.task)
     if config.data.name in PRESETS:
         print("\nTrain with the papers' settings for this data set:")
         suggested = {}
@@ -92,7 +93,7 @@ def _execute(run: Run) -> int:
 
         items = execute(run)
     code = 0
-    display = console.ProgressDisplay(config.training.epochs)
+    display = console.ProgressDisplay(config.training.epochs, run)
     try:
         with stopping_on_signals(run) as received, display:
             for item in items:
@@ -103,7 +104,7 @@ def _execute(run: Run) -> int:
     if code:
         print(f"Stopped. Continue with: tsnn resume {run.id}", file=sys.stderr)
     if display.last is not None:
-        print(console.result_table(display.last, display.seconds()))
+        print(console.result_table(display.last, display.seconds(), display.task))
     print(f"Run directory: {run.path}")
     return code
 

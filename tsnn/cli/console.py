@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tsnn.datasets import DatasetInfo
 from tsnn.datasets.inspection import Inspection
-from tsnn.records import EpochRecord, Event, Progress
+from tsnn.records import EpochRecord, Event, EventKind, Progress, accuracy_name
 from tsnn.runs import Run
 from tsnn.runs.comparison import Column, format_cell
 
@@ -31,6 +32,8 @@ class ProgressDisplay:
     ----------
     epochs : int
         Number of epochs of the run.
+    run : Run
+        The run, for its task.
 
     Attributes
     ----------
@@ -38,8 +41,9 @@ class ProgressDisplay:
         Last finished epoch.
     """
 
-    def __init__(self, epochs: int):
+    def __init__(self, epochs: int, run: Run):
         self.last: EpochRecord | None = None
+        self._run = run
         self._epochs = epochs
         self._started = time.monotonic()
         self._exits = contextlib.ExitStack()
@@ -60,13 +64,18 @@ class ProgressDisplay:
         bar = self._bar
         if isinstance(item, EpochRecord):
             self.last = item
-            bar.set_postfix_str(_score(item), refresh=False)
+            bar.set_postfix_str(_score(item, self.task), refresh=False)
             bar.update(item.epoch - bar.n)
         elif isinstance(item, Event):
-            bar.write(item.message, file=sys.stderr)
+            bar.write(_event_text(item), file=sys.stderr)
         else:
             bar.set_description(f"epoch {item.epoch}", refresh=False)
             bar.update(item.epoch - 1 + item.samples / item.samples_total - bar.n)
+
+    @functools.cached_property
+    def task(self) -> str:
+        """Task of the run, such as "regression"; known once it has loaded its data."""
+        return str(self._run.meta().get("data", {}).get("task", ""))
 
     def seconds(self) -> float:
         """Return the time since the start, in seconds."""
@@ -83,28 +92,41 @@ def _progress_bar(epochs: int) -> tqdm[Any]:
     )
 
 
-def _score(record: EpochRecord) -> str:
-    if record.test_accuracy is None:
-        return f"test loss {record.test_loss:.4f}"
-    return f"test accuracy {record.test_accuracy:.2%}"
+def _event_text(event: Event) -> str:
+    return f"Warning: {event.message}" if event.kind == EventKind.DATA_WARNING else event.message
 
 
-def result_table(record: EpochRecord, seconds: float) -> str:
+def _score(record: EpochRecord, task: str) -> str:
+    if record.test_accuracy is not None:
+        return f"test {accuracy_name(task)} {record.test_accuracy:.2%}"
+    return f"test loss {_loss(record.test_loss)}" if record.test_r2 is None else f"test R² {record.test_r2:.4f}"
+
+
+def _loss(value: float) -> str:
+    """Return a loss as text; those of regression may be as large as the targets' squares."""
+    return f"{value:.4f}" if abs(value) < 1e5 else f"{value:.6g}"
+
+
+def result_table(record: EpochRecord, seconds: float, task: str = "") -> str:
     """Return the results of a run's last epoch, and its layers, as text."""
     rows = [("epoch", f"{record.epoch}")]
-    if record.test_accuracy is not None and record.train_accuracy is not None:
-        rows += [("test accuracy", f"{record.test_accuracy:.2%}"), ("train accuracy", f"{record.train_accuracy:.2%}")]
+    for part in ("test", "train"):
+        accuracy, r2 = getattr(record, f"{part}_accuracy"), getattr(record, f"{part}_r2")
+        if accuracy is not None:
+            rows.append((f"{part} {accuracy_name(task)}", f"{accuracy:.2%}"))
+        elif r2 is not None:
+            rows.append((f"{part} R²", f"{r2:.4f}"))
     rows += [
-        ("test loss", f"{record.test_loss:.4f}"),
-        ("train loss", f"{record.train_loss:.4f}"),
+        ("test loss", _loss(record.test_loss)),
+        ("train loss", _loss(record.train_loss)),
         ("connections", f"{record.connections:,}"),
         ("memory", f"{record.memory_bytes / 2**20:,.0f} MiB"),
         ("time", f"{seconds:,.1f} s"),
     ]
-    lines = [f"{name:<16}{value:>14}" for name, value in rows]
-    lines += ["", f"{'layer':<16}{'connections':>14}{'density':>10}{'neurons':>10}"]
+    lines = [f"{name:<20}{value:>14}" for name, value in rows]
+    lines += ["", f"{'layer':<20}{'connections':>14}{'density':>10}{'neurons':>10}"]
     lines += [
-        f"{f'{layer.n_in} to {layer.n_out}':<16}{layer.connections:>14,}{layer.density:>10.2%}{layer.living:>10,}"
+        f"{f'{layer.n_in} to {layer.n_out}':<20}{layer.connections:>14,}{layer.density:>10.2%}{layer.living:>10,}"
         for layer in record.layers
     ]
     return "\n".join(lines)
@@ -112,7 +134,7 @@ def result_table(record: EpochRecord, seconds: float) -> str:
 
 def run_lines(runs: Iterable[Run]) -> Iterator[str]:
     """Yield the lines of a list of runs."""
-    yield f"{'run':<42}{'state':<11}{'data set':<18}{'method':<10}{'epoch':>11}{'test accuracy':>15}"
+    yield f"{'run':<42}{'state':<11}{'data set':<18}{'method':<10}{'epoch':>11}{'score':>12}"
     for run in runs:
         yield _run_line(run)
 
@@ -122,12 +144,19 @@ def _run_line(run: Run) -> str:
     if problem := run.problem():
         return f"{run.id:<42}{'unreadable':<11}{problem}"
     config = run.config()
-    accuracy = status.get("test_accuracy")
     epoch = f"{status.get('epoch', 0)}/{config.training.epochs}"
     return (
         f"{run.id:<42}{status['state']:<11}{Path(config.data.name).stem:<18}{config.training.method:<10}"
-        f"{epoch:>11}{'' if accuracy is None else f'{accuracy:.2%}':>15}"
+        f"{epoch:>11}{_status_score(status):>12}"
     )
+
+
+def _status_score(status: Mapping[str, Any]) -> str:
+    """Return test accuracy or R² of a run's last epoch as text."""
+    accuracy, r2 = status.get("test_accuracy"), status.get("test_r2")
+    if accuracy is not None:
+        return f"{accuracy:.2%}"
+    return "" if r2 is None else f"R² {r2:.3f}"
 
 
 def comparison_lines(columns: Sequence[Column]) -> Iterator[str]:

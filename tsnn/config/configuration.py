@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli_w
 
-from tsnn.config.presets import PRESETS
+from tsnn.config.presets import PRESETS, REGRESSION
 from tsnn.config.schema import Section, Setting, nearest, shortened
 from tsnn.config.sections import (
     DataConfig,
@@ -45,21 +45,23 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
 
     @classmethod
-    def preset(cls, data: str) -> Config:
-        """Return the papers' settings for a data set; the defaults where the papers have none.
+    def preset(cls, data: str, task: str = "auto") -> Config:
+        """Return the papers' settings for a data set; where they have none, the defaults, or those for regression.
 
         Parameters
         ----------
         data : str
             Name of a data set or path of a file.
+        task : str
+            As in ``data.task``; of a file, :func:`tsnn.datasets.guess_task` returns it.
         """
-        return cls().replace({"data.name": data, **PRESETS.get(data, {})})
+        return cls().replace({"data.name": data, **PRESETS.get(data, REGRESSION if task == "regression" else {})})
 
     @classmethod
-    def from_dict(cls, sections: Mapping[str, Any]) -> Config:
+    def from_dict(cls, sections: Mapping[str, Any], task: str = "auto") -> Config:
         """Build a configuration from nested mappings, as :meth:`to_dict` gives them.
 
-        Fields left out take the preset of the data set, else the defaults.
+        Fields left out take the preset of the data set and ``data.task`` (``task``, where that is left out or "auto").
 
         Raises
         ------
@@ -74,10 +76,13 @@ class Config:
                 got = shortened(values)
                 raise ConfigError(f"[{section}] must hold settings, got {got}. Try {section}.<field> = value.")
             flat.update({f"{section}.{name}": value for name, value in values.items()})
-        return (cls.preset(str(flat["data.name"])) if "data.name" in flat else cls()).replace(flat)
+        if "data.name" not in flat:
+            return cls().replace(flat)
+        given = flat.get("data.task", "auto")
+        return cls.preset(str(flat["data.name"]), task if given == "auto" else given).replace(flat)
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Config:
+    def from_toml(cls, path: str | Path, task: str = "auto") -> Config:
         """Read a configuration file; fields may be left out as in :meth:`from_dict`."""
         try:
             sections = tomllib.loads(read_bounded(Path(path)).decode("utf-8-sig"))
@@ -87,7 +92,7 @@ class Config:
             raise ConfigError(f"{path} is not a configuration: its values are nested too deeply.") from error
         except ValueError as error:
             raise ConfigError(f"{path} is not valid TOML: {error}.") from error
-        return cls.from_dict(sections)
+        return cls.from_dict(sections, task)
 
     def replace(self, settings: Mapping[str, Any] | None = None, **short: Any) -> Config:
         """Return a copy with settings changed.

@@ -24,8 +24,8 @@ class Dataset:
     x_train, x_test : Features of shape (n_train, n_features) and (n_test, n_features)
         Preprocessed; arrays are wrapped (:func:`tsnn.datasets.as_features`).
     y_train, y_test : int64[n] or float32[n, n_outputs]
-        For classification indices into ``class_names``, otherwise targets as given: those of regression are
-        never scaled.
+        For classification indices into ``class_names``, otherwise targets: those of regression are scaled if
+        ``target_scale`` is not None.
     task : str
         "classification", "regression" or "multilabel".
     class_names : tuple of str
@@ -44,6 +44,9 @@ class Dataset:
         Offset and scale of the preprocessing: the features are ``(x - offset) * scale``. None if there was none.
     x_validation, y_validation : like the training part, or None
         The validation split, to choose an epoch by; None if there is none.
+    target_offset, target_scale : float64[n_outputs], or None
+        Scaling of regression targets, fitted on the training part: ``(y - target_offset) * target_scale``. None if
+        there was none.
     medians : float64[n_features], or None
         Medians of the training part that fill missing values; None if these are not filled.
     warnings : tuple of str
@@ -68,6 +71,8 @@ class Dataset:
     scaling: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
     x_validation: Features | None = None
     y_validation: Array | None = None
+    target_offset: npt.NDArray[np.float64] | None = None
+    target_scale: npt.NDArray[np.float64] | None = None
     medians: npt.NDArray[np.float64] | None = None
     warnings: tuple[str, ...] = ()
     columns: tuple[ColumnInfo, ...] = ()
@@ -86,6 +91,31 @@ class Dataset:
     def n_outputs(self) -> int:
         """Number of classes, labels or targets: the width of the output layer."""
         return len(self.class_names) if self.task == "classification" else int(self.y_train.shape[1])
+
+    def in_units(self, y: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return targets or outputs, as training uses them, in the units of the targets: [n, n_outputs] if scaled."""
+        if self.target_offset is None or self.target_scale is None:
+            return np.asarray(y)
+        return np.asarray(np.asarray(y, np.float64) / self.target_scale + self.target_offset)
+
+    @property
+    def squared_units(self) -> npt.NDArray[np.float64] | None:
+        """Squared error of each target in its own units, where that of the scaled target is 1; None: not scaled."""
+        return None if self.target_scale is None else self.target_scale**-2.0
+
+    @property
+    def baseline_accuracy(self) -> float | None:
+        """Accuracy on the test part (without one: the training part) of always answering the most frequent class.
+
+        The classes are counted in the training part. For multilabel, each label has its more frequent value. None for
+        regression.
+        """
+        y = self.y_test if len(self.y_test) else self.y_train
+        if self.task == "regression" or not len(self.y_train):
+            return None
+        if self.task == "multilabel":
+            return float((y == (self.y_train.mean(axis=0) > 0.5)).mean())
+        return float((y == np.bincount(self.y_train).argmax()).mean())
 
     @property
     def nbytes(self) -> int:

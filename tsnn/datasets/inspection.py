@@ -48,7 +48,10 @@ def inspect(data: Dataset) -> Inspection:
         name = data.class_names[int(train.argmax())]
         facts.append(("to beat", f"test accuracy {baseline:.2%} of always answering {name!r}, the most frequent class"))
     elif data.task == "regression":
-        facts += [("target", _range(data.y_train)), ("to beat", "R² 0, that of always answering the training mean")]
+        facts += [
+            ("target", _range(data.in_units(data.y_train))),
+            ("to beat", "R² 0, that of always answering the training mean"),
+        ]
     else:
         rate = max(float(data.y_test.mean()), 1 - float(data.y_test.mean()))
         facts.append(("to beat", f"{rate:.2%} of the labels right, by always giving the more frequent answer"))

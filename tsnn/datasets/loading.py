@@ -32,7 +32,7 @@ from tsnn.datasets.preparation import (
 from tsnn.datasets.raw import Array, Preparation, RawData, TableOptions
 from tsnn.datasets.readers import refuse_options
 from tsnn.datasets.sources import obtain
-from tsnn.datasets.targets import doubts_about_targets, encode_targets, is_one_hot
+from tsnn.datasets.targets import doubts_about_targets, encode_targets, is_one_hot, scale_targets
 from tsnn.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -214,12 +214,13 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
     if how.preprocessing == "none" and (warning := doubt_about_range(float(x_train.min()), float(x_train.max()))):
         warnings.append(warning)  # logged by fit_scaling
     validation = split.validation
+    targets = scale_targets(task, split.y_train, yt, split.y_validation)
     return Dataset(
         name=raw.name,
         x_train=as_features(x_train),
-        y_train=split.y_train,
+        y_train=targets.train,
         x_test=as_features(apply_scaling(xt, test, *scaling)),
-        y_test=yt,
+        y_test=targets.test,
         task=task,
         class_names=class_names,
         feature_names=features,
@@ -228,7 +229,9 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
         digest=digest,
         scaling=None if how.preprocessing == "none" else scaling,
         x_validation=None if validation is None else as_features(apply_scaling(xs, validation, *scaling)),
-        y_validation=split.y_validation,
+        y_validation=targets.validation,
+        target_offset=targets.offset,
+        target_scale=targets.scale,
         medians=medians,
         warnings=tuple(warnings),
         columns=raw.columns,

@@ -47,7 +47,7 @@ def check_part(x: Any, y: Any, suffix: str = "") -> tuple[Array, Array, tuple[in
         if x holds images, else None.
     """
     features, image_shape = _check_features(x, f"x{suffix}")
-    return features, _check_targets(y, len(features), f"y{suffix}"), image_shape
+    return features, check_targets(y, len(features), f"y{suffix}"), image_shape
 
 
 def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = (), *, allow_nan: bool = False) -> None:
@@ -103,7 +103,7 @@ def _check_features(values: Any, what: str) -> tuple[Array, tuple[int, ...] | No
     return array.reshape(n, -1), image
 
 
-def _check_targets(values: Any, n: int, what: str) -> Array:
+def check_targets(values: Any, n: int, what: str) -> Array:
     """Return [n] or [n, outputs] (one column is taken as [n]); text as dtype str."""
     array = _as_array(values, what)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -154,13 +154,10 @@ def draw_split(
     short = round(fraction * len(codes)) - int(n_test.sum())
     n_test[np.argsort(n_test - exact, kind="stable")[:short]] += 1
     n_test = np.minimum(n_test, np.maximum(counts - 1, 0))
-    if not n_test.any() and stratified and len(codes) == len(counts) >= 10:
-        raise DataError(
-            f"Each of {len(codes)} classes has one sample only, so there is none for the {part} part. If the targets "
-            "are numbers, set data.task=regression (task='regression')."
-        )
     if not n_test.any():
-        raise DataError(f"Of {len(codes)} samples none is left for the {part} part. Raise {part}_fraction.")
+        raise DataError(
+            f"Of {len(codes)} samples none is left for the {part} part. {_split_advice(counts, fraction, part)}"
+        )
 
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]  # by class, random within
@@ -169,7 +166,19 @@ def draw_split(
     return rng.permutation(order[~is_test]), rng.permutation(order[is_test])
 
 
-# --- features ----------------------------------------------------------------------------------------
+def _split_advice(counts: Rows, fraction: float, part: str) -> str:
+    """Return advice for a split that leaves no sample; counts int64[classes]."""
+    n = counts.sum()
+    if counts.max() > 1 and (2 * len(counts) <= n or round(fraction * n) == 0):
+        return f"Raise {part}_fraction."
+    return (
+        f"They carry {len(counts)} different labels, and each class keeps one sample for training. If the labels are "
+        "numbers to predict, not classes, try task='regression' (--set data.task=regression); else give more samples "
+        "of each class."
+    )
+
+
+# --- scaling -----------------------------------------------------------------------------------------
 
 
 def _float64_rows(x: Array, rows: Rows | None, part: slice) -> npt.NDArray[np.float64]:

@@ -44,6 +44,7 @@ class Preparation:
     preprocessing : str
         "standard": each feature gets mean 0 and variance 1; "minmax": range 0 to 1; "none". Fitted on the
         training part only, so test values may leave that range; features constant there become 0.
+        Regression targets always get mean 0 and variance 1 there; losses and saved networks are in their units.
     missing : str
         Samples with a feature that is NaN: "refuse" the data, "drop_rows", or "fill" it with the median of the
         training part.

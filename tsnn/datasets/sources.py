@@ -111,6 +111,14 @@ def _is_known(name: str) -> bool:
     return name.lower().replace("-", "_") in KNOWN
 
 
+def local_file(name: str) -> Path | None:
+    """Return the file of a data set that is given by its path, or by its name in TSNN_DATA; None if there is none."""
+    path = Path(name)
+    if path.suffix.lower() in READERS:
+        return path if path.is_file() else None
+    return _data_files(strict=False).get(name)
+
+
 def known_datasets() -> tuple[DatasetInfo, ...]:
     """List the data sets that can be loaded by name, from headers alone: no array is read."""
     files = _data_files(strict=False)

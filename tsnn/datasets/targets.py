@@ -1,19 +1,18 @@
-"""Targets: the task, and the encoding of labels of any kind as class indices or numbers."""
+"""Targets: the task, the encoding of labels of any kind as class indices or numbers, the scaling of numbers."""
 
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from tsnn.datasets.preparation import check_finite
+from tsnn.datasets.preparation import apply_scaling, check_finite, fit_scaling
 from tsnn.datasets.raw import Array
 from tsnn.errors import DataError
 
 Task = Literal["classification", "regression", "multilabel"]
 
 _FEW_CLASSES = 100  # integral float labels with more different values are taken as numbers
-_FEW_INTEGERS = 20  # more different integers are doubted to be classes
-_FEW_SAMPLES = 5  # so few samples for each class, on average, likewise
+_MANY_NUMBERS = 20  # whole numbers with at least this many different values may be quantities
 
 
 def encode_targets(
@@ -33,10 +32,10 @@ def encode_targets(
     Returns
     -------
     task, class_names, y, y_test
-        The task; the name of each class, or none; class indices int64[n], or outputs
-        float32[n, outputs]. ``y_test`` stays None.
+        The task; the name of each class, or none; class indices int64[n], or outputs float32[n, outputs],
+        for regression float64 (they are scaled before they are rounded). ``y_test`` stays None.
     """
-    kind = _decide_task(task, y)
+    kind = decide_task(task, y)
     if kind != "classification":
         return kind, (), _as_outputs(y, kind), None if y_test is None else _as_outputs(y_test, kind)
     classes = _sorted_distinct(y)
@@ -57,20 +56,28 @@ def _rows_are_one_hot(y: Array) -> bool:
 
 
 def doubts_about_targets(task: str, y: Array) -> list[str]:
-    """Return a warning if numbers of which the task was not given are taken as classes, but look like quantities."""
-    if task != "auto" or y.ndim != 1 or y.dtype.kind not in "iuf" or _decide_task(task, y) != "classification":
+    """Return a warning if whole numbers that are taken as classes look like quantities (ages, prices), else nothing.
+
+    They do if there are at least 20 different ones (10 if that is more than half of the samples), and they are over
+    100, or have fewer than 5 samples on average, or the most frequent has over twice the samples of the rarest: classes
+    that are numbered, such as letters or objects, mostly have similar numbers of samples. A task that was given is not
+    doubted.
+    """
+    if task != "auto" or y.ndim != 1 or y.dtype.kind not in "iuf" or decide_task(task, y) != "classification":
         return []
-    n = len(_sorted_distinct(y))
-    if n <= _FEW_INTEGERS and (n < _FEW_SAMPLES or n * _FEW_SAMPLES <= len(y)):
+    counts = np.bincount(_encode(y, _sorted_distinct(y)))
+    k, n = len(counts), len(y)
+    many = k >= _MANY_NUMBERS or (2 * k >= _MANY_NUMBERS and 2 * k > n)
+    if not many or (k <= _FEW_CLASSES and n >= 5 * k and counts.max() <= 2 * counts.min()):
         return []
     return [
-        f"{n:,} different integer labels are taken as classes; if they are quantities, set data.task=regression "
-        "(task='regression')."
+        f"{k:,} different whole numbers are taken as {k:,} classes, {n / k:.3g} samples of each on average. If they "
+        "are quantities, try task='regression' (--set data.task=regression)."
     ]
 
 
-def _decide_task(task: str, y: Array) -> Task:
-    """Resolve "auto" and check that the targets suit the task."""
+def decide_task(task: str, y: Array) -> Task:
+    """Resolve "auto" and check that the targets, as returned by :func:`check_part`, suit the task."""
     numeric = y.dtype.kind in "biuf"
     integral = y.dtype.kind != "f" or bool((y == np.rint(y)).all())
     binary = y.ndim == 2 and numeric and bool(((y == 0) | (y == 1)).all())
@@ -131,9 +138,39 @@ def _encode(labels: Array, classes: Array) -> npt.NDArray[np.int64]:
     return codes.astype(np.int64)
 
 
-def _as_outputs(y: Array, task: Task) -> npt.NDArray[np.float32]:
-    """Return targets as float32[n, outputs]."""
-    _decide_task(task, y)
+def _as_outputs(y: Array, task: Task) -> Array:
+    """Return targets as float32[n, outputs], for regression float64."""
+    decide_task(task, y)
     outputs = y.reshape(len(y), -1)
     check_finite(outputs, "y")
-    return np.array(outputs, dtype=np.float32, order="C")
+    return np.array(outputs, dtype=np.float64 if task == "regression" else np.float32, order="C")
+
+
+class ScaledTargets(NamedTuple):
+    """Targets of all parts as training uses them, and offset and scale of those of regression, float64[outputs]."""
+
+    train: Array
+    test: Array
+    validation: Array | None
+    offset: npt.NDArray[np.float64] | None
+    scale: npt.NDArray[np.float64] | None
+
+
+def scale_targets(task: str, train: Array, test: Array, validation: Array | None) -> ScaledTargets:
+    """Scale regression targets to mean 0 and variance 1 in the training part; those of other tasks stay as they are."""
+    if task != "regression":
+        return ScaledTargets(train, test, validation, None, None)
+    offset, scale = fit_target_scaling(train)
+    validation = None if validation is None else apply_scaling(validation, None, offset, scale)
+    return ScaledTargets(
+        apply_scaling(train, None, offset, scale), apply_scaling(test, None, offset, scale), validation, offset, scale
+    )
+
+
+def fit_target_scaling(y: Array, weights: npt.NDArray[np.float64] | None = None) -> tuple[Array, Array]:
+    """Return (offset, scale) of regression targets [n, outputs], float64[outputs] each.
+
+    Scaled targets ``(y - offset) * scale`` have mean 0 and variance 1; a constant one has scale 1.
+    """
+    offset, scale = fit_scaling(y, None, "standard", weights)
+    return offset, np.where(scale > 0, scale, 1.0)

@@ -32,6 +32,8 @@ class Batch(NamedTuple):
         Weight of each sample in the loss, 1 on average; None: 1.
     task : str
         See :func:`tsnn.engine.losses.output_loss`.
+    squared_units : float64[n_outputs] or None
+        Units of the loss, likewise.
     """
 
     x: Features
@@ -39,11 +41,12 @@ class Batch(NamedTuple):
     rows: Int64
     weights: Float32 | None
     task: str
+    squared_units: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, data: Dataset, rows: Int64) -> Batch:
         """Return a batch of the training part of a data set."""
-        return cls(data.x_train, data.y_train, rows, data.weights_train, data.task)
+        return cls(data.x_train, data.y_train, rows, data.weights_train, data.task, data.squared_units)
 
 
 class _Step(NamedTuple):
@@ -99,7 +102,7 @@ def _pass(
     network: Network, workspace: Workspace, batch: Batch, step: _Step, gathered: bool = False
 ) -> tuple[float, float]:
     """Pass a batch forward and back, in as many parts as the workspace needs."""
-    x, y, rows, weights, task = batch
+    x, y, rows, weights, task, squared_units = batch
     momentum, learning_rate, weight_decay, dropout, key, update = step
     loss = n_correct = 0.0
     for start in range(0, len(rows), workspace.width):
@@ -108,7 +111,7 @@ def _pass(
             x.gather(part, workspace.activations[0])
         z = forward(network, workspace, dropout=dropout, key=key, sample_offset=start)
         part_loss, part_correct = output_loss(
-            task, z, y[part], 1.0 / len(rows), None if weights is None else weights[part]
+            task, z, y[part], 1.0 / len(rows), None if weights is None else weights[part], squared_units
         )
         backward(
             network, workspace, dropout=dropout, learning_rate=learning_rate, momentum=momentum if start == 0 else 1.0,
@@ -141,7 +144,7 @@ def probe_gradient(
     -------
     gradient : float32[k]
     """
-    x, y, rows, weights, task = batch
+    x, y, rows, weights, task, _ = batch
     gradient = np.zeros(len(indices), np.float32)
     for start in range(0, len(rows), workspace.width):
         part = rows[start : start + workspace.width]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -18,7 +18,7 @@ from tsnn.datasets import Dataset
 from tsnn.engine.batches import Batch, probe_gradient
 from tsnn.engine.evolution import evolve, evolve_all, target_connections
 from tsnn.engine.importance import importance, prune_neurons
-from tsnn.engine.metrics import evaluate
+from tsnn.engine.metrics import evaluate_part
 from tsnn.engine.network import Network
 from tsnn.engine.state import TrainingState
 from tsnn.engine.workspace import Workspace
@@ -62,10 +62,10 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
     """
     network, config, epoch, n = state.network, state.config, state.epoch + 1, len(data.x_train)
     started = time.perf_counter()
-    test_loss, test_accuracy = evaluate(network, data.x_test, data.y_test, data.task, workspace, data.weights_test)
+    test = evaluate_part(network, data, "test", workspace)
     if len(data.x_test):
-        check_finite(test_loss, f"epoch {epoch}, evaluation", config)
-    validation_loss, validation_accuracy = validate(network, data, workspace)
+        check_finite(test.loss, f"epoch {epoch}, evaluation", config)
+    validation = validate(network, data, workspace)
     evaluated = time.perf_counter()
 
     before = [layer.topology.connections for layer in network.layers]
@@ -82,9 +82,9 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         epoch=epoch,
         samples=epoch * n,
         train_loss=state.loss / n,
-        test_loss=test_loss,
+        test_loss=test.loss,
         train_accuracy=None if data.task == "regression" else state.n_correct / n,
-        test_accuracy=test_accuracy,
+        test_accuracy=test.accuracy,
         seconds_train=state.seconds,
         seconds_evolve=evolved - evaluated,
         seconds_evaluate=evaluated - started,
@@ -93,18 +93,29 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         memory_bytes=psutil.Process().memory_info().rss,
         layers=tuple(layer_record(network, l, before[l], grown[l]) for l in range(len(network.layers))),
         events=tuple(state.events),
-        validation_loss=validation_loss,
-        validation_accuracy=validation_accuracy,
+        validation_loss=validation.loss,
+        validation_accuracy=validation.accuracy,
+        train_r2=None if data.target_scale is None else state.n_correct / n,
+        test_r2=test.r2,
+        validation_r2=validation.r2,
     )
     state.events = []
     return record
 
 
-def validate(network: Network, data: Dataset, workspace: Workspace) -> tuple[float | None, float | None]:
-    """Return loss and accuracy on the validation split; None if there is none."""
+class Validation(NamedTuple):
+    """Results on the validation split; None without one."""
+
+    loss: float | None = None
+    accuracy: float | None = None
+    r2: float | None = None
+
+
+def validate(network: Network, data: Dataset, workspace: Workspace) -> Validation:
+    """Return the results of a network on the validation split."""
     if data.x_validation is None or data.y_validation is None:
-        return None, None
-    return evaluate(network, data.x_validation, data.y_validation, data.task, workspace)
+        return Validation()
+    return Validation(*evaluate_part(network, data, "validation", workspace))
 
 
 def _apply_pending_settings(state: TrainingState) -> None:

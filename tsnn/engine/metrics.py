@@ -1,21 +1,50 @@
-"""Evaluation: loss, accuracy, decision values and gradients of a network on any number of samples."""
+"""Evaluation: loss, accuracy, R2, decision values and gradients of a network on any number of samples."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.datasets import Features, as_features
+from tsnn.datasets import Dataset, Features, as_features
 from tsnn.engine.batches import Batch, batch_gradient
-from tsnn.engine.losses import output_loss
+from tsnn.engine.losses import output_loss, squared_errors
 from tsnn.engine.network import Network
 from tsnn.engine.propagation import forward
 from tsnn.engine.workspace import Workspace
+
+
+class Evaluation(NamedTuple):
+    """Results of a network on one part of a data set, see :class:`tsnn.records.EpochRecord`."""
+
+    loss: float
+    accuracy: float | None
+    r2: float | None
+
+
+def evaluate_part(
+    network: Network, data: Dataset, part: Literal["train", "test", "validation"], workspace: Workspace
+) -> Evaluation:
+    """Return the results of a network on a part of a data set, the loss of regression in the targets' units.
+
+    Parameters
+    ----------
+    network : Network
+        Not changed; dropout is off.
+    data : Dataset
+        Of the validation split, only where there is one.
+    part : str
+        The part; its samples count with their weights in loss and R2.
+    workspace : Workspace
+        Buffers; overwritten.
+    """
+    weights = getattr(data, f"weights_{part}", None)
+    x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+    return _evaluate(network, Batch(x, y, np.arange(0), weights, data.task, data.squared_units), workspace)
 
 
 def evaluate(
@@ -46,14 +75,38 @@ def evaluate(
     accuracy : float or None
         Fraction of correct answers; None for ``regression``, or without samples.
     """
+    loss, accuracy, _ = _evaluate(network, Batch(as_features(x), y, np.arange(0), weights, task), workspace)
+    return loss, accuracy
+
+
+def _evaluate(network: Network, batch: Batch, workspace: Workspace) -> Evaluation:
+    """Return the results on all samples of a batch's features; its rows are not used."""
+    x, y, _, weights, task, squared_units = batch
     if len(x) == 0:
-        return math.nan, None
+        return Evaluation(math.nan, None, None)
+    regression = task == "regression"
     total = n_correct = 0.0
-    for rows, z in _outputs(network, as_features(x), workspace):
-        loss, part_correct = output_loss(task, z, y[rows], 0.0, None if weights is None else weights[rows])
+    residual = np.zeros(y.shape[1] if regression else 0)
+    for rows, z in _outputs(network, x, workspace):
+        w = None if weights is None else weights[rows]
+        if regression:
+            residual += (np.ones(len(rows)) if w is None else w) @ squared_errors(z, y[rows])
+        loss, part_correct = output_loss(task, z, y[rows], 0.0, w, squared_units)
         total += loss
         n_correct += part_correct
-    return total / len(x), None if task == "regression" else n_correct / len(x)
+    if regression:
+        return Evaluation(total / len(x), None, _r2(residual, y, weights))
+    return Evaluation(total / len(x), n_correct / len(x), None)
+
+
+def _r2(residual: NDArray[np.float64], y: NDArray[Any], weights: NDArray[np.float32] | None) -> float | None:
+    """Return ``1 - residual / total`` sum of squares, mean over the targets that vary; None if none does."""
+    varies = y.min(axis=0) < y.max(axis=0)
+    if not varies.any():
+        return None
+    w = np.ones(len(y)) if weights is None else weights.astype(np.float64)
+    total = w @ np.square(y - np.average(y, axis=0, weights=w))
+    return float(np.mean(1 - residual[varies] / total[varies]))
 
 
 def decision_values(network: Network, x: Features | NDArray[Any], workspace: Workspace) -> NDArray[np.float32]:

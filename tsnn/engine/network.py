@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from tsnn.arrays import kernel_array
 from tsnn.config import Config, NetworkConfig
+from tsnn.datasets import Dataset
 from tsnn.engine.activations import IDENTITY_SLOPE, hidden_slope
 from tsnn.engine.shapes import layer_shapes
 from tsnn.engine.topology import Topology, erdos_renyi
@@ -141,6 +143,26 @@ def init_network(n_features: int, n_outputs: int, config: Config, *, rng: np.ran
         weights = draw_weights(config.network.initializer, n_in, n_out, connections, rng=rng)
         layers.append(Layer.new(topology, weights))
     return Network(layers, layer_slopes(config.network), config.network.initializer)
+
+
+def prediction_network(network: Network, data: Dataset) -> Network:
+    """Return the network that predicts: it takes features as they were given, and answers in the targets' units.
+
+    Parameters
+    ----------
+    network : Network
+        Trained on ``data``. All layers but the last are shared with it; in regression the scaling of the targets is
+        merged into the weights and biases of that one.
+    data : Dataset
+        The scaling of features and targets.
+    """
+    network = dataclasses.replace(network, scaling=data.scaling)
+    if data.target_offset is not None and data.target_scale is not None:
+        spread, last = 1 / data.target_scale, network.layers[-1].copy()
+        last.weights *= spread[last.topology.indices].astype(np.float32)
+        last.bias[:] = last.bias * spread + data.target_offset
+        network.layers = [*network.layers[:-1], last]
+    return network
 
 
 def layer_slopes(config: NetworkConfig) -> tuple[float, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Iterator
 
 from tsnn._version import __version__
+from tsnn.datasets import Dataset
 from tsnn.engine.memory import disk_warning
-from tsnn.engine.network import Network
+from tsnn.engine.network import Network, prediction_network
 from tsnn.engine.serialization import save_network
 from tsnn.engine.snapshots import Ages, snapshot_epochs, take_snapshot
 from tsnn.engine.training import steps
@@ -20,7 +20,7 @@ from tsnn.execution.preparation import Preparation, prepare
 from tsnn.files import os_error_message
 from tsnn.parallel.channel import Channel
 from tsnn.parallel.server import serve
-from tsnn.records import EpochRecord, Event, EventKind, Progress, RunState
+from tsnn.records import EpochRecord, Event, EventKind, Progress, RunState, accuracy_name
 from tsnn.runs import Run
 from tsnn.runs.liveness import supervision
 from tsnn.runs.writer import RunWriter
@@ -104,6 +104,12 @@ def _log_file(run: Run) -> Iterator[None]:
             handler.close()
 
 
+def _baseline(data: Dataset) -> str:
+    """Return the accuracy of always answering the most frequent class, as text; empty for regression."""
+    name = "most frequent values of the labels" if data.task == "multilabel" else "majority class"
+    return "" if data.baseline_accuracy is None else f"; {name}: {100 * data.baseline_accuracy:.1f} %"
+
+
 class _Engine:
     """Engine of one run: trains, records, writes checkpoints and snapshots, executes commands.
 
@@ -150,7 +156,7 @@ class _Engine:
 
     def _begin(self, start: Preparation) -> None:
         """Bring records, snapshots and commands to the state that training starts from."""
-        self.state, self.scaling, saved = start.state, start.data.scaling, start.checkpoint
+        self.state, self.data, saved = start.state, start.data, start.checkpoint
         self.commands = CommandHandler(self.run, self.writer, self.state)
         self.ages = Ages(self.state.displayed, self.state.epoch, saved.arrays if saved else {})
         self.snapshot_epochs = snapshot_epochs(self.state.config.training.epochs, self.state.config.run.snapshots)
@@ -160,8 +166,10 @@ class _Engine:
             self.commands.restore(saved.values)
         else:
             dropped = self.writer.rewind({"lines": 0, "bytes": 0}, -1)
-            source = f"{start.data.name}: {start.data.source}"
+            source = f"{self.data.name}: {self.data.source}{_baseline(self.data)}"
             self.writer.event(Event(0, EventKind.DATA, source))
+            for warning in start.warnings:
+                self.writer.event(Event(0, EventKind.DATA_WARNING, warning))
             self._write_snapshot(0, self.state.network)
         if saved is not None or start.resumed:
             self.commands.apply_missed(start.diverged_at)
@@ -184,16 +192,19 @@ class _Engine:
         values = record.to_dict()
         del values["events"]
         self.writer.line("epoch", **values)
+        name, score = accuracy_name(self.data.task), record.test_accuracy
+        if record.test_r2 is not None:
+            name, score = "R2", record.test_r2
         log.info(
-            "epoch %d: train loss %.4f, test loss %.4f, test accuracy %s",
-            record.epoch, record.train_loss, record.test_loss, record.test_accuracy,
+            "epoch %d: train loss %.4f, test loss %.4f, test %s %s",
+            record.epoch, record.train_loss, record.test_loss, name, score,
         )  # fmt: skip
         for event in record.events:
             self.writer.event(event)
         self.commands.acknowledge_settings(record.epoch)
         self.writer.update(
             epoch=record.epoch, samples=0, test_loss=record.test_loss, test_accuracy=record.test_accuracy,
-            connections=record.connections,
+            test_r2=record.test_r2, connections=record.connections,
         )  # fmt: skip
 
     def _snapshot(self, epoch: int) -> None:
@@ -225,7 +236,6 @@ class _Engine:
         if self.between_batches:
             if self.state.resumable:
                 self._write_checkpoint()
-            network = dataclasses.replace(self.state.network, scaling=self.scaling)
-            save_network(network, self.run.path / "weights.npz")
+            save_network(prediction_network(self.state.network, self.data), self.run.path / "weights.npz")
         log.info("%s: %s", state, message)
         self.writer.end(state, message)

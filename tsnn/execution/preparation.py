@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,8 @@ class Preparation:
         Whether the run has been started before.
     diverged_at : float or None
         When training diverged at the end of the previous attempt, in seconds since 1970.
+    warnings : tuple of str
+        Warnings about the data.
     """
 
     data: Dataset
@@ -50,6 +53,7 @@ class Preparation:
     estimate: MemoryEstimate
     resumed: bool
     diverged_at: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparation:
@@ -75,7 +79,8 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparati
     previous = run.previous_status()
     data_rng, init_rng, rng = generators(config)
     path = data_path(config, meta)
-    data = load_data(config, data_rng, path)
+    with _collecting_warnings() as warnings:
+        data = load_data(config, data_rng, path)
     _check_digest(run, meta, data)
     checkpoint = read_checkpoint(run, kind)
     state = _restore(run, checkpoint, config) if checkpoint else None
@@ -93,7 +98,31 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparati
         state = TrainingState.begin(network, config, rng=rng)
     run.accept_epochs()
     diverged_at = previous.get("time") if previous.get("diverged") else None
-    return Preparation(data, state, checkpoint, estimate, bool(meta), diverged_at)
+    warnings = list(dict.fromkeys((*warnings, *data.warnings)))
+    return Preparation(data, state, checkpoint, estimate, bool(meta), diverged_at, tuple(warnings))
+
+
+@contextlib.contextmanager
+def _collecting_warnings() -> Iterator[list[str]]:
+    """Collect the warnings that tsnn logs, as sentences."""
+    handler = _Collector(logging.WARNING)
+    logger = logging.getLogger("tsnn")
+    logger.addHandler(handler)
+    try:
+        yield handler.messages
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Collector(logging.Handler):
+    """Handler that keeps messages."""
+
+    def __init__(self, level: int):
+        super().__init__(level)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
 
 
 def _check_digest(run: Run, meta: Mapping[str, Any], data: Dataset) -> None:

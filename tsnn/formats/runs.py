@@ -73,7 +73,8 @@ def export_network(run: Run, form: str) -> bytes:
         A run that has ended.
     form : {"npz", "onnx", "torch"}
         As the run keeps it (:func:`tsnn.load_network`); an ONNX model (:mod:`tsnn.formats.onnx`); tensors for
-        PyTorch (:func:`tsnn.formats.pytorch.save_torch`). All three contain the scaling of features.
+        PyTorch (:func:`tsnn.formats.pytorch.save_torch`). All three contain the scaling of features, and
+        for regression that of the targets: they answer in the targets' units.
 
     Raises
     ------

@@ -16,7 +16,7 @@ import numpy as np
 
 from tsnn.datasets import Dataset
 from tsnn.engine.epochs import check_finite, layer_record, validate
-from tsnn.engine.metrics import evaluate
+from tsnn.engine.metrics import evaluate_part
 from tsnn.engine.network import Network
 from tsnn.engine.state import TrainingState
 from tsnn.engine.workspace import Workspace
@@ -155,7 +155,7 @@ def _merge_records(records: Sequence[EpochRecord], shard_sizes: Mapping[int, int
         values = [getattr(record, name) for record in records]
         return None if None in values else float(np.average(values, weights=weights))
 
-    means = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "validation_loss", "validation_accuracy")
+    means = [f"{part}_{name}" for part in ("train", "test", "validation") for name in ("loss", "accuracy", "r2")]
     slowest = ("seconds_train", "seconds_evolve", "seconds_evaluate")
     return dataclasses.replace(
         first,
@@ -173,19 +173,17 @@ def _evaluate_average(
 ) -> EpochRecord:
     """Return the last record with the results of the averaged model."""
     network = state.network
-    loss, accuracy = evaluate(network, data.x_test, data.y_test, data.task, workspace)
-    check_finite(loss, f"epoch {record.epoch}, averaging", state.config)
-    validation_loss, validation_accuracy = validate(network, data, workspace)
-    before, after = (record.test_loss, loss) if accuracy is None else (record.test_accuracy, accuracy)
-    metric = "loss" if accuracy is None else "accuracy"
+    test = evaluate_part(network, data, "test", workspace)
+    check_finite(test.loss, f"epoch {record.epoch}, averaging", state.config)
+    validation = validate(network, data, workspace)
+    metric = "loss" if test.accuracy is None else "accuracy"
+    before, after = getattr(record, f"test_{metric}"), getattr(test, metric)
     text = f"Averaged the models of {models} workers: test {metric} {before:.4g} before, {after:.4g} after"
     layers = range(len(network.layers))
     return dataclasses.replace(
         record,
-        test_loss=loss,
-        test_accuracy=accuracy,
-        validation_loss=validation_loss,
-        validation_accuracy=validation_accuracy,
+        **{f"test_{name}": value for name, value in test._asdict().items()},
+        **{f"validation_{name}": value for name, value in validation._asdict().items()},
         connections=network.connections,
         layers=tuple(layer_record(network, l, network.layers[l].topology.connections, 0) for l in layers),
         events=(*record.events, Event(record.epoch, EventKind.AVERAGED, text)),

@@ -43,7 +43,7 @@ class RunSummary:
         Settings at its start; ``planned`` is the number of epochs.
     epochs : int
         Finished epochs.
-    test_accuracy, test_loss, connections
+    test_accuracy, test_loss, test_r2, connections
         After the last finished epoch.
     host : str
         Machine that it runs or ran on.
@@ -70,6 +70,7 @@ class RunSummary:
     host: str
     started: datetime
     problem: str = ""
+    test_r2: float | None = None
 
     @property
     def name(self) -> str:
@@ -115,6 +116,7 @@ def _summary(run: Run) -> RunSummary:
         host=str(process.get("host", "")) if isinstance(process := status.get("process"), dict) else "",
         started=_started(run),
         problem=problem or str(status.get("problem", "")),
+        test_r2=_number(status.get("test_r2")),
     )
 
 

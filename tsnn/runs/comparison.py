@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from tsnn.config import Config, describe
 from tsnn.errors import TsnnError
-from tsnn.records import INTERRUPTED, EventKind, RunState
+from tsnn.records import INTERRUPTED, EventKind, RunState, accuracy_name
 from tsnn.runs.notes import notes
 from tsnn.runs.store import Run
 
@@ -54,6 +54,10 @@ class RunResult:
         On the test part, after that epoch.
     problem : str
         Why the run cannot be read completely; empty if it can.
+    test_r2, best_r2 : float
+        Likewise; of regression.
+    task : str
+        Such as "regression"; empty until the data have been read.
     """
 
     run: str
@@ -73,6 +77,9 @@ class RunResult:
     best_accuracy: float | None = None
     best_loss: float | None = None
     problem: str = ""
+    test_r2: float | None = None
+    best_r2: float | None = None
+    task: str = ""
 
 
 class Spread(NamedTuple):
@@ -99,9 +106,11 @@ class Column:
 def result(run: Run) -> RunResult:
     """Return the settings and results of a run, from all of its metrics."""
     settings: Mapping[str, Any] = {}
+    task = ""
     problem = run.problem()
     if not problem:
         with contextlib.suppress(TsnnError):
+            task = str(run.meta().get("data", {}).get("task", ""))
             settings = run.config().flat()
     status = run.status()
     epochs: list[Mapping[str, Any]] = []
@@ -136,6 +145,9 @@ def result(run: Run) -> RunResult:
         best_accuracy=best.get("test_accuracy"),
         best_loss=best.get("test_loss"),
         problem=problem or damage,
+        test_r2=last.get("test_r2"),
+        best_r2=best.get("test_r2"),
+        task=task,
     )
 
 
@@ -162,10 +174,12 @@ def grouped(results: Iterable[RunResult]) -> list[list[RunResult]]:
 
 _RESULTS = (
     ("test accuracy", "fraction", "test_accuracy"),
+    ("test R²", "number", "test_r2"),
     ("test loss", "number", "test_loss"),
     ("train loss", "number", "train_loss"),
     ("best epoch by validation", "count", "best_epoch"),
     ("test accuracy then", "fraction", "best_accuracy"),
+    ("test R² then", "number", "best_r2"),
     ("test loss then", "number", "best_loss"),
     ("epochs", "count", "epochs"),
     ("connections", "count", "connections"),
@@ -193,7 +207,9 @@ def table(results: Sequence[RunResult], *, over_seeds: bool = False) -> list[Col
     ]
     if any(r.changed for r in results):
         columns.append(Column("changed live", "count", tuple(row[0].changed for row in rows)))
+    counted = {accuracy_name(r.task) for r in results if r.test_accuracy is not None}
     for title, kind, attribute in _RESULTS:
+        title = title.replace("accuracy", " or ".join(sorted(counted)) or "accuracy")
         values = tuple(_mean([getattr(r, attribute) for r in row]) for row in rows)
         if any(v is not None for v in values):
             columns.append(Column(title, kind, values))
@@ -258,12 +274,15 @@ def format_cell(kind: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     factor, form, unit = _FORMS[kind]
+    if kind == "number" and abs(getattr(value, "mean", value)) >= _LARGE:
+        form = ".6g"
     if not isinstance(value, Spread):
         return f"{value * factor:{form}}{unit}"
     deviation = "" if math.isnan(value.deviation) else f" ± {value.deviation * factor:{form}}"
     return f"{value.mean * factor:{form}}{deviation}{unit}"
 
 
+_LARGE = 1e5  # losses of regression may be as large as the squares of the targets
 _FORMS = {
     "fraction": (100, ".2f", " %"),
     "number": (1, ".4f", ""),

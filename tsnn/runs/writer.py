@@ -125,7 +125,8 @@ class RunWriter:
 
     def event(self, event: Event) -> None:
         """Append an event to the metrics, and log it."""
-        log.info("%s", event.message)
+        level, head = (logging.WARNING, "Warning: ") if event.kind == EventKind.DATA_WARNING else (logging.INFO, "")
+        log.log(level, "%s%s", head, event.message)
         self.line("event", **asdict(event))
 
     def position(self) -> dict[str, int]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tsnn.views.live.follower import RunFollower
     from tsnn.views.notebook import ended, watch
     from tsnn.views.plots.charts import curves, histogram
-    from tsnn.views.plots.curves import accuracy, connections, density, loss, seconds
+    from tsnn.views.plots.curves import accuracy, connections, density, loss, r2, seconds
     from tsnn.views.plots.degrees import AgePlot, DegreePlot
     from tsnn.views.plots.neurons import ImportancePlot
     from tsnn.views.plots.topology import MatrixMap, draw, input_plot
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgePlot", "DegreePlot", "History", "ImportancePlot", "MatrixMap", "RunFollower", "StalenessPlot", "TimePlot",
-    "accuracy", "connections", "curves", "density", "draw", "ended", "histogram", "input_plot", "loss", "seconds",
-    "watch",
+    "accuracy", "connections", "curves", "density", "draw", "ended", "histogram", "input_plot", "loss", "r2",
+    "seconds", "watch",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(
@@ -36,7 +36,7 @@ __getattr__, __dir__ = lazy.attach(
         "history": "History",
         "notebook": "ended watch",
         "plots.charts": "curves histogram",
-        "plots.curves": "accuracy connections density loss seconds",
+        "plots.curves": "accuracy connections density loss r2 seconds",
         "plots.degrees": "AgePlot DegreePlot",
         "plots.neurons": "ImportancePlot",
         "plots.topology": "MatrixMap draw input_plot",

@@ -96,11 +96,18 @@ class ComparePlot:
         Column of the histories.
     y_format : str
         Numeral.js format of the values.
+    log : bool
+        Draw the values on a logarithmic scale.
+    bounds : (float or None, float or None)
+        Floor and ceiling that the vertical range never crosses.
     """
 
-    def __init__(self, title: str, column: str, y_format: str, *, log: bool = False, ceiling: float | None = None):
+    def __init__(
+        self, title: str, column: str, y_format: str, *, log: bool = False,
+        bounds: tuple[float | None, float | None] = (0, None),
+    ):  # fmt: skip
         self.column = column
-        self._log, self._ceiling = log, ceiling
+        self._log, self._bounds = log, bounds
         self._drawn: dict[int, Any] = {}
         self.lines = ColumnDataSource({"xs": [], "ys": [], "color": [], "dash": [], "label": []})
         self._raw = ColumnDataSource({"xs": [], "ys": [], "color": []})
@@ -167,7 +174,7 @@ class ComparePlot:
     def _fit(self, curves: Sequence[dict[str, Any]], axis: str) -> None:
         drawn = [np.asarray(c["band"][1] if "band" in c else c.get("raw", c["y"])) for c in curves]
         fit = log_padded if self._log else padded
-        set_range(self.figure.y_range, *fit(drawn, None if self._log else 0, self._ceiling))
+        set_range(self.figure.y_range, *fit(drawn, *self._bounds))
         last = max((c["x"][-1] for c in curves), default=1.0)
         set_range(self.figure.x_range, 0.0, last * 1.02)
         if self.figure.xaxis[0].axis_label != AXES[axis]:
@@ -177,10 +184,11 @@ class ComparePlot:
 def compare_plots() -> list[ComparePlot]:
     """Return the figures of a comparison, the most important first."""
     return [
-        ComparePlot("Test accuracy (%)", "test_accuracy", "0.[0]%", ceiling=1.0),
+        ComparePlot("Test accuracy (%)", "test_accuracy", "0.[0]%", bounds=(0, 1.0)),
+        ComparePlot("Test R² (explained fraction of the variance)", "test_r2", "0.00", bounds=(-1, 1.0)),
         ComparePlot("Test loss (mean per sample)", "test_loss", "0.00[00]"),
         ComparePlot("Training loss (mean per sample, with dropout)", "train_loss", "0.00[00]"),
-        ComparePlot("Connections", "connections", "0,0", log=True),
+        ComparePlot("Connections", "connections", "0,0", log=True, bounds=(None, None)),
     ]
 
 

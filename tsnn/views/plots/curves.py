@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,21 @@ from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, NumeralTickFo
 from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 
-from tsnn.records import EpochRecord
+from tsnn.records import EpochRecord, accuracy_name
 from tsnn.runs import Run
 from tsnn.views.history import History, read_events
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import ROUND, EventMarks, add_legend, base_figure, decimate, log_padded, padded, set_range
+from tsnn.views.plots.figures import (
+    ROUND,
+    EventMarks,
+    add_legend,
+    base_figure,
+    decimate,
+    log_padded,
+    padded,
+    set_range,
+    set_title,
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,9 @@ class CurvePlot:
         if log:
             self.figure.yaxis.ticker = FixedTicker(ticks=ROUND)
         self.cursor = Span(dimension="height", line_color=palette.GREY, line_width=1.5, visible=False)
+        self.level = Span(dimension="width", line_color=palette.GREY, line_dash="dashed", visible=False)
         self.figure.add_layout(self.cursor)
+        self.figure.add_layout(self.level)
         if marks is not None:
             marks.draw_on(self.figure)
         lines = [
@@ -121,6 +133,11 @@ class CurvePlot:
         """Mark an epoch; None removes the mark."""
         self.cursor.update(location=epoch, visible=epoch is not None)
 
+    def show_level(self, value: float | None) -> None:
+        """Draw a dashed line at a value, to compare with; None removes it."""
+        if self.level.location != value:
+            self.level.update(location=value, visible=value is not None)
+
 
 def fit_epochs(x_range: Range, history: History) -> None:
     """Fit the shared range of epochs to a history."""
@@ -136,6 +153,31 @@ def accuracy_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
         *([Curve("validation_accuracy", "validation", palette.GREEN, "dotdash")] if validation else []),
     ]
     return CurvePlot("Accuracy (%)", "Accuracy", curves, y_format="0.[0]%", bounds=(0, 1.0), **shared)
+
+
+def describe_accuracy(plot: CurvePlot, data: Mapping[str, Any]) -> None:
+    """Set the title of an accuracy plot and the line of the most frequent class.
+
+    Parameters
+    ----------
+    plot : CurvePlot
+        From :func:`accuracy_plot`.
+    data : mapping
+        Section ``data`` of a run's ``meta.json``; empty until the data have been read.
+    """
+    set_title(plot.figure, f"{accuracy_name(str(data.get('task'))).capitalize()} (%)")
+    baseline = data.get("baseline_accuracy")
+    plot.show_level(baseline if isinstance(baseline, float) else None)
+
+
+def r2_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
+    """Return the plot of training and test R² of regression, optionally with that of the validation split."""
+    curves = [
+        Curve("train_r2", "training, with dropout", palette.TRAIN, "dashed"),
+        Curve("test_r2", "test", palette.TEST),
+        *([Curve("validation_r2", "validation", palette.GREEN, "dotdash")] if validation else []),
+    ]
+    return CurvePlot("R² (explained fraction of the variance)", "R²", curves, y_format="0.00", bounds=(-1, 1), **shared)
 
 
 def loss_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
@@ -210,7 +252,18 @@ def _validated(history: History) -> bool:
 
 def accuracy(source: Source) -> figure:
     """Return training and test accuracy over the epochs of a run, of records, or of a history."""
-    return _drawn(lambda history, **shared: accuracy_plot(validation=_validated(history), **shared), source)
+
+    def make(history: History, **shared: Any) -> CurvePlot:
+        plot = accuracy_plot(validation=_validated(history), **shared)
+        describe_accuracy(plot, source.meta().get("data", {}) if isinstance(source, Run) else {})
+        return plot
+
+    return _drawn(make, source)
+
+
+def r2(source: Source) -> figure:
+    """Return training and test R² of regression over the epochs of a run, of records, or of a history."""
+    return _drawn(lambda history, **shared: r2_plot(validation=_validated(history), **shared), source)
 
 
 def loss(source: Source) -> figure:

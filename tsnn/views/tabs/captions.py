@@ -8,9 +8,13 @@ from __future__ import annotations
 
 CAPTIONS: dict[str, str] = {
     # curves
-    "accuracy": "Fraction of samples classified correctly. Training accuracy is measured during the epoch, with "
-    "dropout, so it may stay below test accuracy.",
-    "loss": "The quantity that training minimises. Test loss rising while training loss falls: overfitting.",
+    "accuracy": "Fraction of samples classified correctly, or of labels where each sample has several. Training "
+    "accuracy is measured during the epoch, with dropout, so it may stay below test accuracy. Grey, dashed: always "
+    "answering the most frequent class.",
+    "r2": "1 - squared error / variance of the targets: 1 is perfect, 0 is as good as always answering their mean. "
+    "Training R² is measured during the epoch, with dropout, so it may stay below test R².",
+    "loss": "The quantity that training minimises; in regression the squared error in the target's units. "
+    "Test loss rising while training loss falls: overfitting.",
     "connections": "Evolution adds the number of connections that it removes (SET, Methods): lines fall only where "
     "neurons are pruned or epsilon is lowered (2102.01732, section 3.3).",
     "density": "Fraction of a dense layer's connections that exist: epsilon (n_in + n_out) / (n_in n_out), so wide "
@@ -46,6 +50,8 @@ CAPTIONS: dict[str, str] = {
     # comparisons
     "compared_test_accuracy": "Sparse networks often reach the accuracy of dense ones with a few per cent of the "
     "connections; one seed proves nothing, so compare means over several (SET, Results).",
+    "compared_test_r2": "1 - squared error / variance of the targets: 1 is perfect, 0 is as good as always answering "
+    "their mean. One seed proves nothing, so compare means over several.",
     "compared_test_loss": "The loss separates runs of equal accuracy: it measures how confident the predictions are.",
     "compared_train_loss": "A lower training loss with a higher test loss is overfitting; sparse networks have fewer "
     "weights to overfit with.",

@@ -13,14 +13,14 @@ from bokeh.models import Range1d
 from tsnn.records import EventKind
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves
-from tsnn.views.plots.curves import fit_epochs
+from tsnn.views.plots.curves import describe_accuracy, fit_epochs
 from tsnn.views.plots.figures import EventMarks
 from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
 from tsnn.views.tabs.inputs import InputCard
 from tsnn.views.tabs.replay import Replay
 
 #: Kinds of events at the start of every run, which are not marked in the curves.
-_START_EVENTS = (EventKind.DATA, EventKind.DENSE_LAYER)
+_START_EVENTS = (EventKind.DATA, EventKind.DATA_WARNING, EventKind.DENSE_LAYER)
 
 
 class Overview:
@@ -36,6 +36,7 @@ class Overview:
         validation = follower.config.data.validation_fraction > 0
         self.plots = [
             curves.accuracy_plot(validation=validation, **shared),
+            curves.r2_plot(validation=validation, **shared),
             curves.loss_plot(validation=validation, **shared),
             curves.connections_plot(layers, **shared),
             curves.density_plot(layers, **shared),
@@ -44,13 +45,13 @@ class Overview:
         for plot in self.plots:
             plot.figure.on_event(RangesUpdate, lambda _: replay.unfollow())
             plot.figure.on_event(Reset, lambda _: replay.follow_newest())
-        names = ("accuracy", "loss", "connections", "density", "seconds")
+        names = ("accuracy", "r2", "loss", "connections", "density", "seconds")
         self._cards = [card(plot.figure, name) for plot, name in zip(self.plots, names, strict=True)]
         self.input = InputCard(follower, replay)
         self._empty = empty_pane()
         self.layout = grid()
         self.update()
-        self.layout.objects = [self._empty, self._cards[0], self.input.layout, *self._cards[1:]]
+        self.layout.objects = [self._empty, *self._cards[:2], self.input.layout, *self._cards[2:]]
 
     def update(self, *, figures_only: bool = False) -> None:
         """Draw new data."""
@@ -66,6 +67,7 @@ class Overview:
             return
         self._drawn = state
         self._marks.update([event for event in events if event.kind not in _START_EVENTS])
+        describe_accuracy(self.plots[0], self._follower.meta.get("data", {}))
         if following:
             fit_epochs(self._x_range, history)
         for plot, frame in zip(self.plots, self._cards, strict=True):

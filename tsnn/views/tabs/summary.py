@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tsnn.config import describe
-from tsnn.records import RunState
+from tsnn.records import EventKind, RunState, accuracy_name
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
 
@@ -59,7 +59,7 @@ def summary_html(follower: RunFollower) -> str:
         f"<div class='tiles'>{''.join(_tile(*tile) for tile in _tiles(follower))}</div>"
         f"<div class='bar' role='progressbar' aria-label='Progress' aria-valuenow='{100 * done / total:.0f}'>"
         f"<div style='width:{100 * done / total:.2f}%;background:{color}'></div></div>"
-        f"{_note(follower)}</div>"
+        f"{_note(follower)}{_warnings(follower)}</div>"
     )
 
 
@@ -87,11 +87,7 @@ def _tiles(follower: RunFollower) -> list[tuple[str, str]]:
     history = follower.history
     done, total = len(history), progress(follower)[1]
     tiles = [(f"{done:,} / {total:,}", "epochs")]
-    accuracy, loss = history.last("test_accuracy"), history.last("test_loss")
-    if accuracy is not None:
-        tiles.append((palette.percent(accuracy), "test accuracy"))
-    if loss is not None:
-        tiles.append((f"{loss:.3f}", "test loss"))
+    tiles += _scores(follower)
     connections = history.last("connections")
     planned = follower.meta.get("network", {}).get("connections") or []
     if connections is None and planned:
@@ -112,6 +108,21 @@ def _tiles(follower: RunFollower) -> list[tuple[str, str]]:
     if left is not None:
         tiles.append((palette.duration(left), "left, about"))
     return tiles
+
+
+def _scores(follower: RunFollower) -> list[tuple[str, str]]:
+    """Return the tiles of the last epoch's results on the test part."""
+    history, task = follower.history, str(follower.meta.get("data", {}).get("task"))
+    accuracy, r2, loss = (history.last(f"test_{name}") for name in ("accuracy", "r2", "loss"))
+    tiles = [] if accuracy is None else [(palette.percent(accuracy), f"test {accuracy_name(task)}")]
+    tiles += [] if r2 is None else [(f"{r2:.3f}", "test R²")]
+    return tiles if loss is None else [*tiles, (f"{loss:.3f}" if abs(loss) < 1e5 else f"{loss:.4g}", "test loss")]
+
+
+def _warnings(follower: RunFollower) -> str:
+    """Return the warnings about the data."""
+    texts = [event.message for event in follower.events if event.kind == EventKind.DATA_WARNING]
+    return "".join(f"<div class='note bad'>{escape(f'Warning: {text}')}</div>" for text in texts)
 
 
 def _tile(value: str, name: str) -> str:
