@@ -163,6 +163,7 @@ PLANTS = "height,colour,kind\n" + lines(12, lambda i: f"{i + 0.5},{'red' if i % 
         (PLANTS.replace(",", ":"), ":"),
         (PLANTS.replace(",", ";"), "semicolon"),
         (PLANTS.replace(",", " "), "blanks"),
+        (PLANTS.replace(",", "\t"), r"\t"),
         (PLANTS.replace(",", '","').replace("\n", '"\n"').rstrip('"').join(['"', ""]), "auto"),
         (PLANTS.encode("utf-16-le"), "auto"),
         (PLANTS.encode("utf-16-be"), "auto"),
