@@ -128,6 +128,9 @@ def test_header__may_be_set(read):
 
 def test_header__is_refused_where_it_cannot_be_told(read):
     assert "data.header" in refusal(read, "0,1,2\n1,0,0\n0,2,1\n1,1,0\n2,0,1\n0,1,1\n")
+    inside = lines(20, lambda i: f"{i * 37 % 1000},{i * 31 % 900},{i * 11 % 800},{i * 7 % 700},{i * 3 % 600}")
+    assert "data.header" in refusal(read, "100.05,101.07,105.3,110.2,115\n" + inside)
+    assert len(read("100.05,101.07,105.3,110.2,115,kind\n" + inside.replace("\n", ",x\n")).y) == 20
     assert "data.header" in refusal(read, "1,5000\n" + lines(20, lambda i: f"{500 + i * 7 % 20},{i % 5}"))
     assert "data.header" in refusal(read, "5,unsure,3\n" + lines(20, lambda i: f"{i},{i % 4},{i % 5}"))
 
@@ -163,6 +166,7 @@ PLANTS = "height,colour,kind\n" + lines(12, lambda i: f"{i + 0.5},{'red' if i % 
         (PLANTS.replace(",", ":"), ":"),
         (PLANTS.replace(",", ";"), "semicolon"),
         (PLANTS.replace(",", " "), "blanks"),
+        (PLANTS.replace(",", "\t"), r"\t"),
         (PLANTS.replace(",", '","').replace("\n", '"\n"').rstrip('"').join(['"', ""]), "auto"),
         (PLANTS.encode("utf-16-le"), "auto"),
         (PLANTS.encode("utf-16-be"), "auto"),
@@ -331,6 +335,7 @@ def test_categories__hold_no_numbers(read):
     assert "numbers with a mark" in refusal(read, "a,y\n" + lines(20, lambda i: f"{i / 4},{i % 5}%"))
     assert "brackets" in refusal(read, "a,b,y\n" + lines(20, lambda i: f'"[0, {i % 3}]",{i / 4},{i % 2}'))
     assert "a=18-25" in read("a,y\n" + lines(20, lambda i: f"{('18-25', '26-35', '65+')[i % 3]},{i % 2}")).feature_names
+    assert "several marks" in refusal(read, "a;b;y\n" + lines(20, lambda i: f"1,{i + 10},000;{i / 4};{i % 2}"))
     assert "dates" in refusal(read, "a,b,y\n" + lines(20, lambda i: f"2020-01-0{1 + i % 4},{i / 4},{i % 2}"))
 
 

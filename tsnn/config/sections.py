@@ -16,7 +16,7 @@ from tsnn.registry import ACTIVATIONS, PRUNING, REGROWTH
 #: Cells of a table that stand for a missing value by default, in addition to empty ones.
 MISSING_MARKS = (
     "NA", "N/A", "n/a", "na", "n.a.", "NaN", "nan", "NAN", "null", "NULL", "None", "<NA>", "NaT", "#N/A", "?", "-",
-    "--", ".",
+    "--", ".", "*", "#NA", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!",
 )  # fmt: skip
 
 

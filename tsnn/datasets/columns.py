@@ -22,6 +22,7 @@ _ENGLISH = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")  # 1,234.5
 _GERMAN = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?")  # 1.234,5
 _GROUPED = re.compile(r"[+-]?\d{1,3}([ \u00a0\u202f'’]\d{3})+([.,]\d+)?")  # 1 234,5
 _WITH_UNIT = re.compile(r"([<>≤≥~≈$€£¥]{0,2}) ?[+-]?\d[\d.,]* ?([%‰$€£¥+*°]|[^\W\d_]{1,4}(?:/[^\W\d_]{1,3})?)?")
+_SEVERAL_MARKS = re.compile(r"[+-]?\d+([.,'’ ]\d+){2,}")
 _BRACKETS = re.compile(r"\[.*\]|\(.*\)|\{.*\}")
 _DATE = re.compile(r"(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.](\d{4}|\d\d))([T ]\d\d?:\d\d.*)?")
 _MOST = 0.75  # a target with this fraction of numbers is no mixture of labels
@@ -129,6 +130,7 @@ def _refuse_disguised(name: str, texts: list[str], path: Path) -> None:
     found = {
         "numbers with a mark or unit": [match[0] for match in units] if same and len(units) > 2 else [],
         "dates": [text for text in texts if _DATE.fullmatch(text)],
+        "numbers with several marks": [text for text in texts if _SEVERAL_MARKS.fullmatch(text)],
         "values in brackets": [text for text in texts if _BRACKETS.fullmatch(text)],
     }
     for kind, matches in found.items():

@@ -12,7 +12,7 @@ import numpy as np
 
 from tsnn.datasets.raw import Array
 
-_SHORT = 5  # so few numbers may be in a row by chance
+_SHORT = 5  # fewer numbers may be in a row by chance
 
 
 class _NumberColumn(NamedTuple):
@@ -73,10 +73,10 @@ def find_header(first: Sequence[str], rows: Sequence[Sequence[str]], marks: Sequ
     if names and any(column.cell for column in names):  # names such as id, 2019, 2020; or values and a stray text
         sure = len(names) >= len(known) / 2 or not inside or _are_even(values_above) or _are_coarse(values_above)
         return True if sure else None
-    if number_above_text or (new_above_repeated and not inside):
-        return True
-    if any(texts):
-        return False
+    if number_above_text or any(texts):
+        return number_above_text
+    if new_above_repeated:
+        return True if not inside or _are_increasing([column.value for column in values_above]) else None
     return _numbers_are_names(values_above, inside, alone=not texts)
 
 
@@ -89,15 +89,19 @@ def _numbers_are_names(columns: list[_NumberColumn], inside: bool, *, alone: boo
     coarse = _are_coarse(columns)
     if values in (list(range(n)), list(range(1, n + 1))) and n > 1:
         return True if n >= _SHORT or coarse or not inside else (None if alone else False)
-    increasing = n > 1 and all(a < b for a, b in pairwise(values))
+    increasing = _are_increasing(values)
     if inside:
-        below = [float(column.below[0]) for column in columns]
-        likewise = all(a < b for a, b in pairwise(below))
-        return False if n < _SHORT or not _are_even(columns) else (None if likewise else True)
+        if not increasing or n < _SHORT or _are_increasing([float(column.below[0]) for column in columns]):
+            return False
+        return True if _are_even(columns) else None
     sure = n >= _SHORT or (n > 2 and not any(column.is_inside for column in columns))
     if increasing and sure:
         return True
     return None if alone else False
+
+
+def _are_increasing(values: list[float]) -> bool:
+    return len(values) > 1 and all(a < b for a, b in pairwise(values))
 
 
 def _are_even(columns: list[_NumberColumn]) -> bool:

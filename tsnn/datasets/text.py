@@ -139,7 +139,7 @@ def _find_layout(path: Path, options: TableOptions) -> _Layout:
         if not skipped:
             stream.seek(0)
         sample = list(take_sample(stream))
-    delimiter = SEPARATORS.get(options.separator, options.separator)
+    delimiter = SEPARATORS.get(options.separator, options.separator.replace("\\t", "\t"))
     if skipped and delimiter == "auto":
         delimiter = skipped[1]
     if delimiter == "auto":
