@@ -179,6 +179,7 @@ class Dashboard(param.Parameterized):
                 self.controls.update()
                 if not self.view.follower.live:
                     catalog(self.store).refresh(seconds=_READING_SECONDS)
+                    catalog(self.store).refresh_run(self.run_id)  # also where the folder takes longer to read
                     self.form.show_estimate()
             if changed and self.view.follower.gone:
                 name, self.run_id = self.run_id, ""

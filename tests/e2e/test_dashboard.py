@@ -148,7 +148,7 @@ def test_queue__second_run_is_queued_and_cancelled(page, server, engine):
     page.get_by_text("Queued (1st of 1): all cores are busy. Starts automatically.").wait_for()
     page.get_by_role("button", name="Cancel", exact=True).click()
     badge(page, "stopped").wait_for()
-    page.get_by_text("Cancelled before it began.").wait_for()
+    page.get_by_text("Cancelled before it started.").wait_for()
     assert run.status()["state"] == "training"
 
 
