@@ -17,7 +17,8 @@ from tsnn.errors import TsnnError
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import Run, RunStore
 from tsnn.runs.catalog import catalog
-from tsnn.runs.comparison import Column, RunResult, baselines, find, format_cell, grouped, labels, result, seeds, table
+from tsnn.runs.cells import Column, format_cell
+from tsnn.runs.comparison import RunResult, baselines, find, grouped, labels, result, seeds, table
 from tsnn.runs.export import csv_bytes
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.plots.comparison import compare_plots, styled

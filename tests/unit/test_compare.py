@@ -9,7 +9,8 @@ import pytest
 from tests.support import fake_engine
 from tsnn.config import Config
 from tsnn.runs import RunStore
-from tsnn.runs.comparison import baselines, differing, find, format_cell, grouped, labels, result, seeds, table
+from tsnn.runs.cells import format_cell
+from tsnn.runs.comparison import baselines, differing, find, grouped, labels, result, seeds, table
 from tsnn.runs.notes import annotate
 from tsnn.runs.writer import RunWriter
 

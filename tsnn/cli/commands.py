@@ -19,7 +19,8 @@ from tsnn.files import os_error_message
 from tsnn.jobs.launch import command_line, prepare_resume, watch
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import INTERRUPTED, Run, RunStore
-from tsnn.runs.comparison import format_value, result, table
+from tsnn.runs.cells import format_value
+from tsnn.runs.comparison import result, table
 from tsnn.runs.control import stopping_on_signals
 from tsnn.runs.export import FORMATS
 

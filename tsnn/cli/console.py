@@ -19,7 +19,7 @@ from tsnn.datasets import DatasetInfo
 from tsnn.datasets.inspection import Inspection
 from tsnn.records import EpochRecord, Event, EventKind, Progress, accuracy_name
 from tsnn.runs import Run
-from tsnn.runs.comparison import Column, format_cell
+from tsnn.runs.cells import Column, format_cell
 
 #: Loggers whose messages are displayed above the progress bar: memory estimate, events.
 _DISPLAYED_LOGGERS = ("tsnn.execution.preparation", "tsnn.runs.writer")

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from tsnn._version import __version__
 from tsnn.cli import commands, predict
 from tsnn.config import describe, setting_names
-from tsnn.runs.comparison import format_value
+from tsnn.runs.cells import format_value
 from tsnn.runs.export import FORMATS
 
 MODEL_FORMATS = ("npz", "onnx", "torch")
