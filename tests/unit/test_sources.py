@@ -140,6 +140,7 @@ def corrupted(content: bytes) -> bytes:
         (bomb("(100, 100)", b"\x02\x00"), ["no plain header"]),
         (bomb("(-1, 3)"), [""]),
     ],
+    ids=lambda part: part[0] if isinstance(part, list) else "file",  # the content holds the time
 )
 def test_npz__bad_files_are_refused(content: bytes, fragments: list[str], tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
