@@ -21,7 +21,7 @@ from tsnn.jobs.queue import start_queue_thread
 from tsnn.runs import RunStore, default_root
 from tsnn.runs.catalog import catalog
 from tsnn.views.live.browser import Throttle
-from tsnn.views.live.follower import follow
+from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.ticker import Ticker
 from tsnn.views.tabs.run import RunView
 
@@ -63,6 +63,7 @@ class Dashboard(param.Parameterized):
         self.view: RunView | None = None
         self._page: Any = None
         self._drawer: bool | None = None
+        self._ended = ""  # run and version of the last estimate
         self._throttle = Throttle()
         self.form = StartForm(self.store, self.open)
         self.controls = LiveControls(self._notify)
@@ -176,14 +177,20 @@ class Dashboard(param.Parameterized):
             self._store_position(self.view.replay)
             if changed:
                 self.controls.update()
-                if not self.view.follower.live:
-                    catalog(self.store).refresh(seconds=_READING_SECONDS)
-                    catalog(self.store).refresh_run(self.run_id)  # also where the folder takes longer to read
-                    self.form.show_estimate()
+            self._update_estimate(self.view.follower)
             if changed and self.view.follower.gone:
                 name, self.run_id = self.run_id, ""
                 self._notify(f"Run {name} has been deleted. Start a new one, or choose another under Runs.")
         return changed
+
+    def _update_estimate(self, follower: RunFollower) -> None:
+        """Estimate the form's run again after a run has ended, also one that ended before the first tick."""
+        ended = "" if follower.live else f"{follower.run.id} {follower.version}"
+        if ended and ended != self._ended:
+            catalog(self.store).refresh(seconds=_READING_SECONDS)
+            catalog(self.store).refresh_run(follower.run.id)  # also where the folder takes longer to read
+            self.form.show_estimate()
+        self._ended = ended
 
     def _store_position(self, replay: Any) -> None:
         """Copy the epoch and layer of the timeline to the address."""
