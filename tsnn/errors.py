@@ -22,7 +22,7 @@ class TopologyError(TsnnError, ValueError):
 
 
 class DivergenceError(TsnnError, ArithmeticError):
-    """The training loss is no longer finite."""
+    """The training loss, or a weight, is no longer finite."""
 
 
 class RunError(TsnnError, RuntimeError):

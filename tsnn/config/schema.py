@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import tomllib
 import types
@@ -102,7 +103,7 @@ class Section:
     title: ClassVar[str]
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
+        hints = _type_hints(type(self))  # type: ignore[arg-type]  # mypy takes the class for an instance
         for about in self.settings():
             value = _coerce(about.name, getattr(self, about.short), hints[about.short])
             _check_limits(about, value)
@@ -112,6 +113,9 @@ class Section:
     def settings(cls) -> list[Setting]:
         """Return the description of each setting of this section."""
         return [_setting_of(cls.section, f) for f in dataclasses.fields(cls)]
+
+
+_type_hints = functools.cache(typing.get_type_hints)  # slow; every change of a setting asks for them
 
 
 def _setting_of(section: str, field: dataclasses.Field[Any]) -> Setting:
@@ -140,6 +144,8 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
             return None
         hint = typing.get_args(hint)[0]
     original = value
+    if hasattr(value, "tolist"):  # NumPy's arrays and scalars
+        value = value.tolist()
     if isinstance(value, str) and hint is not str:
         value = _parse_text(value)
     if typing.get_origin(hint) is tuple:

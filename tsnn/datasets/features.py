@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from tsnn.arrays import fits_kernels
 from tsnn.errors import DataError
 
 Rows = npt.NDArray[np.int64]
@@ -88,7 +89,10 @@ class ArrayFeatures:
         """Write samples as columns, see :meth:`Features.gather`."""
         from tsnn import kernels  # data sets are listed without Numba
 
-        kernels.gather(self.values, rows, out)
+        if fits_kernels(self.values):
+            kernels.gather(self.values, rows, out)
+        else:  # read-only or memory-mapped: only the batch is copied
+            kernels.gather(np.array(self.values[rows]), np.arange(len(rows)), out)
 
     def rows(self, rows: Rows) -> ArrayFeatures:
         """Return a copy of some of the samples."""

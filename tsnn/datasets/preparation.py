@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tsnn.datasets.moments import Moments
 from tsnn.datasets.raw import Array
 from tsnn.errors import DataError
 
@@ -172,6 +173,14 @@ def fit_scaling(
 ) -> tuple[Array, Array]:
     """Return (offset, scale), float64[n_features] each, fitted on these rows (None: all).
 
+    Parameters and notes: see :func:`measure`; features that are constant there become 0.
+    """
+    return measure(x, rows, preprocessing, weights).scaling(preprocessing)
+
+
+def measure(x: Array, rows: Rows | None, preprocessing: str, weights: npt.NDArray[np.float64] | None = None) -> Moments:
+    """Return the moments of the features over these rows (None: all), as far as the preprocessing needs them.
+
     Parameters
     ----------
     x : [n, n_features]
@@ -195,21 +204,18 @@ def fit_scaling(
         block = _float64_rows(x, rows, part)
         np.minimum(low, block.min(axis=0), out=low)
         np.maximum(high, block.max(axis=0), out=high)
+        w = np.ones(len(block)) if weights is None else weights[part]
+        n = w.sum()
         if preprocessing == "standard":
-            w = np.ones(len(block)) if weights is None else weights[part]
-            n, center = w.sum(), np.average(block, axis=0, weights=w)
+            center = np.average(block, axis=0, weights=w)
             delta = center - mean
             block -= center
             squares += np.einsum("i,ij,ij->j", w, block, block) + delta**2 * (seen * n / (seen + n))
             mean += delta * (n / (seen + n))
-            seen += n
-    if preprocessing == "none":
-        if (high.max() - low.min()) > _WIDE_RANGE:
-            log.warning("features range from %g to %g unscaled; try preprocessing='standard'", low.min(), high.max())
-        return np.zeros(width), np.ones(width)
-    offset, spread = (mean, np.sqrt(squares / seen)) if preprocessing == "standard" else (low, high - low)
-    varies = (high > low) & (spread > 0)  # rounding can give a constant feature a tiny variance
-    return offset, np.divide(1, spread, out=np.zeros(width), where=varies)
+        seen += n
+    if preprocessing == "none" and high.max() - low.min() > _WIDE_RANGE:
+        log.warning("features range from %g to %g unscaled; try preprocessing='standard'", low.min(), high.max())
+    return Moments(np.full(width, seen), mean, squares / seen, low, high)
 
 
 def apply_scaling(x: Array, rows: Rows | None, offset: Array, scale: Array) -> npt.NDArray[np.float32]:

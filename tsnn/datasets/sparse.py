@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tsnn.arrays import kernel_array
 from tsnn.datasets.features import SelectedRows
+from tsnn.datasets.moments import Moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +32,11 @@ class SparseFeatures:
 
     @classmethod
     def of(cls, matrix: Any, scale: npt.NDArray[Any]) -> SparseFeatures:
-        """Take a SciPy CSR array [n, n_features] without duplicate entries; only its values are copied."""
-        indptr, indices = matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False)
+        """Take a SciPy CSR array [n, n_features] without duplicate entries; only its values are copied.
+
+        Other arrays are copied if their type differs, or if they are read-only: kernels would be compiled again.
+        """
+        indptr, indices = kernel_array(matrix.indptr, np.int64), kernel_array(matrix.indices, np.int32)
         return cls(indptr, indices, matrix.data.astype(np.float32), scale.astype(np.float32))
 
     def __len__(self) -> int:
@@ -58,26 +63,26 @@ class SparseFeatures:
         return SelectedRows(self, rows)
 
 
-def fit_sparse_scaling(
-    matrix: Any, preprocessing: str, weights: npt.NDArray[np.float64] | None = None
-) -> npt.NDArray[np.float64]:
-    """Return the factor by which each feature of a CSR array is scaled, float64[n_features].
+def measure_sparse(matrix: Any, weights: npt.NDArray[np.float64] | None = None) -> Moments:
+    """Return the moments of each feature of a CSR array without duplicate entries, zeros included.
 
-    ``standard`` gives unit variance and ``minmax`` a largest magnitude of 1, both without moving zero, which would
-    make the data dense; ``none`` gives ones. Features that are constant become 0.
+    Parameters
+    ----------
+    matrix : CSR array [n, n_features]
+        The samples.
+    weights : float64[n] or None
+        Weight of each sample in mean and variance; None: all the same.
     """
     n, width = matrix.shape
-    if preprocessing == "none":
-        return np.ones(width)
-    values = matrix.data.astype(np.float64)
-    if preprocessing == "minmax":
-        spread = np.zeros(width)
-        np.maximum.at(spread, matrix.indices, np.abs(values))
-    else:
-        w = np.ones(n) if weights is None else weights
-        fraction = np.repeat(w / w.sum(), np.diff(matrix.indptr))
-        mean = np.bincount(matrix.indices, fraction * values, minlength=width)
-        nonzero = np.bincount(matrix.indices, fraction, minlength=width)
-        squares = np.bincount(matrix.indices, fraction * (values - mean[matrix.indices]) ** 2, minlength=width)
-        spread = np.sqrt(squares + (1 - nonzero).clip(0) * mean**2)
-    return np.divide(1, spread, out=np.zeros(width), where=spread > 1e-12)
+    values, indices = matrix.data.astype(np.float64), matrix.indices
+    w = np.ones(n) if weights is None else weights
+    fraction = np.repeat(w / w.sum(), np.diff(matrix.indptr))
+    mean = np.bincount(indices, fraction * values, minlength=width).astype(np.float64, copy=False)
+    nonzero = np.bincount(indices, fraction, minlength=width)
+    squares = np.bincount(indices, fraction * (values - mean[indices]) ** 2, minlength=width)
+    has_zeros = np.bincount(indices, minlength=width) < n
+    low, high = np.full(width, np.inf), np.full(width, -np.inf)
+    low[has_zeros] = high[has_zeros] = 0
+    np.minimum.at(low, indices, values)
+    np.maximum.at(high, indices, values)
+    return Moments(np.full(width, w.sum()), mean, squares + (1 - nonzero).clip(0) * mean**2, low, high)

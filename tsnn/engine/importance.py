@@ -37,6 +37,7 @@ def prune_neurons(network: Network, percentile: float) -> list[int]:
     pruned : list of int
         Number of neurons pruned in each hidden layer.
     """
+    network.prepare_for_kernels()
     scores = [importance(layer) for layer in network.layers[:-1]]
     pruned = []
     for l, score in enumerate(scores):

@@ -64,6 +64,7 @@ def decision_values(network: Network, x: Features | NDArray[Any], workspace: Wor
 def _outputs(
     network: Network, x: Features, workspace: Workspace
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    network.prepare_for_kernels()
     for start in range(0, len(x), workspace.width):
         rows = np.arange(start, min(start + workspace.width, len(x)))
         x.gather(rows, workspace.activations[0])
@@ -85,6 +86,7 @@ def gradients(
     gradients : list of float32[connections]
         For each layer, aligned to its weights.
     """
+    network.prepare_for_kernels()
     layers = [
         dataclasses.replace(layer, velocity=np.zeros_like(layer.velocity), bias_velocity=np.zeros_like(layer.bias))
         for layer in network.layers

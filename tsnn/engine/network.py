@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tsnn.arrays import kernel_array
 from tsnn.config import Config, NetworkConfig
 from tsnn.engine.activations import IDENTITY_SLOPE, hidden_slope
 from tsnn.engine.shapes import layer_shapes
 from tsnn.engine.topology import Topology, erdos_renyi
+from tsnn.errors import DivergenceError
 
 Float32 = NDArray[np.float32]
 
@@ -42,7 +44,7 @@ class Layer:
         return cls(topology, weights, *zeros)
 
     def copy(self) -> Layer:
-        """Return a copy; the topology, which is immutable, is shared."""
+        """Return a copy, writeable; the topology, which is immutable, is shared."""
         arrays = self.weights, self.velocity, self.bias, self.bias_velocity
         return Layer(self.topology, *(array.copy() for array in arrays))
 
@@ -79,6 +81,27 @@ class Network:
         """Return a copy; topologies are shared."""
         layers, living = [layer.copy() for layer in self.layers], [alive.copy() for alive in self.living]
         return Network(layers, self.slopes, self.initializer, living, self.scaling)
+
+    def prepare_for_kernels(self) -> None:
+        """Replace the arrays that kernels cannot take by copies: read-only or memory-mapped ones.
+
+        joblib, Ray, Dask and others hand such networks to other processes. Called wherever training or evaluation
+        begins: a kernel would write into them, or would be compiled once more for them.
+        """
+        for layer in self.layers:
+            layer.topology = layer.topology.for_kernels()
+            for name in ("weights", "velocity", "bias", "bias_velocity"):
+                setattr(layer, name, kernel_array(getattr(layer, name), np.float32))
+        self.living = [kernel_array(living, np.bool_) for living in self.living]
+
+    def check_finite(self) -> None:
+        """Raise a DivergenceError if a weight or bias is not finite."""
+        for l, layer in enumerate(self.layers, start=1):
+            if not (np.isfinite(layer.weights).all() and np.isfinite(layer.bias).all()):
+                raise DivergenceError(
+                    f"Layer {l} of the network has weights that are not finite: its training diverged. "
+                    "Train it again from the beginning, with a smaller learning rate."
+                )
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,6 +81,13 @@ class TrainingState:
     def displayed(self) -> Network:
         """The network that snapshots describe: the first worker's where each worker trains its own."""
         return self.copies[0] if self.copies else self.network
+
+    def copy(self) -> TrainingState:
+        """Return a copy that trains independently of this state; topologies are shared."""
+        return dataclasses.replace(
+            self, network=self.network.copy(), shuffle=copy.deepcopy(self.shuffle), order=self.order.copy(),
+            evolution=copy.deepcopy(self.evolution), events=[*self.events], copies=[c.copy() for c in self.copies],
+        )  # fmt: skip
 
     @classmethod
     def begin(cls, network: Network, config: Config, *, rng: np.random.Generator) -> TrainingState:

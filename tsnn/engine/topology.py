@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn import kernels
+from tsnn.arrays import fits_kernels, kernel_array
 from tsnn.errors import TopologyError
 
 Int64 = NDArray[np.int64]
@@ -103,6 +104,13 @@ class Topology:
     def t_perm(self) -> Int32:
         """Positions of the transposed view's connections in CSR order, int32[connections]."""
         return self.transposed[2]
+
+    def for_kernels(self) -> Topology:
+        """Return a topology whose arrays kernels can take (:mod:`tsnn.arrays`): this one, if it is such."""
+        if all(map(fits_kernels, (self.indptr, self.indices, *self.__dict__.get("transposed", ())))):
+            return self
+        indptr, indices = kernel_array(self.indptr, np.int64), kernel_array(self.indices, np.int32)
+        return Topology(self.n_in, self.n_out, indptr, indices)
 
     def release(self) -> None:
         """Free the memory of the transposed view; it is made again when it is needed."""

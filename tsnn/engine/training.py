@@ -73,6 +73,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
     evolution that precedes it. The record of the epoch where that happens carries an event per change.
     """
     network = state.network
+    network.prepare_for_kernels()
     _check_fit(state, data)
     kernels.set_threads(state.config.run.threads)
     n, workspace = len(data.x_train), make_workspace(state, data)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,8 +19,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset, Features, as_features
-from tsnn.datasets.preparation import apply_scaling, check_finite, draw_split, fit_scaling, merge_identical
-from tsnn.datasets.sparse import SparseFeatures, fit_sparse_scaling
+from tsnn.datasets.moments import Moments
+from tsnn.datasets.preparation import apply_scaling, check_finite, draw_split, measure, merge_identical
+from tsnn.datasets.sparse import SparseFeatures, measure_sparse
 from tsnn.engine.memory import check_memory
 from tsnn.engine.metrics import decision_values
 from tsnn.engine.network import Network, init_network
@@ -27,10 +30,14 @@ from tsnn.engine.workspace import Workspace
 from tsnn.errors import ConfigError, DataError
 from tsnn.estimator.files import load_estimator, save_estimator
 from tsnn.estimator.fitting import Patience, fit_network
-from tsnn.estimator.parameters import SETTING_OF, attributes_doc, parameters_doc
+from tsnn.estimator.parameters import SETTING_OF, attributes_doc, check_continues, parameters_doc
+from tsnn.estimator.scaling import check_growth, known_columns, rescale_inputs, spread_of
 from tsnn.formats import to_onnx, to_scipy, to_torch
 from tsnn.records import EpochRecord
 from tsnn.tiling import fast_width
+
+#: Networks whose weights were found to be finite; training makes another network.
+_FINITE: WeakSet[Network] = WeakSet()
 
 
 @dataclass(eq=False, repr=False)
@@ -88,8 +95,9 @@ class SparseMLP(BaseEstimator):
         connections, so useful features end with more and stronger ones. The values are comparable
         only if features are on one scale: see ``preprocessing``.
         """
-        check_is_fitted(self)
-        layer = self.network_.layers[0]
+        network = self._finite_network()
+        network.prepare_for_kernels()
+        layer = network.layers[0]
         strength = kernels.row_strength(layer.topology.indptr, layer.weights)
         return np.asarray(strength / max(strength.sum(), np.finfo(float).tiny))
 
@@ -100,7 +108,7 @@ class SparseMLP(BaseEstimator):
                 f"n_iter_no_change must be at least 1 and tol at least 0; got {self.n_iter_no_change} and {self.tol}."
             )
         given = {setting: getattr(self, name) for name, setting in SETTING_OF.items()}
-        return Config().replace({name: v.item() if isinstance(v, np.generic) else v for name, v in given.items()})
+        return Config().replace(given)
 
     def _checked(self, X: Any, *y: Any, **check: Any) -> Any:
         """Return features, and targets if given, as scikit-learn checks them; CSR without stored zeros if sparse."""
@@ -129,7 +137,13 @@ class SparseMLP(BaseEstimator):
     def _fit(self, X: Any, y: Any, weights: Any, *, resume: bool, epochs: int | None = None) -> Self:
         """Train on checked samples; ``resume`` continues with the present network, ``epochs`` are fixed if given."""
         config = self._config()
-        if not resume:
+        state = None
+        if resume:  # on copies: a call that fails leaves the present state as it is
+            check_continues(self._state.config, config)
+            state = self._state.copy()
+            self._rng: np.random.Generator = copy.deepcopy(self._rng)
+            state.network.prepare_for_kernels()
+        else:
             self._rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
             self.history_: list[EpochRecord] = []
         if max(len(y), weights.sum()) <= config.training.batch_size:
@@ -140,28 +154,22 @@ class SparseMLP(BaseEstimator):
         if stopping:
             fraction, stratified = config.data.test_fraction, self._task == "classification"
             rows, validation = draw_split(y, fraction, self._rng, stratified=stratified, part="validation")
-        if not resume:
-            self._fit_scaling(X, y, rows, weights[rows], config.data.preprocessing)
+        self._fit_scaling(X, y, rows, weights[rows], config.data.preprocessing, state.network if state else None)
         data = Dataset(
             name="samples", x_train=self._scaled(X, rows), y_train=self._targets(y[rows]),
             x_test=self._scaled(X, validation), y_test=self._targets(y[validation]), task=self._task,
             class_names=self._class_names(), feature_names=(), image_shape=None, source="arrays in memory", digest="",
             weights_train=_mean_one(weights[rows]), weights_test=_mean_one(weights[validation]),
         )  # fmt: skip
-        if not resume:
-            self._state = self._begin(data, config)
-        state = self._state
-        if state.network.sizes[1:-1] != config.network.hidden:
-            raise ConfigError(
-                f"hidden is {config.network.hidden}, but the network to continue with has {state.network.sizes[1:-1]}. "
-                "Set it back, or set warm_start=False to start again."
-            )
+        state = state or self._begin(data, config)
         last = state.epoch + (epochs or config.training.epochs)
         state.config = state.pending = config.replace({"training.epochs": last})
         records, self.best_epoch_ = fit_network(
             state, data, patience=Patience(self.n_iter_no_change, self.tol) if stopping else None,
             samples=self.history_[-1].samples if resume else 0, progress=self.progress,
         )  # fmt: skip
+        state.network.check_finite()  # the loss of the last batch was computed before its update
+        self._state: TrainingState = state
         self.history_ = self.history_ + records
         return self
 
@@ -181,7 +189,7 @@ class SparseMLP(BaseEstimator):
 
     def to_scipy(self) -> list[csr_array]:
         """Return the connections as SciPy CSR arrays, see :func:`tsnn.to_scipy`."""
-        return to_scipy(self.network_)
+        return to_scipy(self._finite_network())
 
     def to_torch(self) -> Any:
         """Return a PyTorch module from features as given to the output neurons' sums; see :func:`tsnn.to_torch`."""
@@ -196,7 +204,7 @@ class SparseMLP(BaseEstimator):
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to one file, see :func:`tsnn.estimator.files.save_estimator`."""
-        check_is_fitted(self)
+        self._finite_network()
         save_estimator(self, path)
 
     @classmethod
@@ -207,16 +215,36 @@ class SparseMLP(BaseEstimator):
 
     def _output_network(self) -> Network:
         """Return a network whose output neurons' sums are the decision values."""
-        return self.network_
+        return self._finite_network()
+
+    def _finite_network(self) -> Network:
+        """Return the network; a DivergenceError if its weights are not finite, which is checked once."""
+        network = self.network_
+        if network not in _FINITE:
+            network.check_finite()
+            _FINITE.add(network)
+        return network
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_state")
 
-    def _fit_scaling(self, X: Any, y: Any, rows: Any, weights: Any, preprocessing: str) -> None:
-        if _is_sparse(X):
-            self._offset, self._scale = np.zeros(X.shape[1]), fit_sparse_scaling(X[rows], preprocessing, weights)
-        else:
-            self._offset, self._scale = fit_scaling(X, rows, preprocessing, weights)
+    def _fit_scaling(
+        self, X: Any, y: Any, rows: Any, weights: Any, preprocessing: str, network: Network | None
+    ) -> None:  # fmt: skip
+        """Fit the scaling; of a network to continue with, refine it by these samples and adapt the network."""
+        if network is not None and preprocessing == "none":
+            return
+        moments = measure_sparse(X[rows], weights) if _is_sparse(X) else measure(X, rows, preprocessing, weights)
+        if network is None:
+            self._centred = not _is_sparse(X)
+            self._moments: Moments = moments
+            self._offset, self._scale = moments.scaling(preprocessing, centred=self._centred)
+            return
+        before, spread = self._moments, spread_of(self._scale)
+        self._moments = before.merged(moments)
+        self._offset, self._scale = self._moments.scaling(preprocessing, centred=self._centred)
+        check_growth(before, spread, spread_of(self._scale), "feature")
+        rescale_inputs(network, self._offset, self._scale, known_columns(before, spread))
 
     def _scaled(self, X: Any, rows: NDArray[np.int64] | None = None) -> Features:
         if not _is_sparse(X):
@@ -227,11 +255,18 @@ class SparseMLP(BaseEstimator):
 
     def _decide(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the output neurons' sums, float64[n_samples, n_outputs]."""
-        check_is_fitted(self)
+        network = self._finite_network()
         x = self._scaled(self._checked(X, reset=False))
         kernels.set_threads(self.threads)
-        workspace = Workspace(self.network_.sizes, fast_width(max(self.network_.sizes), min(len(x), 128)))
-        return decision_values(self.network_, x, workspace).astype(np.float64)
+        workspace = Workspace(network.sizes, fast_width(max(network.sizes), min(len(x), 128)))
+        z = decision_values(network, x, workspace).astype(np.float64)
+        if not (finite := np.isfinite(z).all(axis=1)).all():
+            network.check_finite()
+            raise DataError(
+                f"X: the network's outputs for {(~finite).sum():,} of {len(z):,} samples are not finite, the first for "
+                f"row {finite.argmin()} (counted from 0): its values are too far from those of training. Check them."
+            )
+        return z
 
 
 def _is_sparse(values: Any) -> bool:

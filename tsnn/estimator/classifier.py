@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from tsnn.errors import DataError
 from tsnn.estimator.base import SparseMLP
+from tsnn.estimator.rollback import unchanged_on_failure
 
 
 @dataclass(eq=False, repr=False)
@@ -43,6 +45,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         tags.classifier_tags.multi_label = True
         return tags
 
+    @unchanged_on_failure
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train on labelled samples.
 
@@ -61,20 +64,29 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         codes = self._encoded(targets, self.classes_ if resume else None)
         return self._fit(X, codes, self._class_weighted(targets, weights), resume=resume)
 
+    @unchanged_on_failure
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Train on one pass over samples; the topology evolves between two calls.
 
-        The first call must name all ``classes`` (unless there are several labels), and fits the scaling.
+        The first call must name all ``classes`` (unless there are several labels), and later ones the same or none.
+        Each call refines the scaling.
         """
         resume = hasattr(self, "_state")
         X, targets, weights = self._samples(X, y, sample_weight, reset=not resume)
         if not resume and classes is None and targets.ndim == 1:
             raise DataError("The first call of partial_fit needs classes: all labels of all calls.")
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise DataError("class_weight='balanced' needs all samples at once. Give partial_fit a dict, or use fit.")
-        known = self.classes_ if resume else None if classes is None else np.unique(classes)
+        known = self.classes_ if resume else None
+        if classes is not None:
+            known = _distinct(classes)
+            if resume and not np.array_equal(known, self.classes_):
+                raise DataError(
+                    f"classes are {_few(known)}, but the model was fitted on {_few(self.classes_)}. "
+                    "Leave classes out, or start again with another model: classes cannot be added later."
+                )
         codes = self._encoded(targets, known)
         return self._fit(X, codes, self._class_weighted(targets, weights), resume=resume, epochs=1)
 
@@ -122,4 +134,49 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         return tuple(map(str, self.classes_)) if self._task == "classification" else ()
 
     def _class_weighted(self, y: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return weights if self.class_weight is None else weights * compute_sample_weight(self.class_weight, y)
+        """Return the samples' weights times those of their classes."""
+        if self.class_weight is None:
+            return weights
+        _check_class_weight(self.class_weight)
+        if isinstance(self.class_weight, dict) and y.ndim == 1:
+            by_class = _weight_of_classes(self.class_weight, self.classes_)
+            weighted: NDArray[np.float64] = weights * by_class[np.searchsorted(self.classes_, y)]
+        else:
+            weighted = weights * compute_sample_weight(self.class_weight, y)
+        if not weighted.any():
+            raise DataError("class_weight and sample_weight leave no sample a weight above 0. Give some class more.")
+        return weighted
+
+
+def _weight_of_classes(class_weight: dict[Any, float], classes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the weight of each class: 1 for those that are not named."""
+    names = classes.tolist()
+    unknown = [name for name in class_weight if name not in names]
+    if unknown and any(name not in class_weight for name in names):
+        raise DataError(f"class_weight names {unknown[0]!r}, which is no class; classes are {_few(classes)}.")
+    return np.array([class_weight.get(name, 1.0) for name in names], np.float64)
+
+
+def _check_class_weight(class_weight: Any) -> None:
+    """Raise a DataError if a weight of a class is not a finite number of at least 0."""
+    given = class_weight if isinstance(class_weight, list) else [class_weight]
+    if not all(isinstance(part, dict) or (isinstance(part, str) and part == "balanced") for part in given):
+        raise DataError(
+            f"class_weight is {class_weight!r}; expected a dict such as {{0: 1, 1: 5}}, 'balanced' or None."
+        )
+    for name, weight in (item for part in given if isinstance(part, dict) for item in part.items()):
+        if not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:
+            raise DataError(f"class_weight of {name!r} is {weight!r}; expected a finite number of at least 0.")
+
+
+def _distinct(classes: ArrayLike) -> NDArray[Any]:
+    """Return the sorted classes without repeats."""
+    try:
+        return np.unique(np.asarray(classes))
+    except TypeError as error:
+        raise DataError(f"classes cannot be sorted ({error}). Give all of one kind: numbers, or text.") from error
+
+
+def _few(classes: NDArray[Any]) -> str:
+    """Return the first classes, for messages."""
+    return ", ".join(map(str, classes[:10].tolist())) + (f" and {len(classes) - 10} more" if len(classes) > 10 else "")

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from tsnn.datasets.moments import Moments
 from tsnn.engine.serialization import pack, unpack
 from tsnn.errors import DataError, RunError, TsnnError
 from tsnn.files import read_archive, write_archive
 from tsnn.records import FORMAT, EpochRecord
 
-PLAIN = ("_task", "_flat", "best_epoch_", "n_features_in_")
+PLAIN = ("_task", "_flat", "_centred", "best_epoch_", "n_features_in_")
 ARRAYS = ("_offset", "_scale", "_target_offset", "_target_scale", "_target_spread", "classes_", "feature_names_in_")
+MOMENTS = ("_moments", "_target_moments")
 
 
 def save_estimator(model: Any, path: str | Path) -> None:
@@ -26,14 +28,14 @@ def save_estimator(model: Any, path: str | Path) -> None:
     """
     values, arrays = pack(model._state)
     parameters = {name: _plain(value) for name, value in model.get_params().items()}
-    if isinstance(parameters.get("class_weight"), dict):
-        parameters["class_weight"] = [[_plain(k), _plain(w)] for k, w in parameters["class_weight"].items()]
+    if "class_weight" in parameters:
+        parameters["class_weight"] = _pairs(parameters["class_weight"])
     if not isinstance(parameters["random_state"], int):
         parameters["random_state"] = None  # a generator would have another state by then
     classes = getattr(model, "classes_", np.empty(0))
     if classes.dtype == object and not all(isinstance(name, str) for name in classes):
         raise DataError(f"The classes {classes[:3]} cannot be written; expected text or numbers.")
-    found = {name: np.asarray(vars(model)[name]) for name in ARRAYS if name in vars(model)}
+    found = {name: np.asarray(vars(model)[name]) for name in ARRAYS + MOMENTS if name in vars(model)}
     header = {
         "parameters": parameters,
         "plain": {name: getattr(model, name) for name in PLAIN if hasattr(model, name)},
@@ -64,21 +66,32 @@ def load_estimator(cls: type[Any], path: str | Path) -> Any:
         raise RunError(f"{path} holds a {header['kind']}, not a {cls.__name__}.")
     values = header["values"]
     try:
-        parameters = {k: tuple(v) if k == "hidden" else v for k, v in values["parameters"].items()}
-        if isinstance(parameters.get("class_weight"), list):
-            parameters["class_weight"] = dict(parameters["class_weight"])
-        model = cls(**parameters)
-        model._state = unpack(values["state"], arrays)
-        model._rng = np.random.default_rng()
-        model._rng.bit_generator.state = values["generator"]
-        model.history_ = [EpochRecord.from_dict(record) for record in values["history"]]
-        for name, value in values["plain"].items():
-            setattr(model, name, value)
-        for name in ARRAYS:
-            if name in arrays:
-                setattr(model, name, arrays[name].astype(object) if name in values["text"] else arrays[name])
+        return _assembled(cls, values, arrays)
     except (KeyError, TypeError, ValueError, AttributeError, TsnnError) as error:
         raise RunError(f"{path} does not fit together: {error!r}.") from error
+
+
+def _assembled(cls: type[Any], values: dict[str, Any], arrays: dict[str, Any]) -> Any:
+    """Return the estimator of the header's values and the arrays."""
+    parameters = dict(values["parameters"])
+    if isinstance(parameters["hidden"], list):
+        parameters["hidden"] = tuple(parameters["hidden"])
+    if isinstance(given := parameters.get("class_weight"), dict):
+        found = [dict(pairs) for pairs in given["pairs"]]
+        parameters["class_weight"] = found if given["several"] else found[0]
+    model = cls(**parameters)
+    model._state = unpack(values["state"], arrays)
+    model._rng = np.random.default_rng()
+    model._rng.bit_generator.state = values["generator"]
+    model.history_ = [EpochRecord.from_dict(record) for record in values["history"]]
+    for name, value in values["plain"].items():
+        setattr(model, name, value)
+    for name in ARRAYS:
+        if name in arrays:
+            setattr(model, name, arrays[name].astype(object) if name in values["text"] else arrays[name])
+    for name in MOMENTS:
+        if name == "_moments" or "_target_offset" in arrays:
+            setattr(model, name, Moments(*arrays[name]))
     return model
 
 
@@ -87,3 +100,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return [_plain(v) for v in value] if isinstance(value, list | tuple | np.ndarray) else value
+
+
+def _pairs(class_weight: Any) -> Any:
+    """Return weights of classes in JSON, whose keys are text: of one dict, or of one for each label, the pairs."""
+    if class_weight is None or isinstance(class_weight, str):
+        return class_weight
+    several = not isinstance(class_weight, dict)
+    parts = class_weight if several else [class_weight]
+    return {"several": several, "pairs": [[[_plain(k), _plain(w)] for k, w in part.items()] for part in parts]}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from tsnn.config import describe
+from tsnn.config import Config, describe
+from tsnn.errors import ConfigError
 
 #: Settings of the engine by parameter; ``early_stopping`` draws its validation split as a run draws a test part.
 SETTING_OF = {
@@ -49,7 +50,10 @@ random_state : int, RandomState or None
 progress : bool
     Show a progress bar."""
 
-_NOTES = {"preprocessing": "Sparse features are scaled without an offset."}
+_NOTES = {
+    "preprocessing": "Sparse features are scaled without an offset. Each call of ``partial_fit``, and of ``fit`` with "
+    "``warm_start``, refines the scaling by its samples; the network is adapted, so that it stays the same function."
+}
 
 _ATTRIBUTES = """network_ : Network
     The connections, layer by layer.
@@ -62,6 +66,24 @@ n_features_in_ : int
     Number of features.
 feature_names_in_ : array of str
     Their names, if the features came as a table."""
+
+
+#: What a network cannot change once it has been initialized.
+_FIXED = ("hidden", "activation", "alpha", "initializer", "preprocessing")
+
+
+def check_continues(old: Config, new: Config) -> None:
+    """Raise a ConfigError if a network of the old settings cannot continue with the new ones."""
+    was, now = old.flat(), new.flat()
+    fixed = (*_FIXED, "method") if {old.training.method, new.training.method} & {"dense", "two_phase"} else _FIXED
+    for name in fixed:
+        setting = SETTING_OF[name]
+        if was[setting] != now[setting]:
+            given, present = (tuple(v) if isinstance(v, list) else v for v in (now[setting], was[setting]))
+            raise ConfigError(
+                f"{name} is {given!r}, but the network to continue with has {present!r}. "
+                "Set it back, or start again: fit with warm_start=False."
+            )
 
 
 def parameters_doc() -> str:

@@ -87,6 +87,7 @@ class _Server:
         }
         self.schedule = Phase1Schedule.plan(self.shard_sizes.values(), state.config)
         kernels.set_threads(state.config.run.threads)
+        state.network.prepare_for_kernels()
         self.workspace = make_workspace(state, data)
         warm_up(state, data, self.workspace)
         if state.copies and state.epoch < self.schedule.last_epoch:  # a run in phase 2 got more epochs
