@@ -48,6 +48,8 @@ class Rule:
         Positions that a regrowth rule tries for each new connection; 0 if none are kept in memory.
     bytes_per_candidate : int
         Memory of each candidate.
+    is_table : bool
+        Whether a data reader takes a third argument, :class:`tsnn.datasets.raw.TableOptions`.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Rule:
     needs: str = ""
     candidates: int = 0
     bytes_per_candidate: int = 0
+    is_table: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""

@@ -94,7 +94,8 @@ class StartForm:
             if not self.path.value.strip():
                 raise ConfigError("No file is named. Type the path of a .npz, .csv or .parquet file.")
             changes["data.name"] = self.path.value.strip()
-        empty = {name for name, value in changes.items() if value in (None, "")}
+        lists = {"data.drop", "data.missing_marks"}  # may be empty
+        empty = {name for name, value in changes.items() if value in (None, "")} - lists
         if missing := sorted(empty - {"data.target"}):
             raise ConfigError(f"{missing[0]} is empty. Type a value.")
         return self._preset.replace({k: None if k in empty else v for k, v in changes.items()})

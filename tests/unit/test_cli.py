@@ -83,6 +83,32 @@ def test_export__refuses_a_run_without_weights(capsys):
     assert "is created and has no weights yet" in capsys.readouterr().err
 
 
+def test_inspect__prints_columns_classes_and_a_command(folder, capsys):
+    rows = [f"p{i},{i / 4},{'?' if i == 7 else i % 5},{i % 3},{'yes' if i % 4 else 'no'}" for i in range(60)]
+    (folder / "table.csv").write_text("name,a,b,c,answer\n" + "\n".join(rows))
+    assert main(["inspect", str(folder / "table.csv")]) == 1
+    assert "row 7 of column 'b'" in capsys.readouterr().err
+    assert main(["inspect", str(folder / "table.csv"), "--set", "missing=fill", "--set", "drop=c"]) == 0
+    output = capsys.readouterr().out
+    for text in (
+        "classification, 2 classes", "40 training, 20 test", "test accuracy 75.00%", "missing   1 values",
+        "Warning: Column 'name' is no feature and was dropped", "data.drop", "--set network.hidden=200-100",
+        "--set missing=fill --set drop=c",
+    ):  # fmt: skip
+        assert text in output
+    assert not (folder / "runs").exists()
+    assert main(["inspect", "madelon"]) == 0
+    assert capsys.readouterr().out.endswith("  tsnn train madelon\n")
+
+
+def test_train__drops_columns_and_fills_missing_values(folder, capsys):
+    rows = [f"{i},{'' if i == 7 else i % 5},{'yes' if i % 4 else 'no'}" for i in range(60)]
+    (folder / "table.csv").write_text("a,b,answer\n" + "\n".join(rows))
+    settings = ["--set", "missing=fill", "--set", "drop=a", "--set", "epochs=1", "--set", "hidden=5"]
+    assert main(["train", str(folder / "table.csv"), *settings]) == 0
+    assert RunStore().list()[0].meta()["data"]["n_features"] == 1
+
+
 def test_compare__differing_settings_and_results(folder, capsys):
     store = RunStore()
     settings = {"data.name": "madelon", "training.epochs": 3}

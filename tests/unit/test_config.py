@@ -3,7 +3,7 @@
 import pytest
 
 from tsnn.config import Config, describe, setting_names
-from tsnn.config.presets import PRESETS
+from tsnn.config.presets import PRESETS, preset_for_shape
 from tsnn.errors import ConfigError
 
 
@@ -121,3 +121,41 @@ def test_short_name__in_two_sections_is_ambiguous(monkeypatch):
 def test_short_name__that_is_unknown_gets_a_proposal():
     with pytest.raises(ConfigError, match=r"Unknown setting 'learning_rat'. Did you mean 'training\.learning_rate'\?"):
         Config().replace(learning_rat=0.2)
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [("id, date", ("id", "date")), ('["a,b", "c"]', ("a,b", "c")), (["a", 5], ("a", "5")), ("", ()), ("5", ("5",))],
+)
+def test_names__are_read_in_every_usual_notation(given, value, tmp_path):
+    config = Config().replace({"data.drop": given})
+    assert config.data.drop == value
+    (tmp_path / "t.toml").write_text(config.to_toml())
+    assert Config.from_toml(tmp_path / "t.toml") == config
+    with pytest.raises(ConfigError, match=r"data\.drop must be names separated by commas"):
+        Config().replace({"data.drop": 5})
+
+
+def test_header__may_be_a_truth_value(tmp_path):
+    (tmp_path / "t.toml").write_text("[data]\nheader = false\n")
+    assert Config.from_toml(tmp_path / "t.toml").data.header == "false"
+    with pytest.raises(ConfigError, match="'auto', 'true', 'false'; got 'yes'"):
+        Config().replace({"data.header": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((69, 22_283, None), {"network.hidden": (500, 500), "training.batch_size": 5}),
+        ((100, 10, None), {"network.hidden": (200, 100), "training.batch_size": 32}),
+        ((2000, 500, None), {"network.hidden": (400, 100, 400), "training.batch_size": 32}),
+        ((60_000, 784, (28, 28)), {}),
+        ((50_000, 20, None), {"network.hidden": (200, 100)}),
+        ((50_000, 500, None), {}),
+    ],
+)
+def test_preset_for_shape__suits_wide_small_and_large_data(shape, expected):
+    suggested = preset_for_shape(*shape)
+    assert suggested.items() >= expected.items()
+    assert bool(suggested) == bool(expected)
+    Config().replace(suggested)

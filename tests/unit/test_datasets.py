@@ -332,7 +332,7 @@ HOLES = np.where(np.indices(X.shape).sum(0) == 4, np.nan, X)
         ({"y": np.zeros(12, dtype="M8[s]")}, ["dtype datetime64", "expected labels or numbers"]),
         ({"y": Y.astype(str).reshape(6, 2), "x": X[:6]}, ["expected labels or numbers"]),
         ({"y": Y + 0.5, "task": "classification"}, ["0.5", "task='regression'"]),
-        ({"y": np.eye(12), "task": "classification"}, ["shape (12, 12)", "task='multilabel'"]),
+        ({"y": 1 - np.eye(12), "task": "classification"}, ["shape (12, 12)", "task='multilabel'"]),
         ({"y": Y, "task": "multilabel"}, ["shape (samples, labels)", "(12,)"]),
         ({"y": 3 * np.eye(12), "task": "multilabel"}, ["0 and 1 only", "other values"]),
         ({"y": Y.astype(str), "task": "regression"}, ["Regression needs numbers", "<U"]),

@@ -116,7 +116,10 @@ def test_registries__hold_the_built_in_rules():
     assert list(PRUNING) == ["signed", "magnitude"]
     assert list(REGROWTH) == ["random", "gradient"]
     assert list(ACTIVATIONS) == ["all_relu", "relu", "leaky_relu"]
-    assert list(READERS) == [".npz", ".csv", ".tsv", ".parquet", ".pq"]
+    assert list(READERS) == [
+        ".npz", ".csv", ".tsv", ".txt", ".data", ".parquet", ".pq", ".feather", ".arff", ".xlsx", ".gz", ".bz2", ".xz",
+        ".zip",
+    ]  # fmt: skip
     for registry in (PRUNING, REGROWTH, ACTIVATIONS, READERS):
         assert all(rule.help and rule.name == name for name, rule in registry.items())
 

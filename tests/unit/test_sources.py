@@ -197,17 +197,17 @@ def test_csv__without_header_with_decimal_commas_quotes_and_blank_lines(tmp_path
         ("a,b,c\n1,2,3\n4,5\n", {}, ["line 3", "2 fields, expected 3", "delimiter ','"]),
         ("a;b;c\n1;2;3\n4;5;6;7\n", {}, ["line 3", "4 fields, expected 3", "delimiter ';'"]),
         ('a,b\n"1\n2",3\n4\n', {}, ["line 4", "1 fields"]),
-        ("a,b,c\n1,,0\n2,3,1\nNA,5,0\n", {}, ["2 values are missing", "row 0, column 'b'", "Fill"]),
+        ("a,b,c\n1,,0\n2,3,1\nNA,5,0\n", {}, ["2 values are missing", "row 0 of column 'b'", "Fill"]),
         ("a,b\n", {}, ["0 rows"]),
         ("", {}, ["is empty"]),
-        ("a b\n1 2\n3 4\n", {}, ["1 columns", "separated by"]),
+        ("ab\n12\n34\n", {}, ["1 columns", "separated by"]),
         (
             TABLE,
             {"target": "hight"},
             ["no column 'hight'", "Did you mean 'height'?", "height, colour, size, kind"],
         ),
         (
-            "t,y\n" + "".join(f"x{i},{i % 2}\n" for i in range(30)),
+            "t,y\n" + "".join(f"x{i % 30},{i % 2}\n" for i in range(40)),
             {},
             ["column 't'", "30 different", "'x0'", "20"],
         ),
@@ -249,7 +249,7 @@ def test_parquet__bad_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "plants.parquet"
     frame = pd.DataFrame({"when": pd.date_range("2020", periods=4), "y": [0, 1, 0, 1]})
     frame.to_parquet(path)
-    with pytest.raises(DataError, match="column 'when' holds no numbers"):
+    with pytest.raises(DataError, match="column 'when' has the type timestamp"):
         load(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"plants\.parquet cannot be read as a Parquet file"):

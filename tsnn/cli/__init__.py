@@ -1,4 +1,4 @@
-"""Command line: ``tsnn train``, ``resume``, ``runs``, ``compare``, ``export``, ``datasets``, ``bench``.
+"""Command line: ``tsnn train``, ``inspect``, ``resume``, ``runs``, ``compare``, ``export``, ``datasets``, ``bench``.
 
 ``parser`` declares the commands and their options, ``commands`` executes them, ``console`` formats their output.
 """

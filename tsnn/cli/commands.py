@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from pathlib import Path
 
 from tsnn.cli import console
 from tsnn.config import Config
-from tsnn.datasets import known_datasets
+from tsnn.config.presets import PRESETS, preset_for_shape
+from tsnn.datasets import inspection, known_datasets
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.jobs.launch import command_line, prepare_resume, watch
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import INTERRUPTED, Run, RunStore
-from tsnn.runs.comparison import result, table
+from tsnn.runs.comparison import format_value, result, table
 from tsnn.runs.control import stopping_on_signals
 from tsnn.runs.export import FORMATS
 
@@ -42,6 +44,32 @@ def _config(options: argparse.Namespace) -> Config:
     short = {"run.seed": options.seed, "parallel.workers": options.workers, "parallel.mode": options.mode}
     settings |= {name: value for name, value in short.items() if value is not None}
     return config.replace(settings)
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Print how a data set is understood, and the settings that suit its shape; nothing is trained or recorded."""
+    from tsnn.execution.provenance import generators, load_data
+
+    config = _config(options)
+    logger, handler = logging.getLogger("tsnn.datasets"), logging.NullHandler()
+    logger.addHandler(handler)  # warnings are printed below
+    try:
+        data = load_data(config, generators(config)[0])
+    finally:
+        logger.removeHandler(handler)
+    print("\n".join(console.inspection_lines(inspection.inspect(data))))
+    suggested = preset_for_shape(len(data.x_train), data.n_features, data.image_shape)
+    if config.data.name in PRESETS:
+        print("\nTrain with the papers' settings for this data set:")
+        suggested = {}
+    else:
+        print("\nTrain with the settings suggested for data of this shape:")
+    changes = [f"{name}={format_value(value)}" for name, value in suggested.items()]
+    words = ["tsnn", "train", options.data]
+    for change in [*changes, *options.settings]:
+        words += ["--set", change]
+    print(f"  {shlex.join(words)}")
+    return 0
 
 
 def resume(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tsnn.datasets import DatasetInfo
+from tsnn.datasets.inspection import Inspection
 from tsnn.errors import TsnnError
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import Run
@@ -154,3 +155,32 @@ def dataset_lines(known: Iterable[DatasetInfo]) -> Iterator[str]:
             samples = f"{n_train:,} / {n_test:,}" if n_test else f"{n_train:,}"
             where = "" if size in info.local else " (download)"
             yield f"{name:<24}{samples:>18}{info.n_features:>10,}{info.n_classes or '':>9}  {info.title}{where}"
+
+
+def inspection_lines(found: Inspection) -> Iterator[str]:
+    """Yield the lines of an inspection: facts, classes, columns, warnings."""
+    for label, text in found.facts:
+        yield f"{label:<10}{text}"
+    if found.classes:
+        yield ""
+        yield f"{'class':<30}{'training':>10}{'test':>10}"
+        yield from _shortened([f"{name[:29]:<30}{n:>10,}{n_test:>10,}" for name, n, n_test in found.classes])
+    if found.columns:
+        yield ""
+        yield f"{'column':<30}{'kind':<10}{'missing':>8}  note"
+        lines = [
+            f"{column.name[:29]:<30}{column.kind:<10}{column.missing or '':>8}  {column.note[:80]}".rstrip()
+            for column in found.columns
+        ]
+        yield from _shortened(lines)
+    if found.warnings:
+        yield ""
+    for warning in found.warnings:
+        yield f"Warning: {warning}"
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    """Return the first and the last lines of a long list."""
+    if len(lines) <= 24:
+        return lines
+    return [*lines[:18], f"... and {len(lines) - 20:,} more", *lines[-2:]]

@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tsnn", description="Truly sparse neural networks on a CPU.")
     parser.add_argument("--version", action="version", version=f"tsnn {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_train, _add_resume, _add_runs, _add_compare, _add_export, _add_datasets, _add_bench):
+    for add in (_add_train, _add_inspect, _add_resume, _add_runs, _add_compare, _add_export, _add_datasets, _add_bench):
         add(subparsers)
     return parser
 
@@ -37,14 +37,7 @@ def _add_train(subparsers: _Subparsers) -> None:
         epilog=_settings_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    train.add_argument(
-        "data", metavar="DATA", help="a known data set, a .npz, .csv or .parquet file, or a .toml configuration"
-    )
-    train.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
-        help="change a setting, such as zeta=0.2 or training.zeta=0.2; may be given several times",
-    )  # fmt: skip
-    train.add_argument("--seed", type=int, help="short for --set run.seed=SEED")
+    _add_data(train)
     train.add_argument("--workers", type=int, metavar="K", help="short for --set parallel.workers=K")
     modes = describe("parallel.mode").choices
     train.add_argument("--mode", choices=modes, help="short for --set parallel.mode=MODE")
@@ -54,6 +47,29 @@ def _add_train(subparsers: _Subparsers) -> None:
     )  # fmt: skip
     _add_root(train)
     train.set_defaults(command=commands.train)
+
+
+def _add_inspect(subparsers: _Subparsers) -> None:
+    inspect = subparsers.add_parser(
+        "inspect",
+        help="print how a data set is understood: columns, target, classes, missing values, split, warnings",
+        description="Print how a data set is understood, and settings that suit its shape. Nothing is trained.",
+    )
+    _add_data(inspect)
+    inspect.set_defaults(command=commands.inspect, workers=None, mode=None)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="a known data set, a file (.npz, .csv, .parquet, ...), a folder of .parquet files, or a .toml file",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
+        help="change a setting, such as zeta=0.2 or training.zeta=0.2; may be given several times",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, help="short for --set run.seed=SEED")
 
 
 def _add_resume(subparsers: _Subparsers) -> None:

@@ -1,4 +1,4 @@
-"""Presets: the papers' settings for their data sets."""
+"""Presets: the papers' settings for their data sets, and suggestions for other data by their shape."""
 
 from __future__ import annotations
 
@@ -34,3 +34,38 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.epochs": 500,
     },
 }
+
+_WIDE = 20  # features for each sample, as in data of microarrays
+_FEW_FEATURES = 100
+_FEW_SAMPLES = 10_000
+
+
+def preset_for_shape(n_samples: int, n_features: int, image_shape: tuple[int, ...] | None = None) -> dict[str, Any]:
+    """Return suggested settings for data of this shape, where they differ from the defaults.
+
+    Images and large tables: the defaults, which are the papers' for Fashion-MNIST. Wide tables: small batches and a
+    small step, as the papers use for microarrays. Other small tables: the papers' settings for Madelon; with few
+    features a smaller network.
+
+    Parameters
+    ----------
+    n_samples : int
+        Samples of the training part.
+    n_features : int
+        Features.
+    image_shape : tuple of int, or None
+        Shape of a sample that is an image.
+    """
+    if n_features > _WIDE * n_samples:
+        return {
+            "network.hidden": (500, 500),
+            "network.epsilon": 10.0,
+            "network.activation": "relu",
+            "training.batch_size": 5,
+            "training.learning_rate": 0.005,
+        }
+    if image_shape or n_samples > _FEW_SAMPLES:
+        return {} if image_shape or n_features > _FEW_FEATURES else {"network.hidden": (200, 100)}
+    if n_features <= _FEW_FEATURES:
+        return {"network.hidden": (200, 100), "network.epsilon": 10.0, "training.batch_size": 32}
+    return {name: value for name, value in PRESETS["madelon"].items() if name != "training.epochs"}

@@ -144,20 +144,19 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
             return None
         hint = typing.get_args(hint)[0]
     original = value
-    if hasattr(value, "tolist"):  # NumPy's arrays and scalars
-        value = value.tolist()
+    value = value.tolist() if hasattr(value, "tolist") else value  # NumPy's arrays and scalars
+    if hint == tuple[str, ...]:
+        return _coerce_texts(name, value)
     if isinstance(value, str) and hint is not str:
         value = _parse_text(value)
     if typing.get_origin(hint) is tuple:
         return _coerce_whole_numbers(name, value, original)
-    if hint is bool and isinstance(value, bool):
-        return bool(value)
+    if hint in (bool, str) and isinstance(value, hint):
+        return value
     if hint is int and (_is_int(value) or (isinstance(value, float) and value.is_integer())):
         return int(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    if hint is str and isinstance(value, str):
-        return value
     kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
     raise ConfigError(f"{name} must be {kind}, got {original!r}.")
 
@@ -167,6 +166,17 @@ def _coerce_whole_numbers(name: str, value: Any, original: Any) -> tuple[int, ..
     if all(_is_int(v) for v in values):
         return tuple(int(v) for v in values)
     raise ConfigError(f"{name} must be whole numbers such as [1000, 1000] or 1000-1000, got {original!r}.")
+
+
+def _coerce_texts(name: str, value: Any) -> tuple[str, ...]:
+    """Return texts without blanks around them, from a list, or from text such as ``a,b`` or ``["a", "b, c"]``."""
+    original = value
+    if isinstance(value, str):
+        parsed = _parse_text(value) if value.lstrip().startswith("[") else value
+        value = value.split(",") if isinstance(parsed, str) else parsed
+    if isinstance(value, list | tuple) and all(isinstance(v, str | int | float) for v in value):
+        return tuple(text for v in value if (text := str(v).strip()))
+    raise ConfigError(f'{name} must be names separated by commas, or ["a", "b"]; got {original!r}.')
 
 
 def _is_int(value: Any) -> bool:

@@ -8,10 +8,16 @@ Paper sections refer to arXiv 2102.01732 unless another source is named.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 from tsnn.config.schema import Section, Slider, setting
 from tsnn.registry import ACTIVATIONS, PRUNING, REGROWTH
+
+#: Cells of a table that stand for a missing value by default, in addition to empty ones.
+MISSING_MARKS = (
+    "NA", "N/A", "n/a", "na", "n.a.", "NaN", "nan", "NAN", "null", "NULL", "None", "<NA>", "NaT", "#N/A", "?", "-",
+    "--", ".", "*", "#NA", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,11 @@ class DataConfig(Section):
     section: ClassVar[str] = "data"
     title: ClassVar[str] = "Data"
 
-    name: str = setting("fashion_mnist", "A known data set, or the path of a .npz, .csv or .parquet file.")
+    name: str = setting(
+        "fashion_mnist",
+        "A known data set, or the path of a file: .npz, a table (.csv, .tsv, .txt, .data, compressed or not, .parquet, "
+        ".feather, .arff, .xlsx), or a folder of Parquet files.",
+    )
     size: str = setting(
         "auto",
         "'small' is the part shipped with tsnn, 'full' the complete set; 'auto' takes the full set if it is "
@@ -29,7 +39,32 @@ class DataConfig(Section):
         label="Size",
         choices=("auto", "small", "full"),
     )
-    target: str | None = setting(None, "Target column of a .csv or .parquet file (default: the last column).")
+    target: str | None = setting(None, "Target column of a table (default: the last column).")
+    drop: tuple[str, ...] = setting((), "Columns of a table to leave out, by name: id,date.", label="Columns to drop")
+    header: str = setting(
+        "auto",
+        "Whether the first line of a table holds the names of the columns: true, false, or auto, which tells by the "
+        "cells below and refuses the file if it cannot.",
+        choices=("auto", "true", "false"),
+    )
+    separator: str = setting(
+        "auto",
+        "Mark between the columns of a text table: comma, semicolon, tab, pipe, blanks or any character; auto takes "
+        "the one that gives all lines the same number of columns.",
+    )
+    transpose: bool = setting(
+        False, "Rows of a text table are features and columns are samples: the first column holds the names (genes)."
+    )
+    missing: str = setting(
+        "refuse",
+        "Samples with missing values: 'refuse' the data, 'drop_rows', or 'fill': numbers with the median of the "
+        "training part, text with a category of its own. Rows without a target are dropped by both.",
+        label="Missing values",
+        choices=("refuse", "drop_rows", "fill"),
+    )
+    missing_marks: tuple[str, ...] = setting(
+        MISSING_MARKS, "Cells of a table that stand for a missing value, in addition to empty ones."
+    )
     task: str = setting(
         "auto",
         "Kind of prediction; 'auto' infers it from the labels.",
@@ -51,6 +86,12 @@ class DataConfig(Section):
         "the range 0 to 1, or none.",
         choices=("standard", "minmax", "none"),
     )
+
+    def __post_init__(self) -> None:
+        header = cast(Any, self.header)
+        if isinstance(header, bool):  # header = true in a TOML file
+            object.__setattr__(self, "header", str(header).lower())
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tsnn.config.sections import MISSING_MARKS
 from tsnn.datasets.raw import Array, RawData, reading, refuse_if_too_big
 from tsnn.errors import DataError
 
@@ -33,8 +34,24 @@ def read_npz(path: Path) -> RawData:
                 arrays[role] = np.lib.format.read_array(stream, allow_pickle=False)
                 stream.read(1)  # the end of the member: here its checksum is compared
     classes, features = (tuple(map(str, arrays.get(role, ()))) for role in ("class_names", "feature_names"))
+    for role in {"y", "y_test"} & {*arrays}:
+        arrays[role] = _stripped(arrays[role], role, path)
     x_test, y_test = arrays.get("x_test"), arrays.get("y_test")
     return RawData(path.stem, arrays["x"], arrays["y"], x_test, y_test, path.name, classes, features)
+
+
+def _stripped(labels: Array, role: str, path: Path) -> Array:
+    """Return labels of text without blanks around them; a missing one is an error."""
+    if labels.dtype.kind != "U":
+        return labels
+    labels = np.char.strip(labels)
+    if (missing := np.isin(labels, ["", *MISSING_MARKS])).any():
+        row = int(missing.ravel().argmax())
+        raise DataError(
+            f"{path}: {int(missing.sum()):,} labels of {role} are missing, the first, {str(labels.ravel()[row])!r}, in "
+            f"row {row}. Leave these samples out."
+        )
+    return labels
 
 
 def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsnn.datasets.features import Features, as_features
-from tsnn.datasets.raw import Array
+from tsnn.datasets.raw import Array, ColumnInfo
 from tsnn.datasets.targets import Task
 
 
@@ -44,6 +44,12 @@ class Dataset:
         Offset and scale of the preprocessing: the features are ``(x - offset) * scale``. None if there was none.
     x_validation, y_validation : like the training part, or None
         The validation split, to choose an epoch by; None if there is none.
+    medians : float64[n_features], or None
+        Medians of the training part that fill missing values; None if these are not filled.
+    warnings : tuple of str
+        Doubts about the data, each a sentence for the person who trains.
+    columns : tuple of ColumnInfo
+        How the columns of a table were understood; empty for other data.
     """
 
     name: str
@@ -62,6 +68,9 @@ class Dataset:
     scaling: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
     x_validation: Features | None = None
     y_validation: Array | None = None
+    medians: npt.NDArray[np.float64] | None = None
+    warnings: tuple[str, ...] = ()
+    columns: tuple[ColumnInfo, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("x_train", "x_test", "x_validation"):

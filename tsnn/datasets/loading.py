@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping
 from math import prod
 from os import PathLike
 from typing import Any, NamedTuple
@@ -18,49 +19,26 @@ import numpy.typing as npt
 from tsnn.datasets.artificial import draw_artificial
 from tsnn.datasets.dataset import Dataset
 from tsnn.datasets.features import as_features
-from tsnn.datasets.preparation import apply_scaling, check_finite, check_part, draw_split, fit_scaling, hash_arrays
-from tsnn.datasets.raw import Array, RawData
+from tsnn.datasets.missing import fill_missing, training_medians, without_missing
+from tsnn.datasets.preparation import (
+    apply_scaling,
+    check_finite,
+    check_part,
+    doubt_about_range,
+    draw_split,
+    fit_scaling,
+    hash_arrays,
+)
+from tsnn.datasets.raw import Array, Preparation, RawData, TableOptions
+from tsnn.datasets.readers import refuse_options
 from tsnn.datasets.sources import obtain
-from tsnn.datasets.targets import encode_targets
-from tsnn.errors import ConfigError, DataError
+from tsnn.datasets.targets import doubts_about_targets, encode_targets, is_one_hot
+from tsnn.errors import DataError
+
+log = logging.getLogger(__name__)
 
 #: Options of :func:`make_dataset` that describe the arrays.
 _DESCRIPTION = ("name", "class_names", "feature_names", "image_shape", "source")
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How arrays become a data set.
-
-    Attributes
-    ----------
-    task : str
-        "classification", "regression", "multilabel" or "auto": labels that are text, booleans, integers, or
-        floats with few different values, all integral, are classes; other floats are regression targets; 2-D
-        targets of 0 and 1 only are multilabel, other 2-D targets regression.
-    test_fraction : float
-        Fraction of the samples drawn for the test, between 0 and 1; for classification, of each class. At least
-        one sample of each class stays in the training part. Not used if a test part is given.
-    validation_fraction : float
-        Fraction of the training samples drawn likewise for the validation split; 0 makes none.
-    preprocessing : str
-        "standard": each feature gets mean 0 and variance 1; "minmax": range 0 to 1; "none". Fitted on the
-        training part only, so test values may leave that range; features constant there become 0.
-
-    Raises
-    ------
-    ConfigError
-        ``task`` or ``preprocessing`` is none of the values above.
-    """
-
-    task: str = "auto"
-    test_fraction: float = 1 / 3
-    validation_fraction: float = 0.0
-    preprocessing: str = "standard"
-
-    def __post_init__(self) -> None:
-        _check_choice("task", self.task, ("auto", "classification", "regression", "multilabel"))
-        _check_choice("preprocessing", self.preprocessing, ("standard", "minmax", "none"))
 
 
 def load_dataset(
@@ -73,6 +51,7 @@ def load_dataset(
     validation_fraction: float = 0.0,
     preprocessing: str = "standard",
     rng: np.random.Generator,
+    **table: Any,
 ) -> Dataset:
     """Load a data set by name or from a file (:data:`tsnn.registry.READERS`: .npz, .csv, .parquet, ...).
 
@@ -91,6 +70,9 @@ def load_dataset(
         See :class:`Preparation`.
     rng : numpy.random.Generator
         Draws the splits, and artificial data.
+    **table
+        How a table is read: ``header``, ``drop``, ``missing``, ``missing_marks``, ``transpose``, ``separator``;
+        see :class:`tsnn.datasets.raw.TableOptions`.
 
     Raises
     ------
@@ -98,10 +80,15 @@ def load_dataset(
         The data cannot be found, read, downloaded or trained on; the message suggests what to try.
     ConfigError
         ``size``, ``task`` or ``preprocessing`` is none of the values above.
+    TypeError
+        An option is unknown.
     """
-    how = Preparation(task, test_fraction, validation_fraction, preprocessing)
+    _check_options("load_dataset", table, [f.name for f in dataclasses.fields(TableOptions)])
+    options = TableOptions(**table)
+    how = Preparation(task, test_fraction, validation_fraction, preprocessing, options.missing)
     if str(name) != "artificial":
-        return prepare(obtain(name, size=size, target=target), how, rng)
+        return prepare(obtain(name, size=size, target=target, options=options), how, rng)
+    refuse_options(name, options)
     if size == "small" or preprocessing == "minmax":
         raise DataError(
             "The artificial data come in one size and standardised: try size='full', preprocessing='standard'."
@@ -143,7 +130,8 @@ def make_dataset(
     rng : numpy.random.Generator or None
         Draws the splits; may be left out if none is to be drawn.
     **options
-        ``task``, ``test_fraction``, ``validation_fraction``, ``preprocessing``: see :class:`Preparation`.
+        ``task``, ``test_fraction``, ``validation_fraction``, ``preprocessing``, ``missing``: see
+        :class:`Preparation`.
         ``name``, ``source`` : str. Kept in the result.
         ``class_names`` : sequence of str. Names of the integer labels 0, 1, 2, ...; default the labels as text.
         ``feature_names`` : sequence of str. One for each feature.
@@ -159,15 +147,19 @@ def make_dataset(
         An option is unknown.
     """
     preparation = [f.name for f in dataclasses.fields(Preparation)]
-    known = (*preparation, *_DESCRIPTION)
-    if unknown := sorted(set(options) - set(known)):
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
-        raise TypeError(f"make_dataset has no option {unknown[0]!r}. {hint}")
+    _check_options("make_dataset", options, [*preparation, *_DESCRIPTION])
     how = Preparation(**{key: value for key, value in options.items() if key in preparation})
     description = {key: value for key, value in options.items() if key in _DESCRIPTION}
     arrays: dict[str, Any] = {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
     return prepare(RawData(**{"name": "arrays", "source": "arrays in memory"} | arrays | description), how, rng)
+
+
+def _check_options(function: str, given: Mapping[str, Any], known: list[str]) -> None:
+    """Raise a TypeError if an option is unknown."""
+    if unknown := sorted(set(given) - set(known)):
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
+        raise TypeError(f"{function} has no option {unknown[0]!r}. {hint}")
 
 
 def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> Dataset:
@@ -189,10 +181,17 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
     """
     xs, ys, xt, yt, shape = _checked_arrays(raw)
     features, image_shape = _checked_description(raw, shape, xs.shape[1])
-    check_finite(xs, "x", features)
+    warnings = list(raw.warnings)
+    if how.missing == "drop_rows":
+        xs, ys, xt, yt = without_missing(xs, ys, xt, yt, warnings)
+    check_finite(xs, "x", features, allow_nan=how.missing == "fill")
     if xt is not None:
-        check_finite(xt, "x_test", features)
+        check_finite(xt, "x_test", features, allow_nan=how.missing == "fill")
     digest, source = hash_arrays(xs, ys, xt, yt), raw.source
+    if is_one_hot(how.task, ys, yt):
+        ys, yt = ys.argmax(axis=1), None if yt is None else yt.argmax(axis=1)
+        source += "; one-hot targets, taken as classes"
+    warnings += doubts_about_targets(how.task, ys)
     task, class_names, ys, yt = encode_targets(how.task, ys, yt, tuple(raw.class_names))
     stratified = task == "classification"
     train = test = None
@@ -204,11 +203,20 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
     split = _Split(train, None, ys, None)
     if how.validation_fraction:
         split = _draw_validation(split, how.validation_fraction, rng, stratified)
+    medians = training_medians(xs, split.train) if how.missing == "fill" else None
+    if medians is not None:
+        xt = fill_missing(xt, medians)
+        xs = xt if test is not None else fill_missing(xs, medians)
     scaling = fit_scaling(xs, split.train, how.preprocessing)
+    x_train = apply_scaling(xs, split.train, *scaling)
+    for warning in warnings:
+        log.warning(warning)
+    if how.preprocessing == "none" and (warning := doubt_about_range(float(x_train.min()), float(x_train.max()))):
+        warnings.append(warning)  # logged by fit_scaling
     validation = split.validation
     return Dataset(
         name=raw.name,
-        x_train=as_features(apply_scaling(xs, split.train, *scaling)),
+        x_train=as_features(x_train),
         y_train=split.y_train,
         x_test=as_features(apply_scaling(xt, test, *scaling)),
         y_test=yt,
@@ -221,6 +229,9 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
         scaling=None if how.preprocessing == "none" else scaling,
         x_validation=None if validation is None else as_features(apply_scaling(xs, validation, *scaling)),
         y_validation=split.y_validation,
+        medians=medians,
+        warnings=tuple(warnings),
+        columns=raw.columns,
     )
 
 
@@ -288,8 +299,3 @@ def _split_validation(data: Dataset, fraction: float, rng: np.random.Generator) 
         x_validation=data.x_train.rows(drawn),
         y_validation=data.y_train[drawn],
     )
-
-
-def _check_choice(what: str, given: str, choices: tuple[str, ...]) -> None:
-    if given not in choices:
-        raise ConfigError(f"{what} is {given!r}; expected one of {', '.join(map(repr, choices))}.")

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
+from tsnn.datasets.arrow import PARQUET_SUFFIXES, all_numbers, open_parquet
 from tsnn.datasets.raw import Array, reading
-from tsnn.datasets.tables import PARQUET_SUFFIXES, all_numbers, open_parquet
+from tsnn.datasets.sheets import read_arff_names
 from tsnn.errors import DataError
 
 if TYPE_CHECKING:
@@ -147,18 +148,8 @@ def _arff_frames(path: Path, target: str) -> Iterator[pd.DataFrame]:
     """Yield the rows of a dense ARFF file in pieces, columns named, the target as text."""
     import pandas as pd
 
-    attribute = re.compile(r"""\s*@attribute\s+('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\S+)""", re.IGNORECASE)
-    columns = []
     with reading(path, "an ARFF file"), path.open(encoding="utf-8") as stream:
-        while not (line := stream.readline()).strip().lower().startswith("@data"):
-            if not line:
-                raise DataError(f"{path} has no @data section: it is truncated, or no ARFF file.")
-            if match := attribute.match(line):
-                columns.append(re.sub(r"\\(.)", r"\1", match[1].strip("'\"")))
-        start = stream.tell()
-        if next((row for row in stream if row.strip() and row[0] != "%"), "").lstrip().startswith("{"):
-            raise DataError(f"{path} is a sparse ARFF file, which tsnn does not read. Convert it to .npz.")
-        stream.seek(start)
+        columns = read_arff_names(stream, path)
         yield from pd.read_csv(
             stream, header=None, names=columns, index_col=False, dtype={target: str}, chunksize=2000,
             comment="%", na_values=["?"], quotechar="'", escapechar="\\", skipinitialspace=True,

@@ -50,7 +50,7 @@ def check_part(x: Any, y: Any, suffix: str = "") -> tuple[Array, Array, tuple[in
     return features, _check_targets(y, len(features), f"y{suffix}"), image_shape
 
 
-def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = ()) -> None:
+def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = (), *, allow_nan: bool = False) -> None:
     """Raise a DataError if float32 cannot hold a value of x [n, width]; the message calls x ``name``."""
     if x.dtype.kind != "f":
         return
@@ -58,6 +58,8 @@ def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = ()) -> No
     for part in _blocks(len(x), width):
         with np.errstate(over="ignore"):
             bad = ~np.isfinite(x[part].astype(np.float32, copy=False))
+        if allow_nan:
+            bad &= ~np.isnan(x[part])
         if count == 0:
             first = part.start * width + int(bad.argmax())
         count += int(np.count_nonzero(bad))
@@ -66,7 +68,8 @@ def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = ()) -> No
         label = f" ({feature_names[column]!r})" if feature_names else ""
         raise DataError(
             f"{name}: {count:,} of {x.size:,} values are NaN, infinite or beyond float32, the first at row "
-            f"{row}, column {column}{label} (counted from 0). Fill them, or leave these rows out."
+            f"{row}, column {column}{label} (counted from 0). Fill them, or leave these rows out; "
+            "missing='fill' and missing='drop_rows' do so for NaN."
         )
 
 
@@ -151,6 +154,11 @@ def draw_split(
     short = round(fraction * len(codes)) - int(n_test.sum())
     n_test[np.argsort(n_test - exact, kind="stable")[:short]] += 1
     n_test = np.minimum(n_test, np.maximum(counts - 1, 0))
+    if not n_test.any() and stratified and len(codes) == len(counts) >= 10:
+        raise DataError(
+            f"Each of {len(codes)} classes has one sample only, so there is none for the {part} part. If the targets "
+            "are numbers, set data.task=regression (task='regression')."
+        )
     if not n_test.any():
         raise DataError(f"Of {len(codes)} samples none is left for the {part} part. Raise {part}_fraction.")
 
@@ -188,7 +196,7 @@ def measure(x: Array, rows: Rows | None, preprocessing: str, weights: npt.NDArra
     rows : int64[n_train] or None
         The training part.
     preprocessing : str
-        As in :class:`tsnn.datasets.loading.Preparation`.
+        As in :class:`tsnn.datasets.raw.Preparation`.
     weights : float64[n_train] or None
         Weight of each of these rows in mean and variance; None: all the same.
 
@@ -213,9 +221,16 @@ def measure(x: Array, rows: Rows | None, preprocessing: str, weights: npt.NDArra
             squares += np.einsum("i,ij,ij->j", w, block, block) + delta**2 * (seen * n / (seen + n))
             mean += delta * (n / (seen + n))
         seen += n
-    if preprocessing == "none" and high.max() - low.min() > _WIDE_RANGE:
-        log.warning("features range from %g to %g unscaled; try preprocessing='standard'", low.min(), high.max())
+    if preprocessing == "none" and (warning := doubt_about_range(low.min(), high.max())):
+        log.warning(warning)
     return Moments(np.full(width, seen), mean, squares / seen, low, high)
+
+
+def doubt_about_range(low: float, high: float) -> str:
+    """Return a warning if features that are not scaled have a wide range; else ""."""
+    if high - low <= _WIDE_RANGE:
+        return ""
+    return f"features range from {low:g} to {high:g} unscaled; try preprocessing='standard'"
 
 
 def apply_scaling(x: Array, rows: Rows | None, offset: Array, scale: Array) -> npt.NDArray[np.float32]:

@@ -1,13 +1,15 @@
-"""Raw data: arrays as a file stores them, and the errors that all readers of files share.
+"""Raw data: arrays as a file stores them, options of reading and preparing, and the errors that all readers share.
 
 Every reader returns a :class:`RawData`; its values are checked later, in :mod:`tsnn.datasets.preparation`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,113 @@ from typing import Any
 import numpy.typing as npt
 import psutil
 
-from tsnn.errors import DataError
+from tsnn.config.sections import MISSING_MARKS
+from tsnn.errors import ConfigError, DataError
 
-_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How arrays become a data set.
+
+    Attributes
+    ----------
+    task : str
+        "classification", "regression", "multilabel" or "auto": labels that are text, booleans, integers, or
+        floats with few different values, all integral, are classes; other floats are regression targets; 2-D
+        targets of 0 and 1 only are multilabel, other 2-D targets regression.
+    test_fraction : float
+        Fraction of the samples drawn for the test, between 0 and 1; for classification, of each class. At least
+        one sample of each class stays in the training part. Not used if a test part is given.
+    validation_fraction : float
+        Fraction of the training samples drawn likewise for the validation split; 0 makes none.
+    preprocessing : str
+        "standard": each feature gets mean 0 and variance 1; "minmax": range 0 to 1; "none". Fitted on the
+        training part only, so test values may leave that range; features constant there become 0.
+    missing : str
+        Samples with a feature that is NaN: "refuse" the data, "drop_rows", or "fill" it with the median of the
+        training part.
+
+    Raises
+    ------
+    ConfigError
+        ``task``, ``preprocessing`` or ``missing`` is none of the values above.
+    """
+
+    task: str = "auto"
+    test_fraction: float = 1 / 3
+    validation_fraction: float = 0.0
+    preprocessing: str = "standard"
+    missing: str = "refuse"
+
+    def __post_init__(self) -> None:
+        check_choice("task", self.task, ("auto", "classification", "regression", "multilabel"))
+        check_choice("preprocessing", self.preprocessing, ("standard", "minmax", "none"))
+        check_choice("missing", self.missing, ("refuse", "drop_rows", "fill"))
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How a table is read.
+
+    Attributes
+    ----------
+    header : {"auto", "true", "false"}
+        Whether the first line holds the names of the columns.
+    drop : tuple of str
+        Columns to leave out.
+    missing : {"refuse", "drop_rows", "fill"}
+        See :class:`Preparation`.
+    missing_marks : tuple of str
+        Cells that stand for a missing value, in addition to empty ones.
+    transpose : bool
+        Whether rows are features.
+    separator : str
+        Mark between columns: "comma", "semicolon", "tab", "pipe", "blanks", one character, or "auto".
+    """
+
+    header: str = "auto"
+    drop: Sequence[str] = ()
+    missing: str = "refuse"
+    missing_marks: Sequence[str] = MISSING_MARKS
+    transpose: bool = False
+    separator: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_choice("header", self.header, ("auto", "true", "false"))
+        check_choice("missing", self.missing, ("refuse", "drop_rows", "fill"))
+        if isinstance(self.drop, str) or isinstance(self.missing_marks, str):
+            raise ConfigError("drop and missing_marks are lists of text: try drop=['id'].")
+
+    def changed(self) -> list[str]:
+        """Return the names of the options that make sense for tables only and are not at their defaults."""
+        fields = dataclasses.fields(self)
+        return [f.name for f in fields if f.name != "missing" and getattr(self, f.name) != f.default]
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """A column of a table as it was understood.
+
+    Attributes
+    ----------
+    name : str
+        Its name, as in the header.
+    kind : {"number", "category", "dropped", "target"}
+        Its role.
+    missing : int
+        Missing values.
+    note : str
+        Categories, or the reason why it was dropped.
+    """
+
+    name: str
+    kind: str
+    missing: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +145,10 @@ class RawData:
         Empty where the file has none.
     image_shape : tuple of int, or None
         As in :class:`tsnn.datasets.Dataset`.
+    warnings : tuple of str
+        Doubts about the data, each a sentence for the person who trains.
+    columns : tuple of ColumnInfo
+        All columns of a table, in the order of the file; else empty.
     """
 
     name: str
@@ -52,6 +160,14 @@ class RawData:
     class_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     image_shape: tuple[int, ...] | None = None
+    warnings: tuple[str, ...] = ()
+    columns: tuple[ColumnInfo, ...] = ()
+
+
+def check_choice(what: str, given: str, choices: tuple[str, ...]) -> None:
+    """Raise a ConfigError if an option is none of its choices."""
+    if given not in choices:
+        raise ConfigError(f"{what} is {given!r}; expected one of {', '.join(map(repr, choices))}.")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Data readers: which function reads a file, by the suffix of its name.
 
 A reader is a function ``reader(path, target) -> RawData``; ``target`` is the name of the column to predict, or None.
+Registered with ``is_table=True``, it takes the :class:`TableOptions` as a third argument.
 To add one, decorate it with ``READERS.register(suffix, help=...)`` of :mod:`tsnn.registry`; paths with that suffix can
 then be trained on.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tsnn.datasets.archives import read_npz
-from tsnn.datasets.raw import RawData
+from tsnn.datasets.raw import RawData, TableOptions
 from tsnn.datasets.tables import read_table
 from tsnn.errors import DataError
 from tsnn.registry import READERS
@@ -23,18 +24,33 @@ def _read_archive(path: Path, target: str | None) -> RawData:
 
 
 for _suffix, _help in {
-    ".csv": "a table of text, columns separated by comma, semicolon or tab",
+    ".csv": "a table of text, columns separated by comma, semicolon, tab, pipe or blanks",
     ".tsv": "the same as .csv",
-    ".parquet": "a Parquet table",
+    ".txt": "the same as .csv",
+    ".data": "the same as .csv",
+    ".parquet": "a Parquet table, or a folder of its parts",
     ".pq": "the same as .parquet",
+    ".feather": "a Feather (Arrow IPC) table",
+    ".arff": "a dense ARFF table",
+    ".xlsx": "the first sheet of an Excel file, if openpyxl is installed",
+    ".gz": "a compressed table of text, such as .csv.gz",
+    ".bz2": "the same as .gz",
+    ".xz": "the same as .gz",
+    ".zip": "an archive with one table of text",
 }.items():
-    READERS.register(_suffix, help=_help)(read_table)
+    READERS.register(_suffix, help=_help, is_table=True)(read_table)
 
 
 def refuse_target(name: object, target: str | None) -> None:
     """Raise a DataError if a column was named for data that have none."""
     if target is not None:
         raise DataError(f"target={target!r} was given for {name}, but only tables have columns. Leave it out.")
+
+
+def refuse_options(name: object, options: TableOptions) -> None:
+    """Raise a DataError if options of tables were given for data that are none."""
+    if changed := options.changed():
+        raise DataError(f"data.{changed[0]} was given for {name}, but only tables have columns. Leave it out.")
 
 
 def format_suffixes() -> str:

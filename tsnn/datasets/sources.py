@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import cast
 
 from tsnn.datasets import artificial, openml
 from tsnn.datasets.archives import npz_shapes, read_npz
 from tsnn.datasets.catalogue import KNOWN, Known
-from tsnn.datasets.raw import RawData
-from tsnn.datasets.readers import format_suffixes, refuse_target
+from tsnn.datasets.raw import RawData, TableOptions
+from tsnn.datasets.readers import format_suffixes, refuse_options, refuse_target
 from tsnn.errors import ConfigError, DataError
 from tsnn.registry import READERS
 
@@ -60,7 +61,9 @@ class DatasetInfo:
         return bool(self.local)
 
 
-def obtain(name: str | os.PathLike[str], *, size: str = "auto", target: str | None = None) -> RawData:
+def obtain(
+    name: str | os.PathLike[str], *, size: str = "auto", target: str | None = None, options: TableOptions | None = None
+) -> RawData:
     """Read a data set by its name, or from a file by the reader of its suffix (:data:`tsnn.registry.READERS`).
 
     Parameters
@@ -71,6 +74,8 @@ def obtain(name: str | os.PathLike[str], *, size: str = "auto", target: str | No
         "small", "full" or "auto", for names; see :func:`tsnn.datasets.load_dataset`.
     target : str or None
         Column to predict, for tables; default the last one.
+    options : TableOptions, optional
+        How a table is read.
 
     Raises
     ------
@@ -82,14 +87,28 @@ def obtain(name: str | os.PathLike[str], *, size: str = "auto", target: str | No
     if size not in ("auto", "small", "full"):
         raise ConfigError(f"size is {size!r}; expected 'auto', 'small' or 'full'.")
     path = Path(name)
+    options = options or TableOptions()
     reader = READERS.get(path.suffix.lower())
+    if reader is None and path.is_dir() and not _is_known(str(name)):
+        reader = READERS[".parquet"]
+    if reader is None and path.suffix and path.is_file():
+        raise DataError(
+            f"{name} is no file that can be read: expected {format_suffixes()}. Convert it, such as to .csv."
+        )
     if reader is None:
         refuse_target(name, target)
+        refuse_options(name, options)
         return _by_name(str(name), size)
     if size != "auto":
         raise DataError(f"size={size!r} was given for the file {name}, but only names have sizes. Leave it out.")
-    raw: RawData = reader(path, target)
-    return raw
+    if reader.is_table:
+        return cast(RawData, reader(path, target, options))
+    refuse_options(name, options)
+    return cast(RawData, reader(path, target))
+
+
+def _is_known(name: str) -> bool:
+    return name.lower().replace("-", "_") in KNOWN
 
 
 def known_datasets() -> tuple[DatasetInfo, ...]:

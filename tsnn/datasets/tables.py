@@ -1,182 +1,257 @@
-"""Tables: .csv, .tsv and .parquet files of features and a column to predict.
+"""Tables: files of features and a column to predict, from any of several formats to numbers.
 
-Sizes are compared with the free memory before anything is allocated.
+Each column is understood on its own (:mod:`tsnn.datasets.columns`); columns that would leak the answer are dropped with
+a warning (:mod:`tsnn.datasets.leaks`).
 """
 
 from __future__ import annotations
 
-import csv
 import difflib
-import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tsnn.datasets.raw import Array, RawData, reading, refuse_if_too_big
+from tsnn.datasets.arrow import PARQUET_SUFFIXES, read_feather, read_parquet
+from tsnn.datasets.columns import Column, labels, one_hot, refuse_thousands_points, understand
+from tsnn.datasets.leaks import copies_of_target, doubt, reason_to_drop
+from tsnn.datasets.lines import COMPRESSED_SUFFIXES, inner_name
+from tsnn.datasets.raw import Array, ColumnInfo, RawData, TableOptions, reading
+from tsnn.datasets.sheets import read_arff, read_excel
+from tsnn.datasets.text import TEXT_SUFFIXES, Table, read_text
 from tsnn.errors import DataError
 
-if TYPE_CHECKING:
-    import pandas as pd
+Bools = npt.NDArray[np.bool_]
 
-PARQUET_SUFFIXES = (".parquet", ".pq")
+#: Formats that say themselves where columns begin and what they are called.
+_STRUCTURED: dict[str, Callable[[Path], Table]] = {
+    **dict.fromkeys(PARQUET_SUFFIXES, read_parquet),
+    ".feather": read_feather,
+    ".arff": read_arff,
+}
 
-_ONE_HOT_LEVELS = 20  # a text column with more different values is refused
 
-
-def read_table(path: Path, target: str | None) -> RawData:
-    """Read a .csv, .tsv or .parquet file: one column is the target, the others are features.
+def read_table(path: Path, target: str | None, options: TableOptions | None = None) -> RawData:
+    """Read a table: one column is the target, the others are features.
 
     Parameters
     ----------
     path : Path
-        Parquet if its suffix is one of ``PARQUET_SUFFIXES``, else delimited text.
+        Delimited text, compressed or not; .parquet, .feather, .arff, .xlsx; a folder of Parquet files.
     target : str or None
         Name of the column to predict; None for the last one.
+    options : TableOptions, optional
+        How to read it.
 
     Raises
     ------
     DataError
-        The file is missing, damaged or too big, has no such column, missing values, or text that is no category.
+        The file is missing, damaged or too big, has no such column, or holds cells that are no numbers or categories.
     """
-    frame = _parquet_frame(path) if path.suffix.lower() in PARQUET_SUFFIXES else _csv_frame(path)
-    frame.columns = frame.columns.map(str)
-    if len(frame) == 0 or frame.shape[1] < 2:
-        raise DataError(
-            f"{path} has {len(frame)} rows and {frame.shape[1]} columns; expected rows, at least one column "
-            "of features and one to predict. Columns are separated by comma, semicolon or tab."
-        )
-    chosen = frame.columns[-1] if target is None else target
-    if chosen not in frame.columns:
-        near = difflib.get_close_matches(chosen, frame.columns, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        names = ", ".join(frame.columns[:20]) + (", ..." if frame.shape[1] > 20 else "")
-        raise DataError(f"{path} has no column {chosen!r}. {hint}Its columns: {names}.")
-    _refuse_missing(frame, path)
-    labels = frame.pop(chosen)
-    y = labels.to_numpy() if labels.dtype.kind in "biuf" else np.array(labels.astype(str).tolist(), dtype=str)
-    x, features = _features(frame, path)
-    source = f"{path.name}, target: {'last column' if target is None else 'column'} {chosen!r}"
-    return RawData(path.stem, x, y, None, None, source, feature_names=features)
+    options = options or TableOptions()
+    table = _read(path, options)
+    return _Reading(path, options, table).result(target)
 
 
-def _refuse_missing(frame: pd.DataFrame, path: Path) -> None:
-    missing = frame.isna().to_numpy()
-    if count := int(missing.sum()):
-        row, column = divmod(int(missing.argmax()), missing.shape[1])
-        raise DataError(
-            f"{path}: {count:,} values are missing, the first at row {row}, column {frame.columns[column]!r} "
-            "(rows counted from 0 below the header). Fill them, or leave these rows out."
-        )
-
-
-def _features(frame: pd.DataFrame, path: Path) -> tuple[Array, tuple[str, ...]]:
-    """Return [n, features] and their names; a text column becomes one column of 0 and 1 per value."""
-    if all_numbers(frame):
-        plain = all(isinstance(dtype, np.dtype) for dtype in frame.dtypes)
-        dtype = np.result_type(*frame.dtypes) if plain else np.dtype(np.float64)
-        return frame.to_numpy(dtype=dtype), tuple(frame.columns)
-    columns: list[Array] = []
-    names: list[str] = []
-    for name, series in frame.items():
-        if series.dtype.kind in "biuf":
-            columns.append(series.to_numpy(dtype=np.float64))
-            names.append(str(name))
-            continue
-        text = np.array(series.astype(str).tolist(), dtype=str)
-        levels = sorted(set(text.tolist()))
-        if series.dtype.kind in "mM" or len(levels) > _ONE_HOT_LEVELS:
-            example = next((level for level in levels if not _is_number(level)), levels[0])
+def _read(path: Path, options: TableOptions) -> Table:
+    suffix = path.suffix.lower()
+    reader = read_parquet if path.is_dir() else _STRUCTURED.get(suffix)
+    if reader is not None:
+        if unused := {"header", "separator", "transpose"} & {*options.changed()}:
+            raise DataError(f"data.{min(unused)} was set for {path}, but only text tables need it. Leave it out.")
+        return reader(path)
+    if suffix == ".xlsx":
+        return read_excel(path, options)
+    if suffix in COMPRESSED_SUFFIXES and path.is_file():
+        with reading(path, "an archive"):
+            inner = inner_name(path)
+        if inner.suffix.lower() not in (*TEXT_SUFFIXES, ""):
             raise DataError(
-                f"{path}: column {name!r} holds no numbers but {len(levels):,} different values such as "
-                f"{example[:40]!r}; text of up to {_ONE_HOT_LEVELS} different values would be one-hot "
-                "encoded. Leave the column out or turn it into numbers."
+                f"{path} holds {inner}; only text tables ({', '.join(TEXT_SUFFIXES)}) are read from compressed files. "
+                "Unpack it first."
             )
-        columns += [(text == level).astype(np.float64) for level in levels]
-        names += [f"{name}={level}" for level in levels]
-    return np.column_stack(columns), tuple(names)
+    return read_text(path, options)
 
 
-def all_numbers(frame: pd.DataFrame) -> bool:
-    """Return whether every column holds numbers or booleans."""
-    return all(dtype.kind in "biuf" for dtype in frame.dtypes)
+@dataclass
+class _Reading:
+    """Steps from the columns of a file to features and target, with warnings and reports of columns."""
 
+    path: Path
+    options: TableOptions
+    table: Table
+    warnings: list[str] = field(default_factory=list)
+    infos: dict[int, ColumnInfo] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def open_parquet(path: Path) -> Any:
-    """Return a pyarrow ParquetFile, after checking that its table fits into memory."""
-    import pyarrow.parquet as pq
-
-    file = pq.ParquetFile(path)
-    refuse_if_too_big(12 * file.metadata.num_rows * file.metadata.num_columns, path)
-    return file
-
-
-def _parquet_frame(path: Path) -> pd.DataFrame:
-    with reading(path, "a Parquet file"):
-        frame: pd.DataFrame = open_parquet(path).read().to_pandas()
-    return frame
-
-
-def _csv_frame(path: Path) -> pd.DataFrame:
-    """Read delimited text: comma, semicolon or tab; BOM, CRLF and quotes understood; ragged lines refused."""
-    import pandas as pd
-
-    with reading(path, "a table"):
-        refuse_if_too_big(6 * path.stat().st_size, path)
-        with path.open("rb") as raw:
-            encoding = "utf-16" if raw.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        with path.open(encoding=encoding, newline="") as stream:
-            first = next((line for line in stream if line.strip()), "")
-            delimiter = _delimiter(first)
-            stream.seek(0)
-            head = _check_lines(stream, delimiter, path)
-        # Where the semicolon separates columns, the comma is often the decimal point.
-        comma = delimiter == ";" and any(re.fullmatch(r"-?\d+,\d+", cell) for row in head for cell in row)
-        values = [cell.replace(",", ".") if comma else cell for cell in head[0]]
-        headed = not all(map(_is_number, values)) or values == [str(i) for i in range(len(values))]
-        frame = pd.read_csv(
-            path,
-            sep=delimiter,
-            encoding=encoding,
-            decimal="," if comma else ".",
-            header=0 if headed else None,
-            index_col=False,
-            low_memory=False,
-            skipinitialspace=True,
+    def result(self, target: str | None) -> RawData:
+        """Return features and target."""
+        self.warnings += self.table.warnings
+        self._name_columns()
+        kept = self._without_dropped()
+        n_rows = len(next((column for column in self.table.columns if not isinstance(column, str)), ()))
+        if n_rows == 0 or len(kept) < 2:
+            raise DataError(
+                f"{self.path} has {n_rows} rows and {len(kept)} columns; expected rows, at least one column of "
+                "features and one to predict. Columns of text are separated by comma, semicolon, tab, pipe or blanks: "
+                "see data.separator."
+            )
+        chosen = self._find_target(target, kept)
+        columns = {i: self._understand(i, i == chosen) for i in kept}
+        refuse_thousands_points(columns.values(), self.path)
+        answer = columns.pop(chosen)
+        self._doubt_labels(answer)
+        features = self._drop_leaks(columns, answer)
+        rows = self._complete_rows(features, answer)
+        stems = self.path.name.removesuffix(self.path.suffix) if self.path.suffix in COMPRESSED_SUFFIXES else ""
+        x, names = self._assemble(features, rows)
+        note = "last column" if target is None else "column"
+        self.infos[chosen] = ColumnInfo(answer.name, "target", int(answer.missing.sum()))
+        return RawData(
+            Path(stems).stem or self.path.stem,
+            x,
+            labels(answer if rows is None else _rows(answer, rows)),
+            None,
+            None,
+            f"{self.path.name}, target: {note} {answer.name!r}{self.table.note}",
+            feature_names=tuple(names),
+            warnings=tuple(self.warnings),
+            columns=tuple(self.infos[i] for i in sorted(self.infos)),
         )
-    return frame if headed else frame.rename(columns=lambda i: f"column {i}")
+
+    def _name_columns(self) -> None:
+        names = [name.strip() for name in self.table.names]
+        self.names = [name or f"column {i}" for i, name in enumerate(names)]
+        if twice := [name for name, times in Counter(self.names).items() if times > 1]:
+            places = [str(i) for i, name in enumerate(self.names) if name == twice[0]]
+            raise DataError(
+                f"{self.path} has {len(places)} columns called {twice[0]!r} (columns {', '.join(places)}, counted from "
+                "0). Give each column a name of its own."
+            )
+
+    def _find(self, name: str, what: str) -> int:
+        """Return the position of a column."""
+        if name not in self.names:
+            near = difflib.get_close_matches(name, self.names, n=1)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            known = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
+            raise DataError(f"{self.path} has no column {name!r}{what}. {hint}Its columns: {known}.")
+        return self.names.index(name)
+
+    def _without_dropped(self) -> list[int]:
+        dropped = {self._find(name, " to drop") for name in self.options.drop}
+        for i in dropped:
+            self.infos[i] = ColumnInfo(self.names[i], "dropped", 0, "data.drop")
+        return [i for i in range(len(self.names)) if i not in dropped]
+
+    def _find_target(self, target: str | None, kept: list[int]) -> int:
+        chosen = kept[-1] if target is None else self._find(target, "")
+        if chosen not in kept:
+            raise DataError(f"{self.path}: column {target!r} is the one to predict; it cannot be in data.drop as well.")
+        return chosen
+
+    def _understand(self, i: int, is_target: bool) -> Column:
+        values, name = self.table.columns[i], self.names[i]
+        if isinstance(values, str):
+            raise DataError(f"{self.path}: column {name!r} {values}: data.drop={name}.")
+        marks = frozenset(self.options.missing_marks)
+        return understand(name, values, marks, self.path, target=is_target, comma=self.table.comma)
+
+    def _doubt_labels(self, answer: Column) -> None:
+        """Warn of labels that differ only in upper and lower case."""
+        if not answer.is_text:
+            return
+        cases: dict[str, set[str]] = {}
+        for label in set(answer.present.tolist()):
+            cases.setdefault(label.lower(), set()).add(label)
+        for same in (sorted(group) for group in cases.values() if len(group) > 1):
+            self.warnings.append(f"Labels {' and '.join(map(repr, same))} of {answer.name!r} are different classes.")
+
+    def _drop_leaks(self, columns: dict[int, Column], answer: Column) -> dict[int, Column]:
+        """Drop ids, row counters and copies of the target, with a warning for each reason."""
+        first, headed = min(columns), not self.table.note
+        reasons: dict[int, str] = {}
+        for i, column in columns.items():
+            unnamed = not self.table.names[i].strip()
+            if reason := reason_to_drop(column, unnamed=unnamed, is_first=i == first, headed=headed):
+                reasons[i] = reason
+        rest = [i for i in columns if i not in reasons]
+        for position in copies_of_target([columns[i] for i in rest], answer):
+            reasons[rest[position]] = f"a copy of the target {answer.name!r}"
+        for i, reason in sorted(reasons.items()):
+            self.infos[i] = ColumnInfo(columns[i].name, "dropped", int(columns[i].missing.sum()), reason)
+        for reason in dict.fromkeys(reasons.values()):
+            names = [repr(columns[i].name) for i in sorted(reasons) if reasons[i] == reason]
+            listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            self.warnings.append(f"Column {listed} is no feature and was dropped: {reason}.")
+        features = {i: column for i, column in columns.items() if i not in reasons}
+        if not features:
+            raise DataError(f"{self.path} has no column of features left. {' '.join(self.warnings)}")
+        found = (doubt(column, is_first=i == first, headed=headed) for i, column in features.items())
+        doubts = [text for text in found if text]
+        self.warnings += [text[0].upper() + text[1:] + "." for text in doubts[:5]]
+        return features
+
+    def _complete_rows(self, features: dict[int, Column], answer: Column) -> Bools | None:
+        """Return the rows to keep, None for all; missing values are refused if that is the setting."""
+        incomplete = {i: column for i, column in features.items() if column.missing.any()}
+        counted = [*incomplete.values(), *([answer] if answer.missing.any() else [])]
+        if not counted:
+            return None
+        if self.options.missing == "refuse":
+            raise DataError(self._missing_message(counted))
+        gone = answer.missing.copy()
+        if self.options.missing == "drop_rows":
+            for column in counted:
+                gone |= column.missing
+        if gone.all():
+            worst = max(counted, key=lambda column: int(column.missing.sum()))
+            raise DataError(
+                f"{self.path}: no row is complete; column {worst.name!r} lacks {int(worst.missing.sum()):,} of "
+                f"{len(gone):,} values. Leave it out: data.drop={worst.name}, or set data.missing=fill."
+            )
+        if n := int(gone.sum()):
+            what = "missing values" if self.options.missing == "drop_rows" else "a missing target"
+            self.warnings.append(f"{n:,} of {len(gone):,} rows with {what} were dropped.")
+        if n := int(sum((column.missing & ~gone).sum() for column in incomplete.values())):
+            self.warnings.append(
+                f"Missing values ({n:,}) are filled: numbers with the median of the training part, text by a category."
+            )
+        return ~gone
+
+    def _missing_message(self, columns: list[Column]) -> str:
+        count = sum(int(column.missing.sum()) for column in columns)
+        first = min(columns, key=lambda column: int(column.missing.argmax()))
+        row = int(first.missing.argmax())
+        text = self.table.cell(row, self.names.index(first.name)) if self.table.cell else None
+        holds = " is empty" if text is None or not text.strip() else f" holds {text.strip()[:40]!r}"
+        start = f"{count:,} values are missing, the first" if count > 1 else "1 value is missing"
+        return (
+            f"{self.path}: {start}: row {row} of column {first.name!r}{holds} (rows counted from 0 below the header; "
+            "data.missing_marks lists the cells that count as missing). Fill them, or set data.missing=drop_rows to "
+            "leave these rows out, or data.missing=fill."
+        )
+
+    def _assemble(self, features: dict[int, Column], rows: Bools | None) -> tuple[Array, list[str]]:
+        arrays: list[Array] = []
+        names: list[str] = []
+        for i, column in features.items():
+            part = column if rows is None else _rows(column, rows)
+            missing = int(column.missing.sum())
+            if column.is_text:
+                made, made_names, note = one_hot(part, self.path)
+                arrays += made
+                names += made_names
+                self.infos[i] = ColumnInfo(column.name, "category", missing, note)
+            else:
+                arrays.append(part.values)
+                names.append(column.name)
+                self.infos[i] = ColumnInfo(column.name, "number", missing)
+        return np.column_stack(arrays), names
 
 
-def _delimiter(first: str) -> str:
-    """Return the delimiter of this line: the one of comma, semicolon and tab that gives the most columns."""
-    if ";" in first and re.fullmatch(r"""[-+\d\s.,;'"eE]+""", first):
-        return ";"  # numbers with decimal commas
-    return max("\t;,", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
-
-
-def _check_lines(stream: IO[str], delimiter: str, path: Path) -> list[list[str]]:
-    """Check that every line has as many fields as the first; return the first hundred lines, split."""
-    reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
-    head: list[list[str]] = []
-    try:
-        for row in reader:
-            if row and head and len(row) != len(head[0]):
-                raise DataError(
-                    f"{path}, line {reader.line_num}: {len(row)} fields, expected {len(head[0])} as in the "
-                    f"first line (delimiter {delimiter!r}). Correct this line."
-                )
-            if row and len(head) < 100:
-                head.append(row)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}. Correct this line.") from error
-    if not head:
-        raise DataError(f"{path} is empty; expected a line of column names and rows of values.")
-    return head
+def _rows(column: Column, rows: Bools) -> Column:
+    return Column(column.name, column.values[rows], column.missing[rows])

@@ -1,6 +1,5 @@
 """Targets: the task, and the encoding of labels of any kind as class indices or numbers."""
 
-import logging
 from typing import Literal, cast
 
 import numpy as np
@@ -10,11 +9,11 @@ from tsnn.datasets.preparation import check_finite
 from tsnn.datasets.raw import Array
 from tsnn.errors import DataError
 
-log = logging.getLogger(__name__)
-
 Task = Literal["classification", "regression", "multilabel"]
 
 _FEW_CLASSES = 100  # integral float labels with more different values are taken as numbers
+_FEW_INTEGERS = 20  # more different integers are doubted to be classes
+_FEW_SAMPLES = 5  # so few samples for each class, on average, likewise
 
 
 def encode_targets(
@@ -43,6 +42,31 @@ def encode_targets(
     classes = _sorted_distinct(y)
     names = _name_classes(classes, class_names)
     return kind, names, _encode(y, classes), None if y_test is None else _encode(y_test, classes)
+
+
+def is_one_hot(task: str, y: Array, y_test: Array | None) -> bool:
+    """Return whether targets are classes in one-hot form: a single 1 in each row, at least two columns."""
+    parts = [y] if y_test is None else [y, y_test]
+    return task in ("auto", "classification") and all(map(_rows_are_one_hot, parts))
+
+
+def _rows_are_one_hot(y: Array) -> bool:
+    if y.ndim != 2 or y.shape[1] < 2 or y.dtype.kind not in "biuf":
+        return False
+    return bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
+
+
+def doubts_about_targets(task: str, y: Array) -> list[str]:
+    """Return a warning if numbers of which the task was not given are taken as classes, but look like quantities."""
+    if task != "auto" or y.ndim != 1 or y.dtype.kind not in "iuf" or _decide_task(task, y) != "classification":
+        return []
+    n = len(_sorted_distinct(y))
+    if n <= _FEW_INTEGERS and (n < _FEW_SAMPLES or n * _FEW_SAMPLES <= len(y)):
+        return []
+    return [
+        f"{n:,} different integer labels are taken as classes; if they are quantities, set data.task=regression "
+        "(task='regression')."
+    ]
 
 
 def _decide_task(task: str, y: Array) -> Task:
@@ -84,8 +108,6 @@ def _name_classes(classes: Array, given: tuple[str, ...]) -> tuple[str, ...]:
     """Return the name of every class; a single class is an error."""
     if len(classes) < 2:
         raise DataError(f"All training labels are {classes[0]}; classification needs at least two classes.")
-    if len(classes) > _FEW_CLASSES and classes.dtype.kind in "iu":
-        log.warning("%d different integer labels are taken as classes; task='regression' takes numbers", len(classes))
     if not given:
         return tuple(str(int(c)) if classes.dtype.kind == "f" else str(c) for c in classes)
     if classes.dtype.kind not in "iu" or classes[0] < 0 or classes[-1] >= len(given):

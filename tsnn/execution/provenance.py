@@ -29,6 +29,8 @@ def load_data(config: Config, rng: np.random.Generator) -> Dataset:
     return load_dataset(
         d.name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
         validation_fraction=d.validation_fraction, preprocessing=d.preprocessing, rng=rng,
+        header=d.header, drop=d.drop, missing=d.missing, missing_marks=d.missing_marks, transpose=d.transpose,
+        separator=d.separator,
     )  # fmt: skip
 
 

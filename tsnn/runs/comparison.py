@@ -237,7 +237,7 @@ def _mean(values: Sequence[float | None]) -> float | Spread | None:
 def format_value(value: Any) -> str:
     """Return the text of a setting's value: ``400-100-400``, ``0.3``."""
     if isinstance(value, list | tuple):
-        return "-".join(map(str, value))
+        return ("," if all(isinstance(v, str) for v in value) else "-").join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
