@@ -166,7 +166,7 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
         raise ConfigError(f"{name} must be at most {_LARGEST}, got {shortened(original)}.")
     if typing.get_origin(hint) is tuple:
         return _coerce_whole_numbers(name, value, original)
-    if isinstance(value, hint) and hint in (bool, str):
+    if hint in (bool, str) and isinstance(value, hint):
         return value
     if hint is int and (_is_int(value) or (isinstance(value, float) and value.is_integer())):
         return int(value)

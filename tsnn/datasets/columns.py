@@ -93,7 +93,8 @@ def understand(name: str, values: Array, marks: frozenset[str], path: Path, *, t
     absent = np.array([text == "" or text in marks for text in texts])
     missing = absent[codes]
     rows = np.bincount(codes + 1, minlength=len(texts))[1:]
-    numbers = _Numbers([text for text, gone in zip(texts, absent, strict=True) if not gone])
+    present = [text for text, gone in zip(texts, absent, strict=True) if not gone]
+    numbers = _Numbers(present)
     if problem := numbers.problem(comma):
         raise DataError(f"{path}: column {name!r} {problem}")
     found = np.array([np.nan if gone else numbers.value(text) for text, gone in zip(texts, absent, strict=True)])
@@ -109,7 +110,7 @@ def understand(name: str, values: Array, marks: frozenset[str], path: Path, *, t
             f"data.missing_marks, or leave the column out: data.drop={name}."
         )
     if not target or len(texts) > 3:
-        _refuse_disguised(name, [text for text, gone in zip(texts, absent, strict=True) if not gone], path)
+        _refuse_disguised(name, present, path)
     texts = ["" if gone else text for text, gone in zip(texts, absent, strict=True)]
     return Column(name, np.array(texts, dtype=object)[codes], missing)
 
