@@ -195,7 +195,7 @@ class Player:
         self.writer, self.seconds = writer, seconds
         self.config = run.config()
         self.commands = ControlReader(run)
-        self.paused = self.stopped = False
+        self.paused = self.stepping = self.stopped = False
 
     def play(self, done: int) -> None:
         """Write all epochs."""
@@ -211,6 +211,8 @@ class Player:
         while epoch < self.config.training.epochs and self.spend_epoch(epoch):
             epoch += 1
             self.write_epoch(epoch)
+            if self.stepping:
+                self.set_paused(True)
         writer.end(RunState.STOPPED if self.stopped else RunState.FINISHED, f"After {epoch} epochs.")
 
     def spend_epoch(self, epoch: int) -> bool:
@@ -233,6 +235,11 @@ class Player:
         self.writer.update(epoch=epoch, samples=0, test_accuracy=record.test_accuracy, test_loss=record.test_loss,
                            connections=record.connections)  # fmt: skip
 
+    def set_paused(self, paused: bool, stepping: bool = False) -> None:
+        """Pause, go on, or go on for one epoch, and say so in the status."""
+        self.paused, self.stepping = paused, stepping
+        self.writer.update(state=RunState.PAUSED if paused else RunState.TRAINING)
+
     def obey(self, command: Command, epoch: int) -> None:
         """Apply a command and acknowledge it."""
         accepted, message = True, ""
@@ -241,8 +248,7 @@ class Player:
         except ConfigError as error:
             accepted, message = False, str(error)
         if command.action != "set":
-            self.paused = command.action == "pause"
-            self.writer.update(state=RunState.PAUSED if self.paused else RunState.TRAINING)
+            self.set_paused(command.action == "pause", stepping=command.action == "step")
         self.writer.line("ack", command=command.id, epoch=epoch, accepted=accepted, message=message)
         if accepted and command.settings:
             changes = ", ".join(f"{name} = {value:g}" for name, value in command.settings.items())
