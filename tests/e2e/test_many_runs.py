@@ -138,7 +138,7 @@ def test_runs__damaged_runs_are_tolerated(page, server):
     (server.store.root / "half-made").mkdir()
     show_tab(page, server, "runs")
     page.get_by_text("2 runs.").wait_for()
-    page.get_by_role("gridcell", name="unreadable").click()
+    page.get_by_role("gridcell", name="unreadable", exact=True).click()
     page.get_by_text("is not valid TOML").wait_for()
     open_page(page, server, newer.id)
     page.get_by_text("this version of tsnn reads format 2. Try a newer version of tsnn.").wait_for()
