@@ -168,10 +168,9 @@ def test_sessions__two_sessions_steer_one_run(page, server, engine, browser):
         badge(other, "paused").wait_for()
         done = len(run.records())
         other.get_by_role("button", name="One epoch").click()
-        for window in (page, other):
-            wait_until(lambda: len(column(window, "test_accuracy")) == done + 1, what="one more epoch is drawn")
-            badge(window, "paused").wait_for()
-        assert column(page, "test_accuracy") == column(other, "test_accuracy")
+        wait_until(lambda: len(column(page, "test_accuracy")) == done + 1, what="one more epoch is drawn")
+        wait_until(lambda: column(page, "test_accuracy") == column(other, "test_accuracy"), what="both show the same")
+        badge(other, "paused").wait_for()
         assert len(run.records()) == done + 1
         other.get_by_role("button", name="Resume").click()
         badge(page, "training").wait_for()

@@ -6,6 +6,7 @@ read: code behind that may rely on the types below.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import types
@@ -64,7 +65,8 @@ STATUS: Mapping[str, Kind] = {
     "time": is_time, "since": is_time, "beat": is_count, "pid": is_count,
     "epoch": is_count, "epochs": is_count, "samples": is_count, "samples_total": is_count,
     "train_loss": optional(is_number), "test_loss": optional(is_number), "test_accuracy": optional(is_number),
-    "connections": optional(is_count), "diverged": lambda value: isinstance(value, bool),
+    "test_r2": optional(is_number), "connections": optional(is_count),
+    "diverged": lambda value: isinstance(value, bool),
 }  # fmt: skip
 
 #: ``meta.json``; other values are not used.
@@ -76,7 +78,9 @@ META: Mapping[str, Kind] = {
     "data": {
         "name": is_text, "source": is_text, "path": optional(is_text), "digest": is_text, "task": is_text,
         "n_train": is_count, "n_test": is_count, "n_features": is_count, "n_outputs": is_count,
-        "image_shape": optional([is_count]), "class_names": optional([is_text]),
+        "image_shape": optional([is_count]), "class_names": optional([is_text]), "target": is_text,
+        "baseline_accuracy": optional(is_number), "target_offset": optional([is_number]),
+        "target_scale": optional([is_number]),
     },
     "network": {"sizes": [is_count], "connections": [is_count]},
     "versions": is_table, "machine": is_table, "memory": is_table,
@@ -107,7 +111,7 @@ _EVENT: Mapping[str, Kind] = {"epoch": is_count, "kind": is_text, "message": is_
 def _lines() -> dict[str, tuple[Mapping[str, Kind], tuple[str, ...]]]:
     """Return the kinds of the values in a line of each type, and the values that it must have."""
     epoch = _fields(EpochRecord) | {"epoch": is_count, "events": [_EVENT], "settings": _numbers}
-    required = tuple(name for name in epoch if name not in _LATER)
+    required = tuple(field.name for field in dataclasses.fields(EpochRecord) if field.default is dataclasses.MISSING)
     return {
         "epoch": (epoch, required),
         "event": (_EVENT, tuple(_EVENT)),
@@ -115,10 +119,6 @@ def _lines() -> dict[str, tuple[Mapping[str, Kind], tuple[str, ...]]]:
         "ack": ({"command": is_text, "epoch": is_count, "message": is_text}, ("command",)),
         "end": ({"state": is_text, "message": is_text}, ()),
     }
-
-
-#: Values of an epoch's line that may be missing.
-_LATER = ("events", "workers", "validation_loss", "validation_accuracy")
 
 
 def _numbers(value: Any) -> bool:
