@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -18,10 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tsnn.datasets.archives import holds_arrays, read_features, split_last
 from tsnn.datasets.missing import fill_missing
 from tsnn.datasets.preparation import check_finite
-from tsnn.datasets.raw import Array, TableOptions, reading, refuse_if_too_big
+from tsnn.datasets.raw import Array, TableOptions
+from tsnn.datasets.readers import read_arrays_of
 from tsnn.datasets.sources import obtain
+from tsnn.datasets.stored import is_stored
 from tsnn.datasets.tables import read_columns, read_table
 from tsnn.errors import DataError
 from tsnn.registry import READERS
@@ -98,10 +100,12 @@ def read_samples(name: str | PathLike[str], trained: Trained) -> Samples:
     """
     path = Path(name)
     reader = READERS.get(path.suffix.lower())
-    if path.is_dir() if reader is None else reader.function is read_table:
+    if holds_arrays(path) or (reader is not None and reader.function is read_arrays_of):
+        samples = _from_arrays(name, read_features(path, trained.options.budget), trained)
+    elif path.is_dir() if reader is None else reader.function is read_table:
         samples = _from_table(path, trained)
     else:
-        samples = _from_arrays(name, _read_archive(path) if path.suffix.lower() == ".npz" else _obtained(name), trained)
+        samples = _from_arrays(name, _obtained(name, trained.options), trained)
     x = samples.x if trained.medians is None else fill_missing(samples.x, trained.medians)
     check_finite(x, str(name), trained.feature_names)
     return replace(samples, x=x)
@@ -110,43 +114,44 @@ def read_samples(name: str | PathLike[str], trained: Trained) -> Samples:
 # --- arrays ------------------------------------------------------------------------------------------
 
 
-def _obtained(name: str | PathLike[str]) -> dict[str, Any]:
-    raw = obtain(name)
+def _obtained(name: str | PathLike[str], options: TableOptions) -> dict[str, Any]:
+    raw = obtain(name, options=TableOptions(budget=options.budget))
     arrays = {"x": raw.x, "y": raw.y, "x_test": raw.x_test, "y_test": raw.y_test}
     return {**arrays, "class_names": raw.class_names, "feature_names": raw.feature_names}
 
 
-def _read_archive(path: Path) -> dict[str, Any]:
-    """Return the arrays of an .npz by name; unlike for training, it needs no targets."""
-    with reading(path, "an .npz archive"), zipfile.ZipFile(path) as archive:
-        refuse_if_too_big(2 * sum(entry.file_size for entry in archive.infolist()), path)
-        with np.load(path, allow_pickle=False) as members:
-            arrays = {key.lower(): members[key] for key in members.files}
-    arrays.setdefault("x", arrays.get("x_train"))
-    if arrays["x"] is None and "x_test" not in arrays:
-        raise DataError(f"{path} should hold an array X, or X_test; found: {', '.join(arrays) or 'none'}.")
-    return arrays
-
-
 def _from_arrays(name: object, arrays: Mapping[str, Any], trained: Trained) -> Samples:
-    x, y, notes = arrays["x"], arrays.get("y"), []
+    x: Any = arrays["x"]
+    y, notes = arrays.get("y"), []
     if arrays.get("x_test") is not None:
         if x is not None:
             notes.append(f"{name} has an official split: the {len(arrays['x_test']):,} samples of its test part.")
         x, y = arrays["x_test"], arrays.get("y_test")
-    x = np.asarray(x)
+    x = x if is_stored(x) else np.asarray(x)
     if x.dtype.kind not in "biuf" or x.ndim < 2 or x.size == 0:
         raise DataError(f"{name} has features of shape {x.shape} and dtype {x.dtype}; expected numbers, [n, features].")
-    x = x.reshape(len(x), -1)
+    x = x.flat() if is_stored(x) else x.reshape(len(x), -1)
     names = tuple(map(str, arrays.get("feature_names", ())))
     if trained.feature_names and len(names) == x.shape[1]:
         positions = {column: i for i, column in enumerate(names)}
         _refuse_absent([n for n in trained.feature_names if n not in positions], names, name, trained)
-        x = x[:, [positions[n] for n in trained.feature_names]]
+        x = _columns_of(x, [positions[n] for n in trained.feature_names], name)
         notes += _unused(set(names) - set(trained.feature_names))
+    elif x.shape[1] == trained.n_features + 1 and Path(str(name)).suffix.lower() == ".npy":
+        notes.append("The last column is taken as the target.")
+        x, y = split_last(x) if is_stored(x) else (x[:, :-1], x[:, -1])
     elif x.shape[1] != trained.n_features:
         raise DataError(f"{name} has {x.shape[1]:,} features; the run was trained on {trained.n_features:,}.")
     return Samples(x, y, tuple(map(str, arrays.get("class_names", ()))), notes)
+
+
+def _columns_of(x: Any, positions: Sequence[int], name: object) -> Any:
+    """Return some columns of an array."""
+    if not is_stored(x):
+        return x[:, positions]
+    if [*positions] != [*range(x.shape[1])]:
+        raise DataError(f"{name} has its features in another order than the training; save them in the same order.")
+    return x
 
 
 # --- tables ------------------------------------------------------------------------------------------
