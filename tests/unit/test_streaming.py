@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import tsnn
@@ -78,7 +79,7 @@ def assert_same(one, other):
         assert np.asarray(x).tobytes() == np.asarray(other_x).tobytes()
         assert getattr(one, f"y_{part}").tobytes() == getattr(other, f"y_{part}").tobytes()
     assert one.digest == other.digest
-    assert one.warnings == other.warnings
+    assert sorted(one.warnings) == sorted(other.warnings)
     assert (one.n_features, one.image_shape) == (other.n_features, other.image_shape)
     assert one.class_names == other.class_names
     assert other.nbytes < one.nbytes
@@ -150,6 +151,63 @@ def test_estimator__fits_and_predicts_mapped_samples_that_do_not_fit(samples, tm
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     assert isinstance(models[1].fit(mapped, y)._scaled(leave_in_file(mapped)), StreamedFeatures)
     np.testing.assert_array_equal(models[1].predict_proba(mapped), expected)
+
+
+@pytest.fixture
+def frame(rng):
+    """Columns of several types, with missing values, an id and text."""
+    n = 400
+    frame = pd.DataFrame(rng.normal(size=(n, 5)), columns=list("abcde"))
+    frame["f"] = frame["a"].astype(np.float32)
+    frame["whole"] = rng.integers(0, 9, n)
+    frame["color"] = rng.choice(["red", "blue", None], n)
+    frame["flag"] = frame["b"] > 0
+    frame["patient_id"] = [f"p{i}" for i in range(n)]
+    frame.loc[::7, "c"] = np.nan
+    frame["label"] = np.where(frame["a"] > 0, "yes", "no")
+    return frame
+
+
+@pytest.mark.parametrize("form", ["one file", "row groups", "parts", "folders"])
+def test_parquet__is_streamed_with_the_same_bits(form, frame, tmp_path, monkeypatch):
+    path = tmp_path / "t.parquet"
+    if form == "parts":
+        path = tmp_path / "parts"
+        path.mkdir()
+        frame[:150].to_parquet(path / "a.parquet")
+        frame[150:].to_parquet(path / "b.parquet")
+    elif form == "folders":
+        path = tmp_path / "folders"
+        frame.to_parquet(path, partition_cols=["whole"])
+    else:
+        frame.to_parquet(path, row_group_size=10_000 if form == "one file" else 64)
+    monkeypatch.setattr("tsnn.datasets.large_tables._GROUP", 3 * 32 * len(frame))  # three columns at a time
+    monkeypatch.setattr("tsnn.datasets.large_tables._PANEL", 4000)
+    options = {"missing": "fill", "validation_fraction": 0.1, "target": "label"}
+    one, other = (load(path, stream, **options) for stream in ("never", "always"))
+    if form == "folders":  # the columns of folders are in another place
+        assert sorted(one.feature_names) == sorted(other.feature_names)
+        return
+    assert_same(one, other)
+    assert (one.feature_names, one.columns) == (other.feature_names, other.columns)
+    assert one.warnings
+    assert other.source.startswith(one.source.split(";")[0])
+    again = load(path, "always", **options)
+    assert (again.columns, again.warnings, again.digest) == (other.columns, other.warnings, other.digest)
+
+
+def test_parquet__that_cannot_be_streamed_is_one_sentence(frame, tmp_path):
+    path = tmp_path / "t.parquet"
+    frame.to_parquet(path)
+    with pytest.raises(DataError, match=r"Set data\.missing=fill"):
+        load(path, "always", missing="drop_rows")
+    with pytest.raises(DataError, match="no column 'labels' to predict"):
+        load(path, "always", missing="fill", target="labels")
+    with pytest.raises(DataError, match="no column 'x' to drop"):
+        load(path, "always", missing="fill", drop=["x"])
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(DataError, match="cannot be read as a Parquet file"):
+        load(path, "always")
 
 
 # --- runs --------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def stored(member: Member) -> StoredArray:
             _check_sum(member)
         return StoredArray(path, offset, shape, dtype)
     blocks = _unpacked_rows(member) if offset is None else _turned_rows(member)
-    return unpack_once(path, name, lambda: Unpacked(shape, dtype, blocks, {}))[0]
+    return unpack_once(path, name, lambda folder: Unpacked(shape, dtype, blocks, {}))[0]
 
 
 def _check_sum(member: Member) -> None:

@@ -13,8 +13,8 @@ from math import inf
 from pathlib import Path
 
 from tsnn.datasets.archives import read_arrays
+from tsnn.datasets.large_tables import read_any_table
 from tsnn.datasets.raw import RawData, TableOptions
-from tsnn.datasets.tables import read_table
 from tsnn.errors import DataError
 from tsnn.registry import READERS
 
@@ -42,7 +42,7 @@ for _suffix, _help in {
     ".xz": "the same as .gz",
     ".zip": "an archive with one table of text",
 }.items():
-    READERS.register(_suffix, help=_help, is_table=True)(read_table)
+    READERS.register(_suffix, help=_help, is_table=True)(read_any_table)
 
 
 def refuse_target(name: object, target: str | None) -> None:

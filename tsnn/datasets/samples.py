@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tsnn.datasets.archives import holds_arrays, read_features, split_last
+from tsnn.datasets.large_tables import read_any_table
 from tsnn.datasets.missing import fill_missing
 from tsnn.datasets.preparation import check_finite
 from tsnn.datasets.raw import Array, TableOptions
 from tsnn.datasets.readers import read_arrays_of
 from tsnn.datasets.sources import obtain
 from tsnn.datasets.stored import is_stored
-from tsnn.datasets.tables import read_columns, read_table
+from tsnn.datasets.tables import read_columns
 from tsnn.errors import DataError
 from tsnn.registry import READERS
 
@@ -102,7 +103,7 @@ def read_samples(name: str | PathLike[str], trained: Trained) -> Samples:
     reader = READERS.get(path.suffix.lower())
     if holds_arrays(path) or (reader is not None and reader.function is read_arrays_of):
         samples = _from_arrays(name, read_features(path, trained.options.budget), trained)
-    elif path.is_dir() if reader is None else reader.function is read_table:
+    elif path.is_dir() if reader is None else reader.function is read_any_table:
         samples = _from_table(path, trained)
     else:
         samples = _from_arrays(name, _obtained(name, trained.options), trained)

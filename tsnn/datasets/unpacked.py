@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ class Unpacked(NamedTuple):
     facts: Mapping[str, Array]
 
 
-def unpack_once(source: Path, key: str, make: Any) -> tuple[StoredArray, dict[str, Array]]:
+def unpack_once(source: Path, key: str, make: Callable[[Path], Unpacked]) -> tuple[StoredArray, dict[str, Array]]:
     """Return the unpacked copy of features, and the facts about them; made if there is none of the present file.
 
     Parameters
@@ -64,7 +64,7 @@ def unpack_once(source: Path, key: str, make: Any) -> tuple[StoredArray, dict[st
     key : str
         Which features of it.
     make : callable
-        Returns :class:`Unpacked`.
+        Takes the folder of the copy, returns :class:`Unpacked`.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def unpack_once(source: Path, key: str, make: Any) -> tuple[StoredArray, dict[st
             if str(about.get("stamp")) != (stamp := _stamp(source)):
                 _remove_orphans(root)
                 (folder / _ABOUT).unlink(missing_ok=True)
-                _write(folder, source, stamp, make())
+                _write(folder, source, stamp, make(folder))
                 about = _read_about(folder)
         shape, dtype = tuple(about["shape"].tolist()), str(about["dtype"])
         return StoredArray(folder / _FEATURES, int(about["offset"]), shape, dtype), about
@@ -94,12 +94,7 @@ def unpack_once(source: Path, key: str, make: Any) -> tuple[StoredArray, dict[st
 def _write(folder: Path, source: Path, stamp: str, unpacked: Unpacked) -> None:
     shape, dtype, blocks, facts = unpacked
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if (free := shutil.disk_usage(folder).free) < 1.05 * size:
-        raise DataError(
-            f"{source} does not fit into memory, and to be read row by row it must be unpacked: {size_text(size)}, "
-            f"but {size_text(free)} is free at {folder}. Make room, set XDG_CACHE_HOME to another disk, or save the "
-            "features as an uncompressed .npy file, row by row."
-        )
+    check_room(size, folder, source)
     log.warning("%s is unpacked once to %s (%s), which may be deleted later.", source, folder, size_text(size))
     with replacing(folder / _FEATURES, durable=False) as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(shape)}
@@ -112,6 +107,16 @@ def _write(folder: Path, source: Path, stamp: str, unpacked: Unpacked) -> None:
     about = {"source": str(source.absolute()), "stamp": stamp, "offset": offset, "shape": shape, "dtype": dtype.str}
     with replacing(folder / _ABOUT, durable=False) as file:
         write_npz(file, {**about, **facts})
+
+
+def check_room(size: int, folder: Path, source: Path) -> None:
+    """Raise a DataError if there is no room for this number of bytes in a folder."""
+    if (free := shutil.disk_usage(folder).free) < 1.05 * size:
+        raise DataError(
+            f"{source} does not fit into memory, and to be read row by row it must be unpacked: {size_text(size)}, "
+            f"but {size_text(free)} is free at {folder}. Make room, set XDG_CACHE_HOME to another disk, or save the "
+            "features as an uncompressed .npy file, row by row."
+        )
 
 
 def _read_about(folder: Path) -> dict[str, Array]:
