@@ -77,7 +77,10 @@ def main():
     if options.train:
         train(Path(options.train[0]), json.loads(options.train[1]))
         return
-    settings = {"training.epochs": 1, "training.batch_size": 128, "network.hidden": [100, 100], "network.epsilon": 5}
+    settings = {
+        "training.epochs": 1, "training.batch_size": 512, "training.learning_rate": 0.05, "network.hidden": [100],
+        "network.epsilon": 5, "run.threads": 1,
+    }  # fmt: skip
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         (Path(name) / "data").mkdir()
         started = time.perf_counter()

@@ -269,6 +269,31 @@ def test_predict__reads_samples_in_parts(kind, runs, samples, tmp_path, monkeypa
     assert "Accuracy" in outputs[0].err
 
 
+@pytest.mark.parametrize("target", [True, False])
+def test_predict__reads_parquet_in_parts(target, runs, frame, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "t.parquet"
+    frame.to_parquet(path)
+    run = runs(path, **{"data.missing": "fill"})
+    streamed = runs(path, **{"data.missing": "fill", "data.stream": "always"})
+    monkeypatch.setattr("tsnn.datasets.arrow._BATCH", 64 * 8 * 11)
+    monkeypatch.setattr("tsnn.estimator.predictions._PART", 1)
+    other = tmp_path / "new.parquet"
+    (frame if target else frame.drop(columns="label")).to_parquet(other, row_group_size=150)
+    outputs = []
+    for each in (run, streamed):
+        assert main(["predict", each.id, str(other), "--probabilities"]) == 0
+        outputs.append(capsys.readouterr())
+    assert outputs[0].out == outputs[1].out
+    assert outputs[0].err == outputs[1].err
+    assert ("Accuracy" in outputs[0].err) == target
+    frame["b"] = frame["b"].astype(object)
+    frame.loc[200, "b"] = "none"
+    frame["b"] = frame["b"].astype(str)
+    frame.to_parquet(other)
+    assert main(["predict", streamed.id, str(other)]) == 1
+    assert "Of rows 193 to 256, counted from there" in capsys.readouterr().err
+
+
 # --- files -------------------------------------------------------------------------------------------
 
 

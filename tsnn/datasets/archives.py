@@ -54,12 +54,13 @@ def read_arrays(path: Path, budget: float = inf) -> RawData:
 
 
 def read_features(path: Path, budget: float) -> dict[str, Any]:
-    """Return the arrays of an archive, .npy file or folder by name, ``x`` or ``x_test`` among them; targets may lack.
+    """Return the arrays of an archive, .npy file or folder by name: ``x`` or ``x_test``, and targets if there are any.
 
-    The only array of an .npy file is ``x``. For ``budget`` and errors see :func:`read_arrays`.
+    The only array of an .npy file is ``x``. If there are ``x`` and ``x_test``, ``x`` is not read, and ``split`` is true.
+    For ``budget`` and errors see :func:`read_arrays`.
     """
     if path.suffix.lower() == ".npy":
-        return read_members(path, {"x": npy_member(path)}, budget)
+        return {**read_members(path, {"x": npy_member(path)}, budget), "split": False}
     members = {key: member for key, member in _members(path).items() if key in _ROLES and not member.dtype.hasobject}
     if "x" not in members and "x_train" in members:
         members["x"] = members["x_train"]
@@ -67,7 +68,7 @@ def read_features(path: Path, budget: float) -> dict[str, Any]:
         raise DataError(f"{path} should hold an array X, or X_test; found: {_listed(_members(path))}.")
     needless = ("x_train", "y_train", *(("x", "y") if "x_test" in members else ()))
     arrays = read_members(path, {key: member for key, member in members.items() if key not in needless}, budget)
-    return {"x": None, **arrays}
+    return {"x": None, **arrays, "split": {"x", "x_test"} <= {*members}}
 
 
 def read_members(path: Path, members: Mapping[str, Member], budget: float) -> dict[str, Any]:

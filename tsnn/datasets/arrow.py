@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
+_BATCH = 1 << 26  # bytes of rows that are read at a time
 _NO_NUMBERS = "which are no numbers. Turn them into numbers, or leave the column out"
 
 
@@ -120,6 +122,17 @@ class LargeParquet:
         own, metadata = schemas[0].names, schemas[0].pandas_metadata or {}
         self.names = [*(name for name in self._dataset.schema.names if name not in own), *own]
         self.index = [name for name in metadata.get("index_columns", ()) if name in own]
+
+    def batches(self) -> Iterator[Table]:
+        """Yield all columns of some rows at a time."""
+        import pyarrow as pa
+
+        rows = max(1, _BATCH // (8 * len(self.names)))
+        with reading(self.path, "a Parquet file"):
+            scanned = self._dataset.to_batches(batch_size=rows, batch_readahead=1, fragment_readahead=1)
+            for batch in scanned:
+                if batch.num_rows:
+                    yield _as_table(pa.Table.from_batches([batch]).select(self.names))
 
     def read(self, names: list[str]) -> Table:
         """Return some columns."""

@@ -297,7 +297,7 @@ def hash_arrays(*arrays: Array | None) -> str:
             common = np.dtype("<U") if array.dtype.kind == "U" else np.dtype("<f4" if array.ndim > 1 else "<f8")
             state.update(f"{common.kind}{array.shape}".encode())
             for part in row_blocks(len(array), prod(array.shape[1:])):
-                state.update(array[part].astype(common).tobytes())
+                state.update(np.ascontiguousarray(array[part], common).view(np.uint8).data)
     return state.hexdigest()
 
 

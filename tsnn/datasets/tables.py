@@ -80,7 +80,14 @@ def read_columns(path: Path, options: TableOptions, target: str = "") -> tuple[l
     values : callable
         Returns a column [n] by its name: numbers, NaN where missing, or text, None where missing.
     """
-    table = _Reading(path, options, _read(path, options))
+    return columns_of(path, options, _read(path, options), target)
+
+
+def columns_of(
+    path: Path, options: TableOptions, read: Table, target: str = ""
+) -> tuple[list[str], Callable[[str], Array]]:  # fmt: skip
+    """Return the columns of a table that was read, as :func:`read_columns` does."""
+    table = _Reading(path, options, read)
     table._name_columns()
     places = {name: i for i, name in enumerate(table.names)}
 

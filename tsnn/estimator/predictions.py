@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tsnn.datasets.raw import TableOptions
-from tsnn.datasets.samples import Samples, Trained, read_samples
+from tsnn.datasets.samples import read_samples
 from tsnn.datasets.stored import is_stored, memory_budget
+from tsnn.datasets.table_samples import Samples, Trained
 from tsnn.errors import RunError
 from tsnn.estimator.classifier import SparseMLPClassifier
 from tsnn.estimator.from_run import Model, load_model
