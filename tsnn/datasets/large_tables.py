@@ -22,8 +22,8 @@ from tsnn.datasets.tables import FILLED, read_table, understand_table
 from tsnn.datasets.unpacked import Unpacked, check_room, unpack_once
 from tsnn.errors import DataError
 
-_GROUP = 1 << 30  # bytes of memory for the columns that are understood at a time
-_PANEL = 1 << 28  # bytes of rows that are put together at a time
+_GROUP = 1 << 29  # bytes of memory for the columns that are understood at a time
+_PANEL = 1 << 27  # bytes of rows that are put together at a time
 
 
 def read_any_table(path: Path, target: str | None, options: TableOptions | None = None) -> RawData:

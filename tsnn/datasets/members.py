@@ -16,7 +16,7 @@ from tsnn.datasets.stored import StoredArray
 from tsnn.datasets.unpacked import Unpacked, unpack_once
 from tsnn.errors import DataError
 
-_PANEL = 1 << 28  # bytes of an array stored column by column that are turned at a time
+_PANEL = 1 << 27  # bytes of an array stored column by column that are turned at a time
 _TOP = 1 << 24  # bytes that are unpacked at a time
 
 

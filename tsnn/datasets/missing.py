@@ -13,7 +13,7 @@ from tsnn.datasets.raw import Array
 from tsnn.datasets.stored import is_stored
 from tsnn.errors import DataError
 
-_GROUP = 1 << 29  # bytes of columns in a file whose medians are determined in one pass
+_GROUP = 1 << 28  # bytes of columns in a file whose medians are determined in one pass
 
 
 def _drop_incomplete(x: Array, y: Array, name: str) -> tuple[Array, Array, str]:

@@ -63,12 +63,8 @@ def read_samples(name: str | PathLike[str], trained: Trained) -> Samples:
 def _obtained(name: str | PathLike[str], options: TableOptions) -> dict[str, Any]:
     raw = obtain(name, options=TableOptions(budget=options.budget))
     arrays = {"x": raw.x, "y": raw.y, "x_test": raw.x_test, "y_test": raw.y_test}
-    return {
-        **arrays,
-        "split": raw.x_test is not None,
-        "class_names": raw.class_names,
-        "feature_names": raw.feature_names,
-    }
+    names = {"class_names": raw.class_names, "feature_names": raw.feature_names}
+    return {**arrays, **names, "split": raw.x_test is not None}
 
 
 def _from_arrays(name: object, arrays: Mapping[str, Any], trained: Trained) -> Samples:

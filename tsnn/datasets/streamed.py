@@ -13,6 +13,8 @@ from tsnn.datasets.preparation import apply_scaling
 from tsnn.datasets.raw import Array
 from tsnn.datasets.stored import Rows, StoredArray
 
+_PER_SAMPLE = 16  # bytes of a target, and of a place in the order of an epoch
+
 Float64 = npt.NDArray[np.float64]
 
 
@@ -42,8 +44,8 @@ class StreamedFeatures:
 
     @property
     def nbytes(self) -> int:
-        """Memory taken between batches."""
-        return self.selected.nbytes + self.offset.nbytes + self.scale.nbytes
+        """Memory taken between batches, with that of targets and order of the samples, which exceed it."""
+        return self.selected.nbytes + _PER_SAMPLE * len(self) + self.offset.nbytes + self.scale.nbytes
 
     @property
     def stored_bytes(self) -> int:
