@@ -1,10 +1,15 @@
-"""Machine: cores and processor."""
+"""Machine: cores, processor, and the memory that may still be taken."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
+
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 def available_cores() -> int:
@@ -19,3 +24,52 @@ def processor_name() -> str:
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()
+
+
+def available_memory() -> int:
+    """Return the bytes that this process may still take: free on the machine, and below the limits set for it.
+
+    Limits are those of its control groups (containers, ``systemd-run``; the file cache inside counts as free) and of
+    ``ulimit -v`` and ``ulimit -d``.
+    """
+    return int(min(psutil.virtual_memory().available, *_left_in_groups(), *_left_below_limits()))
+
+
+def _left_in_groups() -> Iterator[int]:
+    """Yield the bytes left in each control group of this process, of version 1 or 2."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers == "memory":
+            root, names = _GROUPS / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache")
+        elif not controllers:
+            root, names = _GROUPS, ("memory.max", "memory.current", "file")
+        else:
+            continue
+        group = root / path.lstrip("/")
+        for folder in [root, *(part for part in (group, *group.parents) if root in part.parents)]:
+            try:
+                limit, used = (int((folder / name).read_text()) for name in names[:2])
+                counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):  # no such group, or no limit ("max")
+                continue
+            shared = int(counts.get(names[2].replace("cache", "shmem").replace("file", "shmem"), 0))
+            yield limit - used + int(counts.get(names[2], 0)) - shared
+
+
+def _left_below_limits() -> Iterator[int]:
+    """Yield the bytes left of the process's address space and of its private memory, where these are limited."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    try:
+        used = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    except OSError:
+        return
+    for limit, name in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        soft = resource.getrlimit(limit)[0]
+        if soft != resource.RLIM_INFINITY and name in used:
+            yield soft - 1024 * int(used[name].split()[0])

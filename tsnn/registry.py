@@ -50,6 +50,8 @@ class Rule:
         Memory of each candidate.
     is_table : bool
         Whether a data reader takes a third argument, :class:`tsnn.datasets.raw.TableOptions`.
+    streams : bool
+        Whether a data reader takes a third argument, the bytes of memory beyond which features stay on the disk.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Rule:
     candidates: int = 0
     bytes_per_candidate: int = 0
     is_table: bool = False
+    streams: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""

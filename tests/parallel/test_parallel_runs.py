@@ -67,6 +67,19 @@ def test_parallel_run__writes_the_files_of_a_sequential_run(store, config, mode)
     assert "3 processes, each: connections" in run.log()
 
 
+def test_parallel_run__on_streamed_data_gives_the_same_bits(store, config):
+    weights = []
+    for stream in ("never", "always"):
+        settings = {"training.epochs": 4, "parallel.mode": "wassp", "data.stream": stream}
+        run = tsnn.start(config.replace(settings), store)
+        wait_until(lambda run=run: ended(run))
+        assert run.status()["state"] == "finished", run.log()
+        assert (run.meta()["memory"]["streamed"] > 0) == (stream == "always")
+        network = tsnn.load_network(run.path / "weights.npz")
+        weights.append([layer.weights.tobytes() for layer in network.layers])
+    assert weights[0] == weights[1]
+
+
 @pytest.mark.parametrize("fraction", [1, 0.00001], ids=["phase 1", "phase 2"])
 def test_stopped_run__resumes_in_its_epoch_and_phase(store, config, fraction):
     steady = config.replace(learning_rate=0.002)  # hundreds of epochs at the rate of the other tests may diverge

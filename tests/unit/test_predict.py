@@ -400,7 +400,7 @@ def test_read_samples__arrays_with_names_are_put_in_order(folder):
     np.savez(folder / "unnamed.npz", X=[[1.0, 2]])
     assert read_samples(folder / "unnamed.npz", Trained(2, ("a", "b"))).x.tolist() == [[1, 2]]
     np.savez(folder / "other.npz", Z=[[1.0, 2]])
-    with pytest.raises(DataError, match="should hold an array X, or X_test; found: z"):
+    with pytest.raises(DataError, match="should hold an array X, or X_test; found: Z "):
         read_samples(folder / "other.npz", Trained(2))
 
 

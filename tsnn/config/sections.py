@@ -29,8 +29,8 @@ class DataConfig(Section):
 
     name: str = setting(
         "fashion_mnist",
-        "A known data set, or the path of a file: .npz, a table (.csv, .tsv, .txt, .data, compressed or not, .parquet, "
-        ".feather, .arff, .xlsx), or a folder of Parquet files.",
+        "A known data set, or the path of a file: .npz, .npy, a table (.csv, .tsv, .txt, .data, compressed or not, "
+        ".parquet, .feather, .arff, .xlsx), or a folder of Parquet or of .npy files (X.npy, y.npy).",
     )
     size: str = setting(
         "auto",
@@ -85,6 +85,13 @@ class DataConfig(Section):
         "Scaling of the features, fitted on the training part only: zero mean and unit variance, "
         "the range 0 to 1, or none.",
         choices=("standard", "minmax", "none"),
+    )
+    stream: str = setting(
+        "auto",
+        "Whether features of .npy, .npz and Parquet files stay on the disk and are read batch by batch, with the same "
+        "results: 'auto' if they would take more than 75 % of the free memory.",
+        label="Stream from disk",
+        choices=("auto", "always", "never"),
     )
 
     def __post_init__(self) -> None:

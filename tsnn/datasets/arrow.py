@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
+_BATCH = 1 << 26  # bytes of rows that are read at a time
 _NO_NUMBERS = "which are no numbers. Turn them into numbers, or leave the column out"
 
 
@@ -80,6 +82,62 @@ def _read_parts(folder: Path) -> Any:
         return ds.dataset(
             names, format="parquet", partitioning=_partitioning(folder), partition_base_dir=str(folder)
         ).to_table()
+
+
+class LargeParquet:
+    """A Parquet file, or folder of parts, of which some columns are read at a time.
+
+    Attributes
+    ----------
+    path : Path
+        The file or folder.
+    names : list of str
+        The columns; those from the names of folders come first.
+    index : list of str
+        Columns that are the index of a pandas DataFrame.
+    rows : int
+        Number of rows.
+    """
+
+    def __init__(self, path: Path):
+        import pyarrow.dataset as ds
+
+        self.path = path
+        parts = parquet_parts(path) if path.is_dir() else [path]
+        if not parts:
+            raise DataError(f"The folder {path} holds no .parquet files. Give the path of a file with data.")
+        with reading(path, "a Parquet file"):
+            partitioning = _partitioning(path) if path.is_dir() else None
+            where = {"partitioning": partitioning, "partition_base_dir": str(path)} if partitioning else {}
+            self._dataset = ds.dataset([str(part) for part in parts], format="parquet", **where)
+            schemas = [fragment.physical_schema for fragment in self._dataset.get_fragments()]
+            self.rows = int(self._dataset.count_rows())
+        first = {f"{field.name} ({field.type})" for field in schemas[0]}
+        for part, schema in zip(parts, schemas, strict=True):
+            if other := first ^ {f"{field.name} ({field.type})" for field in schema}:
+                raise DataError(
+                    f"{part} has other columns than {parts[0].name}: {', '.join(sorted(other)[:4])}. Expected parts of "
+                    "one table."
+                )
+        own, metadata = schemas[0].names, schemas[0].pandas_metadata or {}
+        self.names = [*(name for name in self._dataset.schema.names if name not in own), *own]
+        self.index = [name for name in metadata.get("index_columns", ()) if name in own]
+
+    def batches(self) -> Iterator[Table]:
+        """Yield all columns of some rows at a time."""
+        import pyarrow as pa
+
+        rows = max(1, _BATCH // (8 * len(self.names)))
+        with reading(self.path, "a Parquet file"):
+            scanned = self._dataset.to_batches(batch_size=rows, batch_readahead=1, fragment_readahead=1)
+            for batch in scanned:
+                if batch.num_rows:
+                    yield _as_table(pa.Table.from_batches([batch]).select(self.names))
+
+    def read(self, names: list[str]) -> Table:
+        """Return some columns."""
+        with reading(self.path, "a Parquet file"):
+            return _as_table(self._dataset.to_table(columns=names))
 
 
 def _partitioning(folder: Path) -> str | None:

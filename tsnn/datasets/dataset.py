@@ -120,8 +120,16 @@ class Dataset:
     @property
     def nbytes(self) -> int:
         """Memory that the features take."""
-        parts = (self.x_train, self.x_test, self.x_validation)
-        return sum(part.nbytes for part in parts if part is not None)
+        return sum(part.nbytes for part in self._parts)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of features that are streamed from disk; 0 if they are in memory."""
+        return sum(getattr(part, "stored_bytes", 0) for part in self._parts)
+
+    @property
+    def _parts(self) -> list[Features]:
+        return [part for part in (self.x_train, self.x_test, self.x_validation) if part is not None]
 
 
 def shard(data: Dataset, index: int, count: int) -> Dataset:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tsnn.config import DataConfig
+from tsnn.datasets.archives import read_targets
 from tsnn.datasets.arrow import PARQUET_SUFFIXES
 from tsnn.datasets.preparation import check_targets
 from tsnn.datasets.raw import Array, TableOptions
@@ -40,9 +41,9 @@ def guess_task(data: DataConfig) -> str:
 def _targets(path: Path, data: DataConfig) -> Any:
     """Return some or all targets of a file."""
     suffix = path.suffix.lower()
+    if path.is_dir() or suffix in (".npy", ".npz"):
+        return read_targets(path)
     if path.stat().st_size > _SMALL_BYTES:
-        if suffix == ".npz":
-            return _archive_targets(path)
         if suffix in PARQUET_SUFFIXES:
             return _parquet_targets(path, data.target)
         if suffix in (".csv", ".tsv", ".txt", ".data") and not data.transpose:
@@ -57,12 +58,6 @@ def _read(path: Path, data: DataConfig) -> Any:
         transpose=data.transpose, separator=data.separator,
     )  # fmt: skip
     return obtain(path, target=data.target, options=options).y
-
-
-def _archive_targets(path: Path) -> Array:
-    with np.load(path, allow_pickle=False) as arrays:
-        name = next(name for name in arrays.files if name.lower() in ("y_train", "y"))
-        return np.asarray(arrays[name])
 
 
 def _parquet_targets(path: Path, target: str | None) -> Array:

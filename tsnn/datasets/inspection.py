@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsnn.datasets.dataset import Dataset
-from tsnn.datasets.raw import Array, ColumnInfo
+from tsnn.datasets.raw import Array, ColumnInfo, size_text
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ def inspect(data: Dataset) -> Inspection:
     baseline = None
     facts = [("data", data.source), ("task", f"{data.task}, {_outputs(data)}"), ("samples", _samples(data))]
     facts.append(("features", f"{data.n_features:,}{_shape(data)}"))
+    if data.stored_bytes:
+        size = f"{size_text(data.stored_bytes)} stay on the disk, {size_text(data.nbytes)} are in memory"
+        facts.append(("streamed", f"{size}; the results are the same"))
     if data.task == "classification":
         train, test = (np.bincount(y, minlength=data.n_outputs) for y in (data.y_train, data.y_test))
         classes = tuple(zip(data.class_names, train.tolist(), test.tolist(), strict=True))

@@ -18,20 +18,20 @@ import numpy.typing as npt
 
 from tsnn.datasets.artificial import draw_artificial
 from tsnn.datasets.dataset import Dataset
-from tsnn.datasets.features import as_features
 from tsnn.datasets.missing import fill_missing, training_medians, without_missing
 from tsnn.datasets.preparation import (
-    apply_scaling,
     check_finite,
     check_part,
     doubt_about_range,
     draw_split,
-    fit_scaling,
     hash_arrays,
+    measure,
 )
-from tsnn.datasets.raw import Array, Preparation, RawData, TableOptions
+from tsnn.datasets.raw import Array, Preparation, RawData, TableOptions, size_text
 from tsnn.datasets.readers import refuse_options
 from tsnn.datasets.sources import obtain
+from tsnn.datasets.stored import is_stored, leave_in_file, memory_budget
+from tsnn.datasets.streamed import scaled
 from tsnn.datasets.targets import doubts_about_targets, encode_targets, is_one_hot, scale_targets
 from tsnn.errors import DataError
 
@@ -51,15 +51,19 @@ def load_dataset(
     validation_fraction: float = 0.0,
     preprocessing: str = "standard",
     rng: np.random.Generator,
-    **table: Any,
+    **options: Any,
 ) -> Dataset:
     """Load a data set by name or from a file (:data:`tsnn.registry.READERS`: .npz, .csv, .parquet, ...).
+
+    Features of .npy, .npz and Parquet files that do not fit into memory stay on the disk, and give the same bits:
+    batches are read when they are needed. Compressed ones are unpacked once to the user's cache.
 
     Parameters
     ----------
     name : str or path
         A name listed by :func:`known_datasets` (the stem of any .npz in the folder that the environment
-        variable TSNN_DATA names is one), or a path. An .npz holds X_train, y_train, X_test, y_test, or X, y.
+        variable TSNN_DATA names is one), or a path. An .npz, or a folder of .npy files, holds X_train, y_train, X_test,
+        y_test, or X, y.
     size : str
         For names. "small": the part that comes with the package. "full": TSNN_DATA, else the user's cache,
         else a download from OpenML. "auto": the full one if it is on this machine, else the small one, else
@@ -70,7 +74,10 @@ def load_dataset(
         See :class:`Preparation`.
     rng : numpy.random.Generator
         Draws the splits, and artificial data.
-    **table
+    **options
+        ``stream``: "auto" leaves features on the disk that would take more than 75 % of the memory available,
+        "always" and "never" do what they say. ``processes``: how many on this machine load the data; each gets its
+        share of the memory.
         How a table is read: ``header``, ``drop``, ``missing``, ``missing_marks``, ``transpose``, ``separator``;
         see :class:`tsnn.datasets.raw.TableOptions`.
 
@@ -79,16 +86,18 @@ def load_dataset(
     DataError
         The data cannot be found, read, downloaded or trained on; the message suggests what to try.
     ConfigError
-        ``size``, ``task`` or ``preprocessing`` is none of the values above.
+        ``size``, ``task``, ``preprocessing`` or ``stream`` is none of the values above.
     TypeError
         An option is unknown.
     """
-    _check_options("load_dataset", table, [f.name for f in dataclasses.fields(TableOptions)])
-    options = TableOptions(**table)
-    how = Preparation(task, test_fraction, validation_fraction, preprocessing, options.missing)
+    known = {f.name for f in dataclasses.fields(TableOptions)} - {"budget"} | {"stream", "processes"}
+    _check_options("load_dataset", options, sorted(known))
+    stream, processes = options.pop("stream", "auto"), options.pop("processes", 1)
+    table = TableOptions(**options, budget=memory_budget(stream, processes))
+    how = Preparation(task, test_fraction, validation_fraction, preprocessing, table.missing)
     if str(name) != "artificial":
-        return prepare(obtain(name, size=size, target=target, options=options), how, rng)
-    refuse_options(name, options)
+        return prepare(obtain(name, size=size, target=target, options=table), how, rng)
+    refuse_options(name, table)
     if size == "small" or preprocessing == "minmax":
         raise DataError(
             "The artificial data come in one size and standardised: try size='full', preprocessing='standard'."
@@ -117,7 +126,8 @@ def make_dataset(
 ) -> Dataset:
     """Check arrays, split them if there is no test part, encode labels, scale features.
 
-    The arrays given are left as they are. Memory beyond them: one float32 copy of ``x`` and ``x_test``.
+    The arrays given are left as they are. Memory beyond them: one float32 copy of ``x`` and ``x_test``, but none of
+    memory-mapped arrays that do not fit into memory: they are read when batches are needed, with the same bits.
 
     Parameters
     ----------
@@ -188,6 +198,8 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
     if xt is not None:
         check_finite(xt, "x_test", features, allow_nan=how.missing == "fill")
     digest, source = hash_arrays(xs, ys, xt, yt), raw.source
+    if is_stored(xs):
+        source += f"; streamed from disk: {size_text(xs.nbytes + (0 if xt is None else xt.nbytes))} of features"
     if is_one_hot(how.task, ys, yt):
         ys, yt = ys.argmax(axis=1), None if yt is None else yt.argmax(axis=1)
         source += "; one-hot targets, taken as classes"
@@ -207,19 +219,20 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
     if medians is not None:
         xt = fill_missing(xt, medians)
         xs = xt if test is not None else fill_missing(xs, medians)
-    scaling = fit_scaling(xs, split.train, how.preprocessing)
-    x_train = apply_scaling(xs, split.train, *scaling)
+    moments = measure(xs, split.train, how.preprocessing)
+    scaling = moments.scaling(how.preprocessing)
     for warning in warnings:
         log.warning(warning)
-    if how.preprocessing == "none" and (warning := doubt_about_range(float(x_train.min()), float(x_train.max()))):
-        warnings.append(warning)  # logged by fit_scaling
+    if how.preprocessing == "none":
+        low, high = (float(np.float32(limit)) for limit in (moments.low.min(), moments.high.max()))
+        warnings += filter(None, [doubt_about_range(low, high)])  # logged by measure
     validation = split.validation
     targets = scale_targets(task, split.y_train, yt, split.y_validation)
     return Dataset(
         name=raw.name,
-        x_train=as_features(x_train),
+        x_train=scaled(xs, split.train, *scaling),
         y_train=targets.train,
-        x_test=as_features(apply_scaling(xt, test, *scaling)),
+        x_test=scaled(xt, test, *scaling),
         y_test=targets.test,
         task=task,
         class_names=class_names,
@@ -228,7 +241,7 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
         source=source,
         digest=digest,
         scaling=None if how.preprocessing == "none" else scaling,
-        x_validation=None if validation is None else as_features(apply_scaling(xs, validation, *scaling)),
+        x_validation=None if validation is None else scaled(xs, validation, *scaling),
         y_validation=targets.validation,
         target_offset=targets.offset,
         target_scale=targets.scale,
@@ -242,10 +255,10 @@ def _checked_arrays(raw: RawData) -> tuple[Array, Array, Array | None, Array | N
     """Return x, y, x_test, y_test in the form of :func:`check_part`, and the shape of one image or None."""
     if (raw.x_test is None) != (raw.y_test is None):
         raise DataError("x_test and y_test belong together, but only one was given. Give both, or neither.")
-    x, y, shape = check_part(raw.x, raw.y)
+    x, y, shape = check_part(leave_in_file(raw.x), raw.y)
     if raw.x_test is None:
         return x, y, None, None, shape
-    x_test, y_test, _ = check_part(raw.x_test, raw.y_test, "_test")
+    x_test, y_test, _ = check_part(leave_in_file(raw.x_test), raw.y_test, "_test")
     if x_test.shape[1] != x.shape[1]:
         raise DataError(f"x_test has {x_test.shape[1]} features, but x has {x.shape[1]}; expected the same.")
     return x, y, x_test, y_test, shape

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import platformdirs
 
 from tsnn.datasets.arrow import PARQUET_SUFFIXES, all_numbers, open_parquet
 from tsnn.datasets.raw import Array, reading
 from tsnn.datasets.sheets import read_arff_names
+from tsnn.datasets.unpacked import cache_folder
 from tsnn.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OPENML_API = "https://www.openml.org/api/v1/json/data"
-
-
-def cache_folder() -> Path:
-    """Return the folder in which downloaded data sets are kept."""
-    return platformdirs.user_cache_path("tsnn", appauthor=False)
 
 
 def cached(identifier: int) -> Path:

@@ -9,13 +9,14 @@ import itertools
 import logging
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from tsnn.datasets.moments import Moments
 from tsnn.datasets.raw import Array
+from tsnn.datasets.stored import is_stored
 from tsnn.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = (), *, al
     if x.dtype.kind != "f":
         return
     count, first, width = 0, 0, x.shape[1]
-    for part in _blocks(len(x), width):
+    for part in row_blocks(len(x), width):
         with np.errstate(over="ignore"):
             bad = ~np.isfinite(x[part].astype(np.float32, copy=False))
         if allow_nan:
@@ -74,7 +75,9 @@ def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = (), *, al
 
 
 def _as_array(values: Any, what: str) -> Array:
-    """Return an array without copying one."""
+    """Return an array without copying one; one in a file stays there."""
+    if is_stored(values):
+        return cast(Array, values)
     try:
         return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
     except ValueError as error:
@@ -100,7 +103,7 @@ def _check_features(values: Any, what: str) -> tuple[Array, tuple[int, ...] | No
             "width). Try numpy.moveaxis(x, -1, 1)."
         )
     image = None if array.ndim == 2 else shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
-    return array.reshape(n, -1), image
+    return cast(Any, array).flat() if is_stored(array) else array.reshape(n, -1), image
 
 
 def check_targets(values: Any, n: int, what: str) -> Array:
@@ -217,7 +220,7 @@ def measure(x: Array, rows: Rows | None, preprocessing: str, weights: npt.NDArra
     width = x.shape[1]
     low, high = np.full(width, np.inf), np.full(width, -np.inf)
     mean, squares, seen = np.zeros(width), np.zeros(width), 0.0
-    for part in _blocks(len(x) if rows is None else len(rows), width):
+    for part in row_blocks(len(x) if rows is None else len(rows), width):
         block = _float64_rows(x, rows, part)
         np.minimum(low, block.min(axis=0), out=low)
         np.maximum(high, block.max(axis=0), out=high)
@@ -247,7 +250,7 @@ def apply_scaling(x: Array, rows: Rows | None, offset: Array, scale: Array) -> n
     n = len(x) if rows is None else len(rows)
     result = np.empty((n, x.shape[1]), dtype=np.float32)
     largest = np.finfo(np.float32).max
-    for part in _blocks(n, x.shape[1]):
+    for part in row_blocks(n, x.shape[1]):
         block = _float64_rows(x, rows, part)
         block -= offset
         block *= scale
@@ -293,12 +296,12 @@ def hash_arrays(*arrays: Array | None) -> str:
         if array is not None:
             common = np.dtype("<U") if array.dtype.kind == "U" else np.dtype("<f4" if array.ndim > 1 else "<f8")
             state.update(f"{common.kind}{array.shape}".encode())
-            for part in _blocks(len(array), prod(array.shape[1:])):
-                state.update(array[part].astype(common).tobytes())
+            for part in row_blocks(len(array), prod(array.shape[1:])):
+                state.update(np.ascontiguousarray(array[part], common).view(np.uint8).data)
     return state.hexdigest()
 
 
-def _blocks(n: int, width: int) -> Iterator[slice]:
+def row_blocks(n: int, width: int) -> Iterator[slice]:
     """Yield slices of rows of about ``_BLOCK`` elements."""
     step = max(1, _BLOCK // width)
     for start in range(0, n, step):

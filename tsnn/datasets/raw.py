@@ -12,14 +12,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import psutil
 
 from tsnn.config.sections import MISSING_MARKS
 from tsnn.errors import ConfigError, DataError
+from tsnn.machine import available_memory
 
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
@@ -85,6 +86,8 @@ class TableOptions:
         Whether rows are features.
     separator : str
         Mark between columns: "comma", "semicolon", "tab", "pipe", "blanks", one character, or "auto".
+    budget : float
+        Bytes of memory that features may take; beyond them they stay on the disk, where the format allows it.
     """
 
     header: str = "auto"
@@ -93,6 +96,7 @@ class TableOptions:
     missing_marks: Sequence[str] = MISSING_MARKS
     transpose: bool = False
     separator: str = "auto"
+    budget: float = inf
 
     def __post_init__(self) -> None:
         check_choice("header", self.header, ("auto", "true", "false"))
@@ -103,7 +107,7 @@ class TableOptions:
     def changed(self) -> list[str]:
         """Return the names of the options that make sense for tables only and are not at their defaults."""
         fields = dataclasses.fields(self)
-        return [f.name for f in fields if f.name != "missing" and getattr(self, f.name) != f.default]
+        return [f.name for f in fields if f.name not in ("missing", "budget") and getattr(self, f.name) != f.default]
 
 
 @dataclass(frozen=True)
@@ -197,11 +201,16 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
+def size_text(count: float) -> str:
+    """Return a number of bytes as text, such as "20.0 GB" or "3.2 MB"."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.3g} MB"
+
+
 def refuse_if_too_big(needed: int, path: Path) -> None:
     """Raise a DataError if this number of bytes exceeds the free memory; called before they are allocated."""
-    free = psutil.virtual_memory().available
+    free = available_memory()
     if needed > free:
         raise DataError(
             f"{path} needs about {needed / 1e9:,.1f} GB of memory once unpacked, but {free / 1e9:,.1f} GB is "
-            "free. Close other programs, or make a smaller file."
+            "free. Close other programs, make a smaller file, or save it as .npy or Parquet: these need not fit."
         )

@@ -1,26 +1,30 @@
 """Data readers: which function reads a file, by the suffix of its name.
 
 A reader is a function ``reader(path, target) -> RawData``; ``target`` is the name of the column to predict, or None.
-Registered with ``is_table=True``, it takes the :class:`TableOptions` as a third argument.
+Registered with ``is_table=True``, it takes the :class:`TableOptions` as a third argument; with ``streams=True``, the
+bytes of memory beyond which features are to stay on the disk (:class:`tsnn.datasets.stored.StoredArray`).
 To add one, decorate it with ``READERS.register(suffix, help=...)`` of :mod:`tsnn.registry`; paths with that suffix can
 then be trained on.
 """
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
-from tsnn.datasets.archives import read_npz
+from tsnn.datasets.archives import read_arrays
+from tsnn.datasets.large_tables import read_any_table
 from tsnn.datasets.raw import RawData, TableOptions
-from tsnn.datasets.tables import read_table
 from tsnn.errors import DataError
 from tsnn.registry import READERS
 
 
-@READERS.register(".npz", help="arrays X_train, y_train, X_test, y_test, or X and y")
-def _read_archive(path: Path, target: str | None) -> RawData:
+@READERS.register(".npz", help="arrays X_train, y_train, X_test, y_test, or X and y", streams=True)
+@READERS.register(".npy", help="an array whose last column is the target; or X.npy with y.npy beside it", streams=True)
+def read_arrays_of(path: Path, target: str | None, budget: float = inf) -> RawData:
+    """Read arrays from an archive, an .npy file or a folder of .npy files."""
     refuse_target(path, target)
-    return read_npz(path)
+    return read_arrays(path, budget)
 
 
 for _suffix, _help in {
@@ -38,7 +42,7 @@ for _suffix, _help in {
     ".xz": "the same as .gz",
     ".zip": "an archive with one table of text",
 }.items():
-    READERS.register(_suffix, help=_help, is_table=True)(read_table)
+    READERS.register(_suffix, help=_help, is_table=True)(read_any_table)
 
 
 def refuse_target(name: object, target: str | None) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from tsnn.datasets import artificial, openml
-from tsnn.datasets.archives import npz_shapes, read_npz
+from tsnn.datasets.archives import array_shapes, holds_arrays, read_arrays
 from tsnn.datasets.catalogue import KNOWN, Known
 from tsnn.datasets.raw import RawData, TableOptions
 from tsnn.datasets.readers import format_suffixes, refuse_options, refuse_target
@@ -90,7 +90,7 @@ def obtain(
     options = options or TableOptions()
     reader = READERS.get(path.suffix.lower())
     if reader is None and path.is_dir() and not _is_known(str(name)):
-        reader = READERS[".parquet"]
+        reader = READERS[".npy" if holds_arrays(path) else ".parquet"]
     if reader is None and path.suffix and path.is_file():
         raise DataError(
             f"{name} is no file that can be read: expected {format_suffixes()}. Convert it, such as to .csv."
@@ -98,13 +98,13 @@ def obtain(
     if reader is None:
         refuse_target(name, target)
         refuse_options(name, options)
-        return _by_name(str(name), size)
+        return _by_name(str(name), size, options.budget)
     if size != "auto":
         raise DataError(f"size={size!r} was given for the file {name}, but only names have sizes. Leave it out.")
     if reader.is_table:
         return cast(RawData, reader(path, target, options))
     refuse_options(name, options)
-    return cast(RawData, reader(path, target))
+    return cast(RawData, reader(path, target, options.budget) if reader.streams else reader(path, target))
 
 
 def _is_known(name: str) -> bool:
@@ -112,10 +112,12 @@ def _is_known(name: str) -> bool:
 
 
 def local_file(name: str) -> Path | None:
-    """Return the file of a data set that is given by its path, or by its name in TSNN_DATA; None if there is none."""
+    """Return the file, or folder of .npy files, of a data set: its path, or that of its name in TSNN_DATA; or None."""
     path = Path(name)
     if path.suffix.lower() in READERS:
         return path if path.is_file() else None
+    if holds_arrays(path):
+        return path
     return _data_files(strict=False).get(name)
 
 
@@ -160,7 +162,7 @@ def _fitting(image_shape: tuple[int, ...] | None, n_features: int) -> tuple[int,
 def _header_counts(path: Path) -> tuple[int, int, int, tuple[int, ...] | None] | None:
     """Return (training samples, test samples, features, image shape), or None if it is no data set."""
     try:
-        shapes = npz_shapes(path)
+        shapes = array_shapes(path)
     except DataError as error:
         log.info("not listed as a data set: %s", error)
         return None
@@ -169,14 +171,14 @@ def _header_counts(path: Path) -> tuple[int, int, int, tuple[int, ...] | None] |
     return n_train, n_test, prod(sample), tuple(sample) if len(sample) == 2 else None
 
 
-def _by_name(name: str, size: str) -> RawData:
+def _by_name(name: str, size: str, budget: float) -> RawData:
     """Find and read a named data set."""
     files = _data_files(strict=size != "small")
     key = name if name in files else name.lower().replace("-", "_")
     if key not in KNOWN and key not in files:
         raise _unknown(name, [*KNOWN, "artificial", *(stem for stem in files if stem not in KNOWN)])
     path, source = _locate(key, size, files)
-    return _annotated(read_npz(path), key, source)
+    return _annotated(read_arrays(path, budget), key, source)
 
 
 def _locate(name: str, size: str, files: Mapping[str, Path]) -> tuple[Path, str]:
@@ -252,7 +254,7 @@ def _complete(name: str, files: Mapping[str, Path]) -> tuple[Path, str] | None:
 def _bundled(name: str) -> tuple[Path, str]:
     """Return (path, source) of a data set, or a part of one, that comes with the package."""
     known, path = KNOWN[name], _BUNDLED / f"{name}.npz"
-    shapes = npz_shapes(path)
+    shapes = array_shapes(path)
     counts = f"{shapes['x'][0]:,} / {shapes['x_test'][0]:,}"
     extent = "part" if known.bundled == "part" else "and complete"
     return path, f"bundled {extent}, {counts} {'images' if known.image_shape else 'samples'}"

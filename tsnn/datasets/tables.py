@@ -26,6 +26,8 @@ from tsnn.errors import DataError
 
 Bools = npt.NDArray[np.bool_]
 
+FILLED = "Missing values ({:,}) are filled: numbers with the median of the training part, text by a category."
+
 #: Formats that say themselves where columns begin and what they are called.
 _STRUCTURED: dict[str, Callable[[Path], Table]] = {
     **dict.fromkeys(PARQUET_SUFFIXES, read_parquet),
@@ -56,6 +58,11 @@ def read_table(path: Path, target: str | None, options: TableOptions | None = No
     return _Reading(path, options, table).result(target)
 
 
+def understand_table(path: Path, options: TableOptions, table: Table, target: str) -> RawData:
+    """Return features and target of some columns of a table; there may be no features among them."""
+    return _Reading(path, options, table, partial=True).result(target)
+
+
 def read_columns(path: Path, options: TableOptions, target: str = "") -> tuple[list[str], Callable[[str], Array]]:
     """Read a table that needs no target, to predict; columns are understood when their values are asked for.
 
@@ -73,7 +80,14 @@ def read_columns(path: Path, options: TableOptions, target: str = "") -> tuple[l
     values : callable
         Returns a column [n] by its name: numbers, NaN where missing, or text, None where missing.
     """
-    table = _Reading(path, options, _read(path, options))
+    return columns_of(path, options, _read(path, options), target)
+
+
+def columns_of(
+    path: Path, options: TableOptions, read: Table, target: str = ""
+) -> tuple[list[str], Callable[[str], Array]]:  # fmt: skip
+    """Return the columns of a table that was read, as :func:`read_columns` does."""
+    table = _Reading(path, options, read)
     table._name_columns()
     places = {name: i for i, name in enumerate(table.names)}
 
@@ -115,6 +129,7 @@ class _Reading:
     path: Path
     options: TableOptions
     table: Table
+    partial: bool = False
     warnings: list[str] = field(default_factory=list)
     infos: dict[int, ColumnInfo] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
@@ -220,7 +235,7 @@ class _Reading:
             listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             self.warnings.append(f"Column {listed} is no feature and was dropped: {reason}.")
         features = {i: column for i, column in columns.items() if i not in reasons}
-        if not features:
+        if not features and not self.partial:
             raise DataError(f"{self.path} has no column of features left. {' '.join(self.warnings)}")
         found = (doubt(column, is_first=i == first, headed=headed) for i, column in features.items())
         doubts = [text for text in found if text]
@@ -249,9 +264,7 @@ class _Reading:
             what = "missing values" if self.options.missing == "drop_rows" else "a missing target"
             self.warnings.append(f"{n:,} of {len(gone):,} rows with {what} were dropped.")
         if n := int(sum((column.missing & ~gone).sum() for column in incomplete.values())):
-            self.warnings.append(
-                f"Missing values ({n:,}) are filled: numbers with the median of the training part, text by a category."
-            )
+            self.warnings.append(FILLED.format(n))
         return ~gone
 
     def _missing_message(self, columns: list[Column]) -> str:
@@ -282,7 +295,7 @@ class _Reading:
                 arrays.append(part.values)
                 names.append(column.name)
                 self.infos[i] = ColumnInfo(column.name, "number", missing)
-        return np.column_stack(arrays), names
+        return np.column_stack(arrays) if arrays else np.zeros((len(self.table.columns[0]), 0)), names
 
 
 def _rows(column: Column, rows: Bools) -> Column:

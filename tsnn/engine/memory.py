@@ -13,6 +13,7 @@ import psutil
 from tsnn.config import Config
 from tsnn.engine.shapes import LayerShape, epsilon_to_connections, layer_shapes
 from tsnn.errors import ConfigError
+from tsnn.machine import available_memory
 from tsnn.registry import REGROWTH
 from tsnn.tiling import LANES, SEGMENT, can_scatter, fast_width
 
@@ -24,7 +25,7 @@ REMEDIES = {
     "connections": "network.epsilon or network.hidden",
     "neurons": "network.hidden",
     "activations": "run.micro_batch, training.batch_size or network.hidden",
-    "data": "the number of samples or features",
+    "data": "the number of samples or features, or set data.stream=always for .npy, .npz and Parquet files",
     "evolution": "network.epsilon, training.zeta or the widest of network.hidden",
     "interpreter": "what else runs on this machine",
 }
@@ -49,6 +50,8 @@ class MemoryEstimate:
         Number of connections.
     processes : int
         Ranks of a parallel run on this machine; each takes the same.
+    streamed : int
+        Bytes of features that are streamed from disk, and take none of the memory.
     """
 
     items: Mapping[str, int]
@@ -56,6 +59,7 @@ class MemoryEstimate:
     compact: bool
     count: int
     processes: int = 1
+    streamed: int = 0
 
     @property
     def total(self) -> int:
@@ -77,7 +81,9 @@ class MemoryEstimate:
         compact = ", compact" if self.compact else ""
         disk = f"{_size(self.checkpoint)} per checkpoint"
         times = f"{self.processes} processes, each: " if self.processes > 1 else ""
-        return f"{_size(self.total)} expected ({times}{parts}); {self.micro_batch} samples at a time{compact}; {disk}"
+        streamed = f"; {_size(self.streamed)} of features are streamed from disk" if self.streamed else ""
+        samples = f"{self.micro_batch} samples at a time{compact}"
+        return f"{_size(self.total)} expected ({times}{parts}); {samples}; {disk}{streamed}"
 
 
 def memory_estimate(
@@ -203,8 +209,8 @@ def check_memory(
 
 
 def free_memory() -> int:
-    """Return the bytes that a run may take now: free memory, and the memory of this process."""
-    return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
+    """Return the bytes that a run may take now: available memory, and the memory of this process."""
+    return int(available_memory() + psutil.Process().memory_info().rss)
 
 
 def disk_warning(estimate: MemoryEstimate, folder: Path) -> str:

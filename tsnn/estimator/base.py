@@ -18,10 +18,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from tsnn import kernels
 from tsnn.config import Config
-from tsnn.datasets import Dataset, Features, as_features
+from tsnn.datasets import Dataset, Features
 from tsnn.datasets.moments import Moments
-from tsnn.datasets.preparation import apply_scaling, check_finite, draw_split, measure, merge_identical
+from tsnn.datasets.preparation import check_finite, draw_split, measure, merge_identical
 from tsnn.datasets.sparse import SparseFeatures, measure_sparse
+from tsnn.datasets.stored import leave_in_file
+from tsnn.datasets.streamed import scaled
 from tsnn.engine.memory import check_memory
 from tsnn.engine.metrics import decision_values
 from tsnn.engine.network import Network, init_network
@@ -120,6 +122,7 @@ class SparseMLP(BaseEstimator):
             x.eliminate_zeros()
             check_finite(x.data.reshape(-1, 1), "X, of which the stored values are counted,")
         else:
+            x = leave_in_file(x)
             check_finite(x, "X", tuple(getattr(self, "feature_names_in_", ())))
         return (x, checked[1]) if y else x
 
@@ -249,7 +252,7 @@ class SparseMLP(BaseEstimator):
 
     def _scaled(self, X: Any, rows: NDArray[np.int64] | None = None) -> Features:
         if not _is_sparse(X):
-            return as_features(apply_scaling(X, rows, self._offset, self._scale))
+            return scaled(X, rows, self._offset, self._scale)
         if self._offset.any():
             raise DataError("The model was fitted on dense features, but got sparse ones. Try X.toarray().")
         return SparseFeatures.of(X if rows is None else X[rows], self._scale)

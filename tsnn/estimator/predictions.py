@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tsnn.datasets.raw import TableOptions
-from tsnn.datasets.samples import Samples, Trained, read_samples
+from tsnn.datasets.samples import read_samples
+from tsnn.datasets.stored import is_stored, memory_budget
+from tsnn.datasets.table_samples import Samples, Trained
 from tsnn.errors import RunError
 from tsnn.estimator.classifier import SparseMLPClassifier
 from tsnn.estimator.from_run import Model, load_model
 from tsnn.estimator.regressor import SparseMLPRegressor
 from tsnn.runs import Run
 from tsnn.runs.features import feature_medians
+from tsnn.tiling import LANES
+
+_PART = 1 << 27  # bytes of samples that are predicted at a time if they are in a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,19 +78,28 @@ def predict_file(run: Run, name: str, *, probabilities: bool = False, header: st
         missing_marks=d.missing_marks,
         transpose=d.transpose,
         separator=d.separator,
+        budget=memory_budget(d.stream),
     )
     samples = read_samples(name, Trained(model.n_features_in_, names, target, feature_medians(run), options))
-    x = pd.DataFrame(samples.x, columns=list(names), copy=False) if names else samples.x
-    answers = np.asarray(model.predict(x))
+    answers = _in_parts(model.predict, samples.x, names)
     columns: dict[str, list[Any]] = {"row": list(range(1, len(answers) + 1))}
     if answers.ndim == 1:
         columns["prediction"] = answers.tolist()
     else:
         columns |= {f"prediction_{k + 1}": answers[:, k].tolist() for k in range(answers.shape[1])}
     if probabilities and isinstance(model, SparseMLPClassifier):
-        values = model.predict_proba(x)
+        values = _in_parts(model.predict_proba, samples.x, names)
         columns |= {f"probability_{label}": values[:, k].tolist() for k, label in enumerate(model.classes_.tolist())}
     return Prediction(columns, _score(model, answers, samples), samples.notes)
+
+
+def _in_parts(function: Callable[[Any], Any], x: Any, names: Sequence[str]) -> NDArray[Any]:
+    """Return a function of samples, computed at once, or in parts of some rows if the samples are in a file."""
+    rows = max(1, _PART // (4 * x.shape[1] * LANES)) * LANES if is_stored(x) else len(x)
+    parts = (x[start : start + rows] for start in range(0, len(x), rows))
+    return np.concatenate(
+        [np.asarray(function(pd.DataFrame(part, columns=list(names), copy=False) if names else part)) for part in parts]
+    )
 
 
 def _score(model: Model, answers: NDArray[Any], samples: Samples) -> str:

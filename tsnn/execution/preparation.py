@@ -88,6 +88,7 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparati
         config = state.config
     shape = data.n_features, data.n_outputs, len(data.x_train) + len(data.x_test)
     estimate = memory_estimate(config, *shape, data_bytes=data.nbytes, processes=processes)
+    estimate = dataclasses.replace(estimate, streamed=data.stored_bytes)
     log.info("Memory: %s", estimate)
     if not meta:
         writer.meta(store_features(run, provenance(config, data, estimate, path)))

@@ -44,7 +44,7 @@ def load_data(config: Config, rng: np.random.Generator, path: str = "") -> Datas
         name, size=d.size, target=d.target, task=d.task, test_fraction=d.test_fraction,
         validation_fraction=d.validation_fraction, preprocessing=d.preprocessing, rng=rng,
         header=d.header, drop=d.drop, missing=d.missing, missing_marks=d.missing_marks, transpose=d.transpose,
-        separator=d.separator,
+        separator=d.separator, stream=d.stream, processes=1 + config.parallel.workers,
     )  # fmt: skip
 
 
@@ -88,5 +88,10 @@ def provenance(config: Config, data: Dataset, estimate: MemoryEstimate, path: st
             "sizes": (data.n_features, *(shape.n_out for shape in shapes)),
             "connections": [shape.connections for shape in shapes],
         },
-        "memory": {"expected": estimate.total, "items": dict(estimate.items), "micro_batch": estimate.micro_batch},
+        "memory": {
+            "expected": estimate.total,
+            "items": dict(estimate.items),
+            "micro_batch": estimate.micro_batch,
+            "streamed": estimate.streamed,
+        },
     }
