@@ -88,8 +88,8 @@ class Dashboard(param.Parameterized):
         self._replay = pn.Column(**stretch)
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
-            self.notice, self._welcome, self._head, self._replay, *self._tabs.values(), *self._throttle.parts,
-            styles={"padding": "16px", "gap": "12px"}, **stretch,
+            self.notice, self.form.own.card, self._welcome, self._head, self._replay, *self._tabs.values(),
+            *self._throttle.parts, styles={"padding": "16px", "gap": "12px"}, **stretch,
         )  # fmt: skip
 
     @functools.cached_property
