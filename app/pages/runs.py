@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -256,7 +257,7 @@ def table_frame(rows: list[RunSummary]) -> pd.DataFrame:
         "state": [_state(row) for row in rows],
         "name": [row.name for row in rows],
         "tags": [", ".join(row.tags) for row in rows],
-        "data": [row.data for row in rows],
+        "data": [Path(row.data).name for row in rows],
         "method": [method.display_name(row.method) for row in rows],
         "epochs": [f"{row.epochs:,} / {row.planned:,}" for row in rows],
         "started": [row.started.strftime("%m-%d %H:%M") for row in rows],

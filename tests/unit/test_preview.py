@@ -118,3 +118,27 @@ def test_preview__of_a_large_table_reads_its_first_rows(tmp_path, monkeypatch, k
     problem = preview(DataConfig(str(path))).problem
     assert str(path) in problem
     assert module.tempfile.gettempdir() not in problem.replace(str(path), "")
+
+
+def test_preview__of_other_large_files_tells_their_shape_and_blocks_no_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "WHOLE_BYTES", 1000)
+    np.savez(tmp_path / "a.npz", X=np.zeros((50, 3000)), y=np.arange(50) % 2)
+    found = preview(DataConfig(str(tmp_path / "a.npz")))
+    assert (found.problem, found.inspection, found.task) == ("", None, "classification")
+    assert (found.info.n_features, found.info.sizes) == (3000, {"full": (50, 0)})
+    assert found.settings == preset_for_shape(50, 3000)
+    assert "too large to be checked here" in found.note
+
+
+def test_preview__of_a_large_folder_reads_rows_of_its_first_part(tmp_path, monkeypatch):
+    import pandas as pd
+
+    (tmp_path / "parts").mkdir()
+    for i in range(3):
+        frame = pd.DataFrame({"a": np.arange(2000) % 7 * 0.5, "b": np.arange(2000) % 3})
+        frame.to_parquet(tmp_path / "parts" / f"{i}.parquet")
+    monkeypatch.setattr(module, "WHOLE_BYTES", 1000)
+    found = preview(DataConfig(str(tmp_path / "parts")))
+    assert found.problem == ""
+    assert sum(found.info.sizes["full"]) == pytest.approx(6000, abs=3)
+    assert "first rows" in found.note

@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import numpy as np
 
 from tsnn.config import DataConfig
 from tsnn.config.presets import preset_for_shape
-from tsnn.datasets.arrow import PARQUET_SUFFIXES
+from tsnn.datasets.archives import npz_shapes
+from tsnn.datasets.arrow import PARQUET_SUFFIXES, parquet_parts
 from tsnn.datasets.dataset import Dataset
+from tsnn.datasets.guess import guess_task
 from tsnn.datasets.inspection import Inspection, inspect
 from tsnn.datasets.lines import COMPRESSED_SUFFIXES, find_encoding, inner_name, open_bytes, open_text, take_sample
 from tsnn.datasets.loading import load_dataset
@@ -87,8 +90,10 @@ def preview(data: DataConfig, seed: int = 0, opened: Tables | None = None) -> Pr
     path, opened = Path(data.name), {} if opened is None else opened
     try:
         _check_path(path)
-        if path.is_dir() or path.stat().st_size <= WHOLE_BYTES or path.suffix.lower() == ".npz" or data.transpose:
+        if data.transpose or sum(part.stat().st_size for part in _parts(path)) <= WHOLE_BYTES:
             return _complete(data, seed, opened)
+        if not _has_first_rows(path):
+            return _of_headers(path, data)
         with tempfile.TemporaryDirectory() as folder:
             part, scale = _first_part(path, Path(folder))
             found = _complete(dataclasses.replace(data, name=str(part)), seed, {}, scale)
@@ -155,14 +160,38 @@ def _texts(values: Any) -> tuple[str, ...]:
 # --- large files -------------------------------------------------------------------------------------
 
 
+def _parts(path: Path) -> list[Path]:
+    return parquet_parts(path) if path.is_dir() else [path]
+
+
+def _has_first_rows(path: Path) -> bool:
+    """Return whether the first rows of a file can be read without the others."""
+    suffix = path.suffix.lower()
+    if suffix in COMPRESSED_SUFFIXES:
+        suffix = inner_name(path).suffix.lower() or ".txt"
+    return path.is_dir() or suffix in (*PARQUET_SUFFIXES, *TEXT_SUFFIXES)
+
+
+def _of_headers(path: Path, data: DataConfig) -> Preview:
+    """Return the preview of a large file of another kind: its shape, if that is known without reading it."""
+    note = f"{path.name} is too large to be checked here. The run checks it when it reads it."
+    if path.suffix.lower() != ".npz":
+        return Preview(note=note)
+    shapes = npz_shapes(path)
+    (n_train, *sample), task = shapes["x"], guess_task(data)
+    image_shape = tuple(sample) if len(sample) > 1 else None
+    sizes = {"full": (n_train, shapes["x_test"][0] if "x_test" in shapes else 0)}
+    info = DatasetInfo(path.stem, path.stem, prod(sample), None, image_shape, sizes, ("full",))
+    settings = preset_for_shape(n_train, info.n_features, image_shape, task=task)
+    return Preview(info=info, task=task, settings=settings, note=note)
+
+
 def _first_part(path: Path, folder: Path) -> tuple[Path, float]:
     """Write the first rows of a large table to a file; returns it, and how many times as many rows there are."""
-    if path.suffix.lower() in PARQUET_SUFFIXES:
+    if path.is_dir() or path.suffix.lower() in PARQUET_SUFFIXES:
         return _first_batch(path, folder)
     packed = path.suffix.lower() in COMPRESSED_SUFFIXES
     inner = Path(inner_name(path))
-    if inner.suffix.lower() not in (*TEXT_SUFFIXES, ""):
-        raise DataError(f"{path} is too large to be checked here. Convert it to .csv or .parquet.")
     with open_bytes(path) as file:
         encoding = find_encoding(file.read(4096), path)
     with open_text(path, encoding) as stream:
@@ -179,19 +208,18 @@ def _first_batch(path: Path, folder: Path) -> tuple[Path, float]:
     import pyarrow.parquet as pq
 
     with reading(path, "a Parquet file"):
-        file = pq.ParquetFile(path)
-        batch = next(file.iter_batches(batch_size=_FIRST_ROWS), None)
+        files = [pq.ParquetFile(part) for part in _parts(path)]
+        batch = next(files[0].iter_batches(batch_size=_FIRST_ROWS), None)
         if batch is None:
             raise DataError(f"{path} has no rows.")
-        pq.write_table(pa.Table.from_batches([batch]), folder / path.name)
-        return folder / path.name, max(1.0, file.metadata.num_rows / batch.num_rows)
+        part = folder / f"{path.stem}.parquet"
+        pq.write_table(pa.Table.from_batches([batch]), part)
+        return part, max(1.0, sum(file.metadata.num_rows for file in files) / batch.num_rows)
 
 
 def _of_part(found: Preview, part: Path, path: Path) -> Preview:
     """Return the preview of a part as that of the complete file."""
     problem = found.problem.replace(str(part), str(path))
-    note = (
-        f"These are the first rows of {path.stat().st_size / 2**30:,.1f} GiB. The run checks the others when it reads "
-        "them."
-    )
+    size = sum(each.stat().st_size for each in _parts(path)) / 2**30
+    note = f"These are the first rows of {size:,.1f} GiB. The run checks the others when it reads them."
     return dataclasses.replace(found, problem=problem, note=note)
