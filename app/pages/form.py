@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 from pages.estimate import network_estimate
 from pages.own_data import FILE_SETTINGS, OwnData
 from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, setting_widget, widget_value
-from pages.theme import html
+from pages.theme import html, plain
 from tsnn.config import SECTIONS, Config
 from tsnn.datasets import DatasetInfo, known_datasets
 from tsnn.datasets.preview import Preview
@@ -259,7 +259,7 @@ class StartForm:
         return self._known.get(config.data.name)
 
     def _show_error(self, text: str) -> None:
-        self.error.param.update(object=escape(text) or " ", visible=bool(text))
+        self.error.param.update(object=plain(text), visible=bool(text))
 
     def _start(self, _event: Any) -> None:
         self._show_error("")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from html import escape
 from itertools import islice
 from pathlib import Path
@@ -15,7 +17,7 @@ import panel_material_ui as pmui
 
 from pages import understood
 from pages.settings import EVEN_HEIGHT, setting_widget
-from pages.theme import CARD, html
+from pages.theme import CARD, html, plain
 from pages.uploads import UploadField
 from tsnn.config import Config, describe
 from tsnn.datasets.preview import Preview, Tables, preview
@@ -96,7 +98,7 @@ class OwnData:
     """
 
     def __init__(self, folder: Path, checked: Callable[[Preview], None]):
-        self._checked = checked
+        self._folder, self._checked = folder, checked
         self.preview: Preview | None = None
         self.checking = False
         self._number = 0
@@ -182,6 +184,7 @@ class OwnData:
         if number != self._number:
             return
         self.checking = self.progress.visible = False
+        found = replace(found, problem=found.problem.replace(f"{self._folder}{os.sep}", ""))
         self.preview = found
         self._offer(found.names)
         self._show(found)
@@ -206,7 +209,7 @@ class OwnData:
     @pn.io.hold()
     def _show(self, found: Preview) -> None:
         name = Path(self.path.value.strip()).name
-        self.error.param.update(object=escape(found.problem) or " ", visible=bool(found.problem))
+        self.error.param.update(object=plain(found.problem), visible=bool(found.problem))
         text = understood.summary(found)
         self.summary.param.update(object=text, visible=bool(text))
         text = understood.suggestion(found)

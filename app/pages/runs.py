@@ -16,7 +16,7 @@ import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
 
 from pages.dialogs import DeleteDialog, RenameDialog, ResumeDialog
-from pages.theme import CARD, html
+from pages.theme import CARD, html, plain
 from tsnn.config import Config, describe
 from tsnn.errors import TsnnError
 from tsnn.runs import ENDED, Run, RunStore
@@ -220,7 +220,7 @@ class RunsTab:
         try:
             yield
         except (TsnnError, OSError) as error:
-            self.problem.param.update(object=escape(str(error)), visible=True)
+            self.problem.param.update(object=plain(str(error)), visible=True)
 
     def _clone(self, _event: Any) -> None:
         with self._showing_errors():

@@ -53,7 +53,7 @@ _KINDS = {"number": "numbers", "category": "categories", "dropped": "left out", 
 
 
 def summary(preview: Preview) -> str:
-    """Return what fits into the form: facts, the largest classes, warnings."""
+    """Return the part for the form: facts, the largest classes, warnings."""
     found = preview.inspection
     parts = []
     if found is not None:
@@ -66,7 +66,7 @@ def summary(preview: Preview) -> str:
 
 
 def page(preview: Preview) -> str:
-    """Return what fits into the page: the first rows, all columns, all classes."""
+    """Return the part for the page: the first rows, all columns, all classes."""
     found = preview.inspection
     parts = []
     if preview.problem:

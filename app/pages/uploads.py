@@ -18,11 +18,10 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from pages.theme import html
-from tsnn.datasets.readers import format_suffixes
+from pages.theme import html, plain
+from tsnn.datasets.readers import format_suffixes, has_reader
 from tsnn.errors import ConfigError, DataError, TsnnError
 from tsnn.files import os_error_message
-from tsnn.registry import READERS
 
 _CHUNK_BYTES = 4 * 2**20  # far below the 20 MB that a message may have, and written between two ticks of the page
 _DEFAULT_MB = 2000
@@ -58,7 +57,7 @@ def safe_name(name: str) -> str:
     base = unicodedata.normalize("NFC", re.split(r"[/\\]", name)[-1])
     base = re.sub(r"[^\w.+-]+", "_", base).strip("._")
     stem, dot, suffix = base.partition(".")
-    if not dot or Path(base).suffix.lower() not in READERS:
+    if not dot or not has_reader(base):
         raise DataError(f"{name[-_MAX_NAME:]!r} is no file that can be read: expected {format_suffixes()}.")
     return f"{stem[:_MAX_NAME] or 'data'}.{suffix[-_MAX_NAME:]}"
 
@@ -133,7 +132,7 @@ class Upload:
         return filecmp.cmp(path, self._partial, shallow=False)
 
     def discard(self) -> None:
-        """Delete what has arrived."""
+        """Delete the chunks received so far."""
         self._file.close()
         self._partial.unlink(missing_ok=True)
 
@@ -236,4 +235,4 @@ class UploadField(pmui.FileInput):
         self.status.param.update(
             object=html(escape(status), "font-size:12.5px;opacity:.8"), visible=bool(status) and self.visible
         )
-        self.error.param.update(object=escape(error) or " ", visible=bool(error))
+        self.error.param.update(object=plain(error), visible=bool(error))

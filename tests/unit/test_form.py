@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import pytest
 from pages.controls import LiveControls
 from pages.form import StartForm
@@ -149,7 +151,7 @@ def test_file__start_is_refused_with_the_sentence_until_it_can_be_read(tmp_path)
     form = own_form(tmp_path, path)
     form.start.clicks += 1
     assert form.error.visible
-    assert "row 20 of column &#x27;a&#x27; holds &#x27;broken&#x27;" in form.error.object
+    assert "row 20 of column 'a' holds 'broken'" in unescape(form.error.object)
     assert form.own.error.object == form.error.object
     assert form.own.preview.cells["a"][0] == "0.5", "the cells are displayed all the same"
     assert RunStore(tmp_path / "runs").list() == []
@@ -163,7 +165,7 @@ def test_file__start_is_refused_while_it_is_checked(tmp_path):
     form = own_form(tmp_path, write_table(tmp_path / "table.csv"))
     form.own.checking = True
     form.start.clicks += 1
-    assert "table.csv is still being checked" in form.error.object
+    assert "table.csv is still being checked" in unescape(form.error.object)
     assert RunStore(tmp_path / "runs").list() == []
 
 
@@ -186,6 +188,10 @@ def test_file__texts_of_the_file_are_escaped(tmp_path):
     assert not any(tag in text for text in pieces for tag in ("<img", "<script", "<b>0", "<b>1"))
     form.widgets["data.target"].value = "none <img src=x>"
     assert "<img" not in form.own.error.object
+    form.widgets["data.target"].value = "![x](http://x/y.png) [z](http://z) *k*"
+    shown = unescape(form.own.error._process_param_change({"object": form.own.error.object})["object"])
+    assert not any(tag in shown for tag in ("<img", "<a", "<em")), "an alert takes Markdown"
+    assert "![x](http://x/y.png) [z](http://z) *k*" in unescape(shown)
 
 
 def test_file__columns_of_a_wide_table_are_searched(tmp_path):

@@ -1,4 +1,4 @@
-"""Previews of files: the same as a run reads, quick for large files, one sentence for what cannot be read."""
+"""Previews of files: the same data as in a run, first rows of large files, one sentence about each error."""
 
 from __future__ import annotations
 

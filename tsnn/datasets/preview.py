@@ -76,7 +76,7 @@ class Preview:
 
 
 def preview(data: DataConfig, seed: int = 0, opened: Tables | None = None) -> Preview:
-    """Read a file as a run with these settings will, and describe it; what is wrong with it becomes the problem.
+    """Read a file as a run with these settings will, and describe it; errors become its problem.
 
     Parameters
     ----------
