@@ -91,6 +91,7 @@ def test_dashboard__imports_no_engine():
         "engine.memory",
         "engine.shapes",
         "errors",
+        "files",
         "jobs",
         "machine",
         "records",

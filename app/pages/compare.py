@@ -11,7 +11,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from pages.theme import CARD, NATURAL, html
+from pages.theme import CARD, NATURAL, html, plain
 from tsnn.config import Config, describe, setting_names
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import enqueue
@@ -243,7 +243,7 @@ class CompareTab:
         return runs, n_new
 
     def _show_message(self, text: str, severity: str) -> None:
-        self.message.param.update(object=escape(text), severity=severity, visible=True)
+        self.message.param.update(object=plain(text), severity=severity, visible=True)
 
 
 def _align(kind: str) -> str:

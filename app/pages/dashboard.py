@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-from html import escape
 from typing import Any
 
 import panel as pn
@@ -15,7 +14,7 @@ from pages.compare import CompareTab
 from pages.controls import LiveControls
 from pages.form import StartForm
 from pages.runs import RunsTab
-from pages.theme import CARD, KEYS, MENU, PAGE, THEME, html
+from pages.theme import CARD, KEYS, MENU, PAGE, THEME, html, plain
 from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import start_queue_thread
@@ -88,8 +87,8 @@ class Dashboard(param.Parameterized):
         self._replay = pn.Column(**stretch)
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
-            self.notice, self._welcome, self._head, self._replay, *self._tabs.values(), *self._throttle.parts,
-            styles={"padding": "16px", "gap": "12px"}, **stretch,
+            self.notice, self.form.own.card, self._welcome, self._head, self._replay, *self._tabs.values(),
+            *self._throttle.parts, styles={"padding": "16px", "gap": "12px"}, **stretch,
         )  # fmt: skip
 
     @functools.cached_property
@@ -264,4 +263,4 @@ class Dashboard(param.Parameterized):
             container.append((self.runs if self.tab == "runs" else self.comparison).layout)
 
     def _notify(self, text: str, severity: str = "warning") -> None:
-        self.notice.param.update(object=escape(text), severity=severity, visible=True)
+        self.notice.param.update(object=plain(text), severity=severity, visible=True)

@@ -9,7 +9,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from pages.theme import html
+from pages.theme import html, plain
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import resume
 from tsnn.runs import Run
@@ -66,7 +66,7 @@ class _Dialog:
         try:
             self._act(self._runs)
         except (TsnnError, OSError) as error:
-            self._error.param.update(object=escape(str(error)), visible=True)
+            self._error.param.update(object=plain(str(error)), visible=True)
         else:
             self.layout.open = False
         self._done(self._runs)

@@ -1,32 +1,28 @@
-"""Form for a new run: settings, preview of the network with estimates, Start."""
+"""Form for a new run: data, settings, preview of the network with estimates, Start."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from html import escape
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
+from pages.estimate import network_estimate
+from pages.own_data import FILE_SETTINGS, OwnData
 from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, setting_widget, widget_value
-from pages.theme import html
-from tsnn.config import SECTIONS, Config, DataConfig
-from tsnn.datasets import DatasetInfo, guess_task, known_datasets
-from tsnn.engine.memory import memory_estimate
-from tsnn.engine.shapes import layer_shapes
-from tsnn.errors import ConfigError, TsnnError
-from tsnn.jobs.duration import seconds_per_connection
+from pages.theme import html, plain
+from tsnn.config import SECTIONS, Config
+from tsnn.datasets import DatasetInfo, known_datasets
+from tsnn.datasets.preview import Preview
+from tsnn.errors import ConfigError, DataError, TsnnError
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import RunStore
-from tsnn.runs.catalog import catalog
-from tsnn.views.plots import palette
 
 #: First preset of the page: the papers' settings on the bundled images, a run of a minute or two.
 DEMONSTRATION = {"data.name": "fashion_mnist", "data.size": "small"}
 _FILE = "a file"
-_TABLE = "width:100%;border-collapse:collapse;font-size:12px;font-variant-numeric:tabular-nums"
-_MAX_LAYERS = 6
 _CLEAR = {"backgroundColor": "transparent", "backgroundImage": "none"}
 _ACCORDION = {**_CLEAR, "& .MuiPaper-root": _CLEAR}  # its own colour does not follow the theme
 
@@ -52,18 +48,18 @@ class StartForm:
         self._store, self._open = store, open_run
         self._known = {info.name: info for info in known_datasets()}
         self._loading = False
+        self._suggest, self._new_file = True, False
         self._preset = preset(str(DEMONSTRATION["data.name"]))
         self.data = pmui.Select(
             label="Data set", options=self._data_options(), value=self._preset.data.name, size="small",
             sizing_mode="stretch_width", margin=(6, 4), sx=EVEN_HEIGHT,
             description="Choosing one loads the papers' settings for it.",
         )  # fmt: skip
-        self.path = pmui.TextInput(
-            label="Path of a .npz, .csv or .parquet file", size="small", sizing_mode="stretch_width", margin=(6, 4),
-            visible=False,
-        )  # fmt: skip
+        self.own = OwnData(store.root / "uploads", self._file_checked)
+        self.path = self.own.path
         self.widgets = {name: setting_widget(name, self._preset) for name in BASIC if name != "data.name"}
         self.widgets |= {name: setting_widget(name, self._preset, help_below=True) for name in ADVANCED}
+        self.widgets |= self.own.widgets
         self.start = pmui.Button(
             label="Start", icon="play_arrow", color="primary", variant="contained", size="large",
             sizing_mode="stretch_width", margin=(8, 4),
@@ -72,10 +68,12 @@ class StartForm:
         self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
         self.layout = self._layout()
         self.data.param.watch(self._data_chosen, "value")
-        for widget in (self.path, *self.widgets.values()):
+        for widget in self.widgets.values():
             widget.param.watch(self._changed, "value")
-        for widget in (self.path, self.widgets["data.task"], self.widgets["data.target"]):
-            widget.param.watch(self._file_chosen, "value")
+        self.path.param.watch(self._file_chosen, "value")
+        for name in (name for name in self.widgets if name.startswith("data.")):
+            self.widgets[name].param.watch(self._check, "value")
+        self.own.use.on_click(self._use_suggested)
         self.start.on_click(self._start)
 
     def config(self) -> Config:
@@ -89,7 +87,7 @@ class StartForm:
         changes = self._changes()
         if self.data.value == _FILE:
             if not self.path.value.strip():
-                raise ConfigError("No file is named. Type the path of a .npz, .csv or .parquet file.")
+                raise ConfigError("No file is chosen. Drop one into the form, or type its path.")
             changes["data.name"] = self.path.value.strip()
         lists = {"data.drop", "data.missing_marks"}  # may be empty
         empty = {name for name, value in changes.items() if value in (None, "")} - lists
@@ -103,7 +101,7 @@ class StartForm:
         return {
             name: widget.value
             for name, widget in self.widgets.items()
-            if widget.value != widget_value(values.get(name))
+            if widget.value != _value(name, values.get(name))
         }
 
     def _layout(self) -> Any:
@@ -115,14 +113,15 @@ class StartForm:
         fields: list[Any] = []
         for section, cls in SECTIONS.items():
             fields.append(pmui.Typography(cls.title, variant="subtitle2", margin=(8, 4, 0, 4)))
-            fields += [w[name] for name in ADVANCED if name.startswith(f"{section}.")]
+            names = (name for name in ADVANCED if name not in FILE_SETTINGS)
+            fields += [w[name] for name in names if name.startswith(f"{section}.")]
         advanced = pmui.Accordion(
             ("Advanced", pn.Column(*fields, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
             margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_ACCORDION, dynamic=True,
         )  # fmt: skip
         return pn.Column(
             self.data,
-            self.path,
+            self.own.layout,
             pair("data.size", "training.method"),
             w["network.hidden"],
             pair("network.epsilon", "training.zeta"),
@@ -145,22 +144,74 @@ class StartForm:
         return {**options, "A file of your own …": _FILE}
 
     def load(self, config: Config) -> None:
-        """Load a configuration into the form."""
+        """Load a configuration into the form; the settings stay as they are when its file has been checked."""
         known = config.data.name in self._known
         self._fill(config, config.data.name if known else _FILE, "" if known else config.data.name)
+        self._suggest = False
+        self._check()
 
     def _data_chosen(self, event: Any) -> None:
         if not self._loading:
+            self._suggest = True
             self._fill(Config() if event.new == _FILE else preset(event.new), event.new)
+            self._check()
 
     def _file_chosen(self, _event: Any) -> None:
-        """Load the preset for the task of the file, and keep changed settings."""
-        name = self.path.value.strip()
-        if self._loading or self.data.value != _FILE or not name:
+        if not self._loading:
+            self._suggest = self._new_file = True
+            self._changed()
+            self._check()
+
+    def _check(self, *_events: Any) -> None:
+        """Check the file of one's own, if there is one, with these settings."""
+        if self._loading:
             return
-        changes = self._changes()
-        data = DataConfig(name, task=self.widgets["data.task"].value, target=self.widgets["data.target"].value or None)
-        self._fill(Config.preset(name, guess_task(data)), _FILE, self.path.value, changes)
+        if self.data.value != _FILE or not self.path.value.strip():
+            self.own.clear()
+            return
+        try:
+            self.own.check(self.config())
+        except ConfigError:
+            self.own.clear()  # the preview of the network names the error
+
+    def _file_checked(self, found: Preview) -> None:
+        """Load the settings that suit the data, except where they were changed by hand."""
+        if self._new_file and found.names:
+            self._new_file = False
+            if self._forget_columns(found.names):
+                self._check()
+                return
+        if self._suggest and not found.problem:
+            path, changes = self.path.value, self._changes()
+            self._fill(Config.preset(path.strip(), found.task).replace(found.settings), _FILE, path, changes)
+        self._changed()
+
+    def _forget_columns(self, names: Collection[str]) -> bool:
+        """Forget the target and columns to leave out that another file had; returns whether there were any."""
+        target, drop = self.widgets["data.target"], self.widgets["data.drop"]
+        kept = [name for name in drop.value if name in names]
+        known = not target.value or target.value in names
+        if known and len(kept) == len(drop.value):
+            return False
+        self._loading = True
+        try:
+            target.value, drop.value = target.value if known else None, kept
+        finally:
+            self._loading = False
+        return True
+
+    def _use_suggested(self, _event: Any) -> None:
+        found = self.own.preview
+        if found is not None:
+            for name, value in self._suggested(found).items():
+                self.widgets[name].value = _value(name, value)
+
+    def _suggested(self, found: Preview) -> dict[str, Any]:
+        """Return the settings for task and shape of a file."""
+        config = Config.preset(self.path.value.strip(), found.task).replace(found.settings).flat()
+        default = Config().flat()
+        changed = {name for name, value in config.items() if value != default.get(name)}
+        return {name: config[name] for name in (changed | {*found.settings}) - {"data.name"}}
 
     def _fill(self, config: Config, data: str, path: str = "", changes: Mapping[str, Any] | None = None) -> None:
         self._preset = config
@@ -168,9 +219,14 @@ class StartForm:
         self._loading = True
         try:
             self.data.value = data
-            self.path.param.update(value=path, visible=data == _FILE)
+            self.path.value = path
+            self.own.layout.visible = data == _FILE
+            self.widgets["data.size"].visible = data != _FILE  # only names have sizes
             for name, widget in self.widgets.items():
-                widget.value = (changes or {}).get(name, widget_value(values.get(name)))
+                value = (changes or {}).get(name, _value(name, values.get(name)))
+                if name == "data.drop":
+                    widget.options = [*dict.fromkeys([*widget.options, *value])]
+                widget.value = value
         finally:
             self._loading = False
         self._changed()
@@ -179,6 +235,10 @@ class StartForm:
         if not self._loading:
             self._show_error("")
             self.show_estimate()
+            found = self.own.preview
+            self.own.use.visible = found is not None and any(
+                self.widgets[name].value != _value(name, value) for name, value in self._suggested(found).items()
+            )
 
     def show_estimate(self) -> None:
         """Show the network of these settings, with estimates of memory and time from the present runs."""
@@ -190,60 +250,33 @@ class StartForm:
             config = self.config()
         except ConfigError as error:
             return html(escape(str(error)), "font-size:13px;border-left:4px solid #D55E00;padding-left:10px")
-        info = self._known.get(config.data.name)
-        if info is None or info.n_classes is None:
-            return html("Layer sizes appear once the file is read.", "font-size:13px;opacity:.75")
-        shapes = layer_shapes(info.n_features, info.n_classes, config)
-        total, dense = sum(n for _, _, n in shapes), sum(a * b for a, b, _ in shapes)
-        rows = "".join(
-            f"<tr><td>{a:,} → {b:,}</td><td style='text-align:right'>{n:,}</td>"
-            f"<td style='text-align:right'>{palette.small_percent(n / a / b)}</td></tr>"
-            for a, b, n in shapes[:_MAX_LAYERS]
-        )
-        more = "" if len(shapes) <= _MAX_LAYERS else f"<tr><td>… {len(shapes)} layers</td></tr>"
-        muted = "opacity:.7;font-weight:400"
-        return html(
-            f"<table style='{_TABLE}'><tr><th style='text-align:left;{muted}'>layer</th>"
-            f"<th style='text-align:right;{muted}'>connections</th><th style='text-align:right;{muted}'>density</th>"
-            f"</tr>{rows}{more}</table><div style='font-size:13px;margin-top:4px'><b>{total:,} connections</b>, "
-            f"{palette.small_percent(total / dense)} of a dense network's {dense:,}. "
-            f"Takes about {_memory(config, info)} of memory. {self._time(config, info, total)}</div>"
-        )
+        return network_estimate(config, self._info(config), self._store)
+
+    def _info(self, config: Config) -> DatasetInfo | None:
+        """Return the shape of the data, if it is known."""
+        if self.data.value == _FILE:
+            return self.own.preview.info if self.own.preview is not None else None
+        return self._known.get(config.data.name)
 
     def _show_error(self, text: str) -> None:
-        self.error.param.update(object=escape(text) or " ", visible=bool(text))
+        self.error.param.update(object=plain(text), visible=bool(text))
 
     def _start(self, _event: Any) -> None:
         self._show_error("")
         try:
-            run = enqueue(self.config(), self._store)
+            config = self.config()
+            if self.data.value == _FILE and (problem := self.own.problem()):
+                raise DataError(problem)
+            run = enqueue(config, self._store)
         except (TsnnError, OSError) as error:
             self._show_error(str(error))
             return
+        self.own.show_card(False)
         self._open(run.id)
 
-    def _time(self, config: Config, info: DatasetInfo, connections: int) -> str:
-        """Estimate the time of a run from earlier runs on this machine, as text."""
-        speed = seconds_per_connection(self._store, catalog(self._store).summaries(), connections=connections,
-                     method=config.training.method)  # fmt: skip
-        if speed is None:
-            return "First run: no time estimate yet."
-        seconds = speed * connections * info.sizes[_size(config, info)][0]
-        total = palette.duration(seconds * config.training.epochs)
-        return f"Takes about {total}, {palette.duration(seconds)} per epoch, estimated from earlier runs."
 
-
-def _size(config: Config, info: DatasetInfo) -> str:
-    if config.data.size in info.sizes:
-        return config.data.size
-    return "full" if "full" in info.local or "small" not in info.sizes else "small"
-
-
-def _memory(config: Config, info: DatasetInfo) -> str:
-    """Estimate the memory of a run, as text."""
-    size = _size(config, info)
-    estimate = memory_estimate(
-        config, info.n_features, info.n_classes or 1, sum(info.sizes[size]), data_bytes=0 if info.on_demand else None,
-        processes=1 + config.parallel.workers,
-    )  # fmt: skip
-    return f"{estimate.total / 2**30:.1f} GiB" if estimate.total >= 2**30 else f"{estimate.total / 2**20:.0f} MiB"
+def _value(name: str, value: Any) -> Any:
+    """Return the value of a setting as that of its widget in the form."""
+    if name == "data.target":
+        return value or None
+    return list(value or ()) if name == "data.drop" else widget_value(value)

@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
 
 from pages.dialogs import DeleteDialog, RenameDialog, ResumeDialog
-from pages.theme import CARD, html
+from pages.theme import CARD, html, plain
 from tsnn.config import Config, describe
 from tsnn.errors import TsnnError
 from tsnn.runs import ENDED, Run, RunStore
@@ -219,7 +220,7 @@ class RunsTab:
         try:
             yield
         except (TsnnError, OSError) as error:
-            self.problem.param.update(object=escape(str(error)), visible=True)
+            self.problem.param.update(object=plain(str(error)), visible=True)
 
     def _clone(self, _event: Any) -> None:
         with self._showing_errors():
@@ -256,7 +257,7 @@ def table_frame(rows: list[RunSummary]) -> pd.DataFrame:
         "state": [_state(row) for row in rows],
         "name": [row.name for row in rows],
         "tags": [", ".join(row.tags) for row in rows],
-        "data": [row.data for row in rows],
+        "data": [Path(row.data).name for row in rows],
         "method": [method.display_name(row.method) for row in rows],
         "epochs": [f"{row.epochs:,} / {row.planned:,}" for row in rows],
         "started": [row.started.strftime("%m-%d %H:%M") for row in rows],

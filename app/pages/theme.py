@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tsnn.views.plots import palette
@@ -66,6 +67,11 @@ document.addEventListener("keydown", event => {
     if (opens && on.getAttribute("role") == "combobox" && on.tagName == "DIV" && on.ariaExpanded != "true") on.click()
 })
 </script>"""
+
+
+def plain(text: str) -> str:
+    """Escape a text for an alert, which takes Markdown: links, pictures and emphasis in it stay text."""
+    return re.sub(r"[^\w ]|_", lambda match: f"&#{ord(match[0])};", text) or " "
 
 
 def html(body: str, style: str = "") -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import pytest
 from pages.controls import LiveControls
 from pages.form import StartForm
 from pages.settings import widget_value
 
 from tsnn.config import LIVE_SETTINGS, SECTIONS, Config, describe, setting_names
+from tsnn.config.presets import preset_for_shape
+from tsnn.datasets.preview import Preview
 from tsnn.errors import ConfigError
 from tsnn.registry import ACTIVATIONS
 from tsnn.runs import RunStore
@@ -73,20 +77,153 @@ def test_form__load_and_config_are_inverse(tmp_path):
     assert form.config() == config.replace(workers=1)
 
 
-def test_form__loads_the_settings_for_regression_with_the_file(tmp_path):
-    lines = [f"{i},{i * 0.37 + 0.5},{i % 2}" for i in range(40)]
-    (tmp_path / "table.csv").write_text("a,y,b\n" + "\n".join(lines))
+def write_table(path, rows=40):
+    lines = [f"{i * 0.21},{i * 0.37 + 0.5},{i % 2}" for i in range(rows)]
+    path.write_text("a,y,b\n" + "\n".join(lines))
+    return str(path)
+
+
+def own_form(tmp_path, path):
+    """Return a form in which a file was chosen; without a server, it has been checked when this returns."""
+    form = new_form(tmp_path / "runs")
+    form.data.value = "a file"
+    form.path.value = str(path)
+    return form
+
+
+def test_file__settings_for_its_task_and_shape_are_loaded_but_changes_kept(tmp_path):
+    path = write_table(tmp_path / "table.csv")
     form = new_form(tmp_path)
     form.data.value = "a file"
     form.widgets["training.epochs"].value = 7
-    form.path.value = str(tmp_path / "table.csv")
-    assert form.config() == Config.preset(str(tmp_path / "table.csv")).replace(epochs=7), "b is the target"
+    form.path.value = path
+    shape = preset_for_shape(27, 2)
+    assert form.config() == Config.preset(path).replace(shape).replace(epochs=7), "b is the target"
+    form.widgets["network.dropout"].value = 0.1
     form.widgets["data.target"].value = "y"
-    assert form.config() == Config.preset(form.path.value, "regression").replace(epochs=7, target="y")
+    regression = Config.preset(path, "regression").replace(preset_for_shape(27, 2, task="regression"))
+    assert form.config() == regression.replace(epochs=7, dropout=0.1, target="y")
     form.widgets["training.learning_rate"].value = 0.5
-    form.widgets["data.task"].value = "classification"
+    form.widgets["network.hidden"].value = "9-8"
+    assert form.own.use.visible
+    form.own.use.clicks += 1
     config = form.config()
-    assert (config.training.batch_size, config.training.learning_rate, config.data.task) == (128, 0.5, "classification")
+    assert (config.network.hidden, config.training.learning_rate) == ((200, 100), 0.001)
+    assert (config.training.epochs, config.network.dropout) == (7, 0.1), "not a part of the suggestion"
+    assert not form.own.use.visible
+
+
+def test_file__settings_of_a_loaded_run_stay(tmp_path):
+    config = Config.preset(write_table(tmp_path / "table.csv")).replace(target="y", drop=("b",), hidden=(20, 10))
+    form = new_form(tmp_path)
+    form.load(config)
+    assert form.config() == config
+    assert form.own.preview.task == "regression"
+    form.widgets["data.drop"].value = []
+    assert form.config() == config.replace(drop=())
+
+
+def test_file__columns_are_choices_and_change_the_preview(tmp_path):
+    form = own_form(tmp_path, write_table(tmp_path / "table.csv"))
+    target, drop = form.widgets["data.target"], form.widgets["data.drop"]
+    assert target.options == drop.options == ["a", "y", "b"]
+    assert form.own.preview.info.n_features == 2
+    assert form.own.card.visible
+    drop.value = ["a"]
+    assert form.own.preview.info.n_features == 1
+    assert "left out" in form.own._body.object
+    target.value = "y"
+    assert form.own.preview.task == "regression"
+    form.path.value = str(tmp_path / "nothing.csv")
+    assert "There is no file" in form.own.problem()
+    (tmp_path / "other.csv").write_text("p,q\n" + "\n".join(f"{i},{i % 3}" for i in range(30)))
+    form.path.value = str(tmp_path / "other.csv")
+    assert (form.config().data.target, form.config().data.drop) == (None, ()), "columns of another file"
+    assert form.own.problem() == ""
+    form.data.value = "madelon"
+    assert not form.own.card.visible
+
+
+def test_file__start_is_refused_with_the_sentence_until_it_can_be_read(tmp_path):
+    path = tmp_path / "table.csv"
+    rows = ["0.5,1"] * 20 + ["broken,0"] * 1 + ["0.1,0"] * 20
+    path.write_text("a,b\n" + "\n".join(rows))
+    form = own_form(tmp_path, path)
+    form.start.clicks += 1
+    assert form.error.visible
+    assert "row 20 of column 'a' holds 'broken'" in unescape(form.error.object)
+    assert form.own.error.object == form.error.object
+    assert form.own.preview.cells["a"][0] == "0.5", "the cells are displayed all the same"
+    assert RunStore(tmp_path / "runs").list() == []
+    form.widgets["data.missing_marks"].value += ",broken"
+    form.widgets["data.missing"].value = "drop_rows"
+    assert form.own.problem() == ""
+    assert not form.error.visible
+
+
+def test_file__start_is_refused_while_it_is_checked(tmp_path):
+    form = own_form(tmp_path, write_table(tmp_path / "table.csv"))
+    form.own.checking = True
+    form.start.clicks += 1
+    assert "table.csv is still being checked" in unescape(form.error.object)
+    assert RunStore(tmp_path / "runs").list() == []
+
+
+def test_file__an_outdated_check_is_ignored(tmp_path):
+    form = own_form(tmp_path, write_table(tmp_path / "table.csv"))
+    before = form.own.preview
+    form.own._finish(form.own._number - 1, Preview(problem="of another file"))
+    assert form.own.preview is before
+
+
+def test_file__texts_of_the_file_are_escaped(tmp_path):
+    path, evil = tmp_path / "table.csv", "<img src=x onerror=alert(1)>"
+    path.write_text(f"{evil},kind,b\n" + "\n".join(f"{i * 0.3},<script>{i % 2},<b>{i % 2}</b>" for i in range(40)))
+    form = own_form(tmp_path, path)
+    form.widgets["data.drop"].value = [evil]
+    form.widgets["data.drop"].value = []
+    pieces = [form.own._body.object, form.own.summary.object, form.own._title.object, form.own.suggestion.object]
+    assert "&lt;img src=x" in pieces[0]
+    assert "&lt;script&gt;" in pieces[0]
+    assert not any(tag in text for text in pieces for tag in ("<img", "<script", "<b>0", "<b>1"))
+    form.widgets["data.target"].value = "none <img src=x>"
+    assert "<img" not in form.own.error.object
+    form.widgets["data.target"].value = "![x](http://x/y.png) [z](http://z) *k*"
+    shown = unescape(form.own.error._process_param_change({"object": form.own.error.object})["object"])
+    assert not any(tag in shown for tag in ("<img", "<a", "<em")), "an alert takes Markdown"
+    assert "![x](http://x/y.png) [z](http://z) *k*" in unescape(shown)
+
+
+def test_file__columns_of_a_wide_table_are_searched(tmp_path):
+    names = [f"gene{i}" for i in range(3000)]
+    rows = "\n".join(",".join([f"{(i * 7 + j) % 11}.5" for j in range(3000)] + [str(i % 2)]) for i in range(12))
+    (tmp_path / "wide.csv").write_text(",".join([*names, "class"]) + "\n" + rows)
+    form = own_form(tmp_path, tmp_path / "wide.csv")
+    target, drop, find = form.widgets["data.target"], form.widgets["data.drop"], form.own.find
+    assert (len(drop.options), find.visible, target.lazy_search) == (200, True, True)
+    assert target._filter_options("NE299")[0] == "gene299"
+    assert len(target._filter_options("gene2")) == 50
+    assert len(form.own._body.object) < 20_000
+    assert "and 2,988 more columns" in form.own._body.object
+    find.value = "gene2999"
+    assert (form.config().data.drop, find.value) == (("gene2999",), None)
+    assert form.own.preview.info.n_features == 2999
+    target.value = "gene7"
+    drop.value = []
+    assert (form.config().data.target, form.own.preview.task) == ("gene7", "regression")
+    assert form.config().network.hidden == (500, 500), "a wide table"
+
+
+def test_file__transposing_is_offered(tmp_path):
+    rows = [f"gene{i}," + ",".join(f"{(i * j) % 7}.25" for j in range(8)) for i in range(30)]
+    head = "," + ",".join(f"sample{j}" for j in range(8))
+    (tmp_path / "genes.csv").write_text("\n".join([head, *rows, "class," + ",".join(str(j % 2) for j in range(8))]))
+    form = own_form(tmp_path, tmp_path / "genes.csv")
+    assert form.own.transpose.visible
+    form.own.transpose.clicks += 1
+    assert form.own.preview.info.n_features == 30
+    assert not form.own.transpose.visible
+    assert form.own.preview.names[-1] == "class"
 
 
 def test_form__a_value_out_of_range_is_refused(tmp_path):

@@ -360,6 +360,17 @@ def test_connectivity_tab__numbers_features_without_names(store):
     assert not images.tabs["connectivity"].features.layout.visible, "an image has its own plot"
 
 
+def test_neurons_tab__shows_the_name_of_the_target(store):
+    run = named_run(store)
+    meta = json.loads((run.path / "meta.json").read_bytes())
+    meta["data"] |= {"target": "price", "n_outputs": 1}
+    (run.path / "meta.json").write_text(json.dumps(meta))
+    view = RunView(RunFollower(run))
+    view.tick("neurons")
+    outcome = view.tabs["neurons"].outcome
+    assert (outcome.names, outcome.figure.xaxis.axis_label) == (("price",), "To target")
+
+
 def test_neurons_tab__shows_names_of_inputs_and_classes(store):
     run = named_run(store, GENES, ("healthy", "ill"))
     view = RunView(RunFollower(run))

@@ -2,7 +2,7 @@
 
 ``loading`` (by name, from a file or from arrays) uses ``sources`` (``catalogue``, ``openml``), ``readers``
 (``archives``, ``tables``), ``targets`` and ``preparation``; ``dataset`` and ``features`` define the result. ``guess``
-reads no more than it needs to tell the task.
+reads no more than it needs to tell the task; ``preview`` describes a file before a run is started.
 """
 
 from tsnn.datasets.dataset import Dataset, shard

@@ -57,6 +57,11 @@ def refuse_options(name: object, options: TableOptions) -> None:
         raise DataError(f"data.{changed[0]} was given for {name}, but only tables have columns. Leave it out.")
 
 
+def has_reader(name: str) -> bool:
+    """Return whether a file with this name can be read, by its suffix."""
+    return Path(name).suffix.lower() in READERS
+
+
 def format_suffixes() -> str:
     """Return the suffixes of files that can be read, such as ".npz, .csv or .parquet"."""
     *first, last = READERS

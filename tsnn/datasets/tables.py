@@ -15,25 +15,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tsnn.datasets.arrow import PARQUET_SUFFIXES, read_feather, read_parquet
 from tsnn.datasets.columns import Column, labels, one_hot, refuse_thousands_points, understand
 from tsnn.datasets.leaks import copies_of_target, doubt, reason_to_drop
-from tsnn.datasets.lines import COMPRESSED_SUFFIXES, inner_name
-from tsnn.datasets.raw import Array, ColumnInfo, RawData, TableOptions, reading
-from tsnn.datasets.sheets import read_arff, read_excel
-from tsnn.datasets.text import TEXT_SUFFIXES, Table, read_text
+from tsnn.datasets.lines import COMPRESSED_SUFFIXES
+from tsnn.datasets.opening import open_table
+from tsnn.datasets.raw import Array, ColumnInfo, RawData, TableOptions
+from tsnn.datasets.text import Table
 from tsnn.errors import DataError
 
 Bools = npt.NDArray[np.bool_]
 
 FILLED = "Missing values ({:,}) are filled: numbers with the median of the training part, text by a category."
-
-#: Formats that say themselves where columns begin and what they are called.
-_STRUCTURED: dict[str, Callable[[Path], Table]] = {
-    **dict.fromkeys(PARQUET_SUFFIXES, read_parquet),
-    ".feather": read_feather,
-    ".arff": read_arff,
-}
 
 
 def read_table(path: Path, target: str | None, options: TableOptions | None = None) -> RawData:
@@ -54,7 +46,7 @@ def read_table(path: Path, target: str | None, options: TableOptions | None = No
         The file is missing, damaged or too big, has no such column, or holds cells that are no numbers or categories.
     """
     options = options or TableOptions()
-    table = _read(path, options)
+    table = open_table(path, options)
     return _Reading(path, options, table).result(target)
 
 
@@ -80,7 +72,7 @@ def read_columns(path: Path, options: TableOptions, target: str = "") -> tuple[l
     values : callable
         Returns a column [n] by its name: numbers, NaN where missing, or text, None where missing.
     """
-    return columns_of(path, options, _read(path, options), target)
+    return columns_of(path, options, open_table(path, options), target)
 
 
 def columns_of(
@@ -100,26 +92,6 @@ def columns_of(
         return cells
 
     return table.names, values
-
-
-def _read(path: Path, options: TableOptions) -> Table:
-    suffix = path.suffix.lower()
-    reader = read_parquet if path.is_dir() else _STRUCTURED.get(suffix)
-    if reader is not None:
-        if unused := {"header", "separator", "transpose"} & {*options.changed()}:
-            raise DataError(f"data.{min(unused)} was set for {path}, but only text tables need it. Leave it out.")
-        return reader(path)
-    if suffix == ".xlsx":
-        return read_excel(path, options)
-    if suffix in COMPRESSED_SUFFIXES and path.is_file():
-        with reading(path, "an archive"):
-            inner = inner_name(path)
-        if inner.suffix.lower() not in (*TEXT_SUFFIXES, ""):
-            raise DataError(
-                f"{path} holds {inner}; only text tables ({', '.join(TEXT_SUFFIXES)}) are read from compressed files. "
-                "Unpack it first."
-            )
-    return read_text(path, options)
 
 
 @dataclass

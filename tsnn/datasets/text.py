@@ -107,7 +107,7 @@ def read_text(path: Path, options: TableOptions) -> Table:
     columns: list[Array | str] = [rows[i].to_numpy() for i in rows.columns]
     note = "" if names is not None else "; no header: columns are called 'column 0', 'column 1', ..."
     named = names or [f"column {i}" for i in range(len(columns))]
-    warnings = () if options.transpose else _suggest_transposing(layout.names, columns)
+    warnings = () if options.transpose else suggest_transposing(layout.names, columns)
     cell = None if options.transpose else functools.partial(_find_cell, path, layout)
     return Table(named, columns, note, layout.delimiter == ",", warnings, cell)
 
@@ -217,7 +217,7 @@ def _transposed(frame: Any, names: list[str] | None, path: Path) -> tuple[list[s
     return rows, type(frame)(cells)
 
 
-def _suggest_transposing(names: list[str] | None, columns: list[Array | str]) -> tuple[str, ...]:
+def suggest_transposing(names: list[str] | None, columns: list[Array | str]) -> tuple[str, ...]:
     """Return a warning if rows look like genes and columns like samples."""
     if names is None or len(columns) < 5:
         return ()

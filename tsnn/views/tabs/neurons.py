@@ -91,13 +91,15 @@ class NeuronsTab:
         )  # fmt: skip
         self.table.on_click(self._clicked)
         self.neuron.param.watch(self._chosen, "value")
-        shape, names = self._follower.image_shape, self._follower.meta.get("data", {}).get("class_names") or ()
-        self._names = tuple(str(name) for name in names)
+        shape, data = self._follower.image_shape, self._follower.meta.get("data", {})
+        target = [data["target"]] if data.get("target") and data.get("n_outputs") == 1 else ()
+        self._names = tuple(map(str, data.get("class_names") or target))
+        kind = "class" if data.get("class_names") else "target" if target else "output"
         self.picture = WeightPicture(shape) if shape else None
         self.inputs = WeightBars("From feature", self._follower.feature_names)
         self.incoming = WeightBars("From neuron")
         self.outgoing = WeightBars("To neuron")
-        self.outcome = WeightBars("To class" if names else "To output", self._names)
+        self.outcome = WeightBars(f"To {kind}", self._names)
         figures: dict[str, Any] = {"importance": self.importance, "importance_history": self.history,
                                    "living": self.living}  # fmt: skip
         self._cards = {name: card(plot.figure, name) for name, plot in figures.items()}
