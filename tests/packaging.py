@@ -1,8 +1,8 @@
 """Install and go, from empty environments: ``python -m tests.packaging [--keep FOLDER]``.
 
 Builds source distribution and wheel, installs the wheel into an empty environment outside the checkout, opens its
-dashboard, trains, runs a notebook of ``tsnn course``; then installs the checkout as README does, and opens the page with
-both commands. Prints each step with its seconds. It downloads every dependency, and takes minutes.
+dashboard, trains, runs a notebook of ``tsnn course``; then installs the checkout as README does, and opens the page
+with both commands. Prints each step with its seconds. It downloads every dependency, and takes minutes.
 """
 
 from __future__ import annotations

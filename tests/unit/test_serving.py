@@ -77,6 +77,7 @@ def socket_code(url, origin):
 
 
 @pytest.mark.slow
+@pytest.mark.compiled  # not again without JIT: the server trains nothing
 def test_dashboard__takes_the_next_port_and_ends_with_ctrl_c(serve, tmp_path):
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
@@ -100,6 +101,7 @@ def test_dashboard__takes_the_next_port_and_ends_with_ctrl_c(serve, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.compiled  # not again without JIT: the server trains nothing
 def test_dashboard__asks_for_the_password_under_a_prefix_and_other_names(serve):
     _, text = serve(
         *("--port", "0", "--address", "0.0.0.0", "--prefix", "/a/b/", "--allow-origin", "hub.example"),
@@ -124,6 +126,7 @@ def test_dashboard__asks_for_the_password_under_a_prefix_and_other_names(serve):
 
 
 @pytest.mark.slow
+@pytest.mark.compiled  # not again without JIT: the server trains nothing
 def test_dashboard__answers_on_a_socket_of_its_user_only(serve, tmp_path):
     path = tmp_path / "socket"
     _, text = serve("--unix-socket", str(path), "--prefix", "/user/x/tsnn")

@@ -70,7 +70,8 @@ def _start(options: argparse.Namespace, password: str) -> Any:
     if password:
         secret = os.environ.get("PANEL_COOKIE_SECRET") or secrets.token_hex(32)
         chosen |= {"basic_auth": password, "cookie_secret": secret}
-    if options.unix_socket:  # reached only through a proxy, which knows its own names
+    if options.unix_socket:  # reached only through a proxy, which checks origins
+        logging.getLogger("bokeh.server.util").setLevel(logging.ERROR)  # it warns of "*"
         return serve(unix_socket=options.unix_socket, websocket_origin=["*"], **chosen)
     for file in filter(None, (options.ssl_certfile, options.ssl_keyfile)):
         open(file, "rb").close()  # the server's error would not name it
