@@ -2,7 +2,8 @@
 
 Builds source distribution and wheel, installs the wheel into an empty environment outside the checkout, opens its
 dashboard, trains, runs a notebook of ``tsnn course``; then installs the checkout as README does, and opens the page
-with both commands. Prints each step with its seconds. It downloads every dependency, and takes minutes.
+with both commands. Prints each step with its seconds, and those of the processor: the second number depends less on
+what else the machine does. It downloads every dependency, and takes minutes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from playwright.sync_api import sync_playwright
 
 from tests.support import wheel
@@ -42,9 +44,10 @@ def main() -> None:
 
 
 def _try_wheel(work: Path) -> None:
+    print("seconds     CPU")
     with timed("python -m build"):
         _, built = wheel.build(work)
-    print(f"        {built.name}: {built.stat().st_size / 2**20:.1f} MiB")
+    print(f"                 {built.name}: {built.stat().st_size / 2**20:.1f} MiB")
     bin_ = environment(work / "wheel-venv", f"{built}[app]", cwd=work)
     open_page(bin_, ["tsnn", "dashboard", "--port", "0", "--no-browser"], work)
     settings = ["--set", "epochs=2", "--set", "hidden=100-60"]
@@ -102,8 +105,10 @@ def open_page(bin_: Path, command: list[str], cwd: Path) -> None:
             page = browser.new_page()
             page.goto(url)
             page.get_by_role("button", name="Start", exact=True).wait_for(timeout=120_000)
+            seconds = time.perf_counter() - started
             browser.close()
-        report(f"{' '.join(command)}  (until the page is displayed)", time.perf_counter() - started)
+            used = psutil.Process(process.pid).cpu_times()
+        report(f"{' '.join(command)}  (until the page is displayed)", seconds, used.user + used.system)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
@@ -127,14 +132,16 @@ def _variables(bin_: Path) -> dict[str, str]:
 @contextlib.contextmanager
 def timed(name: str) -> Iterator[None]:
     """Print a step with its seconds."""
-    started = time.perf_counter()
+    started, before = time.perf_counter(), os.times()
     yield
-    report(name, time.perf_counter() - started)
+    after = os.times()
+    used = after.children_user - before.children_user + after.children_system - before.children_system
+    report(name, time.perf_counter() - started, used)
 
 
-def report(name: str, seconds: float) -> None:
+def report(name: str, seconds: float, processor_seconds: float) -> None:
     """Print one line."""
-    print(f"{seconds:7.1f}  {name}", flush=True)
+    print(f"{seconds:7.1f} {processor_seconds:7.1f}  {name}", flush=True)
 
 
 if __name__ == "__main__":

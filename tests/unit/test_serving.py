@@ -156,6 +156,14 @@ def test_dashboard__refuses_what_it_cannot_serve(options, message, capsys, monke
     assert error.count("\n") == 1
 
 
+def test_dashboard__refuses_a_password_that_panel_would_take_for_a_file(capsys, monkeypatch, tmp_path):
+    (tmp_path / "secret").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TSNN_PASSWORD", "secret")
+    assert main(["dashboard"]) == 1
+    assert "also the name of a file" in capsys.readouterr().err
+
+
 def test_dashboard__names_the_extra_where_panel_is_missing(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "panel_material_ui", None)
     assert main(["dashboard"]) == 1

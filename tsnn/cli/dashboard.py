@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
 import functools
 import getpass
@@ -33,18 +32,20 @@ def dashboard(options: argparse.Namespace) -> int:
     """Serve the dashboard until Ctrl-C."""
     runs = Path(options.runs or default_root()).expanduser().resolve()
     os.environ["TSNN_RUNS"] = str(runs)  # for the page, and for the processes that it starts
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         password = _password(options.password)
         server = _start(options, password)
-        if not options.unix_socket:
-            url = _url(options, server.port)
-            print(f"Dashboard: {url}")
-            if options.address not in _LOOPBACK and not password:
-                print("Warning: those who can open this address can start and delete runs. Consider --password.")
-            if not options.no_browser and _has_display():
-                server.io_loop.run_in_executor(None, webbrowser.open, url)
-        print(f"Runs: {runs}\nPress Ctrl-C to end the dashboard; training runs continue.", flush=True)
-        server.run_until_shutdown()
+    except KeyboardInterrupt:
+        return 130
+    if not options.unix_socket:
+        url = _url(options, server.port)
+        print(f"Dashboard: {url}")
+        if options.address not in _LOOPBACK and not password:
+            print("Warning: those who can open this address can start and delete runs. Consider --password.")
+        if not options.no_browser and _has_display():
+            server.io_loop.run_in_executor(None, webbrowser.open, url)
+    print(f"Runs: {runs}\nPress Ctrl-C to end the dashboard; training runs continue.", flush=True)
+    server.run_until_shutdown()
     return 0
 
 
@@ -57,7 +58,7 @@ def _password(ask: bool) -> str:
         password = getpass.getpass("Password of the dashboard: ")
         if not password:
             raise ConfigError("The password is empty. Type at least one character, or leave --password out.")
-    if Path(password).is_file():  # Panel would read the users from it
+    if os.path.isfile(password):  # noqa: PTH113 (any text is fine); Panel would read the users from it
         raise ConfigError("The password is also the name of a file here. Choose another one.")
     return password
 
