@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from typing import Any
 
 import panel as pn
@@ -34,6 +35,9 @@ TABS = {
 _MULTI_RUN_TABS = ("compare", "runs")
 _RUN_TABS = tuple(tab for tab in TABS if tab not in _MULTI_RUN_TABS)
 NEWEST = "newest"
+#: In place of a run's id in the address: the newest run, and each newer one as soon as it starts.
+LATEST = "latest"
+_LATEST_SECONDS = 1.0  # between two looks for a newer run
 _READING_SECONDS = 0.5
 _WELCOME = """
 <h2 style='margin:0 0 8px;font-weight:700;font-size:22px'>Watch a sparse network learn</h2>
@@ -51,7 +55,7 @@ the curves.</li></ul>
 class Dashboard(param.Parameterized):
     """One session: the open run and tab, kept in the URL."""
 
-    run_id = param.String(default="", doc="Id of the open run; empty for none.")
+    run_id = param.String(default="", doc="Id of the open run, or 'latest'; empty for none.")
     tab: Any = param.Selector(default="overview", objects=list(TABS), doc="Open tab.")
     epoch = param.Parameter(default=NEWEST, doc="Epoch of the displayed snapshot; 'newest' follows the run.")
     layer = param.Integer(default=1, doc="Displayed layer of connections, from 1.")
@@ -64,6 +68,8 @@ class Dashboard(param.Parameterized):
         self._page: Any = None
         self._drawer: bool | None = None
         self._ended = ""  # run and version of the last estimate
+        self._shown = ""  # id of the displayed run
+        self._looked = -float("inf")  # when a newer run was looked for
         self._throttle = Throttle()
         self.form = StartForm(self.store, self.open)
         self.controls = LiveControls(self._notify)
@@ -99,7 +105,7 @@ class Dashboard(param.Parameterized):
     @functools.cached_property
     def comparison(self) -> CompareTab:
         """Tab Compare, built when it is first opened."""
-        return CompareTab(self.store, lambda: self.run_id, self._choose_compared)
+        return CompareTab(self.store, lambda: self._shown, self._choose_compared)
 
     def page(self) -> Any:
         """Build the page and start its periodic update."""
@@ -141,9 +147,11 @@ class Dashboard(param.Parameterized):
         """Open a run."""
         if self.tab in _MULTI_RUN_TABS:
             self.tab = "overview"
-        if run_id == self.run_id:
+        follows = self.run_id == LATEST and run_id == self._latest_id()
+        if follows or run_id == self.run_id:
             self._show_run()
-        self.run_id = run_id
+        if not follows:
+            self.run_id = run_id
 
     def compare(self, run_ids: list[str]) -> None:
         """Compare runs."""
@@ -167,6 +175,8 @@ class Dashboard(param.Parameterized):
         """Update the visible tab; returns whether its plots changed."""
         if self._drawer is not None:
             self._page.sidebar_open, self._drawer = self._drawer, None
+        if self.run_id == LATEST and time.monotonic() - self._looked > _LATEST_SECONDS:
+            self._follow_latest()
         changed = False
         if self.tab == "runs":
             self.runs.update()
@@ -178,10 +188,23 @@ class Dashboard(param.Parameterized):
             if changed:
                 self.controls.update()
             self._update_estimate(self.view.follower)
-            if changed and self.view.follower.gone:
+            if changed and self.view.follower.gone and self.run_id != LATEST:
                 name, self.run_id = self.run_id, ""
                 self._notify(f"Run {name} has been deleted. Start a new one, or choose another under Runs.")
         return changed
+
+    def _latest_id(self) -> str:
+        """Return the id of the newest run; empty if there is none."""
+        known = catalog(self.store)
+        known.refresh(seconds=_READING_SECONDS)
+        self._looked = time.monotonic()
+        return latest.run if (latest := known.latest()) else ""
+
+    def _follow_latest(self) -> None:
+        """Show the newest run if another one is displayed."""
+        if self._latest_id() != self._shown:
+            self.epoch = NEWEST
+            self._show_run()
 
     def _update_estimate(self, follower: RunFollower) -> None:
         """Estimate the form's run again after a run has ended, also one that ended before the first tick."""
@@ -221,9 +244,10 @@ class Dashboard(param.Parameterized):
     def _show_run(self) -> None:
         self.notice.visible = False
         self.view = None
-        if self.run_id:
+        self._shown = self._latest_id() if self.run_id == LATEST else self.run_id
+        if self._shown:
             try:
-                follower = follow(self.store.open(self.run_id))
+                follower = follow(self.store.open(self._shown))
             except TsnnError as error:
                 self._notify(str(error))
             else:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,16 +12,12 @@ from typing import Any
 import pytest
 
 from tests.support.dashboard import ROOT, column
+from tests.support.lab import serve_lab
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900), pytest.mark.compiled]
 
 NOTEBOOK = "02_train_with_set.ipynb"
-#: Render all cells at once; fetch nothing from other hosts.
-SETTINGS = {
-    "notebook-extension/tracker": {"windowingMode": "none"},
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-}
 TITLES = """() => {
     const texts = []
     for (const document of globalThis.Bokeh?.documents ?? [])
@@ -58,41 +48,9 @@ def lab(tmp_path: Path) -> Iterator[str]:
     """Serve a copy of the notebook with JupyterLab; yields its address."""
     (tmp_path / "notebooks").mkdir()
     shutil.copy(ROOT / "notebooks" / NOTEBOOK, tmp_path / "notebooks")
-    for name, values in SETTINGS.items():
-        file = tmp_path / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(values))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    own = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime"}
-    own |= {"IPYTHONDIR": "ipython", "TSNN_RUNS": "runs"}
-    own |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
-    paths = {"PYTHONPATH": str(ROOT), **{variable: str(tmp_path / folder) for variable, folder in own.items()}}
-    options = ["--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1", "--IdentityProvider.token="]
-    with open(tmp_path / "lab.log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options, "--ServerApp.port_retries=0", "notebooks"],
-            cwd=tmp_path, env=os.environ | paths, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
-
-    def answers() -> bool:
-        assert process.poll() is None, (tmp_path / "lab.log").read_text()
-        try:
-            return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=30).status == 200)
-        except (OSError, urllib.error.URLError):
-            return False
-
-    try:
-        wait_until(answers, 180, "JupyterLab answers")
-        yield f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK}"
-    finally:
-        process.terminate()  # also ends its kernels
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TSNN_RUNS": str(tmp_path / "runs")}
+    with serve_lab(tmp_path, environment, "--IdentityProvider.token=", "notebooks") as url:
+        yield f"{url}/lab/tree/{NOTEBOOK}"
 
 
 def pruned(page: Any) -> int:

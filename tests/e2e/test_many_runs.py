@@ -178,6 +178,22 @@ def test_sessions__two_sessions_steer_one_run(page, server, engine, browser):
         other.close()
 
 
+def test_latest__follows_newer_runs_until_another_is_opened(page, server, engine):
+    open_page(page, server, "latest")
+    page.get_by_text("Watch a sparse network learn").wait_for()
+    first, process = engine(epochs=1000)
+    page.locator(".head .id", has_text=first.id).wait_for()
+    wait_until(lambda: len(column(page, "test_accuracy")) >= 2, what="its epochs are drawn")
+    process.kill()
+    second, _ = engine(epochs=1000)
+    page.locator(".head .id", has_text=second.id).wait_for()
+    assert "run=latest" in address(page)
+    page.get_by_role("tab", name="Runs").click()
+    page.get_by_role("gridcell", name=first.id).click()
+    page.locator(".head .id", has_text=first.id).wait_for()
+    wait_until(lambda: f"run={first.id}" in address(page), what="the address names the opened run")
+
+
 def test_server__run_continues_during_a_restart(page, server, engine):
     run, _ = engine()
     open_page(page, server, run.id)

@@ -1,7 +1,7 @@
-"""Command line: ``tsnn train``, ``inspect``, ``resume``, ``runs``, ``compare``, ``export``, ``predict``, ...
+"""Command line: ``tsnn dashboard``, ``course``, ``train``, ``inspect``, ``resume``, ``runs``, ``compare``, ...
 
-``parser`` declares the commands and their options, ``commands`` and ``predict`` execute them, ``console`` formats their
-output.
+``parser`` declares the commands and their options; ``commands``, ``predict``, ``dashboard`` and ``course`` execute
+them; ``console`` formats their output.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tsnn._version import __version__
-from tsnn.cli import commands, predict
+from tsnn.cli import commands, course, dashboard, predict
 from tsnn.config import describe, setting_names
 from tsnn.runs.cells import format_value
 from tsnn.runs.export import FORMATS
@@ -22,12 +22,58 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tsnn {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     first = (_add_train, _add_inspect, _add_resume, _add_runs, _add_compare)
-    for add in (*first, _add_export, _add_predict, _add_features, _add_datasets, _add_bench):
+    then = (_add_export, _add_predict, _add_features, _add_datasets, _add_bench)
+    for add in (_add_dashboard, _add_course, *first, *then):
         add(subparsers)
     return parser
 
 
 _Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add_dashboard(subparsers: _Subparsers) -> None:
+    page = subparsers.add_parser(
+        "dashboard",
+        help="open the dashboard in a browser",
+        description="Open the dashboard: start runs, steer them while they train, replay and compare them. It answers "
+        "to this machine only, unless --address is given; on an address that others can open, use --password.",
+    )
+    page.add_argument("--port", type=int, default=dashboard.PORT,
+                      help="the next free port is taken if it is busy (default: %(default)s)")  # fmt: skip
+    page.add_argument("--address", default="127.0.0.1", help="0.0.0.0 for all of this machine (default: %(default)s)")
+    page.add_argument(
+        "--password", action="store_true",
+        help="ask for a password that the page will ask for; the environment variable TSNN_PASSWORD sets one unasked",
+    )  # fmt: skip
+    page.add_argument("--no-browser", action="store_true", help="open no browser; there is none without a display")
+    page.add_argument(
+        "--allow-origin", action="append", default=[], metavar="NAME[:PORT]",
+        help="another name under which browsers open the page, such as that of a proxy; may be given several times",
+    )  # fmt: skip
+    page.add_argument("--prefix", default="", metavar="PATH", help="serve the page as PATH/app, for a proxy")
+    page.add_argument("--ssl-certfile", metavar="FILE", help="TLS certificate: the page is served as https")
+    page.add_argument("--ssl-keyfile", metavar="FILE", help="its private key, if that is another file")
+    page.add_argument(
+        "--unix-socket", metavar="PATH", help="listen on this socket only, for a proxy that checks users and origins"
+    )
+    _add_root(page)
+    page.set_defaults(command=dashboard.dashboard)
+
+
+def _add_course(subparsers: _Subparsers) -> None:
+    notebooks = subparsers.add_parser(
+        "course",
+        help="copy the course's notebooks and open them in JupyterLab",
+        description="Copy the course's notebooks into a folder and open them in JupyterLab. Files that are already "
+        "there are never overwritten.",
+    )
+    notebooks.add_argument("folder", metavar="DIR", nargs="?", default=course.FOLDER,
+                           help="folder of the copies (default: ./%(default)s)")  # fmt: skip
+    notebooks.add_argument("--no-browser", action="store_true", help="start JupyterLab without opening a browser")
+    notebooks.add_argument("--lab-options", default="", metavar="TEXT",
+                           help="options of jupyter lab, such as --lab-options='--port=9999 --allow-root'")  # fmt: skip
+    notebooks.add_argument("--no-open", action="store_true", help="only copy the notebooks")
+    notebooks.set_defaults(command=course.course)
 
 
 def _add_train(subparsers: _Subparsers) -> None:

@@ -262,6 +262,11 @@ class Catalog:
         """Return the newest live run, None if there is none."""
         return next((summary for summary in self.summaries() if summary.state in LIVE), None)
 
+    def latest(self) -> RunSummary | None:
+        """Return the newest run that has started, or the newest one if none has; None if there are no runs."""
+        found = self.summaries()
+        return next((s for s in found if s.state != RunState.QUEUED), found[0] if found else None)
+
 
 _catalogs: dict[Path, Catalog] = {}
 _catalogs_lock = threading.Lock()
