@@ -23,6 +23,7 @@ from tsnn.datasets.raw import Array, ColumnInfo, RawData, TableOptions, reading
 from tsnn.datasets.sheets import read_arff, read_excel
 from tsnn.datasets.text import TEXT_SUFFIXES, Table, read_text
 from tsnn.errors import DataError
+from tsnn.extras import require
 
 Bools = npt.NDArray[np.bool_]
 
@@ -90,6 +91,9 @@ def read_columns(path: Path, options: TableOptions, target: str = "") -> tuple[l
 
 def _read(path: Path, options: TableOptions) -> Table:
     suffix = path.suffix.lower()
+    require("pandas", f"{path}, a table,")
+    if path.is_dir() or suffix in (*PARQUET_SUFFIXES, ".feather"):
+        require("pyarrow", f"{path}, a table,")
     reader = read_parquet if path.is_dir() else _STRUCTURED.get(suffix)
     if reader is not None:
         if unused := {"header", "separator", "transpose"} & {*options.changed()}:

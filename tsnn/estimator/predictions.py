@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tsnn.datasets.raw import TableOptions
@@ -16,6 +15,7 @@ from tsnn.errors import RunError
 from tsnn.estimator.classifier import SparseMLPClassifier
 from tsnn.estimator.from_run import Model, load_model
 from tsnn.estimator.regressor import SparseMLPRegressor
+from tsnn.extras import require
 from tsnn.runs import Run
 from tsnn.runs.features import feature_medians
 
@@ -75,7 +75,10 @@ def predict_file(run: Run, name: str, *, probabilities: bool = False, header: st
         separator=d.separator,
     )
     samples = read_samples(name, Trained(model.n_features_in_, names, target, feature_medians(run), options))
-    x = pd.DataFrame(samples.x, columns=list(names), copy=False) if names else samples.x
+    x = samples.x
+    if names:
+        pandas = require("pandas", "A prediction with names of columns")
+        x = pandas.DataFrame(samples.x, columns=list(names), copy=False)
     answers = np.asarray(model.predict(x))
     columns: dict[str, list[Any]] = {"row": list(range(1, len(answers) + 1))}
     if answers.ndim == 1:
@@ -94,7 +97,9 @@ def _score(model: Model, answers: NDArray[Any], samples: Samples) -> str:
         return ""
     y = np.asarray(samples.y)
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    known = np.array(pd.notna(y), dtype=bool).reshape(len(y), -1).min(axis=1)
+    present = [value is not None and value == value for value in y.ravel().tolist()]  # NaN is not equal to itself
+    known = np.array(present, dtype=bool).reshape(len(y), -1)
+    known = np.asarray(known.all(axis=1))
     if y.shape != answers.shape or not known.any():
         return ""
     y, answers = y[known], answers[known]
