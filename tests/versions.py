@@ -41,22 +41,16 @@ assert main(["doctor", "--quick"]) == 0
 def attempt(python: str, resolution: str, folder: Path) -> str:
     """Return the result of one attempt as text: the versions, or why it failed."""
     environment = os.environ | {"VIRTUAL_ENV": str(folder / "venv"), "NUMBA_CACHE_DIR": str(folder / "cache")}
-    environment.pop("PYTHONPATH", None)
+    environment["PYTHONPATH"] = str(ROOT)
     made = _run(["uv", "venv", "--quiet", "--python", python, str(folder / "venv")], environment, folder)
     if made:
         return f"no Python {python}: {made}"
     interpreter = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    install = [
-        "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-build-package",
-        "numpy",
-        "--resolution",
-        RESOLUTIONS[resolution],
-    ]
-    for command in ([*install, f"{ROOT}[tables]"], [str(interpreter), "-c", PROGRAM]):
+    install = ["uv", "pip", "install", "--quiet", "--resolution", RESOLUTIONS[resolution]]
+    for command in (
+        [*install, "-r", str(ROOT / "pyproject.toml"), "--extra", "tables"],
+        [str(interpreter), "-c", PROGRAM],
+    ):
         if failed := _run(command, environment, folder):
             return f"FAILED: {failed}"
     listed = subprocess.run(

@@ -1,4 +1,4 @@
-"""``tsnn doctor``: what it finds, and what it advises."""
+"""Checks of ``tsnn doctor``: their results and remedies."""
 
 import json
 import os
@@ -61,12 +61,12 @@ def test_doctor__warns_of_a_cache_that_cannot_be_written(capsys, monkeypatch):
 
 
 def test_doctor__writes_no_name_of_the_home_folder(capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path / "somebody"))
-    monkeypatch.setenv("TSNN_RUNS", str(tmp_path / "somebody" / "runs"))
+    monkeypatch.setenv("HOME", str(tmp_path / "private-name"))
+    monkeypatch.setenv("TSNN_RUNS", str(tmp_path / "private-name" / "runs"))
     main(["doctor", "--quick", "--json"])
     text = capsys.readouterr().out
     assert "~/runs" in text
-    assert "somebody" not in text
+    assert "private-name" not in text
 
 
 LAUNCHERS = {

@@ -1,4 +1,4 @@
-"""``tsnn doctor``: what is missing or slow on this machine, and what to do about it."""
+"""Checks of this machine, ``tsnn doctor``: packages, kernels, MPI, folders, bits and speed, each with a remedy."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _owner(launcher: str) -> str:
 
 
 def _extras() -> Iterator[Check]:
-    """Check what extras bring."""
+    """Check the packages of each extra."""
     groups: dict[str, list[str]] = {}
     for module, extra in EXTRAS.items():
         groups.setdefault(extra, []).append(module)

@@ -16,7 +16,6 @@ from tsnn.datasets.raw import Array, TableOptions
 from tsnn.datasets.sources import local_file, obtain
 from tsnn.datasets.targets import decide_task
 from tsnn.errors import DataError
-from tsnn.extras import require
 
 _SMALL_BYTES = 32 * 2**20  # files up to this size are read completely
 _LINES = 300  # of larger tables of text
@@ -67,7 +66,7 @@ def _archive_targets(path: Path) -> Array:
 
 
 def _parquet_targets(path: Path, target: str | None) -> Array:
-    pq = require("pyarrow.parquet", f"{path}, a Parquet file,")
+    import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
     name = file.schema_arrow.names[-1] if target is None else target

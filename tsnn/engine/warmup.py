@@ -112,7 +112,7 @@ def _drawn(config: Config, n_features: int = LANES, n_outputs: int = LANES) -> N
 
 
 def main(arguments: Iterable[str]) -> None:
-    """Compile what :func:`topology_stages` and :func:`compile_evolution` need, for settings given as JSON."""
+    """Compile the kernels of :func:`topology_stages` and :func:`compile_evolution`, for settings given as JSON."""
     config = Config().replace(json.loads(next(iter(arguments))))
     for _, run in topology_stages(config):
         run()

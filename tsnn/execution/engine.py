@@ -129,7 +129,6 @@ class _Engine:
     def train(self) -> Iterator[Compilation | Progress | EpochRecord]:
         """Prepare and train the run; yields its progress and records."""
         processes = 1 + (self.channel.workers_on_server_host if self.channel else 0)
-        self.writer.update(state=RunState.COMPILING, message="Compiling the kernels (once)")
         start = yield from self._reported(prepare(self.run, self.writer, self.kind, processes))
         state = start.state
         self._begin(start)
@@ -137,7 +136,7 @@ class _Engine:
             self._event(EventKind.DISK, warning)
         self.writer.update(
             state=RunState.COMPILING, epoch=state.epoch, epochs=state.config.training.epochs, samples=state.done,
-            samples_total=len(start.data.x_train), message="Compiling the kernels (once)",
+            samples_total=len(start.data.x_train), message="",
         )  # fmt: skip
         training = serve(self.channel, state, start.data) if self.channel else steps(state, start.data)
         for item in self.commands.drive(training):
@@ -162,7 +161,7 @@ class _Engine:
         try:
             while True:
                 item = next(preparation)
-                self.writer.update(state=RunState.COMPILING, message=f"{str(item).capitalize()} (once)")
+                self.writer.update(state=RunState.COMPILING, message=f"{str(item).capitalize()}.")
                 yield item
         except StopIteration as end:
             result: Preparation = end.value
