@@ -35,3 +35,7 @@ class WorkerError(TsnnError, RuntimeError):
 
 class LaunchError(TsnnError, RuntimeError):
     """MPI is missing, or the processes of a parallel run cannot communicate."""
+
+
+class MissingPackageError(TsnnError, ImportError):
+    """An optional package is not installed."""

@@ -1,4 +1,7 @@
-"""Lazy imports: public names of a package that are imported when they are first used."""
+"""Lazy imports: public names of a package that are imported when they are first used.
+
+Where such a name needs an optional package that is not installed, the error names the extra that brings it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from tsnn.extras import EXTRAS, missing
 
 
 def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -25,7 +30,12 @@ def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         if not (home := home_of[name]):
             return importlib.import_module(f"{package}.{name}")
-        value = getattr(importlib.import_module(f"{package}.{home}"), name)
+        try:
+            value = getattr(importlib.import_module(f"{package}.{home}"), name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in EXTRAS:
+                raise
+            raise missing(str(error.name), f"{package}.{name}", error) from error
         setattr(sys.modules[package], name, value)  # the next use costs nothing
         return value
 

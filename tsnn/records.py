@@ -213,6 +213,25 @@ def accuracy_name(task: str) -> str:
     return "labels correct" if task == "multilabel" else "accuracy"
 
 
+class Compilation(NamedTuple):
+    """Progress of compiling kernels, before training: yielded before every stage.
+
+    Attributes
+    ----------
+    stage, stages : int
+        Number of the stage, counted from 1, and of all stages.
+    name : str
+        What the kernels of this stage compute.
+    """
+
+    stage: int
+    stages: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"compiling {self.stage} of {self.stages}: {self.name}"
+
+
 class Progress(NamedTuple):
     """Progress of training within an epoch: yielded after every batch.
 

@@ -57,7 +57,7 @@ print("epochs", len(list(train(network, data, config, rng=rng))))
 """
     first = run(script, tmp_path, "[30, 20]", "0.3")
     assert first.count("data saved") > 20
-    for arguments in (["[1100, 40, 30]", "0.3"], ["[50]", "0"]):
+    for arguments in (["[900, 40, 30]", "0.3"], ["[50]", "0"]):
         again = run(script, tmp_path, *arguments)
         assert "epochs 2" in again
         assert "data saved" not in again

@@ -11,7 +11,7 @@ from tsnn.config import Config
 from tsnn.engine.snapshots import EXTREME, STRONGEST, Ages, density_map, snapshot_epochs, take_snapshot
 from tsnn.errors import DivergenceError
 from tsnn.execution.engine import execute
-from tsnn.records import EpochRecord
+from tsnn.records import EpochRecord, Progress
 from tsnn.runs import RunStore
 from tsnn.runs.control import request
 
@@ -81,7 +81,7 @@ def test_execute__missing_data_set_is_recorded_with_a_message(store, config):
 def test_execute__closing_stops_the_run_and_keeps_its_weights(store, config):
     run = store.create(config)
     execution = execute(run)
-    next(execution)
+    next(item for item in execution if isinstance(item, Progress))
     execution.close()
     assert run.status()["state"] == "stopped"
     assert tsnn.load_network(run.path / "weights.npz").connections > 0

@@ -21,7 +21,7 @@ from tsnn.cli import main
 from tsnn.errors import ConfigError, DataError, DivergenceError, RunError
 from tsnn.execution.engine import execute
 from tsnn.jobs.launch import prepare_resume
-from tsnn.records import EpochRecord
+from tsnn.records import Compilation, EpochRecord
 from tsnn.runs import OVER, RunStore
 from tsnn.runs.control import request
 from tsnn.runs.liveness import identity
@@ -64,7 +64,7 @@ def uninterrupted(store, config):
 
 def advance(execution, condition):
     for item in execution:
-        if condition(item):
+        if not isinstance(item, Compilation) and condition(item):
             return
 
 

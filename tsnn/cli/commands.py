@@ -17,7 +17,7 @@ from tsnn.datasets import guess_task, inspection, known_datasets
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.files import os_error_message
 from tsnn.jobs.launch import command_line, prepare_resume, watch
-from tsnn.records import EpochRecord, Event, Progress
+from tsnn.records import Compilation, EpochRecord, Event, Progress
 from tsnn.runs import INTERRUPTED, Run, RunStore
 from tsnn.runs.cells import format_value
 from tsnn.runs.comparison import result, table
@@ -86,7 +86,7 @@ def _execute(run: Run) -> int:
     """Execute a run in this process, a parallel one in processes of its own, with a progress bar."""
     print(f"Run directory: {run.path}", file=sys.stderr)
     config = run.wanted_config()
-    items: Iterator[Progress | EpochRecord | Event]
+    items: Iterator[Compilation | Progress | EpochRecord | Event]
     if config.parallel.workers:
         items = watch(run)
     else:

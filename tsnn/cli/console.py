@@ -17,7 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tsnn.datasets import DatasetInfo
 from tsnn.datasets.inspection import Inspection
-from tsnn.records import EpochRecord, Event, EventKind, Progress, accuracy_name
+from tsnn.records import Compilation, EpochRecord, Event, EventKind, Progress, accuracy_name
 from tsnn.runs import Run
 from tsnn.runs.cells import Column, format_cell
 
@@ -59,8 +59,8 @@ class ProgressDisplay:
     ) -> None:
         self._exits.close()
 
-    def update(self, item: Progress | EpochRecord | Event) -> None:
-        """Display a progress, a finished epoch or an event."""
+    def update(self, item: Compilation | Progress | EpochRecord | Event) -> None:
+        """Display a stage of compilation, a progress, a finished epoch or an event."""
         bar = self._bar
         if isinstance(item, EpochRecord):
             self.last = item
@@ -68,6 +68,8 @@ class ProgressDisplay:
             bar.update(item.epoch - bar.n)
         elif isinstance(item, Event):
             bar.write(_event_text(item), file=sys.stderr)
+        elif isinstance(item, Compilation):
+            bar.set_description(str(item))
         else:
             bar.set_description(f"epoch {item.epoch}", refresh=False)
             bar.update(item.epoch - 1 + item.samples / item.samples_total - bar.n)
@@ -85,7 +87,7 @@ class ProgressDisplay:
 def _progress_bar(epochs: int) -> tqdm[Any]:
     return tqdm(
         total=epochs,
-        desc="loading data, compiling (once)",
+        desc="loading data",
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         mininterval=0.1 if sys.stderr.isatty() else 10,
         dynamic_ncols=True,

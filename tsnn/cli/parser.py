@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tsnn._version import __version__
-from tsnn.cli import commands, course, dashboard, predict
+from tsnn.cli import commands, course, dashboard, doctor, predict
 from tsnn.config import describe, setting_names
 from tsnn.runs.cells import format_value
 from tsnn.runs.export import FORMATS
@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tsnn {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     first = (_add_train, _add_inspect, _add_resume, _add_runs, _add_compare)
-    then = (_add_export, _add_predict, _add_features, _add_datasets, _add_bench)
+    then = (_add_export, _add_predict, _add_features, _add_datasets, _add_doctor, _add_bench)
     for add in (_add_dashboard, _add_course, *first, *then):
         add(subparsers)
     return parser
@@ -196,6 +196,19 @@ def _add_features(subparsers: _Subparsers) -> None:
 def _add_datasets(subparsers: _Subparsers) -> None:
     datasets = subparsers.add_parser("datasets", help="list the known data sets")
     datasets.set_defaults(command=commands.datasets)
+
+
+def _add_doctor(subparsers: _Subparsers) -> None:
+    checking = subparsers.add_parser(
+        "doctor",
+        help="check this machine: what is missing or slow, and what to do",
+        description="Check this machine: what is missing or slow, and what to do. Takes about 20 seconds, 10 of them "
+        "for training; longer when kernels have to be compiled. The exit code is 1 if there is a problem.",
+    )
+    checking.add_argument("--quick", action="store_true", help="leave out the training: bits, speed, threads")
+    checking.add_argument("--json", action="store_true", help="print everything as JSON, for a bug report")
+    _add_root(checking)
+    checking.set_defaults(command=doctor.doctor)
 
 
 def _add_bench(subparsers: _Subparsers) -> None:

@@ -14,6 +14,7 @@ from tsnn.datasets.raw import TableOptions, reading
 from tsnn.datasets.sheets import read_arff, read_excel
 from tsnn.datasets.text import TEXT_SUFFIXES, Table, read_text
 from tsnn.errors import DataError
+from tsnn.extras import require
 
 #: Formats that say themselves where columns begin and what they are called.
 _STRUCTURED: dict[str, Callable[[Path], Table]] = {
@@ -53,6 +54,9 @@ def open_table(path: Path, options: TableOptions) -> Table:
 
 def _read(path: Path, options: TableOptions) -> Table:
     suffix = path.suffix.lower()
+    require("pandas", f"{path}, a table,")
+    if path.is_dir() or suffix in (*PARQUET_SUFFIXES, ".feather"):
+        require("pyarrow", f"{path}, a table,")
     reader = read_parquet if path.is_dir() else _STRUCTURED.get(suffix)
     if reader is not None:
         if unused := {"header", "separator", "transpose"} & {*options.changed()}:

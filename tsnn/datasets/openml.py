@@ -20,6 +20,7 @@ from tsnn.datasets.raw import Array, reading
 from tsnn.datasets.sheets import read_arff_names
 from tsnn.datasets.unpacked import cache_folder
 from tsnn.errors import DataError
+from tsnn.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +94,8 @@ def _fetch(name: str, identifier: int, folder: Path, elsewhere: str) -> tuple[Pa
 
     The published MD5 belongs to the ARFF file, so that is downloaded; Parquet only where there is no MD5.
     """
-    import pooch
+    pooch = require("pooch", f"The download of {name!r}")
+    require("pandas", f"The download of {name!r}")
 
     try:
         with urllib.request.urlopen(f"{OPENML_API}/{identifier}", timeout=30) as answer:

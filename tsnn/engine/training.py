@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset
-from tsnn.engine.batches import Batch, batch_gradient, probe_gradient, train_batch
-from tsnn.engine.epochs import begin_epoch, check_finite, end_epoch, needs_gradient
-from tsnn.engine.evolution import evolve_all
+from tsnn.engine.batches import Batch, train_batch
+from tsnn.engine.epochs import begin_epoch, check_finite, end_epoch
 from tsnn.engine.memory import check_memory
-from tsnn.engine.network import Network, init_network
+from tsnn.engine.network import Network
 from tsnn.engine.state import KEYS, TrainingState
+from tsnn.engine.warmup import compile_evolution, warm_up
 from tsnn.engine.workspace import Workspace
 from tsnn.errors import DataError
 from tsnn.records import EpochRecord, Progress
-from tsnn.tiling import LANES, WIDE, fast_width
+from tsnn.tiling import fast_width
 
 
 def train(network: Network, data: Dataset, config: Config, *, rng: np.random.Generator) -> Iterator[EpochRecord]:
@@ -78,7 +77,9 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
     kernels.set_threads(state.config.run.threads)
     n, workspace = len(data.x_train), make_workspace(state, data)
     batch = min(state.config.training.batch_size, n)
-    warm_up(state, data, workspace)
+    warm_up(data, state.config, workspace.width, compact=workspace.compact)
+    if not kernels.helper_is_busy():  # else the end of the first epoch waits for it
+        compile_evolution(state.config, data, workspace.width)
 
     while state.epoch < state.config.training.epochs:
         started = time.perf_counter()
@@ -108,29 +109,14 @@ def make_workspace(state: TrainingState, data: Dataset) -> Workspace:
 
     The width decides rounding, so it depends on settings and shapes only, never on the free memory.
     """
-    run, sizes = state.config.run, state.network.sizes
-    batch = min(state.config.training.batch_size, len(data.x_train))
-    width = min(run.micro_batch, batch) or fast_width(max(sizes), batch)
-    return Workspace(sizes, width, compact=run.compact)
+    width = workspace_width(state.config, state.network.sizes, len(data.x_train))
+    return Workspace(state.network.sizes, width, compact=state.config.run.compact)
 
 
-def warm_up(state: TrainingState, data: Dataset, workspace: Workspace) -> None:
-    """Compile the kernels of training by running it on a network of a few neurons. The state is not changed.
-
-    Compiling happens once on a machine and is not counted as training time; of several processes that start together
-    one can compile while the others wait, and then load the compiled code from the disk.
-    """
-    few = state.config.replace({"network.hidden": [LANES, LANES], "network.epsilon": 1, "training.method": "set"})
-    rng = np.random.default_rng(0)
-    network = init_network(data.n_features, data.n_outputs, few, rng=rng)
-    n = len(data.x_train)
-    batch = min(n, state.config.training.batch_size)
-    for width in {fast_width(1, batch), fast_width(WIDE, batch), workspace.width}:  # other sizes compile nothing more
-        small = Workspace(network.sizes, width, compact=workspace.compact)
-        samples = Batch.of(data, np.arange(min(n, width)))
-        batch_gradient(network, small, samples, dropout=few.network.dropout, key=0)
-    probe = functools.partial(probe_gradient, network, small, samples)
-    evolve_all(network, few, True, probe if needs_gradient(few) else None, rng)
+def workspace_width(config: Config, sizes: Sequence[int], n_train: int) -> int:
+    """Return the samples at a time in training, for layers of these sizes and a number of training samples."""
+    batch = min(config.training.batch_size, n_train)
+    return min(config.run.micro_batch, batch) or fast_width(max(sizes), batch)
 
 
 def _check_fit(state: TrainingState, data: Dataset) -> None:

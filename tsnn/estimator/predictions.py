@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tsnn.datasets.raw import TableOptions
@@ -18,6 +17,7 @@ from tsnn.errors import RunError
 from tsnn.estimator.classifier import SparseMLPClassifier
 from tsnn.estimator.from_run import Model, load_model
 from tsnn.estimator.regressor import SparseMLPRegressor
+from tsnn.extras import require
 from tsnn.runs import Run
 from tsnn.runs.features import feature_medians
 from tsnn.tiling import LANES
@@ -97,9 +97,10 @@ def _in_parts(function: Callable[[Any], Any], x: Any, names: Sequence[str]) -> N
     """Return a function of samples, computed at once, or in parts of some rows if the samples are in a file."""
     rows = max(1, _PART // (4 * x.shape[1] * LANES)) * LANES if is_stored(x) else len(x)
     parts = (x[start : start + rows] for start in range(0, len(x), rows))
-    return np.concatenate(
-        [np.asarray(function(pd.DataFrame(part, columns=list(names), copy=False) if names else part)) for part in parts]
-    )
+    if names:
+        pandas = require("pandas", "A prediction with names of columns")
+        parts = (pandas.DataFrame(part, columns=list(names), copy=False) for part in parts)
+    return np.concatenate([np.asarray(function(part)) for part in parts])
 
 
 def _score(model: Model, answers: NDArray[Any], samples: Samples) -> str:
@@ -108,7 +109,9 @@ def _score(model: Model, answers: NDArray[Any], samples: Samples) -> str:
         return ""
     y = np.asarray(samples.y)
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    known = np.array(pd.notna(y), dtype=bool).reshape(len(y), -1).min(axis=1)
+    present = [value is not None and value == value for value in y.ravel().tolist()]  # NaN is not equal to itself
+    known = np.array(present, dtype=bool).reshape(len(y), -1)
+    known = np.asarray(known.all(axis=1))
     if y.shape != answers.shape or not known.any():
         return ""
     y, answers = y[known], answers[known]

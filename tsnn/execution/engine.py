@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from tsnn._version import __version__
 from tsnn.datasets import Dataset
@@ -16,11 +16,11 @@ from tsnn.engine.training import steps
 from tsnn.errors import DivergenceError, RunError, TsnnError
 from tsnn.execution.checkpointing import Checkpointer
 from tsnn.execution.commands import CommandHandler
-from tsnn.execution.preparation import Preparation, prepare
+from tsnn.execution.preparation import Preparation, compilation_helper, prepare
 from tsnn.files import os_error_message
 from tsnn.parallel.channel import Channel
 from tsnn.parallel.server import serve
-from tsnn.records import EpochRecord, Event, EventKind, Progress, RunState, accuracy_name
+from tsnn.records import Compilation, EpochRecord, Event, EventKind, Progress, RunState, accuracy_name
 from tsnn.runs import Run
 from tsnn.runs.liveness import supervision
 from tsnn.runs.writer import RunWriter
@@ -28,14 +28,14 @@ from tsnn.runs.writer import RunWriter
 log = logging.getLogger(__name__)
 
 
-def execute(run: Run, channel: Channel | None = None) -> Iterator[Progress | EpochRecord]:
+def execute(run: Run, channel: Channel | None = None) -> Iterator[Compilation | Progress | EpochRecord]:
     """Execute a run: train from its newest checkpoint, or from the start, and record it in its directory.
 
     An interrupted run continues bit for bit: same weights, same records, each epoch recorded once. Records after the
     checkpoint are dropped, and the epochs repeated.
 
-    Yields the items of :func:`tsnn.engine.training.steps`, for a progress display; while the run is paused, the last
-    progress about ten times per second. Closing the generator stops the run.
+    Yields the stages of compilation, then the items of :func:`tsnn.engine.training.steps`, for a progress display;
+    while the run is paused, the last progress about ten times per second. Closing the generator stops the run.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def execute(run: Run, channel: Channel | None = None) -> Iterator[Progress | Epo
         If the data cannot be loaded or have changed, training diverges, or the disk is full. The run is then marked as
         failed, with the message; one that cannot be resumed is as before.
     """
-    with RunWriter(run) as writer, _log_file(run):
+    with RunWriter(run) as writer, _log_file(run), compilation_helper(run.wanted_config()):
         log.info("tsnn %s, run %s", __version__, run.id)
         engine = _Engine(run, writer, channel)
         try:
@@ -126,17 +126,17 @@ class _Engine:
         self.between_batches = False
         self.snapshots_fail = False  # a failure is reported once
 
-    def train(self) -> Iterator[Progress | EpochRecord]:
+    def train(self) -> Iterator[Compilation | Progress | EpochRecord]:
         """Prepare and train the run; yields its progress and records."""
         processes = 1 + (self.channel.workers_on_server_host if self.channel else 0)
-        start = prepare(self.run, self.writer, self.kind, processes)
+        start = yield from self._reported(prepare(self.run, self.writer, self.kind, processes))
         state = start.state
         self._begin(start)
         if warning := disk_warning(start.estimate, self.run.path):
             self._event(EventKind.DISK, warning)
         self.writer.update(
             state=RunState.COMPILING, epoch=state.epoch, epochs=state.config.training.epochs, samples=state.done,
-            samples_total=len(start.data.x_train), message="Compiling the kernels (once)",
+            samples_total=len(start.data.x_train), message="",
         )  # fmt: skip
         training = serve(self.channel, state, start.data) if self.channel else steps(state, start.data)
         for item in self.commands.drive(training):
@@ -153,6 +153,19 @@ class _Engine:
             self.end(RunState.STOPPED, "Stopped on request")
         else:
             self.end(RunState.FINISHED, "All epochs done")
+
+    def _reported(
+        self, preparation: Generator[Compilation, None, Preparation]
+    ) -> Generator[Compilation, None, Preparation]:
+        """Copy the stages of compilation to the status."""
+        try:
+            while True:
+                item = next(preparation)
+                self.writer.update(state=RunState.COMPILING, message=f"{str(item).capitalize()}.")
+                yield item
+        except StopIteration as end:
+            result: Preparation = end.value
+            return result
 
     def _begin(self, start: Preparation) -> None:
         """Bring records, snapshots and commands to the state that training starts from."""

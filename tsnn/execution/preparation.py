@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import logging
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset
 from tsnn.engine.memory import MemoryEstimate, check_memory, memory_estimate
 from tsnn.engine.network import init_network
 from tsnn.engine.serialization import unpack
 from tsnn.engine.state import TrainingState
+from tsnn.engine.training import workspace_width
+from tsnn.engine.warmup import EVOLUTION_SETTINGS, topology_stages, training_stages
 from tsnn.errors import DataError, RunError
 from tsnn.execution.provenance import data_path, generators, load_data, provenance
+from tsnn.jobs.launch import clean_environment
+from tsnn.machine import available_cores
+from tsnn.records import Compilation
 from tsnn.runs import Run
 from tsnn.runs.checkpoints import Checkpoint, read_checkpoint
 from tsnn.runs.features import store_features
@@ -56,8 +65,10 @@ class Preparation:
     warnings: tuple[str, ...] = ()
 
 
-def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparation:
+def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Generator[Compilation, None, Preparation]:
     """Load the data and the state that training starts from; writes the run's ``meta.json`` at its first start.
+
+    The kernels of a sequential run are compiled meanwhile; yields the stages of that.
 
     Parameters
     ----------
@@ -93,14 +104,46 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparati
     if not meta:
         writer.meta(store_features(run, provenance(config, data, estimate, path)))
     check_memory(config, *shape, data_bytes=data.nbytes, processes=processes)
+    config = config.replace({"run.micro_batch": estimate.micro_batch}) if state is None else config
+    if kind == "sequential":
+        yield from _compile(config, data)
     if state is None:
-        config = config.replace({"run.micro_batch": estimate.micro_batch})
         network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)
         state = TrainingState.begin(network, config, rng=rng)
     run.accept_epochs()
     diverged_at = previous.get("time") if previous.get("diverged") else None
     warnings = list(dict.fromkeys((*warnings, *data.warnings)))
     return Preparation(data, state, checkpoint, estimate, bool(meta), diverged_at, tuple(warnings))
+
+
+def _compile(config: Config, data: Dataset) -> Iterator[Compilation]:
+    """Compile the kernels that are needed until the first batch is done, the first of them first."""
+    sizes = data.n_features, *config.network.hidden, data.n_outputs
+    width = workspace_width(config, sizes, len(data.x_train))
+    kernels.set_threads(config.run.threads)
+    stages = [*training_stages(data, config, width, compact=config.run.compact), *topology_stages(config)]
+    for number, (name, run) in enumerate(stages, start=1):
+        yield Compilation(number, len(stages), name)
+        run()
+
+
+@contextlib.contextmanager
+def compilation_helper(config: Config) -> Iterator[None]:
+    """Compile some of the kernels in a second process, if a sequential run needs them and a core is free."""
+    if config.parallel.workers or available_cores() < 2 or kernels.is_cached(kernels.merge_connections):
+        yield
+        return
+    settings = {name: value for name, value in config.flat().items() if name in EVOLUTION_SETTINGS}
+    command = [sys.executable, "-m", "tsnn.engine.warmup", json.dumps(settings)]
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, env=clean_environment(), stdin=quiet, stdout=quiet, stderr=quiet)
+    kernels.set_helper(process)
+    try:
+        yield
+    finally:
+        kernels.set_helper(None)
+        process.kill()
+        process.wait()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from tsnn.engine.network import Network
-from tsnn.errors import TsnnError
+from tsnn.extras import missing
 from tsnn.formats.csr import from_scipy, to_scipy
 
 __all__ = ["from_scipy", "from_torch", "to_onnx", "to_scipy", "to_torch"]
@@ -20,7 +20,7 @@ def to_torch(network: Network) -> Any:
 
     Raises
     ------
-    TsnnError
+    MissingPackageError
         If PyTorch is not installed.
     """
     return _pytorch().to_torch(network)
@@ -40,7 +40,7 @@ def from_torch(module: Any) -> Network:
     ------
     TopologyError
         If it has any other module; the message names it.
-    TsnnError
+    MissingPackageError
         If PyTorch is not installed.
     """
     network: Network = _pytorch().from_torch(module)
@@ -51,7 +51,7 @@ def _pytorch() -> ModuleType:
     try:
         from tsnn.formats import pytorch
     except ImportError as error:
-        raise missing("PyTorch", "torch", error) from error
+        raise missing("torch", "PyTorch's format", error) from error
     return pytorch
 
 
@@ -74,16 +74,13 @@ def to_onnx(
 
     Raises
     ------
+    MissingPackageError
+        If the package onnx is not installed.
     TsnnError
-        If the package onnx is not installed, or the model exceeds ONNX's limit of 2 GB.
+        If the model exceeds ONNX's limit of 2 GB.
     """
     try:
         from tsnn.formats import onnx
     except ImportError as error:
-        raise missing("The package onnx", "onnx", error) from error
+        raise missing("onnx", "The format ONNX", error) from error
     return onnx.to_onnx(network, task, class_names, feature_names)
-
-
-def missing(what: str, extra: str, error: ImportError) -> TsnnError:
-    """Return the error for an optional package that is not there."""
-    return TsnnError(f"{what} is needed for this and cannot be imported ({error}). Try pip install 'tsnn[{extra}]'.")

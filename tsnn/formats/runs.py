@@ -10,7 +10,8 @@ from tsnn import kernels
 from tsnn.engine.network import Network
 from tsnn.engine.serialization import load_network
 from tsnn.errors import RunError
-from tsnn.formats import missing, to_onnx
+from tsnn.extras import missing
+from tsnn.formats import to_onnx
 from tsnn.runs import Run
 from tsnn.runs.features import feature_names, rank_features
 
@@ -94,7 +95,7 @@ def export_network(run: Run, form: str) -> bytes:
     try:
         from tsnn.formats.pytorch import save_torch
     except ImportError as error:
-        raise missing("PyTorch", "torch", error) from error
+        raise missing("torch", "PyTorch's format", error) from error
     buffer = io.BytesIO()
     save_torch(network, buffer)
     return buffer.getvalue()

@@ -19,7 +19,7 @@ from tsnn import lazy
 
 if TYPE_CHECKING:
     from tsnn.kernels.artificial_data import artificial
-    from tsnn.kernels.compiling import COMPILED
+    from tsnn.kernels.compiling import COMPILED, helper_is_busy, is_cached, set_helper
     from tsnn.kernels.drawing import add_free, add_gradient, count, drop_smallest, keep_free, select_free, sort_rows
     from tsnn.kernels.exchange import (
         ADDRESS_BYTES,
@@ -46,16 +46,17 @@ if TYPE_CHECKING:
 __all__ = [
     "ADDRESS_BYTES", "COMPILED", "add_free", "add_gradient", "add_layers", "answer_gradients", "artificial", "backward",
     "binary_cross_entropy", "carry_births", "column_strength", "column_sums", "count", "count_cells", "drop_smallest",
-    "dropout_threshold", "find_connections", "forward", "gather", "gather_sparse", "keep_free", "long_row_segments",
-    "mean_squared_error", "merge_connections", "momentum_step", "retain", "row_strength", "scatter", "select_free",
-    "set_threads", "softmax_cross_entropy", "sort_rows", "transpose_pattern",
+    "dropout_threshold", "find_connections", "forward", "gather", "gather_sparse", "helper_is_busy", "is_cached",
+    "keep_free", "long_row_segments", "mean_squared_error", "merge_connections", "momentum_step", "retain",
+    "row_strength", "scatter", "select_free", "set_helper", "set_threads", "softmax_cross_entropy", "sort_rows",
+    "transpose_pattern",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(
     __name__,
     {
         "artificial_data": "artificial",
-        "compiling": "COMPILED",
+        "compiling": "COMPILED helper_is_busy is_cached set_helper",
         "drawing": "add_free add_gradient count drop_smallest keep_free select_free sort_rows",
         "exchange": "ADDRESS_BYTES add_layers answer_gradients find_connections momentum_step retain",
         "layers": "backward dropout_threshold forward gather gather_sparse scatter",

@@ -1,12 +1,24 @@
-"""Compilation of kernels, and the names of their cached code."""
+"""Compilation of kernels, the names of their cached code, and the threading layer.
+
+Threads that wait for each other at the end of a loop must not spin: once another process takes one of the
+cores, spinning OpenMP makes training up to 100 times slower. TBB does not do that and is as fast when the
+machine is quiet, so it is used where it is installed. OpenMP otherwise spins for microseconds, then sleeps.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import hashlib
 import logging
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -14,6 +26,12 @@ from llvmlite import binding
 from numba.core.caching import FunctionCache
 
 from tsnn.tiling import LANES, SEGMENT
+
+# Before the first kernel runs, whichever it is: Numba then chooses the layer.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+with contextlib.suppress(OSError):  # pip installs TBB next to the interpreter, where the linker does not search
+    ctypes.CDLL(str(Path(sys.prefix) / "lib" / "libtbb.so.12"), mode=ctypes.RTLD_GLOBAL)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -42,7 +60,8 @@ def compiled(*, parallel: bool = False, inline: bool = False) -> Callable[[Funct
     Numba recompiles when the file of the function changes, but a kernel also contains functions of other files:
     so its cached name contains the hash of all of them. Where no folder is writable, kernels are compiled in memory.
     """
-    options = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+    options = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "no_cfunc_wrapper": True}
+    options["no_cpython_wrapper"] = inline  # Python does not call it; each wrapper takes a tenth of the time to compile
 
     def decorate(function: Function) -> Function:
         function.__qualname__ += f"-{DIGEST}"
@@ -61,11 +80,47 @@ def compiled(*, parallel: bool = False, inline: bool = False) -> Callable[[Funct
 _FunctionCache: Any = FunctionCache
 
 
+#: Modules whose kernels a helper compiles.
+HELPED = ("tsnn.kernels.drawing", "tsnn.kernels.patterns")
+PATIENCE = 60.0  #: seconds to wait for the helper
+
+_helper: subprocess.Popen[Any] | None = None
+
+
+def set_helper(process: subprocess.Popen[Any] | None) -> None:
+    """Wait for a process that compiles the kernels of the modules `HELPED`, instead of compiling them here too."""
+    global _helper
+    _helper = process
+
+
+def helper_is_busy() -> bool:
+    """Return whether there is a helper that still compiles."""
+    return _helper is not None and _helper.poll() is None
+
+
+def is_cached(kernel: Any) -> bool:
+    """Return whether a kernel has been compiled on this machine, or cannot be kept."""
+    cache = getattr(kernel, "_cache", None)
+    return not isinstance(cache, _Cache) or Path(cache._cache_file._index_path).exists()
+
+
 class _Cache(_FunctionCache):  # type: ignore[misc]
     """Numba's cache of one function; files that cannot be read or written cost time, not the result."""
 
+    def __init__(self, function: Any):
+        super().__init__(function)
+        self._helped = function.__module__ in HELPED
+
     def load_overload(self, *arguments: Any) -> Any:
         """Return the stored code; None if there is none, or it cannot be read."""
+        code = self._load(*arguments)
+        deadline = time.monotonic() + PATIENCE
+        while code is None and self._helped and helper_is_busy() and time.monotonic() < deadline:
+            time.sleep(0.02)
+            code = self._load(*arguments)
+        return code
+
+    def _load(self, *arguments: Any) -> Any:
         try:
             return super().load_overload(*arguments)
         except OSError as error:
@@ -94,18 +149,23 @@ def warn_uncached(reason: str) -> None:
     _warn_once()
 
 
-def has_fast_vectors() -> bool:
-    """Return whether tiles are fast on this processor: with AVX-512 or AVX2.
+def vector_path() -> str:
+    """Return which kernels are used: "AVX-512", "AVX2", or "portable".
 
     16 vectors, 8 partial sums and the connections' own, fill half of the 32 AVX-512 registers. AVX2 has 16 of half the
     width: half of a tile stays in L1, which still costs less than to walk the connections once for each quarter.
-    The variables NUMBA_CPU_FEATURES and NUMBA_DISABLE_JIT are respected.
+    The variables NUMBA_CPU_NAME, NUMBA_CPU_FEATURES and NUMBA_DISABLE_JIT are respected.
     """
-    if not COMPILED:
-        return False
     chosen = _settings.CPU_FEATURES
     if chosen is None:
         features = {name for name, present in binding.get_host_cpu_features().items() if present}
     else:
         features = {name[1:] for name in chosen.split(",") if name.startswith("+")}
-    return {"avx512f", "avx512bw"} <= features or {"avx2", "fma"} <= features
+    if {"avx512f", "avx512bw"} <= features:
+        return "AVX-512" if COMPILED else "portable"
+    return "AVX2" if COMPILED and {"avx2", "fma"} <= features else "portable"
+
+
+def has_fast_vectors() -> bool:
+    """Return whether tiles are fast on this processor."""
+    return vector_path() != "portable"

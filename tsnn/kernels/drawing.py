@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tsnn.kernels.compiling import compiled
 from tsnn.kernels.rows import chunk_start
 
-SHORT = 48  # rows up to this length are sorted by insertion
+SHORT = 48  # rows and pieces of rows up to this length are sorted by insertion
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
@@ -31,13 +31,40 @@ def count(values: Int32, counts: Int64) -> None:
 
 
 @compiled()
-def sort_chunk(chunk: int, chunks: int, indptr: Int64, indices: Int32) -> None:
+def sort_long(values: Int32, first: int, last: int) -> None:
+    """Sort values[first:last] down to short unsorted pieces, each of which is not above the next (quicksort)."""
+    starts, stops = np.empty(64, np.int64), np.empty(64, np.int64)
+    starts[0], stops[0], waiting = first, last - 1, 1
+    while waiting:
+        waiting -= 1
+        low, high = starts[waiting], stops[waiting]
+        while high - low >= SHORT:
+            middle = (low + high) >> 1
+            a, b, c = values[low], values[middle], values[high]
+            pivot = max(min(a, b), min(max(a, b), c))
+            i, j = low, high
+            while i <= j:
+                while values[i] < pivot:
+                    i += 1
+                while values[j] > pivot:
+                    j -= 1
+                if i <= j:
+                    values[i], values[j] = values[j], values[i]
+                    i, j = i + 1, j - 1
+            if j - low > high - i:  # the longer piece waits, so that few do
+                starts[waiting], stops[waiting], low = low, j, i
+            else:
+                starts[waiting], stops[waiting], high = i, high, j
+            waiting += 1
+
+
+@compiled()
+def sort_chunk(chunk: Any, chunks: int, indptr: Int64, indices: Int32) -> None:
     """Sort a chunk of the rows."""
     for i in range(chunk_start(indptr, chunk, chunks), chunk_start(indptr, chunk + 1, chunks)):
         first, last = indptr[i], indptr[i + 1]
         if last - first > SHORT:
-            indices[first:last].sort()
-            continue
+            sort_long(indices, first, last)
         for k in range(first + 1, last):
             value, at = indices[k], k
             while at > first and indices[at - 1] > value:
@@ -50,7 +77,7 @@ def sort_chunk(chunk: int, chunks: int, indptr: Int64, indices: Int32) -> None:
 def sort_loop(chunks: int, indptr: Int64, indices: Int32) -> None:
     """Run `sort_chunk` on all threads."""
     for chunk in prange(chunks):
-        sort_chunk(chunk, chunks, indptr, indices)
+        sort_chunk(np.int64(chunk), chunks, indptr, indices)
 
 
 def sort_rows(indptr: Int64, indices: Int32) -> None:
@@ -224,7 +251,7 @@ def drop_smallest(bits: NDArray[np.uint32], sign: int, number: int, survives: Bo
 
 @compiled()
 def gradient_chunk(
-    chunk: int, chunks: int, indptr: Int64, indices: Int32, activation: Any, delta: Any, out: Any
+    chunk: Any, chunks: int, indptr: Int64, indices: Int32, activation: Any, delta: Any, out: Any
 ) -> None:
     """Compute a chunk of the gradients."""
     for i in range(chunk_start(indptr, chunk, chunks), chunk_start(indptr, chunk + 1, chunks)):
@@ -239,7 +266,7 @@ def gradient_chunk(
 def gradient_loop(chunks: int, indptr: Int64, indices: Int32, activation: Any, delta: Any, out: Any) -> None:
     """Run `gradient_chunk` on all threads."""
     for chunk in prange(chunks):
-        gradient_chunk(chunk, chunks, indptr, indices, activation, delta, out)
+        gradient_chunk(np.int64(chunk), chunks, indptr, indices, activation, delta, out)
 
 
 def add_gradient(

@@ -54,7 +54,7 @@ def segment_loop(size: int) -> Any:
             segment_rows(tiles.zeros(size), LANES * size, 0, 1, *args)
         else:
             for chunk in prange(chunks):
-                segment_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
+                segment_rows(tiles.zeros(size), LANES * size, np.int64(chunk), chunks, *args)
 
     return loop
 
@@ -69,7 +69,7 @@ def forward_loop(size: int) -> Any:
             forward_rows(tiles.zeros(size), LANES * size, 0, 1, *args)
         else:
             for chunk in prange(chunks):
-                forward_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
+                forward_rows(tiles.zeros(size), LANES * size, np.int64(chunk), chunks, *args)
 
     return loop
 
@@ -84,7 +84,7 @@ def scatter_loop(size: int) -> Any:
             scatter_rows(tiles.zeros(size), LANES * size, 0, 1, *args)
         else:
             for chunk in prange(chunks):
-                scatter_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
+                scatter_rows(tiles.zeros(size), LANES * size, np.int64(chunk), chunks, *args)
 
     return loop
 
@@ -99,7 +99,7 @@ def backward_loop(size: int) -> Any:
             backward_rows(tiles.zeros(size), LANES * size, 0, 1, *args)
         else:
             for chunk in prange(chunks):
-                backward_rows(tiles.zeros(size), LANES * size, chunk, chunks, *args)
+                backward_rows(tiles.zeros(size), LANES * size, np.int64(chunk), chunks, *args)
 
     return loop
 
@@ -260,7 +260,7 @@ def gather_loop(chunks: int, x: Any, order: Any, out: Any) -> None:
         gather_rows(0, 1, x, order, out)
     else:
         for chunk in prange(chunks):
-            gather_rows(chunk, chunks, x, order, out)
+            gather_rows(np.int64(chunk), chunks, x, order, out)
 
 
 def gather(x: NDArray[np.float32], order: NDArray[np.int64], out: NDArray[np.float32]) -> None:

@@ -100,7 +100,7 @@ def add_inputs(
 
 @compiled()
 def segment_rows(
-    zero: Any, step: int, chunk: int, chunks: int, start: int, stop: int, t_indptr: Any, t_indices: Any,
+    zero: Any, step: int, chunk: Any, chunks: int, start: int, stop: int, t_indptr: Any, t_indices: Any,
     t_perm: Any, weights: Any, activation: Any, segments: Any, partial: Any,
 ) -> None:  # fmt: skip
     """Sum a chunk of the segments of long rows."""
@@ -116,7 +116,7 @@ def segment_rows(
 
 @compiled()
 def forward_rows(
-    zero: Any, step: int, chunk: int, chunks: int, start: int, stop: int, t_indptr: Any, t_indices: Any,
+    zero: Any, step: int, chunk: Any, chunks: int, start: int, stop: int, t_indptr: Any, t_indices: Any,
     t_perm: Any, weights: Any, activation: Any, bias: Any, slope: Any, threshold: int, key: int,
     sample_offset: int, segments: Any, partial: Any, out: Any, masks: Any,
 ) -> None:  # fmt: skip
@@ -125,7 +125,9 @@ def forward_rows(
     last_row = chunk_start(t_indptr, chunk + 1, chunks)
     width, words = out.shape[1], masks.shape[2]
     for column in range(start, stop, step):
-        piece = np.searchsorted(segments[:, 0], first_row)
+        piece = 0
+        while piece < segments.shape[0] and segments[piece, 0] < first_row:
+            piece += 1
         for j in range(first_row, last_row):
             first, last = t_indptr[j], t_indptr[j + 1]
             tile = tiles.filled(zero, bias[j])
@@ -144,7 +146,7 @@ def forward_rows(
 
 @compiled()
 def scatter_rows(
-    zero: Any, step: int, chunk: int, chunks: int, start: int, stop: int, indptr: Any, indices: Any, weights: Any,
+    zero: Any, step: int, chunk: Any, chunks: int, start: int, stop: int, indptr: Any, indices: Any, weights: Any,
     activation: Any, bias: Any, slope: Any, threshold: int, key: int, sample_offset: int, out: Any, masks: Any,
 ) -> None:  # fmt: skip
     """Compute a chunk of the output neurons without a transposed view: all inputs, the connections that end here.
@@ -178,7 +180,7 @@ def scatter_rows(
 
 @compiled()
 def backward_rows(
-    zero: Any, step: int, chunk: int, chunks: int, start: int, stop: int, indptr: Any, indices: Any,
+    zero: Any, step: int, chunk: Any, chunks: int, start: int, stop: int, indptr: Any, indices: Any,
     weights: Any, velocity: Any, bias: Any, bias_velocity: Any, activation: Any, delta: Any, momentum: Any,
     learning_rate: Any, weight_decay: Any, update: bool, masks: Any, slope: Any, threshold: int, pass_down: bool,
 ) -> None:  # fmt: skip
@@ -221,7 +223,7 @@ def backward_rows(
 
 
 @compiled()
-def gather_rows(chunk: int, chunks: int, x: Any, order: Any, out: Any) -> None:
+def gather_rows(chunk: Any, chunks: int, x: Any, order: Any, out: Any) -> None:
     """Gather a chunk of the features."""
     blocks = out.shape[0] // LANES
     for s in range(0, out.shape[1], LANES):

@@ -1,25 +1,10 @@
-"""Number of threads of the kernels, and the threading layer that shares cores well with other processes.
-
-Threads that wait for each other at the end of a loop must not spin: once another process takes one of the
-cores, spinning OpenMP makes training up to 100 times slower. TBB does not do that and is as fast when the
-machine is quiet, so it is used where it is installed. OpenMP otherwise spins for microseconds, then sleeps.
-"""
+"""Number of threads of the kernels."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
 import numba
-
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-with contextlib.suppress(OSError):  # pip installs TBB next to the interpreter, where the linker does not search
-    ctypes.CDLL(str(Path(sys.prefix) / "lib" / "libtbb.so.12"), mode=ctypes.RTLD_GLOBAL)
 
 
 def set_threads(n: int) -> None:
@@ -33,3 +18,9 @@ def set_threads(n: int) -> None:
     settings: Any = numba.config
     most = int(settings.NUMBA_NUM_THREADS)
     numba.set_num_threads(min(n, most) or most)
+
+
+def threads_in_use() -> tuple[int, str]:
+    """Return the number of threads, and the threading layer that Numba has chosen; call it after a kernel."""
+    layer: Any = numba.threading_layer  # type: ignore[attr-defined]
+    return numba.get_num_threads(), str(layer())

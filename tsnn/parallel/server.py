@@ -14,7 +14,8 @@ from tsnn import kernels
 from tsnn.datasets import Dataset
 from tsnn.engine.epochs import begin_epoch, check_finite, end_epoch
 from tsnn.engine.state import TrainingState
-from tsnn.engine.training import make_workspace, warm_up
+from tsnn.engine.training import make_workspace
+from tsnn.engine.warmup import compile_evolution, warm_up
 from tsnn.errors import WorkerError
 from tsnn.kernels.wire import GradientHead
 from tsnn.parallel.answers import Answers
@@ -89,7 +90,8 @@ class _Server:
         kernels.set_threads(state.config.run.threads)
         state.network.prepare_for_kernels()
         self.workspace = make_workspace(state, data)
-        warm_up(state, data, self.workspace)
+        warm_up(data, state.config, self.workspace.width, compact=self.workspace.compact)
+        compile_evolution(state.config, data, self.workspace.width)
         if state.copies and state.epoch < self.schedule.last_epoch:  # a run in phase 2 got more epochs
             connections = [layer.topology.connections for layer in state.network.layers]
             state.network = average(iter(state.copies), len(state.copies), connections)

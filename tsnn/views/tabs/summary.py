@@ -33,7 +33,7 @@ _STATE_TEXT: dict[str, str] = {
     RunState.QUEUED: "Queued: all cores are busy. Starts automatically.",
     RunState.CREATED: "The engine is starting.",
     RunState.STARTING: "The engine is reading the data.",
-    RunState.COMPILING: "Compiling kernels: takes some seconds on the first run, then they are cached.",
+    RunState.COMPILING: "Kernels are compiled once on a machine, then they are cached.",
     RunState.PAUSED: "Paused: nothing is computed. Press Resume to continue.",
     RunState.STALLED: "The process is alive but silent for ten seconds: a long step, or a very busy machine.",
     RunState.LOST: "The process of this run ended without a message: killed, out of memory, or the machine was "
@@ -43,7 +43,7 @@ _BROKEN = (RunState.FAILED, RunState.LOST)
 #: States whose message, if there is one, replaces their text.
 _OWN_MESSAGE = (RunState.QUEUED, RunState.FAILED, RunState.STOPPED, RunState.FINISHED)
 #: States whose text suffices.
-_NO_MESSAGE = (RunState.LOST, RunState.COMPILING, RunState.TRAINING)
+_NO_MESSAGE = (RunState.LOST, RunState.TRAINING)
 
 
 def summary_html(follower: RunFollower) -> str:

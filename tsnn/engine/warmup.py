@@ -1,0 +1,124 @@
+"""Compilation of the kernels that training needs, in the order of need, by running them on a network of a few neurons.
+
+It happens once on a machine. ``python -m tsnn.engine.warmup SETTINGS`` compiles the kernels of topologies, snapshots
+and evolution: a helper of a process that compiles those of forward and backward passes meanwhile.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from tsnn.config import Config
+from tsnn.datasets import Dataset
+from tsnn.engine.batches import Batch, probe_gradient
+from tsnn.engine.epochs import needs_gradient
+from tsnn.engine.evolution import evolve_all
+from tsnn.engine.losses import output_loss
+from tsnn.engine.network import Layer, Network, init_network, layer_slopes
+from tsnn.engine.propagation import backward, forward
+from tsnn.engine.snapshots import Ages, take_snapshot
+from tsnn.engine.topology import Topology
+from tsnn.engine.workspace import Workspace
+from tsnn.tiling import LANES
+
+#: Settings that decide which kernels evolution needs.
+EVOLUTION_SETTINGS = (
+    "training.prune",
+    "training.regrow",
+    "training.zeta",
+    "network.initializer",
+    "importance.percentile",
+)
+
+Stage = tuple[str, Callable[[], object]]
+
+
+def training_stages(data: Dataset, config: Config, width: int, *, compact: bool = False) -> list[Stage]:
+    """Return the stages of compilation that the first batch needs, by name; the functions run them in order.
+
+    Parameters
+    ----------
+    data : Dataset
+        The data to train on.
+    config : Config
+        Settings of the run.
+    width : int
+        Samples at a time.
+    compact : bool
+        See :class:`tsnn.engine.workspace.Workspace`.
+    """
+    sizes = [data.n_features, *(LANES for _ in config.network.hidden), data.n_outputs]
+    network = Network([_few(*pair) for pair in itertools.pairwise(sizes)], layer_slopes(config.network), "normal")
+    workspace = Workspace(sizes, width, compact=compact)
+    x, y, rows, weights, task, squared_units = Batch.of(data, np.arange(min(len(data.x_train), width)))
+    weights = None if weights is None else weights[rows]
+    rates = {"learning_rate": 0.0, "momentum": 1.0, "weight_decay": 0.0, "update": False}
+    return [
+        ("samples", lambda: x.gather(rows, workspace.activations[0])),
+        ("forward pass", lambda: forward(network, workspace)),
+        ("loss", lambda: output_loss(task, workspace.activations[-1], y[rows], 1.0, weights, squared_units)),
+        ("backward pass", lambda: backward(network, workspace, dropout=0.0, **rates)),  # type: ignore[arg-type]
+    ]
+
+
+def topology_stages(config: Config) -> list[Stage]:
+    """Return the stages of compilation that drawing a network and its snapshots need."""
+    network = functools.cache(lambda: _drawn(config))
+    return [
+        ("topology", lambda: network().layers[0].topology.segments),
+        ("snapshots", lambda: take_snapshot(network(), config.importance.percentile, Ages(network()))),
+    ]
+
+
+def compile_evolution(config: Config, data: Dataset | None = None, width: int = LANES) -> None:
+    """Compile the kernels of evolution; those of gradients need data."""
+    network = _drawn(config) if data is None else _drawn(config, data.n_features, data.n_outputs)
+    probe = None
+    if data is not None and needs_gradient(config):
+        batch = Batch.of(data, np.arange(min(len(data.x_train), width)))
+        probe = functools.partial(probe_gradient, network, Workspace(network.sizes, width), batch)
+    evolve_all(network, config, True, probe, np.random.default_rng(0))
+
+
+def warm_up(data: Dataset, config: Config, width: int, *, compact: bool = False) -> None:
+    """Compile the kernels of training, or load them; nothing else is changed.
+
+    It is not counted as training time; of several processes that start together one can compile while the others wait,
+    and then load the compiled code from the disk. Parameters are those of :func:`training_stages`.
+    """
+    for _, run in training_stages(data, config, width, compact=compact):
+        run()
+
+
+def _few(n_in: int, n_out: int) -> Layer:
+    """Return a layer of one connection from each input neuron, made without kernels."""
+    indices = (np.arange(n_in) % n_out).astype(np.int32)
+    topology = Topology.from_sorted(np.arange(n_in + 1), indices, n_out)
+    return Layer.new(topology, np.zeros(n_in, np.float32))
+
+
+def _drawn(config: Config, n_features: int = LANES, n_outputs: int = LANES) -> Network:
+    """Return a network of a few neurons, sparse and dense layers, whose evolution needs the same kernels."""
+    few = config.replace({"network.hidden": [LANES, LANES], "network.epsilon": 1, "training.method": "set"})
+    rng = np.random.default_rng(0)
+    init_network(2, 2, few.replace({"training.method": "dense"}), rng=rng)
+    return init_network(n_features, n_outputs, few, rng=rng)
+
+
+def main(arguments: Iterable[str]) -> None:
+    """Compile the kernels of :func:`topology_stages` and :func:`compile_evolution`, for settings given as JSON."""
+    config = Config().replace(json.loads(next(iter(arguments))))
+    for _, run in topology_stages(config):
+        run()
+    if not needs_gradient(config):
+        compile_evolution(config)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
