@@ -22,6 +22,7 @@ from tsnn.parallel.channel import Channel
 from tsnn.parallel.server import serve
 from tsnn.records import EpochRecord, Event, EventKind, Progress, RunState, accuracy_name
 from tsnn.runs import Run
+from tsnn.runs.acks import recorded_acks
 from tsnn.runs.liveness import supervision
 from tsnn.runs.writer import RunWriter
 
@@ -74,7 +75,7 @@ def execute(run: Run, channel: Channel | None = None) -> Iterator[Progress | Epo
             expected = isinstance(error, TsnnError)
             log.error("%s", error, exc_info=not expected)
             if isinstance(error, DivergenceError):
-                writer.update(diverged=True)
+                engine.record_divergence()
             writer.end(RunState.FAILED, str(error) if expected else f"{type(error).__name__}: {error}")
             raise
 
@@ -157,10 +158,11 @@ class _Engine:
     def _begin(self, start: Preparation) -> None:
         """Bring records, snapshots and commands to the state that training starts from."""
         self.state, self.data, saved = start.state, start.data, start.checkpoint
-        self.commands = CommandHandler(self.run, self.writer, self.state)
+        self.commands = CommandHandler(self.run, self.writer, self.state, start.check_memory)
         self.ages = Ages(self.state.displayed, self.state.epoch, saved.arrays if saved else {})
         self.snapshot_epochs = snapshot_epochs(self.state.config.training.epochs, self.state.config.run.snapshots)
         self.between_batches = True
+        acks = recorded_acks(self.run) if start.resumed else []
         if saved is not None:
             dropped = self.writer.rewind(saved.values["metrics"], self.state.epoch)
             self.commands.restore(saved.values)
@@ -172,7 +174,9 @@ class _Engine:
                 self.writer.event(Event(0, EventKind.DATA_WARNING, warning))
             self._write_snapshot(0, self.state.network)
         if saved is not None or start.resumed:
-            self.commands.apply_missed(start.diverged_at)
+            acks = self.commands.leave_out_last(acks) if start.diverged else acks
+            self.commands.revert(acks, self.run.config())
+            self.commands.repeat(acks, max(dropped, default=self.state.epoch))
             for damage in saved.damaged if saved else ():
                 self._event(EventKind.CHECKPOINT, f"{damage}; the one before is used")
             self._event(EventKind.RESUMED, self._resumption(saved is not None, dropped))
@@ -189,6 +193,7 @@ class _Engine:
         self.writer.event(Event(self.state.epoch, kind, message))
 
     def _record(self, record: EpochRecord) -> None:
+        self.commands.acknowledge((record.epoch, False))
         values = record.to_dict()
         del values["events"]
         self.writer.line("epoch", **values)
@@ -201,7 +206,6 @@ class _Engine:
         )  # fmt: skip
         for event in record.events:
             self.writer.event(event)
-        self.commands.acknowledge_settings(record.epoch)
         self.writer.update(
             epoch=record.epoch, samples=0, test_loss=record.test_loss, test_accuracy=record.test_accuracy,
             test_r2=record.test_r2, connections=record.connections,
@@ -227,6 +231,12 @@ class _Engine:
                 self.snapshots_fail = True
                 with contextlib.suppress(OSError):
                     self._event(EventKind.DISK, f"No snapshot of epoch {epoch} could be written ({reason})")
+
+    def record_divergence(self) -> None:
+        """Record the settings with which training diverged, and that it did."""
+        with contextlib.suppress(OSError):
+            self.commands.acknowledge((self.state.epoch, True))
+        self.writer.update(diverged=True)
 
     def _write_checkpoint(self) -> None:
         self.checkpoints.write(self.state, self.ages, self.commands.values())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +42,10 @@ class Preparation:
         Memory estimate, with the micro-batch.
     resumed : bool
         Whether the run has been started before.
-    diverged_at : float or None
-        When training diverged at the end of the previous attempt, in seconds since 1970.
+    check_memory : callable
+        Raises a ConfigError if the run has no memory for a configuration.
+    diverged : bool
+        Whether training diverged at the end of the previous attempt.
     warnings : tuple of str
         Warnings about the data.
     """
@@ -52,7 +55,8 @@ class Preparation:
     checkpoint: Checkpoint | None
     estimate: MemoryEstimate
     resumed: bool
-    diverged_at: float | None = None
+    check_memory: Callable[[Config], None]
+    diverged: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -91,15 +95,20 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparati
     log.info("Memory: %s", estimate)
     if not meta:
         writer.meta(store_features(run, provenance(config, data, estimate, path)))
-    check_memory(config, *shape, data_bytes=data.nbytes, processes=processes)
+    check = functools.partial(
+        check_memory, n_features=shape[0], n_outputs=shape[1], n_samples=shape[2], data_bytes=data.nbytes,
+        processes=processes,
+    )  # fmt: skip
+    check(config)
     if state is None:
         config = config.replace({"run.micro_batch": estimate.micro_batch})
         network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)
         state = TrainingState.begin(network, config, rng=rng)
     run.accept_epochs()
-    diverged_at = previous.get("time") if previous.get("diverged") else None
     warnings = list(dict.fromkeys((*warnings, *data.warnings)))
-    return Preparation(data, state, checkpoint, estimate, bool(meta), diverged_at, tuple(warnings))
+    return Preparation(
+        data, state, checkpoint, estimate, bool(meta), check, bool(previous.get("diverged")), tuple(warnings)
+    )
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ from tsnn.jobs.processes import adopt_orphans, end_with
 from tsnn.machine import available_cores
 from tsnn.runs import Run, RunState
 from tsnn.runs.control import ControlReader, request
-from tsnn.runs.liveness import VARIABLE, identity
+from tsnn.runs.liveness import VARIABLE, identity, stamp
 from tsnn.runs.writer import hold, restore_status
 
 GRACE_SECONDS = 5.0  #: between the command to stop, SIGTERM and SIGKILL
@@ -146,7 +146,7 @@ class Supervisor:
             for old in [self.run.path / "exit.json", *self.run.path.glob("error.rank*.json")]:
                 old.unlink(missing_ok=True)
             self._commands.poll()  # skips earlier commands: the engine handles them
-            status = {"pid": self.identity["pid"], "process": self.identity, "message": "", "time": time.time()}
+            status = {"pid": self.identity["pid"], "process": self.identity, "message": "", **stamp()}
             previous = self.run.previous_status()
             status |= {"previous": previous, "epoch": previous.get("epoch", 0)} if previous else {}
             self._write_status({"state": RunState.STARTING, **status})
@@ -178,7 +178,7 @@ class Supervisor:
             log.error("The run could not be resumed. %s", outcome.reason)
             restore_status(self.run, self.run.previous_status())
         else:
-            self._write_status({**status, "state": outcome.state, "message": outcome.reason, "time": time.time()})
+            self._write_status({**status, "state": outcome.state, "message": outcome.reason, **stamp()})
 
     def _log_size(self) -> int:
         with contextlib.suppress(OSError):

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from tsnn.errors import RunError
-from tsnn.files import append_line, open_regular, read_lines, write_atomic
+from tsnn.files import append_line, json_line, open_regular, read_lines, write_atomic
 from tsnn.records import FORMAT, Event, EventKind, RunState, json_safe
 from tsnn.runs.checks import is_count
-from tsnn.runs.liveness import identity, supervision
+from tsnn.runs.liveness import identity, stamp, supervision
 from tsnn.runs.store import Run
 from tsnn.snapshot import Snapshot
 
@@ -118,7 +118,7 @@ class RunWriter:
             ) from error
         self._exists = True
         self._seq += 1
-        if time.monotonic() - self._synced > 1.0 or kind == "end":
+        if time.monotonic() - self._synced > 1.0 or kind in ("ack", "end"):
             with open(self._metrics, "rb") as file:
                 os.fsync(file.fileno())
             self._synced = time.monotonic()
@@ -138,15 +138,17 @@ class RunWriter:
             return {"lines": self._seq, "bytes": file.seek(0, os.SEEK_END)}
 
     def rewind(self, position: Mapping[str, int], epoch: int) -> list[int]:
-        """Drop the lines after a position, and snapshots of epochs after ``epoch``.
+        """Drop the lines after a position but acks of settings, and snapshots of epochs after ``epoch``.
 
         The file is replaced, by which its readers notice. Returns the epochs whose records were dropped.
         """
         lines, _ = read_lines(self._metrics, position["bytes"])
+        acks = [line for line in lines if line.get("type") == "ack" and "settings" in line]
+        acks = [{**line, "seq": position["lines"] + i} for i, line in enumerate(acks)]
         with contextlib.suppress(FileNotFoundError), open(self._metrics, "rb") as file:
             kept = file.read(position["bytes"])
-            write_atomic(self._metrics, kept[: kept.rfind(b"\n") + 1])
-        self._seq = position["lines"]
+            write_atomic(self._metrics, kept[: kept.rfind(b"\n") + 1] + b"".join(map(json_line, acks)))
+        self._seq = position["lines"] + len(acks)
         self._forget_previous()
         for later in self.run.snapshot_epochs():
             if later > epoch:
@@ -208,7 +210,7 @@ class RunWriter:
 
     def _content(self) -> bytes:
         self._status["beat"] += 1
-        return json.dumps(json_safe({**self._status, "time": time.time()}), allow_nan=False).encode()
+        return json.dumps(json_safe({**self._status, **stamp()}), allow_nan=False).encode()
 
     def _write_status(self) -> None:
         if not (self.run.path / "config.toml").exists():  # the run is being deleted: leave nothing behind
