@@ -23,6 +23,9 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _REMEDIES = {
     errno.ENOSPC: "Free some space and try again",
     errno.EDQUOT: "Free some space and try again",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or choose another place",
+    errno.EIO: "Check the disk",
+    errno.ESTALE: "Check the connection to the file server",
     errno.EACCES: "Choose a place where you have the permission",
     errno.EPERM: "Choose a place where you have the permission",
     errno.EROFS: "Choose a place that you may write to",

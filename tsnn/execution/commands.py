@@ -10,7 +10,7 @@ from typing import Any
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.engine.state import TrainingState
 from tsnn.errors import TsnnError
-from tsnn.records import EpochRecord, Event, EventKind, Progress
+from tsnn.records import EpochRecord, Progress
 from tsnn.runs import Run
 from tsnn.runs.acks import Ack, Place, settings_until
 from tsnn.runs.control import Command, ControlReader, changed_config
@@ -46,6 +46,7 @@ class CommandHandler:
         self._reader = ControlReader(run)
         self._pending: list[Ack] = []  # answers to be written when the settings have been applied
         self._repeated: list[Ack] = []  # settings of a resumed run that apply later, in the order of their places
+        self._recorded = 0  # last epoch that was recorded before
         self._polled = 0.0
 
     def values(self) -> dict[str, Any]:
@@ -58,36 +59,11 @@ class CommandHandler:
         self._reader.offset = values["commands_read"]
         self._pending = [Ack(**ack) for ack in values["pending_commands"] if isinstance(ack, dict)]
 
-    def repeat(self, acks: Sequence[Ack], recorded: int) -> None:
+    def repeat(self, acks: Sequence[Ack], config: Config, recorded: int, *, diverged: bool) -> list[Ack]:
         """Change the settings of a resumed run as before: each where it was acknowledged.
 
-        Commands that were not acknowledged apply after the last recorded epoch; those to pause or stop are obsolete.
-
-        Parameters
-        ----------
-        acks : sequence of Ack
-            The run's acks, in the order of their places.
-        recorded : int
-            The last epoch that was recorded.
-        """
-        state, answered = self._state, {ack.command for ack in acks}
-        done: Place = (state.epoch, state.done > 0)
-        self._repeated = [ack for ack in acks if ack.accepted and ack.place > done]
-        self._pending = [ack for ack in self._pending if ack.command not in answered]
-        here: Place = (state.epoch + 1, False) if state.done else (state.epoch, True)
-        for command in self._reader.poll():
-            if command.action == "set" and command.id not in answered:
-                place = max(here, (recorded, True))
-                if (ack := self._answer(command, place)) and place > here:
-                    self._write(ack)
-                    self._repeated.append(ack)
-                elif ack:
-                    self._change(ack)
-        self._repeated.sort(key=lambda ack: ack.place)
-        self._change_repeated(here)
-
-    def revert(self, acks: Sequence[Ack], config: Config) -> None:
-        """Undo the settings that were left out because training diverged with them, as far as the state has them.
+        Commands that were not acknowledged, and those that come while epochs are repeated, apply after the last
+        recorded epoch: so that epochs that were recorded do not change. Those to pause or stop are obsolete.
 
         Parameters
         ----------
@@ -95,25 +71,37 @@ class CommandHandler:
             The run's acks, in the order of their places.
         config : Config
             The settings that the run was started with.
+        recorded : int
+            The last epoch that was recorded.
+        diverged : bool
+            Whether training diverged at the end: then the settings that were applied last are left out.
+
+        Returns
+        -------
+        acks : list of Ack
+            Those to be recorded before training begins.
         """
+        state, answered = self._state, {ack.command for ack in acks}
+        last = max((ack.place for ack in acks if ack.accepted), default=None) if diverged else None
+        left_out = [_left_out(ack) for ack in acks if ack.accepted and ack.place == last]
+        acks = [ack for ack in acks if not ack.accepted or ack.place != last] + left_out
+        self._revert(acks, config)
+        self._repeated = [ack for ack in acks if ack.accepted and ack.place > (state.epoch, state.done > 0)]
+        self._pending = [ack for ack in self._pending if ack.command not in answered]
+        self._recorded = recorded
+        here: Place = (state.epoch + 1, False) if state.done else (state.epoch, True)
+        new = [c for c in self._reader.poll() if c.action == "set" and c.id not in answered]
+        answers = [ack for command in new if (ack := self._answer(command, here))]
+        self._change_repeated(here)
+        return left_out + answers
+
+    def _revert(self, acks: Sequence[Ack], config: Config) -> None:
+        """Undo the settings that were left out, as far as the state has them."""
         state, flat = self._state, config.flat()
         names = {name for ack in acks if ack.left_out for name in ack.settings}
         values = {name: flat[LIVE_SETTINGS[name]] for name in names}
         values |= {n: v for n, v in settings_until(acks, (state.epoch, state.done > 0)).items() if n in names}
         state.config, state.pending = changed_config(state.config, values), changed_config(state.pending, values)
-
-    def leave_out_last(self, acks: Sequence[Ack]) -> list[Ack]:
-        """Return the acks without the settings that were applied last: training diverged with them."""
-        place = max((ack.place for ack in acks if ack.accepted), default=None)
-        result = []
-        for ack in acks:
-            if ack.accepted and ack.place == place:
-                message = f"The command to change {', '.join(ack.settings)} is left out: training diverged with it"
-                ack = dataclasses.replace(ack, accepted=False, left_out=True, message=message)
-                self._write(ack)
-                self._writer.event(Event(self._state.epoch, EventKind.RESUMED, message))
-            result.append(ack)
-        return result
 
     def drive(self, training: Iterator[Progress | EpochRecord]) -> Iterator[Progress | EpochRecord]:
         """Yield the items of training until it ends or is to stop; while paused, repeat the last progress."""
@@ -147,29 +135,31 @@ class CommandHandler:
         for command in self._reader.poll():
             if command.action == "set":
                 if ack := self._answer(command, (item.epoch, isinstance(item, EpochRecord))):
-                    self._change(ack)
+                    self._write(ack)
                 continue
             self.paused = command.action == "pause"
             self._stepping = command.action == "step"
             self.stopping |= command.action == "stop"
             self._writer.line("ack", command=command.id, epoch=item.epoch, accepted=True, message="")
 
-    def _answer(self, command: Command, place: Place) -> Ack | None:
-        """Return the ack of a command to change settings at a place; None if it is refused, which is written."""
-        ack = Ack(command.id, place[0], command.settings, at_start=place[1])
+    def _answer(self, command: Command, here: Place) -> Ack | None:
+        """Change settings by a command; return its ack, or None if it has one when they have been applied."""
+        epoch, at_start = max(here, (self._recorded, True))
+        ack = Ack(command.id, epoch, command.settings, at_start=at_start)
         try:
             config = changed_config(self._state.pending, command.settings)
             if config.network.epsilon > self._state.pending.network.epsilon:
                 self._check(config)
         except TsnnError as error:
-            self._write(dataclasses.replace(ack, accepted=False, message=str(error)))
-            return None
-        return ack
-
-    def _change(self, ack: Ack) -> None:
-        """Put settings into the pending ones; they are acknowledged when they have been applied."""
-        self._state.pending = changed_config(self._state.pending, ack.settings)
+            return dataclasses.replace(ack, settings={}, accepted=False, message=str(error))
+        flat = config.flat()
+        ack = dataclasses.replace(ack, settings={name: flat[LIVE_SETTINGS[name]] for name in command.settings})
+        if ack.place > here:
+            self._repeated = sorted([*self._repeated, ack], key=lambda ack: ack.place)
+            return ack
+        self._state.pending = config
         self._pending.append(ack)
+        return None
 
     def _change_repeated(self, place: Place) -> None:
         """Put the settings of a resumed run that apply up to a place into the pending ones."""
@@ -178,3 +168,8 @@ class CommandHandler:
 
     def _write(self, ack: Ack) -> None:
         self._writer.line("ack", **dataclasses.asdict(ack))
+
+
+def _left_out(ack: Ack) -> Ack:
+    message = f"The command to change {', '.join(ack.settings)} is left out: training diverged with it"
+    return dataclasses.replace(ack, accepted=False, left_out=True, message=message)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 import logging
 from collections.abc import Iterator
 
@@ -22,7 +24,7 @@ from tsnn.parallel.channel import Channel
 from tsnn.parallel.server import serve
 from tsnn.records import EpochRecord, Event, EventKind, Progress, RunState, accuracy_name
 from tsnn.runs import Run
-from tsnn.runs.acks import recorded_acks
+from tsnn.runs.acks import recorded_acks, recorded_before
 from tsnn.runs.liveness import supervision
 from tsnn.runs.writer import RunWriter
 
@@ -67,7 +69,8 @@ def execute(run: Run, channel: Channel | None = None) -> Iterator[Progress | Epo
                 engine.end(RunState.STOPPED, "Interrupted")
                 raise
         except OSError as error:
-            message = os_error_message(error)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            message = f"{'Disk full: ' if full else ''}{os_error_message(error)}"
             log.error("%s", message)
             writer.end(RunState.FAILED, message)
             raise RunError(f"Run {run.id} has failed. {message}") from error
@@ -162,21 +165,24 @@ class _Engine:
         self.ages = Ages(self.state.displayed, self.state.epoch, saved.arrays if saved else {})
         self.snapshot_epochs = snapshot_epochs(self.state.config.training.epochs, self.state.config.run.snapshots)
         self.between_batches = True
-        acks = recorded_acks(self.run) if start.resumed else []
+        position = saved.values["metrics"] if saved else {"lines": 0, "bytes": 0}
+        dropped, acks, recorded = self.writer.epochs_after(position), [], 0
         if saved is not None:
-            dropped = self.writer.rewind(saved.values["metrics"], self.state.epoch)
             self.commands.restore(saved.values)
-        else:
-            dropped = self.writer.rewind({"lines": 0, "bytes": 0}, -1)
+        if saved is not None or start.resumed:
+            known, recorded = recorded_acks(self.run), max([*dropped, recorded_before(self.run)])
+            acks = self.commands.repeat(known, self.run.config(), recorded, diverged=start.diverged)
+        self.writer.rewind(position, self.state.epoch if saved else -1, map(dataclasses.asdict, acks), recorded)
+        if saved is None:
             source = f"{self.data.name}: {self.data.source}{_baseline(self.data)}"
             self.writer.event(Event(0, EventKind.DATA, source))
             for warning in start.warnings:
                 self.writer.event(Event(0, EventKind.DATA_WARNING, warning))
             self._write_snapshot(0, self.state.network)
         if saved is not None or start.resumed:
-            acks = self.commands.leave_out_last(acks) if start.diverged else acks
-            self.commands.revert(acks, self.run.config())
-            self.commands.repeat(acks, max(dropped, default=self.state.epoch))
+            for ack in acks:
+                if ack.left_out:
+                    self._event(EventKind.RESUMED, ack.message)
             for damage in saved.damaged if saved else ():
                 self._event(EventKind.CHECKPOINT, f"{damage}; the one before is used")
             self._event(EventKind.RESUMED, self._resumption(saved is not None, dropped))

@@ -8,7 +8,8 @@ several acks of a command the last one counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
@@ -59,16 +60,23 @@ class Ack:
 def recorded_acks(run: Run) -> list[Ack]:
     """Return the acks of settings in a run's metrics, one for each command, in the order of their places."""
     found: dict[str, Ack] = {}
-    for raw, _ in complete_lines(run.path / "metrics.jsonl"):
-        if b'"ack"' not in raw or b'"settings"' not in raw:
-            continue
-        try:
-            line = parse_object(raw)
-        except ValueError:
-            continue
-        if line.get("type") == "ack" and {"epoch", "settings"} <= line.keys() and not line_problem(line):
+    for line in _lines(run, "ack"):
+        if {"epoch", "settings"} <= line.keys():
             found[line["command"]] = Ack(**{f.name: line[f.name] for f in fields(Ack) if f.name in line})
     return sorted(found.values(), key=lambda ack: ack.place)
+
+
+def recorded_before(run: Run) -> int:
+    """Return the last epoch that had been recorded when the run was resumed; 0 if it was not."""
+    return max((line["recorded"] for line in _lines(run, "repeat")), default=0)
+
+
+def _lines(run: Run, kind: str) -> Iterator[dict[str, Any]]:
+    mark = f'"{kind}"'.encode()
+    for raw, _ in complete_lines(run.path / "metrics.jsonl"):
+        with contextlib.suppress(ValueError):
+            if mark in raw and (line := parse_object(raw)).get("type") == kind and not line_problem(line):
+                yield line
 
 
 def settings_until(acks: Iterable[Ack], place: Place) -> dict[str, Any]:

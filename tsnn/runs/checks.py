@@ -118,6 +118,7 @@ def _lines() -> dict[str, tuple[Mapping[str, Kind], tuple[str, ...]]]:
         "event": (_EVENT, tuple(_EVENT)),
         "snapshot": ({"epoch": is_count}, ("epoch",)),
         "ack": (_ACK, ("command",)),
+        "repeat": ({"recorded": is_count}, ("recorded",)),
         "end": ({"state": is_text, "message": is_text}, ()),
     }
 

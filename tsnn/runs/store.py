@@ -25,7 +25,9 @@ Types of lines in ``metrics.jsonl``:
 - ``epoch``: an :class:`~tsnn.records.EpochRecord` without its events;
 - ``event``: ``epoch``, ``kind`` and ``message`` of an :class:`~tsnn.records.Event`;
 - ``snapshot``: ``epoch`` and ``file``;
-- ``ack``: the answer to a command: ``command`` (its id), ``epoch``, ``accepted``, ``message``;
+- ``ack``: the answer to a command: ``command`` (its id), ``epoch``, ``accepted``, ``message``, and for settings those
+  and their place (:mod:`tsnn.runs.acks`);
+- ``repeat``: the last epoch that was ``recorded`` when the run was resumed from an earlier one;
 - ``end``: ``state`` and ``message``; the last line, unless the run is resumed.
 
 Kinds of events (:class:`~tsnn.records.EventKind`; readers accept unknown kinds):
