@@ -36,7 +36,7 @@ def campaign(kind: type[Story], faults: int, folder: Path, chance: random.Random
         counts["stories"] += 1
         config = tiny_config(folder).replace({
             "run.seed": chance.randrange(1000), "training.epochs": chance.choice([30, 100, 200]),
-            "run.checkpoint_epochs": chance.choice([0, 0, 1, 7, 20]), "run.snapshots": chance.choice([0, 5, 50]),
+            "run.checkpoint_epochs": chance.choice([0, 0, 1, 7, 20]), "run.snapshots": chance.choice([2, 5, 50]),
             "run.checkpoint_minutes": chance.choice([0, 0.0001, 0.01, 1]), **settings,
         })  # fmt: skip
         story = kind(store, config, chance, counts)

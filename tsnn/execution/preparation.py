@@ -18,6 +18,7 @@ from tsnn.engine.serialization import unpack
 from tsnn.engine.state import TrainingState
 from tsnn.errors import DataError, RunError
 from tsnn.execution.provenance import data_path, generators, load_data, provenance
+from tsnn.parallel.schedule import Phase1Schedule
 from tsnn.runs import Run
 from tsnn.runs.checkpoints import Checkpoint, read_checkpoint
 from tsnn.runs.features import store_features
@@ -109,6 +110,24 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Preparati
     return Preparation(
         data, state, checkpoint, estimate, bool(meta), check, bool(previous.get("diverged")), tuple(warnings)
     )
+
+
+def check_workers(run: Run) -> None:
+    """Refuse a parallel run that has too few batches or too little memory for its workers.
+
+    Raises
+    ------
+    TsnnError
+        The message names how many workers there may be.
+    """
+    config = run.wanted_config()
+    data = load_data(config, generators(config)[0], data_path(config, run.meta()))
+    workers, samples = config.parallel.workers, len(data.x_train)
+    Phase1Schedule.plan([len(range(rank, samples, workers)) for rank in range(workers)], config)
+    n_samples = samples + len(data.x_test)
+    check_memory(
+        config, data.n_features, data.n_outputs, n_samples, data_bytes=data.nbytes, processes=1 + workers
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -161,6 +161,8 @@ class Supervisor:
     def _run_attempts(self, lock: int) -> tuple[Outcome, int]:
         """Run the job, and restart it as often as that helps; returns the last outcome and the number of attempts."""
         attempts, outcome = 0, Outcome(RunState.FAILED, "There is no job for this run", 1)
+        if (refusal := self._refusal(lock)) is not None:
+            return refusal, attempts
         while (job := job_of(self.run, attempts)) is not None:
             outcome = self._attempt(job, lock)
             attempts += 1
@@ -168,6 +170,19 @@ class Supervisor:
                 break
             self.note = f"{outcome.reason}; restarted with one worker fewer"
         return outcome, attempts
+
+    def _refusal(self, lock: int) -> Outcome | None:
+        """Return the outcome of a run that cannot have its workers; None if it can.
+
+        One process finds that out if they are more than the cores: starting thousands would paralyse the machine.
+        """
+        if self.run.wanted_config().parallel.workers <= available_cores():
+            return None
+        command = [sys.executable, "-m", "tsnn.execution", "--check", str(self.run.path.resolve())]
+        outcome = self._attempt(Job(tuple(command)), lock)
+        if outcome.rc == 0:
+            return None
+        return Outcome(RunState.STOPPED, "Stopped before it began", 0) if self.stop_time < math.inf else outcome
 
     def _record_outcome(self, outcome: Outcome) -> None:
         """Write the outcome to the status, unless the engine has, or another supervisor has the run already."""
