@@ -41,6 +41,7 @@ def campaign(kind: type[Story], faults: int, folder: Path, chance: random.Random
         })  # fmt: skip
         story = kind(store, config, chance, counts)
         failed = sum(counts[name] for name in FAILURES)
+        print(f"{kind.__name__} {counts['faults']}/{faults}", file=sys.stderr, end="\r", flush=True)
         story.tell(min(FAULTS_PER_STORY, faults - counts["faults"]), changes=chance.random() < 0.6)
         if sum(counts[name] for name in FAILURES) == failed:
             shutil.rmtree(story.run.path)
@@ -79,7 +80,7 @@ def main() -> int:
         for mode in ("wasap", "wassp"):
             parallel = {"parallel.workers": 2, "parallel.mode": mode}
             rows[f"parallel runs, {mode}"] = campaign(LaunchedStory, options.parallel // 2, folder, chance, **parallel)
-    columns = ("faults", "stories", "changes", "epochs", *FAILURES)
+    columns = ("faults", "stories", "changes", "epochs", "replaced", *FAILURES)
     print("  ".join([f"{'':<22}", *columns]))
     for title, counts in rows.items():
         print("  ".join([f"{title:<22}", *(f"{counts[name]:>{len(name)}}" for name in columns)]))

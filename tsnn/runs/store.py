@@ -62,6 +62,7 @@ import time
 from pathlib import Path
 
 from tsnn.config import Config
+from tsnn.config.schema import shortened
 from tsnn.errors import RunError
 from tsnn.files import write_atomic
 from tsnn.runs.run import Run
@@ -128,7 +129,7 @@ class RunStore:
         """
         path = self.root / run_id
         if not RUN_ID.fullmatch(run_id) or not _is_within(path, self.root):
-            raise RunError(f"{run_id!r} is not the name of a run in {self.root}.")
+            raise RunError(f"{shortened(run_id)} is not the name of a run in {self.root}.")
         if not is_run(path):
             known = ", ".join(run.id for run in self.list()[:3])
             raise RunError(f"There is no run {run_id!r} in {self.root}. The newest: {known or 'none yet'}.")
