@@ -1,27 +1,18 @@
-"""Crash-safe files: replaced atomically, or extended line by line. JSON and .npz, nothing pickled.
-
-An *archive* is an .npz file of arrays and a JSON member ``header`` with ``format``, ``tsnn`` (version), ``kind``,
-``values`` and the names of the arrays. Members are stored uncompressed, each with a CRC-32.
-"""
+"""Crash-safe files: replaced atomically, or extended line by line. JSON, read with limits of size and depth."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import json
 import os
 import re
 import stat
 import threading
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
-from tsnn._version import __version__
 from tsnn.errors import RunError
 from tsnn.records import FORMAT, json_safe
 
@@ -32,6 +23,9 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _REMEDIES = {
     errno.ENOSPC: "Free some space and try again",
     errno.EDQUOT: "Free some space and try again",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or choose another place",
+    errno.EIO: "Check the disk",
+    errno.ESTALE: "Check the connection to the file server",
     errno.EACCES: "Choose a place where you have the permission",
     errno.EPERM: "Choose a place where you have the permission",
     errno.EROFS: "Choose a place that you may write to",
@@ -96,20 +90,9 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
             os.close(directory)
 
 
-def npz_bytes(arrays: Mapping[str, Any], *, compress: bool = False) -> bytes:
-    """Return the content of an .npz file of arrays; compression favours speed over size."""
-    buffer = io.BytesIO()
-    write_npz(buffer, arrays, compress=compress)
-    return buffer.getvalue()
-
-
-def write_npz(file: IO[bytes], arrays: Mapping[str, Any], *, compress: bool = False) -> None:
-    """Write arrays as an .npz file, one after the other, without copying them."""
-    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    with zipfile.ZipFile(file, "w", method, compresslevel=1) as archive:
-        for name, values in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(values), allow_pickle=False)
+def json_line(values: Mapping[str, Any]) -> bytes:
+    """Return an object as a line of JSON."""
+    return (json.dumps(json_safe(values), allow_nan=False) + "\n").encode()
 
 
 def append_line(path: Path, values: Mapping[str, Any], *, create: bool = True) -> None:
@@ -129,7 +112,7 @@ def append_line(path: Path, values: Mapping[str, Any], *, create: bool = True) -
     OSError
         If the line cannot be written.
     """
-    line = (json.dumps(json_safe(values), allow_nan=False) + "\n").encode()
+    line = json_line(values)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0), 0o644)
     try:
         before = os.fstat(descriptor).st_size
@@ -193,10 +176,27 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         If the file exists but cannot be read.
     """
     lines: list[dict[str, Any]] = []
+    for raw, end in complete_lines(path, offset):
+        offset = end
+        with contextlib.suppress(ValueError):
+            lines.append(parse_object(raw))
+    return lines, offset
+
+
+def complete_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
+    """Yield the complete lines of a file from a byte offset on, each with the offset of the next one.
+
+    Those longer than :data:`MAX_LINE_BYTES` are empty. A file that does not exist has no lines.
+
+    Raises
+    ------
+    OSError
+        If the file exists but cannot be read.
+    """
     try:
         file = open_regular(path)
     except FileNotFoundError:
-        return [], offset
+        return
     with file:
         file.seek(offset)
         while raw := file.readline(MAX_LINE_BYTES):
@@ -204,13 +204,10 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
             while not raw.endswith(b"\n"):
                 raw = file.readline(MAX_LINE_BYTES)
                 if not raw:  # the last line is not complete
-                    return lines, offset
+                    return
                 size += len(raw)
             offset += size
-            if short:
-                with contextlib.suppress(ValueError):
-                    lines.append(parse_object(raw))
-    return lines, offset
+            yield (raw if short else b""), offset
 
 
 def _refuse_constant(name: str) -> Any:
@@ -279,42 +276,3 @@ def check_format(name: str, found: object) -> None:
         older = isinstance(found, int) and found < FORMAT
         remedy = "Read it with the version of tsnn that wrote it" if older else "Try a newer version of tsnn"
         raise RunError(f"{name} has format {found}; this version of tsnn reads format {FORMAT}. {remedy}.")
-
-
-def write_archive(path: Path, kind: str, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Replace a file atomically by an archive (see the module); the arrays are not copied.
-
-    Parameters
-    ----------
-    path : Path
-        File to replace.
-    kind : str
-        Kind of the archive; readers refuse other kinds.
-    values : mapping
-        Content for JSON; floats keep every bit.
-    arrays : mapping of str to array
-        Of any dtype but object.
-    """
-    facts = {"format": FORMAT, "tsnn": __version__, "kind": kind, "arrays": list(arrays)}
-    header = json.dumps({**facts, "values": values})
-    with replacing(path) as file:
-        write_npz(file, {"header": header, **arrays})
-
-
-def read_archive(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the header and the arrays of an archive; of one in another format, the header only.
-
-    Raises
-    ------
-    Exception
-        Of many types, if the file is damaged: all checksums are compared before the content is used.
-    """
-    with zipfile.ZipFile(path) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise ValueError("its members are compressed")
-        if (broken := archive.testzip()) is not None:
-            raise ValueError(f"{broken} has a wrong checksum")
-    with np.load(path, allow_pickle=False) as members:
-        header = json.loads(str(members["header"]))
-        names = header["arrays"] if header["format"] == FORMAT else []
-        return header, {name: members[name] for name in names}

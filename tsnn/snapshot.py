@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.files import npz_bytes, write_atomic
+from tsnn.archives import npz_bytes
+from tsnn.files import open_regular, write_atomic
 
 #: Largest file that is read, uncompressed, in bytes.
 MAX_BYTES = 64 * 2**20
@@ -188,7 +189,7 @@ class Snapshot:
         """
         arrays = {}
         try:
-            with zipfile.ZipFile(path) as archive:
+            with open_regular(path) as file, zipfile.ZipFile(file) as archive:
                 if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
                     raise ValueError(f"it has more than {MAX_BYTES // 2**20} MiB")
                 for entry in archive.infolist():

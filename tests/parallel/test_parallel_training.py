@@ -314,7 +314,7 @@ def test_divergence__is_reported_with_its_epoch(blobs, config):
 
 
 def test_more_workers_than_samples__are_refused(blobs, config):
-    with pytest.raises(ConfigError, match="91 workers need at least 91 training samples, but there are 90"):
+    with pytest.raises(ConfigError, match="91 workers need a batch each, but 90 training samples"):
         next(iter(Threads(blobs, config.replace({"parallel.workers": 91}))))
 
 

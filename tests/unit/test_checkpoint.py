@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tsnn
+from tsnn.archives import npz_bytes
 from tsnn.config import Config
 from tsnn.engine.importance import prune_neurons
 from tsnn.engine.memory import memory_estimate
@@ -18,7 +19,6 @@ from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps
 from tsnn.engine.workspace import Workspace
 from tsnn.errors import DataError, RunError
-from tsnn.files import npz_bytes
 from tsnn.records import FORMAT, EpochRecord, Progress
 from tsnn.runs import RunStore
 from tsnn.runs.checkpoints import read_checkpoint, write_checkpoint

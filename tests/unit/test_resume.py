@@ -328,6 +328,7 @@ def test_epoch__that_cannot_be_written_fails_the_run_and_keeps_the_others(store,
         with pytest.raises(RunError, match=r"metrics.jsonl: No space left on device. Free some space"):
             list(execution)
         assert run.status()["state"] == "failed"
+        assert run.status()["message"].startswith("Disk full: ")
         assert "No space left on device" in run.status()["message"]
         assert [record.epoch for record in run.records()] == [1, 2, 3]
     list(execute(run))

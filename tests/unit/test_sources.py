@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import struct
 import threading
 import zipfile
@@ -17,8 +18,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tsnn.cli import main
 from tsnn.datasets import Dataset, known_datasets, load_dataset, sources
 from tsnn.errors import DataError
+from tsnn.registry import READERS
 
 
 @pytest.fixture(autouse=True)
@@ -525,3 +528,17 @@ def test_openml__damaged_cache_has_a_message(openml: Server, tmp_path: Path, cap
     with caplog.at_level(logging.INFO):
         known_datasets()
     assert "openml-554.npz" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [*READERS, ".toml"])
+def test_pipe__is_refused_instead_of_waited_for(tmp_path, suffix, capsys):
+    path = tmp_path / f"pipe{suffix}"
+    os.mkfifo(path)
+    assert main(["inspect", str(path)]) == 1
+    assert "regular file" in capsys.readouterr().err
+
+
+def test_data_folder__ignores_pipes(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.npz")
+    monkeypatch.setenv("TSNN_DATA", str(tmp_path))
+    assert "pipe" not in {info.name for info in known_datasets()}

@@ -15,6 +15,7 @@ from tests.support.processes import ended, of_run, state
 from tests.support.waiting import wait_until
 from tsnn.errors import RunError
 from tsnn.files import read_json
+from tsnn.machine import available_cores
 from tsnn.records import EpochRecord
 from tsnn.runs import Run
 from tsnn.runs.liveness import alive, identity
@@ -61,6 +62,15 @@ def test_supervisor__records_a_finished_run(store, config):
     assert state(run) == "finished"
     assert (last["state"], last["rc"]) == ("finished", 0)
     assert "epoch 3: train loss" in last["tail"]
+
+
+def test_supervisor__refuses_more_workers_than_batches_before_they_start(store, config):
+    pytest.importorskip("mpi4py")
+    run = tsnn.start(config.replace({"parallel.workers": 2 * available_cores() + 6}), store)
+    last = ended(run)
+    assert (state(run), last["state"], last["attempts"]) == ("failed", "failed", 0)
+    assert "workers need a batch each, but 90 training samples make 3 batches of 32" in run.status()["message"]
+    assert not list(run.path.glob("beat.rank*.json"))
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

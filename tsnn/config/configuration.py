@@ -71,7 +71,7 @@ class Config:
         flat: dict[str, Any] = {}
         for section, values in sections.items():
             if section not in SECTIONS:
-                raise ConfigError(f"Unknown section [{section}]{nearest(str(section), SECTIONS)}")
+                raise ConfigError(f"Unknown section [{str(section)[:80]}]{nearest(str(section), SECTIONS)}")
             if not isinstance(values, Mapping):
                 got = shortened(values)
                 raise ConfigError(f"[{section}] must hold settings, got {got}. Try {section}.<field> = value.")
@@ -165,7 +165,7 @@ def full_name(name: str) -> str:
     if len(candidates) > 1:
         raise ConfigError(f"{name!r} may mean {' or '.join(map(repr, candidates))}. Name the section as well.")
     if not candidates:
-        raise ConfigError(f"Unknown setting {name!r}{nearest(name, known)}")
+        raise ConfigError(f"Unknown setting {shortened(name)}{nearest(str(name), known)}")
     return candidates[0]
 
 

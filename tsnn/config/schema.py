@@ -142,7 +142,7 @@ def shortened(value: Any) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the end of an error message: the known name nearest to ``name``, or all of them."""
-    known = list(known)
+    known, name = list(known), name[:100]
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     short = {full.rpartition(".")[2]: full for full in known}
     by_field = [short[field] for field in difflib.get_close_matches(name.rpartition(".")[2], short, n=1, cutoff=0.7)]

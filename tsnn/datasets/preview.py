@@ -14,7 +14,7 @@ import numpy as np
 
 from tsnn.config import DataConfig
 from tsnn.config.presets import preset_for_shape
-from tsnn.datasets.archives import npz_shapes
+from tsnn.datasets.archives import array_shapes, holds_arrays
 from tsnn.datasets.arrow import PARQUET_SUFFIXES, parquet_parts
 from tsnn.datasets.dataset import Dataset
 from tsnn.datasets.guess import guess_task
@@ -118,7 +118,7 @@ def _complete(data: DataConfig, seed: int, opened: Tables, scale: float = 1.0) -
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])  # as of a run
     with reading_once(opened):
         try:
-            if path.is_dir() or (reader and reader.is_table):
+            if _is_table_folder(path) or (reader and reader.is_table):
                 found = _first_cells(path, data)
             dataset = load_dataset(**{f.name: getattr(data, f.name) for f in dataclasses.fields(data)}, rng=rng)
         except TsnnError as error:
@@ -160,7 +160,13 @@ def _texts(values: Any) -> tuple[str, ...]:
 # --- large files -------------------------------------------------------------------------------------
 
 
+def _is_table_folder(path: Path) -> bool:
+    return path.is_dir() and not holds_arrays(path)
+
+
 def _parts(path: Path) -> list[Path]:
+    if holds_arrays(path):
+        return sorted(path.glob("*.npy"))
     return parquet_parts(path) if path.is_dir() else [path]
 
 
@@ -169,15 +175,15 @@ def _has_first_rows(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in COMPRESSED_SUFFIXES:
         suffix = inner_name(path).suffix.lower() or ".txt"
-    return path.is_dir() or suffix in (*PARQUET_SUFFIXES, *TEXT_SUFFIXES)
+    return _is_table_folder(path) or suffix in (*PARQUET_SUFFIXES, *TEXT_SUFFIXES)
 
 
 def _of_headers(path: Path, data: DataConfig) -> Preview:
     """Return the preview of a large file of another kind: its shape, if that is known without reading it."""
     note = f"{path.name} is too large to be checked here. The run checks it when it reads it."
-    if path.suffix.lower() != ".npz":
+    if path.suffix.lower() != ".npz" and not holds_arrays(path):
         return Preview(note=note)
-    shapes = npz_shapes(path)
+    shapes = array_shapes(path)
     (n_train, *sample), task = shapes["x"], guess_task(data)
     image_shape = tuple(sample) if len(sample) > 1 else None
     sizes = {"full": (n_train, shapes["x_test"][0] if "x_test" in shapes else 0)}

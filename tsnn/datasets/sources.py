@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
@@ -87,6 +88,7 @@ def obtain(
     if size not in ("auto", "small", "full"):
         raise ConfigError(f"size is {size!r}; expected 'auto', 'small' or 'full'.")
     path = Path(name)
+    _check_kind(path)
     options = options or TableOptions()
     reader = READERS.get(path.suffix.lower())
     if reader is None and path.is_dir() and not _is_known(str(name)):
@@ -105,6 +107,18 @@ def obtain(
         return cast(RawData, reader(path, target, options))
     refuse_options(name, options)
     return cast(RawData, reader(path, target, options.budget) if reader.streams else reader(path, target))
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a pipe or device, which might never end, and log the size of a file."""
+    try:
+        facts = path.stat()
+    except OSError:  # it is a name, or its reader reports that it is missing
+        return
+    if not stat.S_ISREG(facts.st_mode) and not stat.S_ISDIR(facts.st_mode):
+        raise DataError(f"{path} is a pipe or a device. Data must be in a regular file: copy its content into one.")
+    if stat.S_ISREG(facts.st_mode):
+        log.info("Reading %s, %s bytes", path, f"{facts.st_size:,}")
 
 
 def _is_known(name: str) -> bool:
@@ -227,7 +241,7 @@ def _data_files(*, strict: bool) -> dict[str, Path]:
     if not folder:
         return {}
     try:
-        return {path.stem: path for path in Path(folder).iterdir() if path.suffix == ".npz"}
+        return {path.stem: path for path in Path(folder).iterdir() if path.suffix == ".npz" and path.is_file()}
     except OSError as error:
         message = f"TSNN_DATA is {folder!r}, which cannot be listed ({error.strerror})."
         if strict:

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import platformdirs
 
+from tsnn.archives import write_npz
 from tsnn.datasets.raw import Array, size_text
 from tsnn.datasets.stored import StoredArray
 from tsnn.errors import DataError
-from tsnn.files import os_error_message, replacing, write_npz
+from tsnn.files import os_error_message, replacing
 
 log = logging.getLogger(__name__)
 

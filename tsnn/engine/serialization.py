@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from tsnn.archives import read_npz, write_npz
 from tsnn.config import Config
 from tsnn.engine.network import Layer, Network
 from tsnn.engine.state import TrainingState
 from tsnn.engine.topology import Topology
 from tsnn.errors import RunError, TsnnError
-from tsnn.files import replacing, write_npz
+from tsnn.files import replacing
 from tsnn.records import FORMAT, Event
 
 _MISFITS = (KeyError, ValueError, TypeError, IndexError, AttributeError, TsnnError)
@@ -163,9 +164,9 @@ def load_network(path: str | Path) -> Network:
         If the file is missing, damaged, of another version, or its arrays do not fit together.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = int(arrays["format"])
-            network = network_of({name: arrays[name] for name in arrays.files}) if found == FORMAT else None
+        arrays = read_npz(Path(path))
+        found = int(arrays["format"])
+        network = network_of(arrays) if found == FORMAT else None
     except Exception as error:  # zipfile and numpy raise many kinds of errors for a damaged file
         raise RunError(f"{path} is not a readable tsnn network: {error}.") from error
     if network is None:

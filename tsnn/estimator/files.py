@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tsnn.archives import read_archive, write_archive
 from tsnn.datasets.moments import Moments
 from tsnn.engine.serialization import pack, unpack
 from tsnn.errors import DataError, RunError, TsnnError
-from tsnn.files import read_archive, write_archive
 from tsnn.records import FORMAT, EpochRecord
 
 PLAIN = ("_task", "_flat", "_centred", "best_epoch_", "n_features_in_")

@@ -1,5 +1,7 @@
 """Entry point of every process that executes a run: ``python -m tsnn.execution RUN_DIR``.
 
+With ``--check`` it only finds out whether the run can have that many workers, before they are started.
+
 Each rank of a parallel run starts here: ``mpiexec -n 1+K python -m mpi4py -m tsnn.execution RUN_DIR``. Rank 0 is the
 server and writes the run, the other ranks are workers. ``-m mpi4py`` ends all ranks if one fails with an exception that
 is not handled here.
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.execution.engine import execute
+from tsnn.execution.preparation import check_workers
 from tsnn.execution.provenance import data_path, generators, load_data
 from tsnn.jobs.processes import Heartbeat, enter_service
 from tsnn.parallel.worker import report, work
@@ -31,9 +34,14 @@ LAUNCHER_KILL_SECONDS = 3.0
 
 def main() -> int:
     """Execute this process's part of the run whose directory is the only argument."""
-    if len(sys.argv) != 2:
-        return _fail("usage: [mpiexec -n 1+K] python [-m mpi4py] -m tsnn.execution RUN_DIR")
-    run = Run(Path(sys.argv[1]))
+    *options, path = sys.argv[1:] or [""]
+    if not path or options not in ([], ["--check"]):
+        return _fail("usage: [mpiexec -n 1+K] python [-m mpi4py] -m tsnn.execution [--check] RUN_DIR")
+    run = Run(Path(path))
+    if options:
+        enter_service(run.path)
+        check_workers(run)
+        return 0
     try:
         config = run.wanted_config()
         channel = _connect() if config.parallel.workers else None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.engine.state import TrainingState
 from tsnn.errors import TsnnError
-from tsnn.records import EpochRecord, Event, EventKind, Progress
+from tsnn.records import EpochRecord, Progress
 from tsnn.runs import Run
+from tsnn.runs.acks import Ack, Place, settings_until
 from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.writer import RunWriter
 
@@ -27,6 +30,8 @@ class CommandHandler:
         Its writer, for acks.
     state : TrainingState
         Changed settings are put into its ``pending``.
+    check : callable
+        Raises a :class:`tsnn.errors.TsnnError` if the run has no memory for a configuration.
 
     Attributes
     ----------
@@ -34,46 +39,75 @@ class CommandHandler:
         Whether training is paused, or is to stop.
     """
 
-    def __init__(self, run: Run, writer: RunWriter, state: TrainingState):
+    def __init__(self, run: Run, writer: RunWriter, state: TrainingState, check: Callable[[Config], None]):
         self.paused = self.stopping = False
         self._stepping = False  # one epoch, then pause
-        self._writer, self._state = writer, state
+        self._writer, self._state, self._check = writer, state, check
         self._reader = ControlReader(run)
-        self._pending: list[str] = []  # ids of commands whose settings apply after the epoch
+        self._pending: list[Ack] = []  # answers to be written when the settings have been applied
+        self._repeated: list[Ack] = []  # settings of a resumed run that apply later, in the order of their places
+        self._recorded = 0  # last epoch that was recorded before
         self._polled = 0.0
 
     def values(self) -> dict[str, Any]:
         """Return the values for a checkpoint."""
-        return {"commands_read": self._reader.offset, "pending_commands": self._pending}
+        pending = [dataclasses.asdict(ack) for ack in self._pending]
+        return {"commands_read": self._reader.offset, "pending_commands": pending}
 
     def restore(self, values: Mapping[str, Any]) -> None:
         """Continue after the commands that a checkpoint's values cover."""
-        self._reader.offset, self._pending = values["commands_read"], list(values["pending_commands"])
+        self._reader.offset = values["commands_read"]
+        self._pending = [Ack(**ack) for ack in values["pending_commands"] if isinstance(ack, dict)]
 
-    def apply_missed(self, diverged_at: float | None = None) -> None:
-        """Read the commands that came after the checkpoint: settings still apply, other commands are obsolete.
+    def repeat(self, acks: Sequence[Ack], config: Config, recorded: int, *, diverged: bool) -> list[Ack]:
+        """Change the settings of a resumed run as before: each where it was acknowledged.
+
+        Commands that were not acknowledged, and those that come while epochs are repeated, apply after the last
+        recorded epoch: so that epochs that were recorded do not change. Those to pause or stop are obsolete.
 
         Parameters
         ----------
-        diverged_at : float, optional
-            When training diverged after the checkpoint, in seconds since 1970. Settings from before are left out:
-            with them it would diverge again.
+        acks : sequence of Ack
+            The run's acks, in the order of their places.
+        config : Config
+            The settings that the run was started with.
+        recorded : int
+            The last epoch that was recorded.
+        diverged : bool
+            Whether training diverged at the end: then the settings that were applied last are left out.
+
+        Returns
+        -------
+        acks : list of Ack
+            Those to be recorded before training begins.
         """
-        for command in self._reader.poll():
-            if command.action != "set":
-                continue
-            if diverged_at is not None and command.time <= diverged_at:
-                names = ", ".join(command.settings)
-                message = f"The command to change {names} is left out: training diverged with it"
-                self._ack(command.id, self._state.epoch, False, message)
-                self._writer.event(Event(self._state.epoch, EventKind.RESUMED, message))
-            else:
-                self._change_settings(command, self._state.epoch)
+        state, answered = self._state, {ack.command for ack in acks}
+        last = max((ack.place for ack in acks if ack.accepted), default=None) if diverged else None
+        left_out = [_left_out(ack) for ack in acks if ack.accepted and ack.place == last]
+        acks = [ack for ack in acks if not ack.accepted or ack.place != last] + left_out
+        self._revert(acks, config)
+        self._repeated = [ack for ack in acks if ack.accepted and ack.place > (state.epoch, state.done > 0)]
+        self._pending = [ack for ack in self._pending if ack.command not in answered]
+        self._recorded = recorded
+        here: Place = (state.epoch + 1, False) if state.done else (state.epoch, True)
+        new = [c for c in self._reader.poll() if c.action == "set" and c.id not in answered]
+        answers = [ack for command in new if (ack := self._answer(command, here))]
+        self._change_repeated(here)
+        return left_out + answers
+
+    def _revert(self, acks: Sequence[Ack], config: Config) -> None:
+        """Undo the settings that were left out, as far as the state has them."""
+        state, flat = self._state, config.flat()
+        names = {name for ack in acks if ack.left_out for name in ack.settings}
+        values = {name: flat[LIVE_SETTINGS[name]] for name in names}
+        values |= {n: v for n, v in settings_until(acks, (state.epoch, state.done > 0)).items() if n in names}
+        state.config, state.pending = changed_config(state.config, values), changed_config(state.pending, values)
 
     def drive(self, training: Iterator[Progress | EpochRecord]) -> Iterator[Progress | EpochRecord]:
         """Yield the items of training until it ends or is to stop; while paused, repeat the last progress."""
         for item in training:
             yield item
+            self._change_repeated((item.epoch, isinstance(item, EpochRecord)))
             self._poll(item)
             if self._stepping and isinstance(item, EpochRecord):
                 self._stepping, self.paused = False, True
@@ -84,11 +118,15 @@ class CommandHandler:
             if self.stopping:
                 return
 
-    def acknowledge_settings(self, epoch: int) -> None:
-        """Acknowledge the changed settings: they have been applied after this epoch."""
-        for command in self._pending:
-            self._ack(command, epoch, True, "")
-        self._pending = []
+    def acknowledge(self, place: Place) -> None:
+        """Acknowledge the settings that have been applied up to a place.
+
+        Before the epoch is recorded: so each setting in a recorded epoch has an ack.
+        """
+        for ack in self._pending:
+            if ack.place <= place:
+                self._write(ack)
+        self._pending = [ack for ack in self._pending if ack.place > place]
 
     def _poll(self, item: Progress | EpochRecord) -> None:
         if time.monotonic() - self._polled < POLL_SECONDS:
@@ -96,20 +134,42 @@ class CommandHandler:
         self._polled = time.monotonic()
         for command in self._reader.poll():
             if command.action == "set":
-                self._change_settings(command, item.epoch)
+                if ack := self._answer(command, (item.epoch, isinstance(item, EpochRecord))):
+                    self._write(ack)
                 continue
             self.paused = command.action == "pause"
             self._stepping = command.action == "step"
             self.stopping |= command.action == "stop"
-            self._ack(command.id, item.epoch, True, "")
+            self._writer.line("ack", command=command.id, epoch=item.epoch, accepted=True, message="")
 
-    def _change_settings(self, command: Command, epoch: int) -> None:
+    def _answer(self, command: Command, here: Place) -> Ack | None:
+        """Change settings by a command; return its ack, or None if it has one when they have been applied."""
+        epoch, at_start = max(here, (self._recorded, True))
+        ack = Ack(command.id, epoch, command.settings, at_start=at_start)
         try:
-            self._state.pending = changed_config(self._state.pending, command.settings)
+            config = changed_config(self._state.pending, command.settings)
+            if config.network.epsilon > self._state.pending.network.epsilon:
+                self._check(config)
         except TsnnError as error:
-            self._ack(command.id, epoch, False, str(error))
-        else:
-            self._pending.append(command.id)
+            return dataclasses.replace(ack, settings={}, accepted=False, message=str(error))
+        flat = config.flat()
+        ack = dataclasses.replace(ack, settings={name: flat[LIVE_SETTINGS[name]] for name in command.settings})
+        if ack.place > here:
+            self._repeated = sorted([*self._repeated, ack], key=lambda ack: ack.place)
+            return ack
+        self._state.pending = config
+        self._pending.append(ack)
+        return None
 
-    def _ack(self, command: str, epoch: int, accepted: bool, message: str) -> None:
-        self._writer.line("ack", command=command, epoch=epoch, accepted=accepted, message=message)
+    def _change_repeated(self, place: Place) -> None:
+        """Put the settings of a resumed run that apply up to a place into the pending ones."""
+        while self._repeated and self._repeated[0].place <= place:
+            self._state.pending = changed_config(self._state.pending, self._repeated.pop(0).settings)
+
+    def _write(self, ack: Ack) -> None:
+        self._writer.line("ack", **dataclasses.asdict(ack))
+
+
+def _left_out(ack: Ack) -> Ack:
+    message = f"The command to change {', '.join(ack.settings)} is left out: training diverged with it"
+    return dataclasses.replace(ack, accepted=False, left_out=True, message=message)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 import logging
 from collections.abc import Generator, Iterator
 
@@ -22,6 +24,7 @@ from tsnn.parallel.channel import Channel
 from tsnn.parallel.server import serve
 from tsnn.records import Compilation, EpochRecord, Event, EventKind, Progress, RunState, accuracy_name
 from tsnn.runs import Run
+from tsnn.runs.acks import recorded_acks, recorded_before
 from tsnn.runs.liveness import supervision
 from tsnn.runs.writer import RunWriter
 
@@ -66,7 +69,8 @@ def execute(run: Run, channel: Channel | None = None) -> Iterator[Compilation | 
                 engine.end(RunState.STOPPED, "Interrupted")
                 raise
         except OSError as error:
-            message = os_error_message(error)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            message = f"{'Disk full: ' if full else ''}{os_error_message(error)}"
             log.error("%s", message)
             writer.end(RunState.FAILED, message)
             raise RunError(f"Run {run.id} has failed. {message}") from error
@@ -74,7 +78,7 @@ def execute(run: Run, channel: Channel | None = None) -> Iterator[Compilation | 
             expected = isinstance(error, TsnnError)
             log.error("%s", error, exc_info=not expected)
             if isinstance(error, DivergenceError):
-                writer.update(diverged=True)
+                engine.record_divergence()
             writer.end(RunState.FAILED, str(error) if expected else f"{type(error).__name__}: {error}")
             raise
 
@@ -170,22 +174,28 @@ class _Engine:
     def _begin(self, start: Preparation) -> None:
         """Bring records, snapshots and commands to the state that training starts from."""
         self.state, self.data, saved = start.state, start.data, start.checkpoint
-        self.commands = CommandHandler(self.run, self.writer, self.state)
+        self.commands = CommandHandler(self.run, self.writer, self.state, start.check_memory)
         self.ages = Ages(self.state.displayed, self.state.epoch, saved.arrays if saved else {})
         self.snapshot_epochs = snapshot_epochs(self.state.config.training.epochs, self.state.config.run.snapshots)
         self.between_batches = True
+        position = saved.values["metrics"] if saved else {"lines": 0, "bytes": 0}
+        dropped, acks, recorded = self.writer.epochs_after(position), [], 0
         if saved is not None:
-            dropped = self.writer.rewind(saved.values["metrics"], self.state.epoch)
             self.commands.restore(saved.values)
-        else:
-            dropped = self.writer.rewind({"lines": 0, "bytes": 0}, -1)
+        if saved is not None or start.resumed:
+            known, recorded = recorded_acks(self.run), max([*dropped, recorded_before(self.run)])
+            acks = self.commands.repeat(known, self.run.config(), recorded, diverged=start.diverged)
+        self.writer.rewind(position, self.state.epoch if saved else -1, map(dataclasses.asdict, acks), recorded)
+        if saved is None:
             source = f"{self.data.name}: {self.data.source}{_baseline(self.data)}"
             self.writer.event(Event(0, EventKind.DATA, source))
             for warning in start.warnings:
                 self.writer.event(Event(0, EventKind.DATA_WARNING, warning))
             self._write_snapshot(0, self.state.network)
         if saved is not None or start.resumed:
-            self.commands.apply_missed(start.diverged_at)
+            for ack in acks:
+                if ack.left_out:
+                    self._event(EventKind.RESUMED, ack.message)
             for damage in saved.damaged if saved else ():
                 self._event(EventKind.CHECKPOINT, f"{damage}; the one before is used")
             self._event(EventKind.RESUMED, self._resumption(saved is not None, dropped))
@@ -202,6 +212,7 @@ class _Engine:
         self.writer.event(Event(self.state.epoch, kind, message))
 
     def _record(self, record: EpochRecord) -> None:
+        self.commands.acknowledge((record.epoch, False))
         values = record.to_dict()
         del values["events"]
         self.writer.line("epoch", **values)
@@ -214,7 +225,6 @@ class _Engine:
         )  # fmt: skip
         for event in record.events:
             self.writer.event(event)
-        self.commands.acknowledge_settings(record.epoch)
         self.writer.update(
             epoch=record.epoch, samples=0, test_loss=record.test_loss, test_accuracy=record.test_accuracy,
             test_r2=record.test_r2, connections=record.connections,
@@ -240,6 +250,12 @@ class _Engine:
                 self.snapshots_fail = True
                 with contextlib.suppress(OSError):
                     self._event(EventKind.DISK, f"No snapshot of epoch {epoch} could be written ({reason})")
+
+    def record_divergence(self) -> None:
+        """Record the settings with which training diverged, and that it did."""
+        with contextlib.suppress(OSError):
+            self.commands.acknowledge((self.state.epoch, True))
+        self.writer.update(diverged=True)
 
     def _write_checkpoint(self) -> None:
         self.checkpoints.write(self.state, self.ages, self.commands.values())

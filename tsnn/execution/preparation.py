@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import subprocess
 import sys
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from tsnn.errors import DataError, RunError
 from tsnn.execution.provenance import data_path, generators, load_data, provenance
 from tsnn.jobs.launch import clean_environment
 from tsnn.machine import available_cores
+from tsnn.parallel.schedule import Phase1Schedule
 from tsnn.records import Compilation
 from tsnn.runs import Run
 from tsnn.runs.checkpoints import Checkpoint, read_checkpoint
@@ -50,8 +52,10 @@ class Preparation:
         Memory estimate, with the micro-batch.
     resumed : bool
         Whether the run has been started before.
-    diverged_at : float or None
-        When training diverged at the end of the previous attempt, in seconds since 1970.
+    check_memory : callable
+        Raises a ConfigError if the run has no memory for a configuration.
+    diverged : bool
+        Whether training diverged at the end of the previous attempt.
     warnings : tuple of str
         Warnings about the data.
     """
@@ -61,7 +65,8 @@ class Preparation:
     checkpoint: Checkpoint | None
     estimate: MemoryEstimate
     resumed: bool
-    diverged_at: float | None = None
+    check_memory: Callable[[Config], None]
+    diverged: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -103,7 +108,11 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Generator
     log.info("Memory: %s", estimate)
     if not meta:
         writer.meta(store_features(run, provenance(config, data, estimate, path)))
-    check_memory(config, *shape, data_bytes=data.nbytes, processes=processes)
+    check = functools.partial(
+        check_memory, n_features=shape[0], n_outputs=shape[1], n_samples=shape[2], data_bytes=data.nbytes,
+        processes=processes,
+    )  # fmt: skip
+    check(config)
     config = config.replace({"run.micro_batch": estimate.micro_batch}) if state is None else config
     if kind == "sequential":
         yield from _compile(config, data)
@@ -111,9 +120,28 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Generator
         network = init_network(data.n_features, data.n_outputs, config, rng=init_rng)
         state = TrainingState.begin(network, config, rng=rng)
     run.accept_epochs()
-    diverged_at = previous.get("time") if previous.get("diverged") else None
     warnings = list(dict.fromkeys((*warnings, *data.warnings)))
-    return Preparation(data, state, checkpoint, estimate, bool(meta), diverged_at, tuple(warnings))
+    return Preparation(
+        data, state, checkpoint, estimate, bool(meta), check, bool(previous.get("diverged")), tuple(warnings)
+    )
+
+
+def check_workers(run: Run) -> None:
+    """Refuse a parallel run that has too few batches or too little memory for its workers.
+
+    Raises
+    ------
+    TsnnError
+        The message names how many workers there may be.
+    """
+    config = run.wanted_config()
+    data = load_data(config, generators(config)[0], data_path(config, run.meta()))
+    workers, samples = config.parallel.workers, len(data.x_train)
+    Phase1Schedule.plan([len(range(rank, samples, workers)) for rank in range(workers)], config)
+    n_samples = samples + len(data.x_test)
+    check_memory(
+        config, data.n_features, data.n_outputs, n_samples, data_bytes=data.nbytes, processes=1 + workers
+    )  # fmt: skip
 
 
 def _compile(config: Config, data: Dataset) -> Iterator[Compilation]:

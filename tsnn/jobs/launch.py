@@ -14,13 +14,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tsnn.config import Config
 from tsnn.errors import LaunchError, RunError
 from tsnn.files import read_json, write_atomic
 from tsnn.records import EpochRecord, Event, Progress
-from tsnn.runs import OVER, Run, RunState, RunStore
+from tsnn.runs import LIVE, OVER, Run, RunState, RunStore
 from tsnn.runs.control import request
+from tsnn.runs.liveness import REMOTE_STALE_SECONDS, alive, stamp
 from tsnn.runs.writer import restore_status
 
 WATCH_SECONDS = 0.1
@@ -74,7 +76,7 @@ def prepare_resume(run: Run, epochs: int | None = None) -> None:
     Its configuration changes when the engine has its data.
     """
     run.meta()
-    config, status = run.config(), run.status()
+    config, status = run.config(), _settled_status(run)
     if status["state"] not in (*OVER, RunState.CREATED):
         process = f" (process {pid})" if (pid := status.get("pid")) else ""
         raise RunError(f"Run {run.id} is {status['state']}{process}. Stop it before resuming it.")
@@ -90,6 +92,18 @@ def prepare_resume(run: Run, epochs: int | None = None) -> None:
         write_atomic(run.path / "resume.json", json.dumps({"epochs": wanted.training.epochs}).encode())
     else:
         (run.path / "resume.json").unlink(missing_ok=True)
+
+
+def _settled_status(run: Run) -> dict[str, Any]:
+    """Return the status of a run; that of one on another machine when its heart has beaten, or has not for long."""
+    status, started = run.status(), time.monotonic()
+    beat = status.get("beat")
+    while status["state"] in LIVE and "process" in status and alive(status["process"]) is None:
+        if status.get("beat") != beat or time.monotonic() - started > REMOTE_STALE_SECONDS + 1:
+            break
+        time.sleep(WATCH_SECONDS)
+        status = run.status()
+    return status
 
 
 def command_line(run: Run, lost: int = 0) -> list[str]:
@@ -207,7 +221,7 @@ def start_supervisor(run: Run) -> subprocess.Popen[bytes]:
     command_line(run)  # raises errors here, not in the background
     previous = run.previous_status()
     (run.path / "exit.json").unlink(missing_ok=True)
-    created = {"state": RunState.CREATED, "time": time.time(), "epoch": previous.get("epoch", 0)}
+    created = {"state": RunState.CREATED, "epoch": previous.get("epoch", 0), **stamp()}
     created |= {"previous": previous} if previous else {}
     write_atomic(run.path / "status.json", json.dumps(created).encode())
     try:

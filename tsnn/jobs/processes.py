@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tsnn.errors import TsnnError
 from tsnn.files import write_atomic
 from tsnn.runs.liveness import alive, supervision
 
@@ -65,7 +66,8 @@ def enter_service(folder: Path, rank: int = 0) -> None:
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         text = "".join(traceback.format_exception(kind, error, trace))
-        content = {"rank": rank, "error": f"{kind.__name__}: {error}", "traceback": text}
+        message = str(error) if isinstance(error, TsnnError) else f"{kind.__name__}: {error}"
+        content = {"rank": rank, "error": message, "traceback": text}
         try:
             write_atomic(folder / f"error.rank{rank}.json", json.dumps(content).encode())
         finally:

@@ -83,8 +83,10 @@ def resume(run: Run, epochs: int | None = None) -> None:
 
 
 def _queue(run: Run) -> None:
-    write_atomic(run.path / "queued.json", json.dumps({"time": time.time_ns()}).encode())
     store = RunStore(run.path.parent)
+    last = max((_queued_at(queued.path) for queued in queued_runs(store)), default=0)
+    now = max(time.time_ns(), last + 1)  # last also if the clock has been set back
+    write_atomic(run.path / "queued.json", json.dumps({"time": now}).encode())
     catalog(store).refresh_run(run.id)
     advance(store)
 

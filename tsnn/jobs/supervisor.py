@@ -50,7 +50,7 @@ from tsnn.jobs.processes import adopt_orphans, end_with
 from tsnn.machine import available_cores
 from tsnn.runs import Run, RunState
 from tsnn.runs.control import ControlReader, request
-from tsnn.runs.liveness import VARIABLE, identity
+from tsnn.runs.liveness import VARIABLE, identity, stamp
 from tsnn.runs.writer import hold, restore_status
 
 GRACE_SECONDS = 5.0  #: between the command to stop, SIGTERM and SIGKILL
@@ -146,7 +146,7 @@ class Supervisor:
             for old in [self.run.path / "exit.json", *self.run.path.glob("error.rank*.json")]:
                 old.unlink(missing_ok=True)
             self._commands.poll()  # skips earlier commands: the engine handles them
-            status = {"pid": self.identity["pid"], "process": self.identity, "message": "", "time": time.time()}
+            status = {"pid": self.identity["pid"], "process": self.identity, "message": "", **stamp()}
             previous = self.run.previous_status()
             status |= {"previous": previous, "epoch": previous.get("epoch", 0)} if previous else {}
             self._write_status({"state": RunState.STARTING, **status})
@@ -161,6 +161,8 @@ class Supervisor:
     def _run_attempts(self, lock: int) -> tuple[Outcome, int]:
         """Run the job, and restart it as often as that helps; returns the last outcome and the number of attempts."""
         attempts, outcome = 0, Outcome(RunState.FAILED, "There is no job for this run", 1)
+        if (refusal := self._refusal(lock)) is not None:
+            return refusal, attempts
         while (job := job_of(self.run, attempts)) is not None:
             outcome = self._attempt(job, lock)
             attempts += 1
@@ -168,6 +170,19 @@ class Supervisor:
                 break
             self.note = f"{outcome.reason}; restarted with one worker fewer"
         return outcome, attempts
+
+    def _refusal(self, lock: int) -> Outcome | None:
+        """Return the outcome of a run that cannot have its workers; None if it can.
+
+        One process finds that out if they are more than the cores: starting thousands would paralyse the machine.
+        """
+        if self.run.wanted_config().parallel.workers <= available_cores():
+            return None
+        command = [sys.executable, "-m", "tsnn.execution", "--check", str(self.run.path.resolve())]
+        outcome = self._attempt(Job(tuple(command)), lock)
+        if outcome.rc == 0:
+            return None
+        return Outcome(RunState.STOPPED, "Stopped before it began", 0) if self.stop_time < math.inf else outcome
 
     def _record_outcome(self, outcome: Outcome) -> None:
         """Write the outcome to the status, unless the engine has, or another supervisor has the run already."""
@@ -178,7 +193,7 @@ class Supervisor:
             log.error("The run could not be resumed. %s", outcome.reason)
             restore_status(self.run, self.run.previous_status())
         else:
-            self._write_status({**status, "state": outcome.state, "message": outcome.reason, "time": time.time()})
+            self._write_status({**status, "state": outcome.state, "message": outcome.reason, **stamp()})
 
     def _log_size(self) -> int:
         with contextlib.suppress(OSError):

@@ -40,13 +40,14 @@ class Phase1Schedule:
         Raises
         ------
         ConfigError
-            If a shard is empty, or the dense half of two-phase training does not fit into phase 1.
+            If there are fewer batches than workers, or the dense half of two-phase training does not fit into phase 1.
         """
         parallel, workers = config.parallel, len(shard_sizes)
-        if min(shard_sizes) == 0:
+        samples, size = sum(shard_sizes), config.training.batch_size
+        if workers > (available := -(-samples // size)):
             raise ConfigError(
-                f"{workers} workers need at least {workers} training samples, but there are {sum(shard_sizes)}. "
-                "Try fewer parallel.workers."
+                f"{workers} workers need a batch each, but {samples} training samples make {available} batches of "
+                f"{size}. Try parallel.workers={available}, or a smaller training.batch_size."
             )
         if config.training.method == "two_phase" and parallel.phase1_fraction < 0.5:
             raise ConfigError(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tsnn._version import __version__
+from tsnn.archives import read_archive, write_archive
 from tsnn.errors import RunError
-from tsnn.files import read_archive, write_archive
 from tsnn.records import FORMAT
 from tsnn.runs.store import Run
 

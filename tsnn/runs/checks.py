@@ -62,7 +62,7 @@ PROCESS: Kind = {"host": is_text, "boot": is_text, "pid": is_count, "start": is_
 #: ``status.json``; ``previous`` is the status that a failed resume restores.
 STATUS: Mapping[str, Kind] = {
     "state": is_text, "message": is_text, "process": PROCESS, "previous": is_table,
-    "time": is_time, "since": is_time, "beat": is_count, "pid": is_count,
+    "time": is_time, "uptime": is_number, "boot": is_text, "since": is_time, "beat": is_count, "pid": is_count,
     "epoch": is_count, "epochs": is_count, "samples": is_count, "samples_total": is_count,
     "train_loss": optional(is_number), "test_loss": optional(is_number), "test_accuracy": optional(is_number),
     "test_r2": optional(is_number), "connections": optional(is_count),
@@ -105,6 +105,11 @@ def _kind_of(hint: Any) -> Kind:
 
 
 _EVENT: Mapping[str, Kind] = {"epoch": is_count, "kind": is_text, "message": is_text}
+_ACK: Mapping[str, Kind] = {
+    "command": is_text, "epoch": is_count, "message": is_text, "accepted": lambda value: isinstance(value, bool),
+    "at_start": lambda value: isinstance(value, bool), "left_out": lambda value: isinstance(value, bool),
+    "settings": lambda value: _numbers(value),
+}  # fmt: skip
 
 
 @functools.cache
@@ -116,7 +121,8 @@ def _lines() -> dict[str, tuple[Mapping[str, Kind], tuple[str, ...]]]:
         "epoch": (epoch, required),
         "event": (_EVENT, tuple(_EVENT)),
         "snapshot": ({"epoch": is_count}, ("epoch",)),
-        "ack": ({"command": is_text, "epoch": is_count, "message": is_text}, ("command",)),
+        "ack": (_ACK, ("command",)),
+        "repeat": ({"recorded": is_count}, ("recorded",)),
         "end": ({"state": is_text, "message": is_text}, ()),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sys
@@ -18,7 +19,8 @@ import psutil
 VARIABLE = "TSNN_SUPERVISOR"
 
 STALE_SECONDS = 10.0  #: without heartbeat, after which a process counts as stalled
-REMOTE_STALE_SECONDS = 30.0  #: the same on another machine, whose clock may differ from this one's
+REMOTE_STALE_SECONDS = 30.0  #: without heartbeat, after which a process on another machine counts as dead
+CLOCK_ERROR_SECONDS = 2 * 86400.0  #: by which the clocks of two machines may differ
 
 _LINUX = sys.platform == "linux"
 
@@ -55,15 +57,28 @@ def alive(process: Mapping[str, Any]) -> bool | None:
         return False
 
 
-#: By status file: the last heartbeat seen, when it was first seen on this process's clock, whether it had changed then.
-_seen: dict[Path, tuple[Any, float, bool]] = {}
+#: By status file: the last heartbeat seen, and when it was first seen on this process's clock.
+_seen: dict[Path, tuple[Any, float]] = {}
+
+
+def stamp() -> dict[str, Any]:
+    """Return the present for a status: ``time`` for people; ``uptime`` of the machine since ``boot`` for ages."""
+    return {"time": time.time(), "uptime": _uptime(), "boot": _boot()}
+
+
+def age(written: Mapping[str, Any]) -> float | None:
+    """Return the seconds since a :func:`stamp` of this machine, which setting its clock does not change; else None."""
+    if written.get("boot") != _boot() or "uptime" not in written:
+        return None
+    seconds = _uptime() - written["uptime"]
+    return float(seconds) if seconds >= 0 else math.inf
 
 
 def heartbeat_age(path: Path, status: Mapping[str, Any]) -> float:
     """Return the time since the heartbeat in a status file changed, in seconds.
 
-    It is measured with this process's clock as far as this process has read the file before. Before that it is the
-    difference between the clock of this machine and the time that the writer's machine wrote.
+    That of another machine, whose clock may be wrong by a day, is measured from the moment when this process saw it
+    first; but one of days ago is that of a copied directory.
 
     Parameters
     ----------
@@ -72,18 +87,21 @@ def heartbeat_age(path: Path, status: Mapping[str, Any]) -> float:
     status : mapping
         Its content.
     """
-    beat, now = status.get("beat"), time.monotonic()
-    known, since, changed = _seen.get(path, (None, now, False))
-    if known != beat:
-        since, changed = now, known is not None
-        _seen[path] = beat, now, changed
-    written = status.get("time")
-    by_clock = time.time() - written if written is not None else float("inf")
-    return now - since if changed else max(now - since, by_clock)
+    if (seconds := age(status)) is not None:
+        return seconds
+    beat, now = (status.get("beat"), status.get("time")), time.monotonic()
+    if _seen.get(path, (None, now))[0] != beat:
+        _seen[path] = beat, now
+    by_clock = time.time() - status.get("time", -math.inf)
+    return now - _seen[path][1] if by_clock < CLOCK_ERROR_SECONDS else math.inf
+
+
+def _uptime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if _LINUX else time.monotonic()
 
 
 def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip() if _LINUX else ""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip() if _LINUX else socket.gethostname()
 
 
 def _start(pid: int) -> float:

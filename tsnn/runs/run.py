@@ -16,7 +16,7 @@ from tsnn.errors import ConfigError, RunError, TsnnError
 from tsnn.files import check_format, load_json, open_regular, read_bounded, read_json, read_lines, write_atomic
 from tsnn.records import ENDED, FORMAT, OVER, EpochRecord, RunState
 from tsnn.runs.checks import META, STATUS, fitting, line_problem, mismatch
-from tsnn.runs.liveness import REMOTE_STALE_SECONDS, STALE_SECONDS, alive, heartbeat_age
+from tsnn.runs.liveness import REMOTE_STALE_SECONDS, STALE_SECONDS, age, alive, heartbeat_age
 from tsnn.snapshot import Snapshot
 
 START_SECONDS = 60.0  #: time for a created run to write its first heartbeat
@@ -124,15 +124,17 @@ class Run:
             return RunState.LOST
         if state == RunState.CREATED:
             with contextlib.suppress(OSError):
-                created = status.get("time") or (self.path / "config.toml").stat().st_mtime
-                return state if time.time() - created < START_SECONDS else RunState.LOST
+                waited = age(status)
+                if waited is None:
+                    waited = abs(time.time() - (status.get("time") or (self.path / "config.toml").stat().st_mtime))
+                return state if waited < START_SECONDS else RunState.LOST
             return RunState.LOST
         if state in (*ENDED, RunState.LOST):
             return state
-        living, age = alive(status.get("process", {})), heartbeat_age(self.path / "status.json", status)
-        if living is False or (living is None and age > REMOTE_STALE_SECONDS):
+        living, silent = alive(status.get("process", {})), heartbeat_age(self.path / "status.json", status)
+        if living is False or (living is None and silent > REMOTE_STALE_SECONDS):
             return RunState.LOST
-        return RunState.STALLED if age > STALE_SECONDS else state
+        return RunState.STALLED if silent > STALE_SECONDS else state
 
     def problem(self) -> str:
         """Return why the run cannot be read completely; empty if it can. Metrics and snapshots are not read."""

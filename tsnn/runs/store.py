@@ -25,7 +25,9 @@ Types of lines in ``metrics.jsonl``:
 - ``epoch``: an :class:`~tsnn.records.EpochRecord` without its events;
 - ``event``: ``epoch``, ``kind`` and ``message`` of an :class:`~tsnn.records.Event`;
 - ``snapshot``: ``epoch`` and ``file``;
-- ``ack``: the answer to a command: ``command`` (its id), ``epoch``, ``accepted``, ``message``;
+- ``ack``: the answer to a command: ``command`` (its id), ``epoch``, ``accepted``, ``message``, and for settings those
+  and their place (:mod:`tsnn.runs.acks`);
+- ``repeat``: the last epoch that was ``recorded`` when the run was resumed from an earlier one;
 - ``end``: ``state`` and ``message``; the last line, unless the run is resumed.
 
 Kinds of events (:class:`~tsnn.records.EventKind`; readers accept unknown kinds):
@@ -60,6 +62,7 @@ import time
 from pathlib import Path
 
 from tsnn.config import Config
+from tsnn.config.schema import shortened
 from tsnn.errors import RunError
 from tsnn.files import write_atomic
 from tsnn.runs.run import Run
@@ -126,7 +129,7 @@ class RunStore:
         """
         path = self.root / run_id
         if not RUN_ID.fullmatch(run_id) or not _is_within(path, self.root):
-            raise RunError(f"{run_id!r} is not the name of a run in {self.root}.")
+            raise RunError(f"{shortened(run_id)} is not the name of a run in {self.root}.")
         if not is_run(path):
             known = ", ".join(run.id for run in self.list()[:3])
             raise RunError(f"There is no run {run_id!r} in {self.root}. The newest: {known or 'none yet'}.")

@@ -8,16 +8,16 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from tsnn.errors import RunError
-from tsnn.files import append_line, open_regular, read_lines, write_atomic
+from tsnn.files import append_line, json_line, open_regular, read_lines, write_atomic
 from tsnn.records import FORMAT, Event, EventKind, RunState, json_safe
 from tsnn.runs.checks import is_count
-from tsnn.runs.liveness import identity, supervision
+from tsnn.runs.liveness import identity, stamp, supervision
 from tsnn.runs.store import Run
 from tsnn.snapshot import Snapshot
 
@@ -118,7 +118,7 @@ class RunWriter:
             ) from error
         self._exists = True
         self._seq += 1
-        if time.monotonic() - self._synced > 1.0 or kind == "end":
+        if time.monotonic() - self._synced > 1.0 or kind in ("ack", "end"):
             with open(self._metrics, "rb") as file:
                 os.fsync(file.fileno())
             self._synced = time.monotonic()
@@ -137,21 +137,43 @@ class RunWriter:
             os.fsync(file.fileno())
             return {"lines": self._seq, "bytes": file.seek(0, os.SEEK_END)}
 
-    def rewind(self, position: Mapping[str, int], epoch: int) -> list[int]:
-        """Drop the lines after a position, and snapshots of epochs after ``epoch``.
+    def epochs_after(self, position: Mapping[str, int]) -> list[int]:
+        """Return the epochs that are recorded after a position."""
+        lines, _ = read_lines(self._metrics, position["bytes"])
+        return [line["epoch"] for line in lines if line.get("type") == "epoch" and is_count(line.get("epoch"))]
 
-        The file is replaced, by which its readers notice. Returns the epochs whose records were dropped.
+    def rewind(
+        self, position: Mapping[str, int], epoch: int, acks: Iterable[Mapping[str, Any]] = (), recorded: int = 0
+    ) -> None:
+        """Drop the lines after a position but acks of settings, and snapshots of epochs after ``epoch``.
+
+        The file is replaced, by which its readers notice.
+
+        Parameters
+        ----------
+        position : mapping
+            As :meth:`position` returned it.
+        epoch : int
+            Last finished epoch there.
+        acks : iterable of mapping
+            Further acks to be recorded at the same time.
+        recorded : int
+            The last epoch that was recorded before.
         """
         lines, _ = read_lines(self._metrics, position["bytes"])
+        kept = [line for line in lines if line.get("type") == "ack" and "settings" in line]
+        kept += [{"type": "ack", "time": time.time(), **ack} for ack in acks]
+        if recorded > epoch:
+            kept.append({"type": "repeat", "time": time.time(), "recorded": recorded})
         with contextlib.suppress(FileNotFoundError), open(self._metrics, "rb") as file:
-            kept = file.read(position["bytes"])
-            write_atomic(self._metrics, kept[: kept.rfind(b"\n") + 1])
-        self._seq = position["lines"]
+            before = file.read(position["bytes"])
+            after = (json_line({**line, "seq": position["lines"] + i}) for i, line in enumerate(kept))
+            write_atomic(self._metrics, before[: before.rfind(b"\n") + 1] + b"".join(after))
+        self._seq = position["lines"] + len(kept)
         self._forget_previous()
         for later in self.run.snapshot_epochs():
             if later > epoch:
                 (self.run.path / "snapshots" / f"{later:07d}.npz").unlink(missing_ok=True)
-        return [line["epoch"] for line in lines if line.get("type") == "epoch" and is_count(line.get("epoch"))]
 
     def snapshot(self, epoch: int, snapshot: Snapshot) -> None:
         """Store a snapshot and announce it in the metrics."""
@@ -208,7 +230,7 @@ class RunWriter:
 
     def _content(self) -> bytes:
         self._status["beat"] += 1
-        return json.dumps(json_safe({**self._status, "time": time.time()}), allow_nan=False).encode()
+        return json.dumps(json_safe({**self._status, **stamp()}), allow_nan=False).encode()
 
     def _write_status(self) -> None:
         if not (self.run.path / "config.toml").exists():  # the run is being deleted: leave nothing behind

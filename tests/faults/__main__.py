@@ -1,0 +1,92 @@
+"""Campaign of faults at random moments of runs; prints a table, and fails if anything was lost, changed or left.
+
+``python -m tests.faults`` takes about an hour on two cores, ``--quick`` a minute. ``--seed`` repeats a campaign's
+choices; the moments also depend on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")  # the only one that survives a fork
+
+from tests.faults.stories import ForkedStory, FullDiskStory, LaunchedStory, Story, shared_memory, tiny_config
+from tsnn.execution.engine import execute
+from tsnn.runs import RunStore
+
+FAILURES = ("lost", "changed", "unreadable", "hung", "orphans", "shared memory", "error", "unfinished")
+FAULTS_PER_STORY = 8
+
+
+def campaign(kind: type[Story], faults: int, folder: Path, chance: random.Random, **settings: object) -> Counter[str]:
+    """Tell stories of a kind until they have had a number of faults."""
+    counts: Counter[str] = Counter()
+    before, store = shared_memory(), RunStore(folder / "runs")
+    while counts["faults"] < faults:
+        counts["stories"] += 1
+        config = tiny_config(folder).replace({
+            "run.seed": chance.randrange(1000), "training.epochs": chance.choice([30, 100, 200]),
+            "run.checkpoint_epochs": chance.choice([0, 0, 1, 7, 20]), "run.snapshots": chance.choice([2, 5, 50]),
+            "run.checkpoint_minutes": chance.choice([0, 0.0001, 0.01, 1]), **settings,
+        })  # fmt: skip
+        story = kind(store, config, chance, counts)
+        failed = sum(counts[name] for name in FAILURES)
+        print(f"{kind.__name__} {counts['faults']}/{faults}", file=sys.stderr, end="\r", flush=True)
+        story.tell(min(FAULTS_PER_STORY, faults - counts["faults"]), changes=chance.random() < 0.6)
+        if sum(counts[name] for name in FAILURES) == failed:
+            shutil.rmtree(story.run.path)
+    counts["shared memory"] += len(shared_memory() - before)
+    return counts
+
+
+def _remove(folder: Path) -> None:
+    """Remove a campaign's folder, unless runs with failures are left in it."""
+    left = list((folder / "runs").iterdir()) + list((folder / "disk").glob("runs/*"))
+    shutil.rmtree(folder, ignore_errors=True) if not left else sys.stderr.write(f"Left: {folder}\n")
+
+
+def main() -> int:
+    """Run the campaign."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--kills", type=int, default=450, help="kills and stops of sequential runs")
+    parser.add_argument("--launched", type=int, default=20, help="kills and stops of launched runs")
+    parser.add_argument("--parallel", type=int, default=30, help="kills and stops in parallel runs")
+    parser.add_argument("--disk", type=int, default=100, help="full disks")
+    parser.add_argument("--quick", action="store_true", help="a few of each kind but parallel runs")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    options = parser.parse_args()
+    if options.quick:
+        options.kills, options.launched, options.parallel, options.disk = 24, 2, 0, 12
+    print(f"seed {options.seed}", flush=True)
+    chance, started = random.Random(options.seed), time.monotonic()
+    with contextlib.ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="tsnn-faults-"))
+        stack.callback(_remove, folder)
+        list(execute(RunStore(folder / "first").create(tiny_config(folder).replace(epochs=2))))  # compiles, once
+        rows = {"kills and stops": campaign(ForkedStory, options.kills, folder, chance)}
+        with FullDiskStory.small_disk(folder / "disk") as disk:
+            rows["full disks"] = campaign(FullDiskStory, options.disk, disk, chance)
+        rows["launched runs"] = campaign(LaunchedStory, options.launched, folder, chance)
+        for mode in ("wasap", "wassp"):
+            parallel = {"parallel.workers": 2, "parallel.mode": mode}
+            rows[f"parallel runs, {mode}"] = campaign(LaunchedStory, options.parallel // 2, folder, chance, **parallel)
+    columns = ("faults", "stories", "changes", "epochs", "replaced", *FAILURES)
+    print("  ".join([f"{'':<22}", *columns]))
+    for title, counts in rows.items():
+        print("  ".join([f"{title:<22}", *(f"{counts[name]:>{len(name)}}" for name in columns)]))
+    print(f"{time.monotonic() - started:.0f} s")
+    return int(any(counts[name] for counts in rows.values() for name in FAILURES))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
