@@ -91,7 +91,7 @@ def obtain(
     reader = READERS.get(path.suffix.lower())
     if reader is None and path.is_dir() and not _is_known(str(name)):
         reader = READERS[".parquet"]
-    if reader is None and path.suffix and path.is_file():
+    if reader is None and path.is_file() and (path.suffix or not _is_name(str(name))):
         raise DataError(
             f"{name} is no file that can be read: expected {format_suffixes()}. Convert it, such as to .csv."
         )
@@ -105,6 +105,10 @@ def obtain(
         return cast(RawData, reader(path, target, options))
     refuse_options(name, options)
     return cast(RawData, reader(path, target))
+
+
+def _is_name(name: str) -> bool:
+    return _is_known(name) or name in _data_files(strict=False)
 
 
 def _is_known(name: str) -> bool:
