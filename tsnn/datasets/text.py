@@ -1,8 +1,8 @@
 """Text tables: encoding, delimiter, lines and header of .csv, .tsv, .txt and .data files, compressed or not.
 
-pandas reads the values, inferring the type of each column from all of its cells: of pandas, Polars, PyArrow and DuckDB
-it takes the least memory and about the least time on tables of 22,283 and 55,000 columns, and it is a dependency
-already. Only columns that did not become numbers are looked at as text (:mod:`tsnn.datasets.columns`).
+pandas reads the values, part by part: it takes less time on large files than Polars and PyArrow (see
+tests/benchmarks/README.md), the least memory of them and DuckDB on tables of 22,283 and 55,000 columns, and is a
+dependency already. Only columns that did not become numbers are looked at as text (:mod:`tsnn.datasets.columns`).
 """
 
 from __future__ import annotations
