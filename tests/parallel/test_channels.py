@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.channels import ThreadChannel
 from tests.support.contract import N, run_rank
 from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.jobs.launch import mpiexec
-from tsnn.parallel.channel import ThreadChannel
 from tsnn.runs import RunStore
 
 ROOT = Path(__file__).parents[2]

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tests.support.channels import ThreadChannel
 from tsnn.config import Config
 from tsnn.datasets import Dataset
 from tsnn.engine.network import init_network
 from tsnn.engine.state import TrainingState
-from tsnn.parallel.channel import Channel, ThreadChannel
+from tsnn.parallel.channel import Channel
 from tsnn.parallel.server import serve
 from tsnn.parallel.worker import work
 from tsnn.records import EpochRecord, Progress

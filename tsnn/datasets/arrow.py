@@ -70,8 +70,7 @@ def _read_parts(folder: Path) -> Any:
             files[part] = open_parquet(part)
     first = files[parts[0]].schema_arrow
     for part, file in files.items():
-        if not file.schema_arrow.equals(first):
-            other = sorted({*map(str, file.schema_arrow)} ^ {*map(str, first)})
+        if other := sorted(_describe_columns(file.schema_arrow) ^ _describe_columns(first)):
             raise DataError(
                 f"{part} has other columns than {parts[0].name}: {', '.join(other[:4])}. Expected parts of one table."
             )
@@ -79,9 +78,15 @@ def _read_parts(folder: Path) -> Any:
     refuse_if_too_big(12 * values, folder)
     with reading(folder, "a folder of Parquet files"):
         names = [str(part) for part in parts]
-        return ds.dataset(
+        table = ds.dataset(
             names, format="parquet", partitioning=_partitioning(folder), partition_base_dir=str(folder)
         ).to_table()
+        own = len(first.names)  # columns from the names of folders come in front: the last one is the target by default
+        return table.select([*table.column_names[own:], *table.column_names[:own]])
+
+
+def _describe_columns(schema: Any) -> set[str]:
+    return {f"{field.name} ({field.type})" for field in schema}
 
 
 class LargeParquet:
@@ -146,21 +151,17 @@ def _partitioning(folder: Path) -> str | None:
 
 
 def _as_table(table: Any) -> Table:
-    """Return the columns of an Arrow table; the index of a pandas DataFrame is none."""
+    """Return the columns of an Arrow table."""
     index = set()
     if metadata := table.schema.pandas_metadata:
         index = {name for name in metadata.get("index_columns", ()) if isinstance(name, str)}
     names: list[str] = []
     columns: list[Array | str] = []
     for field, column in zip(table.schema, table.columns, strict=True):
-        if field.name in index:
-            continue
         for suffix, values in _convert(column):
             names.append(field.name + suffix)
             columns.append(values)
-    dropped = sorted(index & {*table.schema.names})
-    warnings = (f"The index of the DataFrame is no feature: {', '.join(map(repr, dropped))}.",) if dropped else ()
-    return Table(names, columns, warnings=warnings)
+    return Table(names, columns, index_columns=frozenset(index & {*names}))
 
 
 def _convert(column: Any) -> list[tuple[str, Array | str]]:
@@ -170,6 +171,8 @@ def _convert(column: Any) -> list[tuple[str, Array | str]]:
 
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
+        if "period" in kind.extension_name:
+            return [("", f"has the type {kind}: dates or times, {_NO_NUMBERS}")]
         column = column.cast(kind.storage_type)
         kind = column.type
     if types.is_dictionary(kind):

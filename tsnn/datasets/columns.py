@@ -21,10 +21,21 @@ _DECIMAL = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")  # 1234,5
 _ENGLISH = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")  # 1,234.5
 _GERMAN = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?")  # 1.234,5
 _GROUPED = re.compile(r"[+-]?\d{1,3}([ \u00a0\u202f'’]\d{3})+([.,]\d+)?")  # 1 234,5
-_WITH_UNIT = re.compile(r"([<>≤≥~≈$€£¥]{0,2}) ?[+-]?\d[\d.,]* ?([%‰$€£¥+*°]|[^\W\d_]{1,4}(?:/[^\W\d_]{1,3})?)?")
+_MINUS_BEHIND = re.compile(r"(\d[\d.]*,\d+|\d[\d,]*\.\d+)-")  # 5,30-
+_WITH_UNIT = re.compile(
+    r"([<>≤≥~≈$€£¥'\"#±]{0,2}|[A-Z]{3} )? ?[+-]?\d[\d.,]*(?:\.[-–—]+)? ?"
+    r"([%‰$€£¥+*°'\"]|[^\W\d_]{1,4}(?:/[^\W\d_]{1,3})?)?"
+)
+_FRACTION = re.compile(r"\d+ ?/ ?\d+")
 _SEVERAL_MARKS = re.compile(r"[+-]?\d+([.,'’ ]\d+){2,}")
 _BRACKETS = re.compile(r"\[.*\]|\(.*\)|\{.*\}")
-_DATE = re.compile(r"(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.](\d{4}|\d\d))([T ]\d\d?:\d\d.*)?")
+_MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mär|mai|okt|dez)[^\W\d_]*\.?"
+_DATE = re.compile(
+    r"(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.](\d{4}|\d\d)?)([T ]\d\d?:\d\d.*)?"
+    r"|(\d{1,2}\.?[ -])?" + _MONTH + r"[ -]?(\d{1,2}, ?)?['’]?(\d{4}|\d\d)"
+    r"|(19|20)\d\d[-/](0[1-9]|1[0-2])|\d\d?:\d\d(:\d\d([.,]\d+)?)?( ?[ap]\.?m\.?)?",
+    re.IGNORECASE,
+)
 _MOST = 0.75  # a target with this fraction of numbers is no mixture of labels
 
 
@@ -130,8 +141,9 @@ def _refuse_disguised(name: str, texts: list[str], path: Path) -> None:
     same = len({match.groups() for match in units}) <= 2
     found = {
         "numbers with a mark or unit": [match[0] for match in units] if same and len(units) > 2 else [],
-        "dates": [text for text in texts if _DATE.fullmatch(text)],
+        "dates or times": [text for text in texts if _DATE.fullmatch(text)],
         "numbers with several marks": [text for text in texts if _SEVERAL_MARKS.fullmatch(text)],
+        "fractions": [text for text in texts if _FRACTION.fullmatch(text)],
         "values in brackets": [text for text in texts if _BRACKETS.fullmatch(text)],
     }
     for kind, matches in found.items():
@@ -143,8 +155,9 @@ def _refuse_disguised(name: str, texts: list[str], path: Path) -> None:
 
 
 def _simplified(text: str) -> str:
-    """Return a number without blanks or apostrophes between its digits and with a plain minus; else the text."""
+    """Return a number without blanks or apostrophes in it and with a plain minus in front; else the text."""
     text = text.replace("\u2212", "-") if text.startswith("\u2212") else text
+    text = "-" + text[:-1] if _MINUS_BEHIND.fullmatch(text) else text
     return re.sub(r"[ \u00a0\u202f'’]", "", text) if _GROUPED.fullmatch(text) else text
 
 
@@ -155,7 +168,7 @@ class _Numbers:
         self.plain = [text for text in texts if _PLAIN.fullmatch(text)]
         self.commas = [text for text in texts if "," in text and _has_number_form(text)]
         self.others = len(texts) - len(self.plain) - len(self.commas)
-        if self.others and not self.plain:
+        if not self.plain and len(self.commas) <= self.others:
             self.commas = []  # text such as "3,4" among other text is text
         self.decimal, self.thousands = ".", ""
         self._truth = {text.lower() for text in texts} <= {"true", "false"}
@@ -224,6 +237,26 @@ def refuse_thousands_points(columns: Iterable[Column], path: Path) -> None:
             )
 
 
+def doubt_about_points(column: Column) -> str:
+    """Return a doubt about numbers such as 950 and 1.050, whose point may be a thousands mark; else ""."""
+    if column.is_text or column.values.dtype.kind != "f" or not len(values := column.present):
+        return ""
+    head = np.abs(values[:1000])
+    for size in (head, np.abs(values)):
+        whole = size == np.rint(size)
+        thousandths = size[~whole] * 1000
+        if not (whole.any() and len(thousandths) and size[whole].max() >= 100 and size.max() < 1000):
+            return ""
+        last = np.rint(thousandths)
+        three = (thousandths >= 1000).all() and (np.abs(thousandths - last) < 1e-6).all()
+        if not three or (last % 10 == 0).all() or (last % 125 == 0).all():
+            return ""
+    return (
+        f"column {column.name!r} holds numbers such as {size[whole].max():.0f} and {last[0] / 1000:.3f}: if the point "
+        "is a thousands mark, write them without it"
+    )
+
+
 def one_hot(column: Column, path: Path) -> tuple[list[Array], list[str], str]:
     """Return a column of 0 and 1 for each category, their names, and a note; missing values are a category.
 
@@ -251,3 +284,14 @@ def labels(column: Column) -> Array:
     """Return a target column as numbers or as text of NumPy's type."""
     values: Any = column.values
     return np.array(values.tolist(), dtype=str) if column.is_text else values
+
+
+def doubts_about_labels(column: Column) -> list[str]:
+    """Return a warning for labels that differ only in upper and lower case."""
+    if not column.is_text:
+        return []
+    cases: dict[str, set[str]] = {}
+    for label in set(column.present.tolist()):
+        cases.setdefault(label.lower(), set()).add(label)
+    groups = (sorted(group) for group in cases.values() if len(group) > 1)
+    return [f"Labels {' and '.join(map(repr, same))} of {column.name!r} are different classes." for same in groups]

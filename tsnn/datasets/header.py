@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -128,3 +129,20 @@ def as_number(text: str) -> float:
         except ValueError:
             continue
     return math.nan
+
+
+def suggest_transposing(names: list[str] | None, columns: list[Array | str]) -> tuple[str, ...]:
+    """Return a warning if rows look like genes and columns like samples."""
+    if names is None or len(columns) < 5:
+        return ()
+    first, others = columns[0], columns[1:]
+    named = not isinstance(first, str) and first.dtype.kind not in "biuf" and len(set(first.tolist())) == len(first)
+    numeric = all(not isinstance(column, str) and column.dtype.kind in "iuf" for column in others)
+    stems = {re.sub(r"\d+$", "", name) for name in names[1:]}
+    numbered = all(name[-1:].isdigit() for name in names[1:])
+    if named and numeric and numbered and len(stems) == 1 and stems != {""} and len(first) > len(others):
+        return (
+            f"Rows look like features ({first[0]}, {first[1]}, ...) and columns like samples ({names[1]}, ...). If "
+            "they are, set data.transpose=true and data.target to the row that holds the classes.",
+        )
+    return ()

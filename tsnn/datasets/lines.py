@@ -11,9 +11,9 @@ import lzma
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
-from typing import IO, Any, TextIO, cast
+from typing import IO, Any, TextIO, TypeVar, cast
 
 from tsnn.datasets.raw import refuse_if_too_big
 from tsnn.errors import DataError
@@ -24,6 +24,8 @@ SEPARATORS = {"tab": "\t", "semicolon": ";", "pipe": "|", "comma": ",", "blanks"
 _SAMPLE_LINES, _SAMPLE_CHARACTERS = 1000, 4_000_000
 _QUOTED = re.compile(r'"[^"]*"')
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
+_NUMBERS_AND_BLANKS = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)? +[+-]?[\d.]+(e[+-]?\d+)? .*", re.IGNORECASE | re.DOTALL)
+_T = TypeVar("_T")
 
 
 # --- files -------------------------------------------------------------------------------------------
@@ -89,7 +91,8 @@ def _split_quoted(text: str, delimiter: str) -> list[str] | None:
             return None
         return [field.replace('"', "") for field in re.findall(r'(?:"[^"]*"|[^\s"])+', text)]
     fields, position, mark = [], 0, re.escape(delimiter)
-    pattern = re.compile(rf' *(?:"((?:[^"]|"")*)"([^"{mark}]*)|([^{mark}]*))({mark}|\n?\Z)')
+    text = text.removesuffix("\n")
+    pattern = re.compile(rf' *(?:"((?:[^"]|"")*)"([^"{mark}]*)|([^{mark}]*))({mark}|\Z)')
     while match := pattern.match(text, position):
         quoted, rest, plain, end = match.groups()
         if plain is not None and plain.startswith('"'):
@@ -101,8 +104,19 @@ def _split_quoted(text: str, delimiter: str) -> list[str] | None:
     return fields
 
 
-def _split(line: str, delimiter: str) -> list[str]:
+def _split(line: str, delimiter: str) -> list[str] | None:
+    """Return the fields of a line; None if it has quotes."""
+    if '"' in line:
+        return None
     return line.split() if delimiter == " " else line.rstrip("\n").split(delimiter)
+
+
+def _count(line: str, delimiter: str) -> int | None:
+    """Return the number of fields of a line; None if a quoted one continues in the next line."""
+    bare = _QUOTED.sub("q", line) if '"' in line else line
+    if '"' in bare:
+        return None
+    return len(bare.split()) if delimiter == " " else bare.count(delimiter) + 1
 
 
 def _is_blank(line: str, delimiter: str) -> bool:
@@ -114,38 +128,36 @@ def read_records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, li
 
     A quoted field that does not end gives the number -1.
     """
-    pending = ""
-    for number, line in enumerate(lines, 1):
-        if not pending and _is_blank(line, delimiter):
-            continue
-        if not pending and '"' not in line:
-            yield number, _split(line, delimiter)
-            continue
-        pending += line
-        fields = _split_quoted(pending, delimiter) if '"' in line else None
-        if fields is not None:
-            yield number, fields
-            pending = ""
-    if pending:
-        yield -1, []
+    return _records(lines, delimiter, _split, list)
 
 
 def count_fields(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, int]]:
     """Yield the same as :func:`read_records`, with the number of fields instead of the fields; faster."""
+    return _records(lines, delimiter, _count, len)
+
+
+def _records(
+    lines: Iterable[str],
+    delimiter: str,
+    of_line: Callable[[str, str], _T | None],
+    of_fields: Callable[[list[str]], _T],
+) -> Iterator[tuple[int, _T]]:
+    """Yield numbers of records with the results of ``of_line``, or where that is None, of ``of_fields``."""
     pending = ""
     for number, line in enumerate(lines, 1):
-        bare = _QUOTED.sub("q", line) if '"' in line else line
-        if not pending and '"' not in bare:
-            if not _is_blank(line, delimiter):
-                yield number, len(bare.split()) if delimiter == " " else bare.count(delimiter) + 1
-            continue
+        if not pending:
+            if _is_blank(line, delimiter):
+                continue
+            if (found := of_line(line, delimiter)) is not None:
+                yield number, found
+                continue
         pending += line
         fields = _split_quoted(pending, delimiter) if '"' in line else None
         if fields is not None:
-            yield number, len(fields)
+            yield number, of_fields(fields)
             pending = ""
     if pending:
-        yield -1, 0
+        yield -1, of_fields([])
 
 
 # --- delimiter ---------------------------------------------------------------------------------------
@@ -166,6 +178,8 @@ def find_delimiter(sample: list[str]) -> str:
     counts = {mark: [n for number, n in count_fields(sample, mark) if number > 0] for mark in SEPARATORS.values()}
     if all(_fits(counts[mark]) for mark in (",", " ")) and _are_numbers_with_commas(sample):
         return " "
+    if all(_fits(counts[mark]) for mark in ("\t", " ")) and all(map(_NUMBERS_AND_BLANKS.fullmatch, sample)):
+        return " "  # a lone tab among blanks
     marks = list(SEPARATORS.values())[:4]
     if not any(sum(n > 1 for n in counts[mark]) > len(counts[mark]) / 2 for mark in marks):
         marks.append(" ")

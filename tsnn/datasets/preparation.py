@@ -124,7 +124,7 @@ def check_targets(values: Any, n: int, what: str) -> Array:
             )
         array = np.array(items).reshape(array.shape)
     if array.dtype.kind == "S":
-        array = np.char.decode(array, "utf-8")
+        array = _decode(array, what)
     if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
         row = int(np.argwhere(~finite)[0, 0])
         raise DataError(
@@ -133,6 +133,13 @@ def check_targets(values: Any, n: int, what: str) -> Array:
     if array.dtype.kind not in "biufUT" or (array.ndim == 2 and array.dtype.kind in "UT"):
         raise DataError(f"{what} has dtype {array.dtype} and shape {array.shape}; expected labels or numbers.")
     return np.array(array.tolist(), dtype=str) if array.dtype.kind == "T" else array
+
+
+def _decode(array: Array, what: str) -> Array:
+    try:
+        return np.char.decode(array, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what} holds bytes that are no UTF-8 text. Save it with dtype=str.") from error
 
 
 # --- split -------------------------------------------------------------------------------------------

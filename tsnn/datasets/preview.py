@@ -18,6 +18,7 @@ from tsnn.datasets.archives import array_shapes, holds_arrays
 from tsnn.datasets.arrow import PARQUET_SUFFIXES, parquet_parts
 from tsnn.datasets.dataset import Dataset
 from tsnn.datasets.guess import guess_task
+from tsnn.datasets.header import suggest_transposing
 from tsnn.datasets.inspection import Inspection, inspect
 from tsnn.datasets.lines import COMPRESSED_SUFFIXES, find_encoding, inner_name, open_bytes, open_text, take_sample
 from tsnn.datasets.loading import load_dataset
@@ -25,7 +26,7 @@ from tsnn.datasets.opening import open_table, reading_once
 from tsnn.datasets.raw import TableOptions, reading
 from tsnn.datasets.readers import format_suffixes
 from tsnn.datasets.sources import DatasetInfo
-from tsnn.datasets.text import TEXT_SUFFIXES, Table, suggest_transposing
+from tsnn.datasets.text import TEXT_SUFFIXES, Table
 from tsnn.errors import DataError, TsnnError
 from tsnn.registry import READERS
 

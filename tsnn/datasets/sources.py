@@ -93,7 +93,7 @@ def obtain(
     reader = READERS.get(path.suffix.lower())
     if reader is None and path.is_dir() and not _is_known(str(name)):
         reader = READERS[".npy" if holds_arrays(path) else ".parquet"]
-    if reader is None and path.suffix and path.is_file():
+    if reader is None and path.is_file() and (path.suffix or not _is_name(str(name))):
         raise DataError(
             f"{name} is no file that can be read: expected {format_suffixes()}. Convert it, such as to .csv."
         )
@@ -119,6 +119,10 @@ def _check_kind(path: Path) -> None:
         raise DataError(f"{path} is a pipe or a device. Data must be in a regular file: copy its content into one.")
     if stat.S_ISREG(facts.st_mode):
         log.info("Reading %s, %s bytes", path, f"{facts.st_size:,}")
+
+
+def _is_name(name: str) -> bool:
+    return _is_known(name) or name in _data_files(strict=False)
 
 
 def _is_known(name: str) -> bool:

@@ -15,8 +15,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tsnn.datasets.columns import Column, labels, one_hot, refuse_thousands_points, understand
-from tsnn.datasets.leaks import copies_of_target, doubt, reason_to_drop
+from tsnn.datasets.columns import Column, doubts_about_labels, labels, one_hot, refuse_thousands_points, understand
+from tsnn.datasets.leaks import (
+    copies_of_target,
+    doubt,
+    doubt_about_choice,
+    from_one_hot,
+    one_hot_partners,
+    reason_to_drop,
+)
 from tsnn.datasets.lines import COMPRESSED_SUFFIXES
 from tsnn.datasets.opening import open_table
 from tsnn.datasets.raw import Array, ColumnInfo, RawData, TableOptions
@@ -110,7 +117,7 @@ class _Reading:
         """Return features and target."""
         self.warnings += self.table.warnings
         self._name_columns()
-        kept = self._without_dropped()
+        kept = self._without_dropped(target)
         n_rows = len(next((column for column in self.table.columns if not isinstance(column, str)), ()))
         if n_rows == 0 or len(kept) < 2:
             raise DataError(
@@ -121,14 +128,15 @@ class _Reading:
         chosen = self._find_target(target, kept)
         columns = {i: self._understand(i, i == chosen) for i in kept}
         refuse_thousands_points(columns.values(), self.path)
-        answer = columns.pop(chosen)
-        self._doubt_labels(answer)
-        features = self._drop_leaks(columns, answer)
-        rows = self._complete_rows(features, answer)
+        if target is None:
+            self.warnings += doubt_about_choice(columns, chosen, headed=not self.table.note)
+        answer = self._take_target(columns, chosen, whole=target is None)
+        self.warnings += doubts_about_labels(answer)
+        columns = self._drop_leaks(columns, answer)
+        rows = self._complete_rows(columns, answer)
         stems = self.path.name.removesuffix(self.path.suffix) if self.path.suffix in COMPRESSED_SUFFIXES else ""
-        x, names = self._assemble(features, rows)
+        x, names = self._assemble(columns, rows)
         note = "last column" if target is None else "column"
-        self.infos[chosen] = ColumnInfo(answer.name, "target", int(answer.missing.sum()))
         return RawData(
             Path(stems).stem or self.path.stem,
             x,
@@ -142,7 +150,7 @@ class _Reading:
         )
 
     def _name_columns(self) -> None:
-        names = [name.strip() for name in self.table.names]
+        names = [" ".join(name.split()) for name in self.table.names]
         self.names = [name or f"column {i}" for i, name in enumerate(names)]
         if twice := [name for name, times in Counter(self.names).items() if times > 1]:
             places = [str(i) for i, name in enumerate(self.names) if name == twice[0]]
@@ -153,6 +161,7 @@ class _Reading:
 
     def _find(self, name: str, what: str) -> int:
         """Return the position of a column."""
+        name = " ".join(name.split())
         if name not in self.names:
             near = difflib.get_close_matches(name, self.names, n=1)
             hint = f"Did you mean {near[0]!r}? " if near else ""
@@ -160,17 +169,27 @@ class _Reading:
             raise DataError(f"{self.path} has no column {name!r}{what}. {hint}Its columns: {known}.")
         return self.names.index(name)
 
-    def _without_dropped(self) -> list[int]:
-        dropped = {self._find(name, " to drop") for name in self.options.drop}
-        for i in dropped:
-            self.infos[i] = ColumnInfo(self.names[i], "dropped", 0, "data.drop")
+    def _without_dropped(self, target: str | None) -> list[int]:
+        dropped = {self._find(name, " to drop"): "data.drop" for name in self.options.drop}
+        if index := sorted(self.table.index_columns - {target}):
+            dropped |= {self.names.index(name): "the index of the DataFrame" for name in index}
+            self.warnings.append(f"The index of the DataFrame is no feature: {', '.join(map(repr, index))}.")
+        for i, reason in dropped.items():
+            self.infos[i] = ColumnInfo(self.names[i], "dropped", 0, reason)
         return [i for i in range(len(self.names)) if i not in dropped]
 
     def _find_target(self, target: str | None, kept: list[int]) -> int:
-        chosen = kept[-1] if target is None else self._find(target, "")
+        last = len(kept) - 1
+        while last > 1 and self._is_nothing(kept[last]):
+            last -= 1  # lines end with delimiters
+        chosen = kept[last] if target is None else self._find(target, "")
         if chosen not in kept:
             raise DataError(f"{self.path}: column {target!r} is the one to predict; it cannot be in data.drop as well.")
         return chosen
+
+    def _is_nothing(self, i: int) -> bool:
+        """Return whether a column has neither name nor values."""
+        return not self.table.names[i].strip() and bool(self._understand(i, False).missing.all())
 
     def _understand(self, i: int, is_target: bool) -> Column:
         values, name = self.table.columns[i], self.names[i]
@@ -179,15 +198,19 @@ class _Reading:
         marks = frozenset(self.options.missing_marks)
         return understand(name, values, marks, self.path, target=is_target, comma=self.table.comma)
 
-    def _doubt_labels(self, answer: Column) -> None:
-        """Warn of labels that differ only in upper and lower case."""
-        if not answer.is_text:
-            return
-        cases: dict[str, set[str]] = {}
-        for label in set(answer.present.tolist()):
-            cases.setdefault(label.lower(), set()).add(label)
-        for same in (sorted(group) for group in cases.values() if len(group) > 1):
-            self.warnings.append(f"Labels {' and '.join(map(repr, same))} of {answer.name!r} are different classes.")
+    def _take_target(self, columns: dict[int, Column], chosen: int, *, whole: bool) -> Column:
+        """Remove the target from the columns, and with it the others of a one-hot form, which it means if ``whole``."""
+        partners = one_hot_partners(columns, chosen)
+        answer = columns[chosen] if not (partners and whole) else from_one_hot([columns[i] for i in partners])
+        for i in partners or [chosen]:
+            info = columns.pop(i)
+            kind, note = ("target", "") if i == chosen or whole else ("dropped", "one-hot, together with the target")
+            self.infos[i] = ColumnInfo(info.name, kind, int(info.missing.sum()), note)
+        if partners:
+            names = ", ".join(repr(self.names[i]) for i in partners)
+            what = "are taken as one target" if whole else "are no features of each other, and were dropped"
+            self.warnings.append(f"Columns {names} hold a single 1 in each row: they {what}.")
+        return answer
 
     def _drop_leaks(self, columns: dict[int, Column], answer: Column) -> dict[int, Column]:
         """Drop ids, row counters and copies of the target, with a warning for each reason."""
@@ -209,7 +232,7 @@ class _Reading:
         features = {i: column for i, column in columns.items() if i not in reasons}
         if not features and not self.partial:
             raise DataError(f"{self.path} has no column of features left. {' '.join(self.warnings)}")
-        found = (doubt(column, is_first=i == first, headed=headed) for i, column in features.items())
+        found = (doubt(column, answer, is_first=i == first, headed=headed) for i, column in features.items())
         doubts = [text for text in found if text]
         self.warnings += [text[0].upper() + text[1:] + "." for text in doubts[:5]]
         return features
@@ -253,9 +276,12 @@ class _Reading:
         )
 
     def _assemble(self, features: dict[int, Column], rows: Bools | None) -> tuple[Array, list[str]]:
+        """Return the features, one array from their columns, which are forgotten on the way to save memory."""
         arrays: list[Array] = []
         names: list[str] = []
-        for i, column in features.items():
+        for i in list(features):
+            column = features.pop(i)
+            self.table.columns[i] = ""
             part = column if rows is None else _rows(column, rows)
             missing = int(column.missing.sum())
             if column.is_text:
@@ -267,7 +293,12 @@ class _Reading:
                 arrays.append(part.values)
                 names.append(column.name)
                 self.infos[i] = ColumnInfo(column.name, "number", missing)
-        return np.column_stack(arrays) if arrays else np.zeros((len(self.table.columns[0]), 0)), names
+        if not arrays:
+            return np.zeros((len(self.table.columns[0]), 0)), names
+        x = np.empty((len(arrays[0]), len(arrays)), np.result_type(*arrays))
+        for j in reversed(range(len(arrays))):
+            x[:, j] = arrays.pop()
+        return x, names
 
 
 def _rows(column: Column, rows: Bools) -> Column:

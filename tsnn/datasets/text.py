@@ -1,8 +1,8 @@
 """Text tables: encoding, delimiter, lines and header of .csv, .tsv, .txt and .data files, compressed or not.
 
-pandas reads the values, inferring the type of each column from all of its cells: of pandas, Polars, PyArrow and DuckDB
-it takes the least memory and about the least time on tables of 22,283 and 55,000 columns, and it is a dependency
-already. Only columns that did not become numbers are looked at as text (:mod:`tsnn.datasets.columns`).
+pandas reads the values, part by part: it takes less time on large files than Polars and PyArrow (see
+tests/benchmarks/README.md), the least memory of them and DuckDB on tables of 22,283 and 55,000 columns, and is a
+dependency already. Only columns that did not become numbers are looked at as text (:mod:`tsnn.datasets.columns`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from tsnn.datasets.header import find_header
+import numpy as np
+
+from tsnn.datasets.header import find_header, suggest_transposing
 from tsnn.datasets.lines import (
     SEPARATORS,
     count_fields,
@@ -28,6 +31,9 @@ from tsnn.datasets.lines import (
 )
 from tsnn.datasets.raw import Array, TableOptions, reading, refuse_if_too_big
 from tsnn.errors import DataError
+
+_PART_CHARACTERS = 64_000_000  # parsed at a time, which takes several times as many bytes
+_SPARSE_LINE = re.compile(r"[+-]?[\d.]+(?:e[+-]?\d+)?(?: +\d+:\S+)+\s*(?:#.*)?", re.IGNORECASE | re.DOTALL)
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
 
@@ -50,6 +56,8 @@ class Table(NamedTuple):
         As in :class:`tsnn.datasets.raw.RawData`.
     cell : function of (row, column), or None
         Text of a cell in the file.
+    index_columns : frozenset of str
+        Columns that are the index of a DataFrame.
     """
 
     names: list[str]
@@ -58,16 +66,18 @@ class Table(NamedTuple):
     comma: bool = False
     warnings: tuple[str, ...] = ()
     cell: Callable[[int, int], str] | None = None
+    index_columns: frozenset[str] = frozenset()
 
 
 class _Layout(NamedTuple):
-    """Where the values of a text file are: encoding, delimiter, names, and the first line of values."""
+    """Where the values of a text file are: encoding, delimiter, names, first line of values, and lines of a part."""
 
     encoding: str
     delimiter: str
     names: list[str] | None
     width: int
     start: int
+    part: int
 
 
 def read_text(path: Path, options: TableOptions) -> Table:
@@ -78,17 +88,34 @@ def read_text(path: Path, options: TableOptions) -> Table:
     DataError
         The file is missing, no text, empty, too big, or its lines have different numbers of fields.
     """
-    import pandas as pd
-
     with reading(path, "a table"):
         refuse_if_too_big(6 * path.stat().st_size, path)
         layout = _find_layout(path, options)
         with open_text(path, layout.encoding) as stream:
-            _check_lines(stream, layout, path)
+            rows = _check_lines(stream, layout, path)
+        columns: list[Array | str] = [*_read_columns(path, layout, options, rows)]
+    names = layout.names
+    if options.transpose:
+        names, columns = _transposed(columns, names, path)
+    note = "" if names is not None else "; no header: columns are called 'column 0', 'column 1', ..."
+    named = names or [f"column {i}" for i in range(len(columns))]
+    warnings = () if options.transpose else suggest_transposing(layout.names, columns)
+    cell = None if options.transpose else functools.partial(_find_cell, path, layout)
+    return Table(named, columns, note, layout.delimiter == ",", warnings, cell)
+
+
+def _read_columns(path: Path, layout: _Layout, options: TableOptions, rows: int) -> list[Array]:
+    """Read the values part by part, so that memory holds them and the text of one part, but not all text at once.
+
+    pandas infers the type of a column in each part. A column that is text in some parts only is read again as text.
+    """
+    import pandas as pd
+
+    def parts(**how: Any) -> Iterator[list[Array]]:
         with open_text(path, layout.encoding) as stream:
             skip_lines(stream, layout.start)
             try:
-                frame = pd.read_csv(
+                frames = pd.read_csv(
                     stream,
                     sep=r"\s+" if layout.delimiter == " " else layout.delimiter,
                     header=None,
@@ -97,19 +124,54 @@ def read_text(path: Path, options: TableOptions) -> Table:
                     keep_default_na=False,
                     low_memory=False,
                     skipinitialspace=True,
-                    dtype=str if options.transpose else None,
+                    chunksize=layout.part,
+                    **how,
                 )
+                for frame in frames:
+                    yield [column.to_numpy() for _, column in frame.items()]
             except pd.errors.EmptyDataError:
-                frame = pd.DataFrame(columns=range(layout.width))
-    names, rows = layout.names, frame
-    if options.transpose:
-        names, rows = _transposed(frame, names, path)
-    columns: list[Array | str] = [rows[i].to_numpy() for i in rows.columns]
-    note = "" if names is not None else "; no header: columns are called 'column 0', 'column 1', ..."
-    named = names or [f"column {i}" for i in range(len(columns))]
-    warnings = () if options.transpose else suggest_transposing(layout.names, columns)
-    cell = None if options.transpose else functools.partial(_find_cell, path, layout)
-    return Table(named, columns, note, layout.delimiter == ",", warnings, cell)
+                return
+
+    def read(width: int, **how: Any) -> list[Array | None]:
+        found: list[Array | None] = [np.empty(0)] * width
+        start = 0
+        for part in parts(**how):
+            found = [_placed(whole, values, start, rows) for whole, values in zip(found, part, strict=True)]
+            start += len(part[0])
+        return found
+
+    columns = read(layout.width, dtype=str if options.transpose else None)
+    if mixed := [i for i, column in enumerate(columns) if column is None]:
+        for i, column in zip(mixed, read(len(mixed), dtype=str, usecols=mixed), strict=True):
+            columns[i] = column
+    return _without_empty_end([column for column in columns if column is not None])
+
+
+def _placed(whole: Array | None, part: Array, start: int, rows: int) -> Array | None:
+    """Return a column with the values of one part; None if only some of its parts are text, or booleans."""
+    if start == 0:
+        whole = part if len(part) == rows else np.empty(rows, part.dtype)
+    if whole is None or part is whole:
+        return whole
+    if part.dtype != whole.dtype:
+        kinds = {array.dtype.kind for array in (part, whole[:start]) if not _is_empty(array)}
+        if len(kinds) > 1 and not kinds <= {*"iuf"}:
+            return None
+        whole = whole.astype(np.result_type(whole, part), copy=False)
+    whole[start : start + len(part)] = part
+    return whole
+
+
+def _is_empty(column: Array) -> bool:
+    return column.dtype.kind == "f" and bool(np.isnan(column).all())
+
+
+def _without_empty_end(columns: list[Array]) -> list[Array]:
+    """Return the columns without rows of nothing but missing cells at the end, as spreadsheets write them."""
+    n = full = len(columns[0])
+    while n and all(cell is None or cell != cell for cell in (column[n - 1] for column in columns)):
+        n -= 1
+    return columns if n == full else [column[:n] for column in columns]
 
 
 def _find_cell(path: Path, layout: _Layout, row: int, column: int) -> str:
@@ -120,14 +182,17 @@ def _find_cell(path: Path, layout: _Layout, row: int, column: int) -> str:
         return next(itertools.islice(records, row, None), [""] * layout.width)[column]
 
 
-def _check_lines(stream: TextIO, layout: _Layout, path: Path) -> None:
-    """Check that every line has the same number of fields."""
+def _check_lines(stream: TextIO, layout: _Layout, path: Path) -> int:
+    """Check that every row has the same number of fields; returns the number of rows."""
     skip_lines(stream, layout.start)
+    rows = 0
     for number, count in count_fields(stream, layout.delimiter):
         if number < 0:
             raise DataError(f'{path}: a quoted text (") does not end before the end of the file. Correct the quotes.')
         if count != layout.width:
             raise _ragged(path, number + layout.start, count, layout.width, layout.delimiter)
+        rows += 1
+    return rows
 
 
 def _find_layout(path: Path, options: TableOptions) -> _Layout:
@@ -150,27 +215,59 @@ def _find_layout(path: Path, options: TableOptions) -> _Layout:
     records = [(number, fields) for number, fields in read_records(sample, delimiter) if number > 0]
     if not records:
         raise DataError(f"{path} is empty; expected a line of column names and rows of values.")
-    _check_first_lines(records, delimiter, bool(skipped), path)
-    rows = [fields for _, fields in records]
-    names = _names(rows, options, path)
-    start = (records[0][0] if names is not None else 0) + bool(skipped)
-    return _Layout(encoding, delimiter, names, len(names or rows[0]), start)
+    _refuse_other_formats(sample, path)
+    top, comment = _find_top(records, options)
+    before = records[top - 1][0] if top else 0
+    records = records[top:]
+    if comment is None:
+        _check_first_lines(records, delimiter, bool(skipped), path)
+        names = _names([fields for _, fields in records], options, path)
+        before = before if names is None else records[0][0]
+    else:
+        names = comment
+    part = max(1, _PART_CHARACTERS * len(sample) // sum(map(len, sample)))
+    return _Layout(encoding, delimiter, names, len(names or records[0][1]), before + bool(skipped), part)
+
+
+def _refuse_other_formats(sample: list[str], path: Path) -> None:
+    if all(map(_SPARSE_LINE.fullmatch, sample)):
+        raise DataError(
+            f"{path} holds sparse rows (libsvm) such as {sample[0].strip()[:40]!r}, which tsnn does not read. Convert "
+            "it to .npz: sklearn.datasets.load_svmlight_file reads it."
+        )
+
+
+def _find_top(records: list[tuple[int, list[str]]], options: TableOptions) -> tuple[int, list[str] | None]:
+    """Return how many records of comments (#) and empty cells are on top, and the names, if a comment holds them."""
+    marked = [not any(cell.strip() for cell in fields) or fields[0].lstrip().startswith("#") for _, fields in records]
+    top = marked.index(False) if False in marked else 0
+    if top == 0 or sum(marked) > len(marked) / 2:  # colours, hashtags
+        return 0, None
+    first, *last = records[top - 1][1]
+    names = [first.strip().removeprefix("#").strip(), *(cell.strip() for cell in last)]
+    names = names[1:] if names[0] == "" and len(names) == len(records[top][1]) + 1 else names
+    below = [fields for _, fields in records[top:] if len(fields) == len(names)]
+    named = len(below) == len(records) - top and all(names) and options.header != "false"
+    if named and not find_header([cell.strip() for cell in below[0]], below[1:], options.missing_marks):
+        return top, names
+    return top, None
 
 
 def _check_first_lines(records: list[tuple[int, list[str]]], delimiter: str, skipped: bool, path: Path) -> None:
     """Check that the first lines have the same number of fields; the first of all, R's header, may have one fewer."""
     first, *body = [len(fields) for _, fields in records]
-    widths = set(body)
-    if len(body) > 1 and len(widths) == 1 and min(widths) not in (first, first + 1):
+    expected = first
+    if len(body) > 1:
+        most, times = Counter(body).most_common(1)[0]
+        expected = most if times > len(body) / 2 else first
+    if first not in (expected, expected - 1):
         raise DataError(
-            f"{path}, line {records[0][0] + skipped}: {first} fields, but the lines below have {min(widths)} "
+            f"{path}, line {records[0][0] + skipped}: {first} fields, but the lines below have {expected} "
             f"(delimiter {delimiter!r}). Is it a title or comment? Remove or correct this line."
         )
-    if len(body) > 1 and widths == {first + 1}:
-        return
     for (number, fields), count in zip(records[1:], body, strict=True):
-        if count != first:
-            raise _ragged(path, number + skipped, len(fields), first, delimiter)
+        if count != expected:
+            raise _ragged(path, number + skipped, len(fields), expected, delimiter)
 
 
 def _ragged(path: Path, line: int, count: int, expected: int, delimiter: str) -> DataError:
@@ -208,27 +305,9 @@ def _names(rows: list[list[str]], options: TableOptions, path: Path) -> list[str
 # --- features in rows --------------------------------------------------------------------------------
 
 
-def _transposed(frame: Any, names: list[str] | None, path: Path) -> tuple[list[str], Any]:
+def _transposed(columns: list[Array | str], names: list[str] | None, path: Path) -> tuple[list[str], list[Array | str]]:
     """Return the names and columns of a table whose rows are features, named in the first column."""
-    if frame.shape[1] < 2 or not len(frame):
-        raise DataError(f"{path} has {frame.shape[1]} columns; transposing needs a column of names, and samples.")
-    rows = frame[0].fillna("").astype(str).str.strip().tolist()
-    cells = frame.drop(columns=0).to_numpy(dtype=object).T
-    return rows, type(frame)(cells)
-
-
-def suggest_transposing(names: list[str] | None, columns: list[Array | str]) -> tuple[str, ...]:
-    """Return a warning if rows look like genes and columns like samples."""
-    if names is None or len(columns) < 5:
-        return ()
-    first, others = columns[0], columns[1:]
-    named = not isinstance(first, str) and first.dtype.kind not in "biuf" and len(set(first.tolist())) == len(first)
-    numeric = all(not isinstance(column, str) and column.dtype.kind in "iuf" for column in others)
-    stems = {re.sub(r"\d+$", "", name) for name in names[1:]}
-    numbered = all(name[-1:].isdigit() for name in names[1:])
-    if named and numeric and numbered and len(stems) == 1 and stems != {""} and len(first) > len(others):
-        return (
-            f"Rows look like features ({first[0]}, {first[1]}, ...) and columns like samples ({names[1]}, ...). If "
-            "they are, set data.transpose=true and data.target to the row that holds the classes.",
-        )
-    return ()
+    if len(columns) < 2 or not len(columns[0]):
+        raise DataError(f"{path} has {len(columns)} columns; transposing needs a column of names, and samples.")
+    rows = [cell.strip() if isinstance(cell, str) else "" for cell in columns[0]]
+    return rows, [*np.array(columns[1:], dtype=object).T]

@@ -20,11 +20,6 @@ from tsnn.engine.topology import Int32, Topology
 ARRAYS_PER_LAYER = 3  # of :func:`describe_topology`
 
 
-def parameter_count(network: Network) -> int:
-    """Return the number of weights and biases: the length of the vectors of :func:`flatten`."""
-    return network.connections + sum(network.sizes[1:])
-
-
 def bind(network: Network, weights: Float32, velocity: Float32) -> None:
     """Make a network's weights, biases and their velocities views of two vectors, float32[n].
 
