@@ -3,7 +3,7 @@
 ``loading`` (by name, from a file or from arrays) uses ``sources`` (``catalogue``, ``openml``), ``readers``
 (``archives``, ``tables``), ``targets`` and ``preparation``; ``dataset`` and ``features`` define the result. ``guess``
 reads no more than it needs to tell the task. Features that do not fit into memory pass through the same functions as a
-``stored`` array, become ``streamed`` features, and are copied first (``unpacked``) where rows cannot be read one by one.
+``stored`` array and become ``streamed`` features; where rows cannot be read one by one, a copy is made (``unpacked``).
 """
 
 from tsnn.datasets.dataset import Dataset, shard
