@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-_GROUPS = Path("/sys/fs/cgroup")
+_GROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def available_cores() -> int:
@@ -38,7 +38,7 @@ def available_memory() -> int:
 def _left_in_groups() -> Iterator[int]:
     """Yield the bytes left in each control group of this process, of version 1 or 2."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = _MEMBERSHIP.read_text().splitlines()
     except OSError:
         return
     for _, controllers, path in (line.split(":", 2) for line in lines):

@@ -29,7 +29,8 @@ def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No TSNN_DATA, an empty cache, no network."""
     monkeypatch.delenv("TSNN_DATA", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("tsnn.datasets.openml.cache_folder", lambda: tmp_path / "cache")
+    for module in ("openml", "unpacked"):
+        monkeypatch.setattr(f"tsnn.datasets.{module}.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr("tsnn.datasets.openml.OPENML_API", "http://127.0.0.1:1/json")
 
 
@@ -266,7 +267,7 @@ def test_tables__too_big_for_memory_are_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("tsnn.machine.psutil.virtual_memory", lambda: memory)
     for name in ("t.parquet", "t.csv"):
         with pytest.raises(DataError, match="GB of memory"):
-            load(tmp_path / name)
+            load(tmp_path / name, stream="never")
 
 
 # --- names and TSNN_DATA -----------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from tsnn.datasets.streamed import StreamedFeatures
 from tsnn.errors import ConfigError, DataError
 from tsnn.execution.engine import execute
 from tsnn.formats.runs import final_network
+from tsnn.machine import available_memory
 
 N, WIDTH = 301, 7
 
@@ -244,6 +245,15 @@ def test_runs__on_streamed_data_give_the_same_bits_also_when_resumed(runs, sampl
     assert memory.meta()["data"]["digest"] == streamed.meta()["data"]["digest"]
 
 
+def test_runs__on_a_folder_are_resumed_from_elsewhere(runs, samples, tmp_path, monkeypatch):
+    stored("folder", tmp_path, *samples)
+    monkeypatch.chdir(tmp_path)
+    run = runs("folder", **{"data.stream": "always"})
+    monkeypatch.chdir("/")
+    assert main(["resume", run.id, "--epochs", "3"]) == 0
+    assert len(run.records()) == 3
+
+
 def test_runs__say_that_data_are_streamed(runs, samples, tmp_path, capsys):
     path = stored("npz", tmp_path, *samples)
     run = runs(path, **{"data.stream": "always"})
@@ -349,7 +359,7 @@ def test_unpacked__needs_room_on_the_disk(samples, tmp_path, monkeypatch, cache)
     monkeypatch.setattr("tsnn.datasets.unpacked.shutil.disk_usage", lambda folder: usage)
     with pytest.raises(DataError, match=r"npz_deflated\.npz does not fit into memory.*Make room, set XDG_CACHE_HOME"):
         load(path, "always")
-    assert not [*cache.glob("*/x.npy")]
+    assert [path.name for path in cache.iterdir()] == ["lock"], "nothing is left"
 
 
 @pytest.mark.parametrize(
@@ -372,6 +382,36 @@ def test_npy__without_a_column_to_predict_is_refused(tmp_path):
 
 
 # --- memory ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_available_memory__respects_control_groups(version, tmp_path, monkeypatch):
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache", "total_shmem"),
+        2: ("memory.max", "memory.current", "file", "shmem"),
+    }[version]
+    root = tmp_path / "memory" if version == 1 else tmp_path
+    for folder, limit in ((root / "outer", 10_000), (root / "outer" / "inner", 5000 if version == 1 else "max")):
+        folder.mkdir(parents=True)
+        (folder / names[0]).write_text(f"{limit}\n")
+        (folder / names[1]).write_text("4000\n")
+        (folder / "memory.stat").write_text(f"{names[2]} 3000\n{names[3]} 1000\n")
+    (tmp_path / "groups").write_text(f"1:name=x:/\n{'5:memory' if version == 1 else '0:'}:/outer/inner\n")
+    monkeypatch.setattr("tsnn.machine._GROUPS", tmp_path)
+    monkeypatch.setattr("tsnn.machine._MEMBERSHIP", tmp_path / "groups")
+    assert available_memory() == {1: 5000, 2: 10_000}[version] - 4000 + 3000 - 1000
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the limits of Linux")
+@pytest.mark.parametrize("limit", ["AS", "DATA"])
+def test_available_memory__respects_the_limits_of_a_process(limit):
+    code = (
+        f"import resource, tsnn.machine; resource.setrlimit(resource.RLIMIT_{limit}, (2**31, 2**31)); "
+        "print(tsnn.machine.available_memory())"
+    )
+    left = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert 2**30 < left < 2**31 - 2**20
+
 
 LIMITED = """
 import json, resource, sys

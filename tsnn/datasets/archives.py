@@ -56,7 +56,7 @@ def read_arrays(path: Path, budget: float = inf) -> RawData:
 def read_features(path: Path, budget: float) -> dict[str, Any]:
     """Return the arrays of an archive, .npy file or folder by name: ``x`` or ``x_test``, and targets if there are any.
 
-    The only array of an .npy file is ``x``. With both, ``x`` is not read and ``split`` is true.
+    The only array of an .npy file is ``x``. If there are ``x`` and ``x_test``, ``x`` is not read and ``split`` is true.
     For ``budget`` and errors see :func:`read_arrays`.
     """
     if path.suffix.lower() == ".npy":

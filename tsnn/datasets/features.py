@@ -1,7 +1,8 @@
 """Features: the samples of a data set, read one batch at a time.
 
 A :class:`Features` object may hold its samples in memory (:class:`ArrayFeatures`), as sparse rows
-(:mod:`tsnn.datasets.sparse`) or not at all (:mod:`tsnn.datasets.artificial`).
+(:mod:`tsnn.datasets.sparse`), in a file (:mod:`tsnn.datasets.streamed`) or not at all
+(:mod:`tsnn.datasets.artificial`).
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def _turned(parquet: LargeParquet, options: TableOptions, target: str | None, fo
 def _facts(
     parquet: LargeParquet, parts: list[RawData], options: TableOptions, target: str | None
 ) -> dict[str, Array]:  # fmt: skip
-    """Return what was understood of all columns: target, names, warnings, and a report of each column."""
+    """Return target, names of the features, warnings, and a report of each column."""
     infos = {name: ColumnInfo(name, "dropped", 0, "data.drop") for name in options.drop}
     infos |= {info.name: info for part in parts for info in part.columns}
     names = [name for part in parts for name in part.feature_names]

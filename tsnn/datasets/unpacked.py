@@ -75,13 +75,18 @@ def unpack_once(source: Path, key: str, make: Callable[[Path], Unpacked]) -> tup
     root = cache_folder() / "unpacked"
     folder = root / hashlib.blake2b(f"{source.absolute()}\n{key}".encode(), digest_size=12).hexdigest()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / "lock"):
+        root.mkdir(parents=True, exist_ok=True)
+        with _locked(root / "lock"):
             about = _read_about(folder)
             if str(about.get("stamp")) != (stamp := _stamp(source)):
                 _remove_orphans(root)
-                (folder / _ABOUT).unlink(missing_ok=True)
-                _write(folder, source, stamp, make(folder))
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                try:
+                    _write(folder, source, stamp, make(folder))
+                except BaseException:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise
                 about = _read_about(folder)
         shape, dtype = tuple(about["shape"].tolist()), str(about["dtype"])
         return StoredArray(folder / _FEATURES, int(about["offset"]), shape, dtype), about
@@ -137,7 +142,7 @@ def _stamp(source: Path) -> str:
 def _remove_orphans(root: Path) -> None:
     """Remove copies of sources that are no longer there."""
     for folder in root.iterdir():
-        source = _read_about(folder).get("source")
+        source = _read_about(folder).get("source") if folder.is_dir() else None
         if source is not None and not Path(str(source)).exists():
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -15,6 +15,7 @@ import psutil
 from tsnn._version import __version__
 from tsnn.config import Config
 from tsnn.datasets import Dataset, load_dataset
+from tsnn.datasets.archives import holds_arrays
 from tsnn.engine.memory import MemoryEstimate
 from tsnn.engine.shapes import layer_shapes
 from tsnn.machine import available_cores, processor_name
@@ -31,7 +32,7 @@ def data_path(config: Config, meta: Mapping[str, Any]) -> str:
     A relative path is relative to this process's folder. If nothing is there, it is the path at the run's start.
     """
     name = Path(config.data.name)
-    if (name.suffix or len(name.parts) > 1) and name.exists():
+    if ((name.suffix or len(name.parts) > 1) and name.exists()) or holds_arrays(name):
         return str(name.absolute())
     return str(meta.get("data", {}).get("path") or "")
 
