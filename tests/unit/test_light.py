@@ -24,7 +24,7 @@ POSIX_ONLY = ["fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslo
 BLOCK = """
 import importlib.abc, sys
 if "fcntl" in BLOCKED:  # libraries may use what a system has
-    import numba, psutil, sklearn.base, tqdm.auto
+    import numba, platformdirs, psutil, sklearn.base, tqdm.auto
 class Block(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in BLOCKED:
