@@ -74,7 +74,7 @@ import os, signal
 os.cpu_count = lambda: 1  # subprocess needs SIGKILL to end the helper, which a single core does not get
 for name in ("SIGKILL", "SIGHUP", "SIGUSR1", "SIGCHLD"):
     delattr(signal, name)
-for name in ("fork", "getuid", "geteuid", "killpg", "setsid", "statvfs", "sched_getaffinity", "getpgid", "O_NONBLOCK"):
+for name in ("fork", "getuid", "geteuid", "killpg", "setsid", "sched_getaffinity", "getpgid", "O_NONBLOCK"):
     delattr(os, name)
 del os.O_DIRECTORY
 """
