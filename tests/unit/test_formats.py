@@ -109,7 +109,7 @@ def test_formats__missing_package_has_a_message(network, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     monkeypatch.delitem(__import__("sys").modules, "tsnn.formats.pytorch", raising=False)
     for act in (lambda: to_torch(network), lambda: from_torch(None)):
-        with pytest.raises(TsnnError, match=r"PyTorch is needed.*pip install 'tsnn\[torch\]'"):
+        with pytest.raises(TsnnError, match=r"PyTorch's format needs the package torch.*pip install 'tsnn\[torch\]'"):
             act()
 
 

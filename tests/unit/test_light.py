@@ -24,7 +24,7 @@ POSIX_ONLY = ["fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslo
 BLOCK = """
 import importlib.abc, sys
 if "fcntl" in BLOCKED:  # libraries may use what a system has
-    import numba, psutil, sklearn.base, tqdm.auto
+    import numba, platformdirs, psutil, sklearn.base, tqdm.auto
 class Block(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in BLOCKED:
@@ -74,7 +74,7 @@ import os, signal
 os.cpu_count = lambda: 1  # subprocess needs SIGKILL to end the helper, which a single core does not get
 for name in ("SIGKILL", "SIGHUP", "SIGUSR1", "SIGCHLD"):
     delattr(signal, name)
-for name in ("fork", "getuid", "geteuid", "killpg", "setsid", "statvfs", "sched_getaffinity", "getpgid", "O_NONBLOCK"):
+for name in ("fork", "getuid", "geteuid", "killpg", "setsid", "sched_getaffinity", "getpgid", "O_NONBLOCK"):
     delattr(os, name)
 del os.O_DIRECTORY
 """

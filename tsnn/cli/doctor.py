@@ -120,7 +120,7 @@ def _processor() -> Check:
         return Check("Processor", PROBLEM, found, "Unset NUMBA_DISABLE_JIT: without compiling, training is very slow.")
     if vector_path() == "portable":
         chosen = [name for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES") if name in os.environ]
-        remedy = "Several times slower than with AVX2 or AVX-512, which need an x86 processor from 2013 or later."
+        remedy = "Many times slower than with AVX2 or AVX-512, which need an x86 processor from 2013 or later."
         return Check("Processor", WARNING, found, f"Unset {' and '.join(chosen)}." if chosen else remedy)
     return Check("Processor", OK, found)
 
