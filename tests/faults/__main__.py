@@ -25,6 +25,7 @@ from tsnn.execution.engine import execute
 from tsnn.runs import RunStore
 
 FAILURES = ("lost", "changed", "unreadable", "hung", "orphans", "shared memory", "error", "unfinished")
+COLUMNS = ("faults", "stories", "changes", "epochs", "replaced", *FAILURES)
 FAULTS_PER_STORY = 8
 
 
@@ -47,6 +48,12 @@ def campaign(kind: type[Story], faults: int, folder: Path, chance: random.Random
             shutil.rmtree(story.run.path)
     counts["shared memory"] += len(shared_memory() - before)
     return counts
+
+
+def report(title: str, counts: Counter[str]) -> bool:
+    """Print a line of the table; returns whether it has failures."""
+    print("  ".join([f"{title:<22}", *(f"{counts[name]:>{len(name)}}" for name in COLUMNS)]), flush=True)
+    return any(counts[name] for name in FAILURES)
 
 
 def _remove(folder: Path) -> None:
@@ -73,19 +80,17 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix="tsnn-faults-"))
         stack.callback(_remove, folder)
         list(execute(RunStore(folder / "first").create(tiny_config(folder).replace(epochs=2))))  # compiles, once
-        rows = {"kills and stops": campaign(ForkedStory, options.kills, folder, chance)}
+        print("  ".join([f"{'':<22}", *COLUMNS]), flush=True)
+        failed = report("kills and stops", campaign(ForkedStory, options.kills, folder, chance))
         with FullDiskStory.small_disk(folder / "disk") as disk:
-            rows["full disks"] = campaign(FullDiskStory, options.disk, disk, chance)
-        rows["launched runs"] = campaign(LaunchedStory, options.launched, folder, chance)
+            failed |= report("full disks", campaign(FullDiskStory, options.disk, disk, chance))
+        failed |= report("launched runs", campaign(LaunchedStory, options.launched, folder, chance))
         for mode in ("wasap", "wassp"):
             parallel = {"parallel.workers": 2, "parallel.mode": mode}
-            rows[f"parallel runs, {mode}"] = campaign(LaunchedStory, options.parallel // 2, folder, chance, **parallel)
-    columns = ("faults", "stories", "changes", "epochs", "replaced", *FAILURES)
-    print("  ".join([f"{'':<22}", *columns]))
-    for title, counts in rows.items():
-        print("  ".join([f"{title:<22}", *(f"{counts[name]:>{len(name)}}" for name in columns)]))
+            counts = campaign(LaunchedStory, options.parallel // 2, folder, chance, **parallel)
+            failed |= report(f"parallel runs, {mode}", counts)
     print(f"{time.monotonic() - started:.0f} s")
-    return int(any(counts[name] for counts in rows.values() for name in FAILURES))
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from tsnn.execution.engine import execute
 from tsnn.jobs.launch import prepare_resume
 from tsnn.records import Compilation, EpochRecord
 from tsnn.runs import OVER, RunStore
-from tsnn.runs.control import request
+from tsnn.runs.control import ControlReader, request
 from tsnn.runs.liveness import identity
 
 TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes")
@@ -436,3 +436,95 @@ def test_checkpoints__by_the_clock_within_the_time_limit(store, config, monkeypa
     gaps = np.diff(written[:-1])  # the last one comes at the end
     assert ((gaps >= gap) & (gaps <= gap + 20 + writing)).all()
     assert len(gaps) > 1
+
+
+def epochs_of(run):
+    return {line["epoch"]: line for line in recorded(run, "epoch")}
+
+
+@pytest.mark.slow
+@pytest.mark.compiled
+def test_resume__repeats_ten_live_changes_after_five_kills(store, config, fresh_rng):
+    config = config.replace({"training.epochs": 250, "training.learning_rate": 0.002, "run.checkpoint_epochs": 40})
+    run, seen, changes = store.create(config), {}, 0
+    for _ in range(5):
+        process = engine(run)
+        for _ in range(2):
+            known = max(seen, default=0)
+            wait_until(lambda p=process, k=known: p.poll() is not None or len(run.records()) > k)
+            request(run, "set", zeta=round(fresh_rng.uniform(0.05, 0.6), 3), dropout=fresh_rng.uniform(0, 0.3))
+            changes += 1
+            known = len(run.records()) + 5
+            wait_until(lambda p=process, k=known: p.poll() is not None or len(run.records()) > k)
+        process.kill()
+        process.wait()
+        for epoch, line in epochs_of(run).items():
+            assert seen.setdefault(epoch, line) == line
+    assert engine(run).wait() == 0
+    final = epochs_of(run)
+    assert list(final) == list(range(1, 251))
+    assert {epoch: final[epoch] for epoch in seen} == seen
+    assert changes == 10
+    assert final[250]["settings"]["zeta"] == ControlReader(run).poll()[-1].settings["zeta"]
+
+
+def test_resume__applies_settings_where_they_were_acknowledged(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.execution.commands.POLL_SECONDS", 0)
+    run = store.create(config.replace({"run.checkpoint_epochs": 0, "training.epochs": 12}))
+    execution = execute(run)
+    advance(execution, lambda item: item.epoch == 2 and not isinstance(item, EpochRecord))
+    request(run, "set", zeta=0.6)
+    advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 5)
+    request(run, "set", learning_rate=0.01, epsilon=3)  # between two epochs
+    advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 8)
+    before = epochs_of(run)
+    with monkeypatch.context() as patch:
+        patch.setattr("tsnn.execution.engine._Engine.end", lambda *_: None)  # as if it were killed
+        execution.close()
+    request(run, "set", dropout=0.3)  # not acknowledged: applied after what has been recorded
+    again = execute(run)
+    advance(again, lambda item: item.epoch == 4)
+    request(run, "set", zeta=0.05)  # while epochs are repeated
+    list(again)
+    final = epochs_of(run)
+    assert {epoch: final[epoch] for epoch in before} == before
+    assert [final[e]["settings"]["zeta"] for e in (1, 2, 8, 9)] == [0.3, 0.6, 0.6, 0.05]
+    assert [final[e]["settings"]["learning_rate"] for e in (5, 6)] == [0.05, 0.01]
+    assert [final[e]["settings"]["dropout"] for e in (8, 9)] == [0.1, 0.3]
+    places = [(line["epoch"], line["at_start"]) for line in recorded(run, "ack")]
+    assert sorted(places) == [(2, False), (5, True), (8, True), (8, True)]
+    assert [line["seq"] for line in run.lines()[0]] == list(range(len(run.lines()[0])))
+
+
+def test_resume__leaves_out_only_the_last_settings_before_a_divergence(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.execution.commands.POLL_SECONDS", 0)
+    run = store.create(config.replace({"training.epochs": 20, "run.checkpoint_epochs": 1}))
+    execution = execute(run)
+    for epoch, change in ((2, {"zeta": 0.5}), (4, {"learning_rate": 0.02}), (6, {"learning_rate": 1e30})):
+        advance(execution, lambda item, e=epoch: item.epoch == e and not isinstance(item, EpochRecord))
+        request(run, "set", **change)
+    with pytest.raises(DivergenceError):
+        list(execution)
+    before = epochs_of(run)
+    assert before[max(before)]["settings"]["learning_rate"] == 0.02, "the checkpoint has the setting, no epoch has"
+    list(execute(run))
+    final = epochs_of(run)
+    assert {epoch: final[epoch] for epoch in before} == before
+    assert final[20]["settings"] | {"zeta": 0.5, "learning_rate": 0.02} == final[20]["settings"]
+    assert len(final) == 20
+
+
+def test_live_epsilon__that_does_not_fit_into_the_memory_is_refused(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.execution.commands.POLL_SECONDS", 0)
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: item.epoch == 2)
+    monkeypatch.setattr("tsnn.engine.memory.free_memory", lambda: 1000)
+    request(run, "set", epsilon=1e300)
+    request(run, "set", epsilon=1)
+    list(execution)
+    refused, accepted = recorded(run, "ack")
+    assert not refused["accepted"]
+    assert "of memory, but 0 MiB are free" in refused["message"]
+    assert accepted["accepted"]
+    assert run.records()[-1].settings["epsilon"] == 1

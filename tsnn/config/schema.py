@@ -192,7 +192,7 @@ def _coerce_texts(name: str, value: Any) -> tuple[str, ...]:
         value = value.split(",") if isinstance(parsed, str) else parsed
     if isinstance(value, list | tuple) and all(isinstance(v, str | int | float) for v in value):
         return tuple(text for v in value if (text := str(v).strip()))
-    raise ConfigError(f'{name} must be names separated by commas, or ["a", "b"]; got {original!r}.')
+    raise ConfigError(f'{name} must be names separated by commas, or ["a", "b"]; got {shortened(original)}.')
 
 
 def _is_int(value: Any) -> bool:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from tsnn.errors import TsnnError
-from tsnn.files import write_atomic
+from tsnn.files import os_error_message, write_atomic
 from tsnn.runs.liveness import alive, supervision
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -66,14 +66,19 @@ def enter_service(folder: Path, rank: int = 0) -> None:
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         text = "".join(traceback.format_exception(kind, error, trace))
-        message = str(error) if isinstance(error, TsnnError) else f"{kind.__name__}: {error}"
-        content = {"rank": rank, "error": message, "traceback": text}
+        content = {"rank": rank, "error": _message(error), "traceback": text}
         try:
             write_atomic(folder / f"error.rank{rank}.json", json.dumps(content).encode())
         finally:
             sys.__excepthook__(kind, error, trace)
 
     sys.excepthook = report
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return os_error_message(error)
+    return str(error) if isinstance(error, TsnnError) else f"{type(error).__name__}: {error}"
 
 
 def _exit_with(process: Mapping[str, Any]) -> None:
