@@ -1,4 +1,4 @@
-"""Tests of what calls kernels, without JIT: kernels run as plain Python, in a process with NUMBA_DISABLE_JIT=1."""
+"""Tests of kernels and their callers without JIT: plain Python, in a process with NUMBA_DISABLE_JIT=1."""
 
 import os
 import subprocess

@@ -49,7 +49,7 @@ def test_preview__of_columns_that_cannot_be_used_has_names_and_cells(path):
     [
         ("nothing.csv", None, "There is no file"),
         ("mnist", None, "There is no file"),
-        ("x.exe", b"MZ", r"is no file that can be read: expected \.npz, \.csv"),
+        ("x.exe", b"MZ", r"is no file that can be read: expected \.npy, \.npz"),
         ("x.csv", b"", "is empty"),
         ("x.csv", b"a,b\n1,2\n3\n", "line 3: 1 fields"),
         ("x.npz", b"PK\x03\x04junk", "cannot be read"),

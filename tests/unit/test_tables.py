@@ -221,7 +221,7 @@ def test_compressed_tables__damaged_or_of_another_kind_are_refused(read):
 
 
 def test_other_files__are_refused_by_their_suffix(read):
-    assert "is no file that can be read: expected .npz, .csv" in refusal(read, "{}", name="t.json")
+    assert "is no file that can be read: expected .npy, .npz, .csv" in refusal(read, "{}", name="t.json")
 
 
 def test_lines__ragged_ones_are_named(read):

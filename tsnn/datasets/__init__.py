@@ -2,9 +2,9 @@
 
 ``loading`` (by name, from a file or from arrays) uses ``sources`` (``catalogue``, ``openml``), ``readers``
 (``archives``, ``tables``), ``targets`` and ``preparation``; ``dataset`` and ``features`` define the result. ``guess``
-reads no more than it needs to tell the task; ``preview`` describes a file before a run is started. Features that do not
-fit into memory pass through the same functions as a ``stored`` array and become ``streamed`` features; where rows cannot
-be read one by one, a copy is made (``unpacked``).
+reads no more than it needs to tell the task; ``preview`` describes a file before a run is started. Features larger than
+memory pass through the same functions as a ``stored`` array and become ``streamed`` features; where rows cannot be read
+one by one, a copy is made (``unpacked``).
 """
 
 from tsnn.datasets.dataset import Dataset, shard

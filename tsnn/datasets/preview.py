@@ -141,7 +141,7 @@ def _with_dataset(found: Preview, data: Dataset, scale: float) -> Preview:
 
 def _first_cells(path: Path, data: DataConfig) -> Preview:
     """Return the preview of a table before its columns are understood."""
-    options = {f.name: getattr(data, f.name) for f in dataclasses.fields(TableOptions)}
+    options = {f.name: getattr(data, f.name) for f in dataclasses.fields(TableOptions) if f.name != "budget"}
     table = open_table(path, TableOptions(**options))
     names = [name.strip() or f"column {i}" for i, name in enumerate(table.names)]
     target = names.index(data.target) if data.target in names else len(names) - 1
@@ -203,7 +203,7 @@ def _first_part(path: Path, folder: Path) -> tuple[Path, float]:
         encoding = find_encoding(file.read(4096), path)
     with open_text(path, encoding) as stream:
         lines = list(take_sample(stream))
-    while len(lines) > 2 and sum(line.count('"') for line in lines) % 2:  # the last quoted text goes on
+    while len(lines) > 2 and sum(line.count('"') for line in lines) % 2:  # the last quoted text continues
         lines.pop()
     part = folder / f"{inner.stem}{inner.suffix or '.csv'}"
     part.write_text("".join(lines), encoding="utf-8")
