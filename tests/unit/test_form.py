@@ -146,7 +146,7 @@ def test_file__columns_are_choices_and_change_the_preview(tmp_path):
 
 def test_file__start_is_refused_with_the_sentence_until_it_can_be_read(tmp_path):
     path = tmp_path / "table.csv"
-    rows = ["0.5,1"] * 20 + ["broken,0"] * 1 + ["0.1,0"] * 20
+    rows = ["0.5,1", "0.1,1"] * 10 + ["broken,0"] + ["0.1,0", "0.5,0"] * 10
     path.write_text("a,b\n" + "\n".join(rows))
     form = own_form(tmp_path, path)
     form.start.clicks += 1

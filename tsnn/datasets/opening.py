@@ -49,7 +49,7 @@ def open_table(path: Path, options: TableOptions) -> Table:
         table = _read(path, options)
         opened.clear()
         opened[key] = table
-    return table
+    return table._replace(columns=[*table.columns])  # who understands a table forgets its columns
 
 
 def _read(path: Path, options: TableOptions) -> Table:
