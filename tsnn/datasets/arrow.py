@@ -11,6 +11,7 @@ import numpy as np
 from tsnn.datasets.raw import Array, reading, refuse_if_too_big
 from tsnn.datasets.text import Table
 from tsnn.errors import DataError
+from tsnn.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,8 +106,7 @@ class LargeParquet:
     """
 
     def __init__(self, path: Path):
-        import pyarrow.dataset as ds
-
+        ds = require("pyarrow.dataset", f"{path}, a table,")
         self.path = path
         parts = parquet_parts(path) if path.is_dir() else [path]
         if not parts:
