@@ -169,6 +169,7 @@ class Dashboard(param.Parameterized):
         if self._drawer is not None:
             self._page.sidebar_open, self._drawer = self._drawer, None
         changed = False
+        self.controls.tick()
         if self.tab == "runs":
             self.runs.update()
         elif self.tab == "compare":
@@ -176,8 +177,6 @@ class Dashboard(param.Parameterized):
         elif self.view is not None:
             changed = self.view.tick(self.tab)
             self._store_position(self.view.replay)
-            if changed:
-                self.controls.update()
             self._update_estimate(self.view.follower)
             if changed and self.view.follower.gone:
                 name, self.run_id = self.run_id, ""

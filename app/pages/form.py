@@ -20,6 +20,7 @@ from tsnn.jobs.duration import seconds_per_connection
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog
+from tsnn.views.live.browser import after
 from tsnn.views.plots import palette
 
 #: First preset of the page: the papers' settings on the bundled images, a run of a minute or two.
@@ -214,13 +215,20 @@ class StartForm:
         self.error.param.update(object=escape(text) or " ", visible=bool(text))
 
     def _start(self, _event: Any) -> None:
+        """Answer at once; start the run when the page has been told. Clicks in between start no other run."""
+        if self.start.disabled:
+            return
+        self.start.param.update(disabled=True, label="Starting …")
+        after(self._start_run, 0.05)
+
+    def _start_run(self) -> None:
         self._show_error("")
         try:
-            run = enqueue(self.config(), self._store)
+            self._open(enqueue(self.config(), self._store).id)
         except (TsnnError, OSError) as error:
             self._show_error(str(error))
-            return
-        self._open(run.id)
+        finally:  # clicks that arrived meanwhile are still to be handled
+            after(lambda: self.start.param.update(disabled=False, label="Start"), 1.0)
 
     def _time(self, config: Config, info: DatasetInfo, connections: int) -> str:
         """Estimate the time of a run from earlier runs on this machine, as text."""

@@ -14,11 +14,12 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from tsnn.config import Config
+from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs.queue import queue_position
 from tsnn.records import ENDED, LIVE, Event, RunState
 from tsnn.runs import Run
+from tsnn.runs.control import ControlReader
 from tsnn.runs.features import feature_names
 from tsnn.snapshot import Snapshot
 from tsnn.views.history import SECONDS, History, read_events
@@ -74,6 +75,9 @@ class RunFollower:
         self.events: list[Event] = []
         self.acks: dict[str, dict[str, Any]] = {}
         self.snapshots: list[int] = []
+        self._control = ControlReader(self.run)
+        self._changes: dict[str, dict[str, float]] = {}  # settings by command
+        self._changed_since: list[tuple[int, str]] = []  # epochs and ids of accepted commands, in order
         self._reader.forget()
         self.__dict__.pop("config", None)  # a run may continue with more epochs
 
@@ -174,7 +178,10 @@ class RunFollower:
             self.snapshots = [*(e for e in self.snapshots if e < epoch), epoch]
             self._reader.forget(epoch)
         elif kind == "ack":
-            self.acks[str(line["command"])] = dict(line)
+            command = str(line["command"])
+            self.acks[command] = dict(line)
+            if line.get("accepted"):
+                self._changed_since.append((int(line["epoch"]), command))
         for event in read_events([line]):
             if event not in self.events:
                 self.events.append(event)
@@ -205,6 +212,21 @@ class RunFollower:
         """Return the snapshots by epoch, one layer and these parts of each, that have been read so far."""
         with self._lock:
             return self._reader.collect(layer, parts, self.snapshots)
+
+    def current(self, name: str) -> float:
+        """Return the present value of a live setting: that of the last epoch, or one accepted after it."""
+        value = self.history.last(name)
+        if value is None:
+            value = self.config.flat()[LIVE_SETTINGS[name]]
+        last = self.history.last("epoch") or 0.0
+        with self._lock:
+            self._changed_since = [(epoch, command) for epoch, command in self._changed_since if epoch >= last]
+            if any(command not in self._changes for _, command in self._changed_since):
+                self._changes |= {command.id: command.settings for command in self._control.poll()}
+            for _, command in self._changed_since:
+                with contextlib.suppress(TypeError, ValueError, OverflowError):
+                    value = float(self._changes.get(command, {}).get(name, value))
+        return float(value)
 
     def seconds_left(self) -> float | None:
         """Estimate the remaining training time from the last epochs; None while that is unknown."""
