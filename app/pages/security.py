@@ -1,4 +1,4 @@
-"""Protection of the server against web pages of strangers: names of hosts, origins, headers of the answers.
+"""Protection of the server against web pages of strangers: names of hosts, origins, addresses, headers.
 
 A page of a stranger can send requests to a server on this machine from the browser of its visitor, also under a name of
 its own that it lets point to this machine (DNS rebinding). So a request is answered only if its Host is this machine or
@@ -14,11 +14,12 @@ import ipaddress
 import os
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.util import check_allowlist
 from bokeh.settings import settings
+from panel.util import parse_query
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
@@ -46,6 +47,8 @@ def protect() -> None:
         origins = settings.allowed_ws_origin() or self.websocket_origins
         if reason := refusal(request, set(origins)):
             return self.get_handler_delegate(request, _secured(_Refused), {"reason": reason})
+        if request.method == "GET" and (query := readable_query(request.query)) != request.query:
+            return self.get_handler_delegate(request, _secured(_Elsewhere), {"query": query})
         delegate = find(self, request, **options)
         delegate.handler_class = _secured(delegate.handler_class)
         return delegate
@@ -77,6 +80,16 @@ def refusal(request: HTTPServerRequest, allowed: set[str]) -> str:
     if source == host or (source and check_allowlist(source, list(allowed))):
         return ""
     return f"Pages of other origins may not use this server. {_allow(source)}"
+
+
+def readable_query(query: str) -> str:
+    """Return the query of an address without the values at which Panel raises an error; the same if there are none."""
+    kept = []
+    for name, value in (pairs := parse_qsl(query, keep_blank_values=True)):
+        with contextlib.suppress(Exception):
+            parse_query("?" + urlencode({name: value}))
+            kept.append((name, value))
+    return query if len(kept) == len(pairs) else urlencode(kept)
 
 
 def _allow(host: str) -> str:
@@ -112,6 +125,19 @@ class _Refused(RequestHandler):
         self.set_status(403)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(self._reason_text)
+
+
+class _Elsewhere(RequestHandler):
+    """Redirect to the same path, also behind a proxy, with another query."""
+
+    def initialize(self, query: str) -> None:
+        """Keep the query."""
+        self._query = query
+
+    def get(self, *_args: str) -> None:
+        """Redirect."""
+        self.set_status(302)
+        self.set_header("Location", f"?{self._query}")
 
 
 @functools.cache

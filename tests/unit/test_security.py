@@ -6,6 +6,7 @@ import socket
 import threading
 
 import pytest
+from pages.security import readable_query
 from panel.io.application import build_single_handler_application
 from panel.io.server import get_server
 
@@ -116,3 +117,14 @@ def test_files__of_other_folders_are_not_sent(server, path):
         raw.sendall(f"GET {server[1]}{path} HTTP/1.0\r\n\r\n".encode())
         answer = raw.makefile("rb").read()
     assert answer.split()[1] in (b"403", b"404"), answer[:200]
+
+
+@pytest.mark.parametrize("value", ["%C2%B2", "1" * 5000, "%D9%A1%C2%B2"])
+def test_address__value_that_cannot_be_read_is_left_out(server, value):
+    status, headers, _ = ask(server, f"/app?run=one%20two&epoch={value}&tab=runs")
+    assert (status, headers["Location"]) == (302, "?run=one+two&tab=runs")
+
+
+@pytest.mark.parametrize("query", ["", "run=a&epoch=3", "run=%5B%5B%5B&tab=", "epoch=1e999", "=&&", "a=%FF"])
+def test_address__is_left_alone(query):
+    assert readable_query(query) == query
