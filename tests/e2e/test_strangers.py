@@ -70,7 +70,7 @@ def test_page__runs_no_script_from_a_run(page, server):
     meta["data"] |= {"name": SCRIPT, "source": SCRIPT, "class_names": [SCRIPT, f"{SCRIPT}2"],
                      "feature_names": [f"{SCRIPT}{i}" for i in range(n)]}  # fmt: skip
     (run.path / "meta.json").write_text(json.dumps(meta))
-    annotate(run, title=SCRIPT, tags=(SCRIPT,))
+    annotate(run, title=SCRIPT, tags=("<script>x=1</script>",))
     status = json.loads((run.path / "status.json").read_text())
     (run.path / "status.json").write_text(json.dumps(status | {"state": "failed", "message": SCRIPT}))
     (run.path / "log.txt").write_text(f"Traceback\n{SCRIPT}\n")
