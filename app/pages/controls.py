@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import panel_material_ui as pmui
 
 from pages.theme import html
 from tsnn.config import LIVE_SETTINGS, Setting, describe
-from tsnn.errors import TsnnError
+from tsnn.errors import RunError, TsnnError
 from tsnn.jobs import launch, queue
 from tsnn.records import RunState
 from tsnn.runs.control import request
@@ -22,15 +23,78 @@ from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
 
 _MAX_ANSWERS = 3
+#: Seconds within which the browser may echo a value that the server has set.
+_ECHO_SECONDS = 2.0
+#: Seconds after which a slider that was moved, but never released, counts as released: its page may be gone.
+_HELD_SECONDS = 60.0
 _STARTING = (RunState.CREATED, RunState.STARTING, RunState.COMPILING)
 _CONTINUABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
 
 
 class PendingCommand(NamedTuple):
-    """A command without an ack: its action, and its text on the page."""
+    """A command without an ack: its action, its text on the page, and the settings that it changes."""
 
     action: str
     text: str
+    settings: Mapping[str, float] = {}
+
+
+class LiveSlider:
+    """Slider of a live setting. It shows the current value, except while a hand moves it.
+
+    Parameters
+    ----------
+    name : str
+        Short name of the setting.
+    released : callable
+        Called with the value at which the user has released the slider.
+
+    Attributes
+    ----------
+    widget : Panel slider
+        The slider.
+    """
+
+    def __init__(self, name: str, released: Callable[[float], None], **options: Any):
+        self._about = describe(name)
+        self._released = released
+        self._held = -math.inf  # when the hand moved it last
+        self._sent: dict[float, float] = {}
+        self._moving = False
+        self.widget = _slider(self._about, **options)
+        self.widget.param.watch(self._moved, "value")
+        on_release(self.widget, self._release)
+
+    @property
+    def held(self) -> bool:
+        """Whether a hand holds the slider."""
+        return time.monotonic() - self._held < _HELD_SECONDS
+
+    def show(self, value: float, *, now: bool = False) -> None:
+        """Show a value, unless a hand holds the slider; with ``now`` in any case."""
+        if now:
+            self._held = -math.inf
+        if self.held or self.widget.value == value:
+            return
+        self._sent[value] = time.monotonic()
+        self._moving = True
+        try:
+            if isinstance(self.widget, pmui.DiscreteSlider):
+                self.widget.param.update(options=_factors_of_two(self._about, value), value=value)
+            elif value > self.widget.end:
+                self.widget.param.update(end=2 * value, value=value)
+            else:
+                self.widget.value = value
+        finally:
+            self._moving = False
+
+    def _moved(self, event: Any) -> None:
+        if not self._moving and time.monotonic() - self._sent.get(event.new, -math.inf) > _ECHO_SECONDS:
+            self._held = time.monotonic()
+
+    def _release(self, value: float) -> None:
+        self._held = -math.inf
+        self._released(value)
 
 
 class LiveControls:
@@ -54,6 +118,7 @@ class LiveControls:
         self._follower: RunFollower | None = None
         self._pending: dict[str, PendingCommand] = {}
         self._answers: list[str] = []
+        self._version = -1
         self.pause = pmui.Button(label="Pause", icon="pause", variant="outlined", size="small", margin=(0, 4))
         self.step = pmui.Button(label="One epoch", icon="skip_next", variant="outlined", size="small", margin=(0, 4))
         self.continue_button = pmui.Button(
@@ -66,7 +131,8 @@ class LiveControls:
             self.pause, self.step, self.continue_button, self.stop, margin=0, align="start", visible=False
         )
         slider: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (4, 14)}
-        self.sliders = {name: _slider(describe(name), **slider) for name in LIVE_SETTINGS}
+        self.live = {name: LiveSlider(name, functools.partial(self._set, name), **slider) for name in LIVE_SETTINGS}
+        self.sliders = {name: live.widget for name, live in self.live.items()}
         self._messages = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 14, 8, 14))
         self.settings = pn.Column(
             pmui.Typography("Change while it trains", variant="subtitle2", margin=(8, 14, 0, 14)),
@@ -80,21 +146,25 @@ class LiveControls:
         self.continue_button.on_click(self._continue)
         self.step.on_click(lambda _: self._request("step", "one epoch"))
         self.stop.on_click(self._stop)
-        for name, widget in self.sliders.items():
-            on_release(widget, functools.partial(self._set, name))
 
     def open(self, follower: RunFollower | None) -> None:
         """Control another run; None hides the controls."""
         self._follower = follower
         self._pending, self._answers = {}, []
         if follower is not None:
-            for name, setting in LIVE_SETTINGS.items():
-                self._move_slider(name, follower.config.flat()[setting])
+            for name, live in self.live.items():
+                live.show(follower.current(name), now=True)
         self.update()
+
+    def tick(self) -> None:
+        """Show the changes of the run since the last call, if there are any."""
+        if self._follower is not None and (self._follower.poll() != self._version or self._pending):
+            self.update()
 
     def update(self) -> None:
         """Show the run's state, its current settings and its answers to commands."""
         follower = self._follower
+        self._version = -1 if follower is None else follower.version
         live = follower is not None and follower.live
         queued = follower is not None and follower.state == RunState.QUEUED
         ended = follower is not None and follower.state in _CONTINUABLE
@@ -129,37 +199,25 @@ class LiveControls:
             self.pause.param.update(**button)
         if self.stop.disabled != (stopping := "stop" in actions):
             self.stop.disabled = stopping
-        if not self._pending:
-            for name in self.sliders:
-                value = follower.history.last(name)
-                if value is not None and not self._answers:
-                    self._move_slider(name, value)
-
-    def _move_slider(self, name: str, value: float) -> None:
-        """Move a slider without sending a command."""
-        widget = self.sliders[name]
-        if widget.value == value:
-            return
-        if isinstance(widget, pmui.DiscreteSlider):
-            widget.param.update(options=_factors_of_two(describe(name), value), value=value)
-        elif value > widget.end:
-            widget.param.update(end=2 * value, value=value)
-        else:
-            widget.value = value
+        awaited = {name for command in self._pending.values() for name in command.settings}
+        for name, live in self.live.items():
+            if name not in awaited:
+                live.show(follower.current(name))
 
     def _set(self, name: str, value: float) -> None:
-        if self._follower is None:
-            return
-        self._request("set", f"{name.replace('_', ' ')} {palette.setting(value)}", **{name: float(value)})
+        if self._follower is not None:
+            self._request("set", f"{name.replace('_', ' ')} {palette.setting(value)}", **{name: float(value)})
 
     def _request(self, action: str, text: str, **settings: float) -> None:
         assert self._follower is not None
         try:
             command = request(self._follower.run, action, **settings)
+        except RunError as error:  # it has ended; this page does not know yet
+            self._warn(str(error))
         except (TsnnError, OSError) as error:
             self._answers = [*self._answers[-_MAX_ANSWERS + 1 :], f"{text}: {error}"]
         else:
-            self._pending[command.id] = PendingCommand(action, text)
+            self._pending[command.id] = PendingCommand(action, text, settings)
         self.update()
 
     def _pause_or_resume(self, _event: Any) -> None:

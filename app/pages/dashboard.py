@@ -178,6 +178,7 @@ class Dashboard(param.Parameterized):
         if self.run_id == LATEST and time.monotonic() - self._looked > _LATEST_SECONDS:
             self._follow_latest()
         changed = False
+        self.controls.tick()
         if self.tab == "runs":
             self.runs.update()
         elif self.tab == "compare":
@@ -185,8 +186,6 @@ class Dashboard(param.Parameterized):
         elif self.view is not None:
             changed = self.view.tick(self.tab)
             self._store_position(self.view.replay)
-            if changed:
-                self.controls.update()
             self._update_estimate(self.view.follower)
             if changed and self.view.follower.gone and self.run_id != LATEST:
                 name, self.run_id = self.run_id, ""

@@ -19,6 +19,7 @@ from tsnn.datasets.preview import Preview
 from tsnn.errors import ConfigError, DataError, TsnnError
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import RunStore
+from tsnn.views.live.browser import after
 
 #: First preset of the page: the papers' settings on the bundled images, a run of a minute or two.
 DEMONSTRATION = {"data.name": "fashion_mnist", "data.size": "small"}
@@ -262,17 +263,25 @@ class StartForm:
         self.error.param.update(object=plain(text), visible=bool(text))
 
     def _start(self, _event: Any) -> None:
+        """Answer at once; start the run when the page has been told. Clicks in between start no other run."""
+        if self.start.disabled:
+            return
+        self.start.param.update(disabled=True, label="Starting …")
+        after(self._start_run, 0.05)
+
+    def _start_run(self) -> None:
         self._show_error("")
         try:
             config = self.config()
             if self.data.value == _FILE and (problem := self.own.problem()):
                 raise DataError(problem)
             run = enqueue(config, self._store)
+            self.own.show_card(False)
+            self._open(run.id)
         except (TsnnError, OSError) as error:
             self._show_error(str(error))
-            return
-        self.own.show_card(False)
-        self._open(run.id)
+        finally:  # clicks that arrived meanwhile are still to be handled
+            after(lambda: self.start.param.update(disabled=False, label="Start"), 1.0)
 
 
 def _value(name: str, value: Any) -> Any:

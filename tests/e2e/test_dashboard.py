@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.dashboard import Server, address, badge, column, fill, open_p
 from tests.support.fake_engine import worker
 from tests.support.waiting import wait_until
 from tsnn.config import Config
+from tsnn.runs.control import request
 from tsnn.runs.writer import RunWriter
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
@@ -106,6 +108,55 @@ def test_controls__live_changes_are_acknowledged_and_marked(page, server, engine
     page.get_by_role("button", name="Stop").click()
     badge(page, "stopped").wait_for()
     page.get_by_role("button", name="Stop").wait_for(state="hidden")
+
+
+def test_controls__slider_stays_under_the_hand_and_follows_others(page, server, engine):
+    run, _ = engine()
+    open_page(page, server, run.id)
+    wait_until(lambda: len(column(page, "test_accuracy")) >= 1, what="an epoch is drawn")
+    slider = page.get_by_role("slider", name="Zeta")
+    box = slider.locator("xpath=..").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y, steps=5)
+    held = slider.input_value()
+    assert float(held) > 0.3
+    drawn = len(column(page, "test_accuracy"))
+    wait_until(lambda: len(column(page, "test_accuracy")) > drawn + 1, what="more epochs are drawn")
+    assert slider.input_value() == held
+    page.mouse.up()
+    page.get_by_text(re.compile(r"zeta .*: accepted after epoch")).wait_for()
+    assert slider.input_value() == held
+    request(run, "set", zeta=0.1)
+    wait_until(lambda: float(slider.input_value()) == 0.1, what="the slider shows the change made elsewhere")
+
+
+def test_controls__leave_on_every_tab_when_the_run_ends(page, server, engine):
+    run, _ = engine(epochs=1000)
+    open_page(page, server, run.id)
+    page.get_by_text("Change while it trains").wait_for()
+    page.get_by_role("tab", name="Compare").click()
+    request(run, "stop")
+    page.get_by_text("Change while it trains").wait_for(state="hidden")
+    page.get_by_role("tab", name="Overview").click()
+    badge(page, "stopped").wait_for()
+    assert not page.get_by_role("button", name="Pause").is_visible()
+
+
+def test_form__quick_clicks_start_one_run(page, server, engine):
+    engine()  # the next one is queued
+    open_page(page, server)
+    page.evaluate("""() => {
+        const find = (root) => [...root.querySelectorAll("*")].flatMap(e =>
+            e.tagName == "BUTTON" && e.textContent.trim() == "Start" ? [e] : e.shadowRoot ? find(e.shadowRoot) : [])
+        for (let i = 0; i < 4; i++) find(document)[0].click()
+    }""")
+    badge(page, "queued").wait_for()
+    page.get_by_text("The plots appear when the run starts.").first.wait_for()
+    page.get_by_role("button", name="Start", exact=True).wait_for()
+    assert len(server.store.list()) == 2
+    page.get_by_role("button", name="Cancel", exact=True).click()
 
 
 def test_controls__each_slider_sets_its_value(page, server, engine):

@@ -9,7 +9,7 @@ import pytest
 import tsnn
 from tsnn.config import Config
 from tsnn.engine.snapshots import EXTREME, STRONGEST, Ages, density_map, snapshot_epochs, take_snapshot
-from tsnn.errors import DivergenceError
+from tsnn.errors import DivergenceError, RunError
 from tsnn.execution.engine import execute
 from tsnn.records import EpochRecord, Progress
 from tsnn.runs import RunStore
@@ -124,6 +124,42 @@ def test_commands__are_executed_and_acknowledged(store, config):
     request(run, "stop")
     list(execution)
     assert run.status()["state"] == "stopped"
+
+
+def test_snapshots__are_taken_at_pauses_steps_and_changes(store, config):
+    run = store.create(config.replace({"training.epochs": 100_000, "run.snapshots": 2}))
+    execution = execute(run)
+
+    def advance(condition):
+        deadline = time.monotonic() + 25
+        while not condition():
+            next(execution)
+            assert time.monotonic() < deadline
+
+    advance(lambda: len(run.records()) > 0)
+    request(run, "set", zeta=0.7)
+    advance(lambda: any(record.settings["zeta"] == 0.7 for record in run.records()))
+    changed = next(record.epoch for record in run.records() if record.settings["zeta"] == 0.7)
+    request(run, "pause")
+    advance(lambda: run.status()["state"] == "paused")
+    paused = len(run.records())
+    assert {changed, paused} <= set(run.snapshot_epochs())
+    request(run, "step")
+    advance(lambda: len(run.records()) > paused)
+    advance(lambda: run.status()["state"] == "paused")
+    assert run.snapshot_epochs()[-1] == paused + 1
+    assert len(run.snapshot(paused + 1).layers) == len(run.snapshot(0).layers)
+    execution.close()
+
+
+def test_request__run_that_is_not_live_is_refused(store, config):
+    run = store.create(config)
+    list(execute(run))
+    with pytest.raises(
+        RunError, match=f"Run {run.id} is finished: it cannot obey the command 'set'. Continue it first"
+    ):
+        request(run, "set", zeta=0.5)
+    assert not (run.path / "control.jsonl").exists()
 
 
 def test_commands__invalid_one_is_refused(store, config):

@@ -265,10 +265,9 @@ def test_overview__shows_r2_where_there_is_no_accuracy(store):
     assert list(line_sources(figure)[1]["test_r2"]) == [0.25] * 3
     assert figure.y_range.start < 0.25 < 0.5 < figure.y_range.end <= 1
     overview = RunView(RunFollower(run)).tabs["overview"]
-    visible = {
-        plot.curves[1].column: frame.visible for plot, frame in zip(overview.plots, overview._cards, strict=True)
-    }
-    assert (visible["test_r2"], visible["test_accuracy"], visible["test_loss"]) == (True, False, True)
+    assert "accuracy" not in overview.plots
+    assert overview._cards["r2"].visible
+    assert overview._cards["loss"].visible
     text = summary_html(RunFollower(run))
     assert "<b>0.250</b><span>test R²</span>" in text
     assert "<b>2.5e+09</b><span>test loss</span>" in text
@@ -278,9 +277,9 @@ def test_overview__shows_r2_where_there_is_no_accuracy(store):
 def test_overview__names_labels_correct_and_draws_the_baseline(store):
     run = other_task_run(store, "multilabel")
     overview = RunView(RunFollower(run)).tabs["overview"]
-    assert overview.plots[0].figure.title.text == "Labels correct (%)"
-    assert (overview.plots[0].level.location, overview.plots[0].level.visible) == (0.25, True)
-    assert not overview._cards[1].visible, "no R²"
+    assert overview.plots["accuracy"].figure.title.text == "Labels correct (%)"
+    assert (overview.plots["accuracy"].level.location, overview.plots["accuracy"].level.visible) == (0.25, True)
+    assert "r2" not in overview.plots
     assert curves.accuracy(run).title.text == "Labels correct (%)"
     assert "test labels correct</span>" in summary_html(RunFollower(run))
 
@@ -412,8 +411,8 @@ def test_run_view__follows_and_replays(finished):
     view.tick()
     assert not view.replay.following
     assert view.replay.cursor == 3
-    assert overview.plots[0].cursor.visible
-    assert overview.plots[0].cursor.location == 3
+    assert overview.plots["accuracy"].cursor.visible
+    assert overview.plots["accuracy"].cursor.location == 3
     assert not np.array_equal(overview.input.plot.source.data["image"][0], newest)
     view.replay.follow.value = True
     view.tick()

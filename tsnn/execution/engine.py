@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 
 from tsnn._version import __version__
 from tsnn.datasets import Dataset
@@ -129,6 +129,8 @@ class _Engine:
         self.checkpoints = Checkpointer(run, writer, self.kind)
         self.between_batches = False
         self.snapshots_fail = False  # a failure is reported once
+        self.snapshot_at = -1  # epoch of the last snapshot
+        self.settings: Mapping[str, float] = {}  # those of the last epoch
 
     def train(self) -> Iterator[Compilation | Progress | EpochRecord]:
         """Prepare and train the run; yields its progress and records."""
@@ -146,8 +148,10 @@ class _Engine:
         for item in self.commands.drive(training):
             if isinstance(item, EpochRecord):
                 self._record(item)
-                self._snapshot(item.epoch)
+                self._snapshot(item)
             else:
+                if self.commands.paused and self.snapshot_at < state.epoch:
+                    self._snapshot_paused()
                 now = RunState.PAUSED if self.commands.paused else RunState.TRAINING
                 self.writer.update(state=now, message="", samples=item.samples, train_loss=item.loss)
             if not self.commands.paused and self.checkpoints.due(state, item):
@@ -230,16 +234,24 @@ class _Engine:
             test_r2=record.test_r2, connections=record.connections,
         )  # fmt: skip
 
-    def _snapshot(self, epoch: int) -> None:
-        """Write a snapshot after an epoch that is to have one."""
+    def _snapshot(self, record: EpochRecord) -> None:
+        """Write a snapshot after an epoch that is to have one, or the first with changed settings."""
         state = self.state
+        changed, self.settings = record.settings != (self.settings or record.settings), record.settings
         if state.resumable:
-            self.ages.update(state.displayed, epoch)
-            if epoch in self.snapshot_epochs:
-                self._write_snapshot(epoch, state.displayed)
+            self.ages.update(state.displayed, record.epoch)
+            if changed or record.epoch in self.snapshot_epochs:
+                self._write_snapshot(record.epoch, state.displayed)
+
+    def _snapshot_paused(self) -> None:
+        """Write a snapshot of the last finished epoch: a pause is for looking at the network."""
+        self.snapshot_at = self.state.epoch
+        if self.state.resumable:
+            self._write_snapshot(self.state.epoch, self.state.displayed)
 
     def _write_snapshot(self, epoch: int, network: Network) -> None:
         """Write a snapshot; a failure is reported as an event, and training continues."""
+        self.snapshot_at = epoch
         try:
             self.writer.snapshot(epoch, take_snapshot(network, self.state.config.importance.percentile, self.ages))
             self.snapshots_fail = False

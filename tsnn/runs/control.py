@@ -20,9 +20,9 @@ from typing import Any
 
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.config.schema import shortened
-from tsnn.errors import ConfigError, TsnnError
+from tsnn.errors import ConfigError, RunError, TsnnError
 from tsnn.files import append_line, read_lines
-from tsnn.records import RunState
+from tsnn.records import LIVE, RunState
 from tsnn.runs.checks import fits, is_number, is_table, is_text
 from tsnn.runs.store import Run
 
@@ -100,9 +100,14 @@ def request(run: Run, action: str, **settings: float) -> Command:
     ------
     ConfigError
         If the action or a setting is unknown or out of range.
+    RunError
+        If the run has no process that could obey: it has ended, or is still queued.
     """
     command = Command(action, dict(settings))
     changed_config(Config(), command.settings)
+    if (state := run.status()["state"]) not in LIVE:
+        wait = "Wait until it trains" if state == RunState.QUEUED else f"Continue it first: tsnn resume {run.id}"
+        raise RunError(f"Run {run.id} is {state}: it cannot obey the command {action!r}. {wait}.")
     append_line(run.path / "control.jsonl", asdict(command))
     return command
 

@@ -21,6 +21,8 @@ def _numbers(record: type) -> tuple[str, ...]:
 
 #: Columns with one number per epoch.
 SCALARS = (*_numbers(EpochRecord), *LIVE_SETTINGS)
+#: More epochs than these are thinned out: a plot is 600 points wide.
+MAX_EPOCHS = 20_000
 #: Columns that sum up to the time of an epoch.
 SECONDS = tuple(name for name in SCALARS if name.startswith("seconds_"))
 #: Columns with one number per epoch and layer.
@@ -49,6 +51,11 @@ class History:
 
     def __len__(self) -> int:
         return len(self._columns["epoch"])
+
+    @property
+    def done(self) -> int:
+        """Finished epochs: the number of the last one. A long history may lack some of those before."""
+        return int(self.last("epoch") or 0)
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         return np.array(self._columns[name], dtype=np.float64)
@@ -83,6 +90,15 @@ class History:
         self.workers.append(workers)
         for name, values_of in self._columns.items():
             values_of.append(row[name])
+        if len(self) > MAX_EPOCHS:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Drop every second epoch of the older half."""
+        half = MAX_EPOCHS // 2
+        for name, values in self._columns.items():
+            self._columns[name] = values[:half:2] + values[half:]
+        self.workers = self.workers[:half:2] + self.workers[half:]
 
     def _forget_from(self, epoch: float) -> None:
         epochs = self._columns["epoch"]

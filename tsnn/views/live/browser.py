@@ -1,4 +1,4 @@
-"""Communication with a browser: throttled updates, and the release of a slider."""
+"""Communication with a browser: throttled updates, the release of a slider, later calls."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
@@ -13,14 +13,16 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
-#: Seconds after which an unanswered number is sent again: a page drops messages until it is drawn.
+#: Seconds after which an unanswered number is sent again: a page drops messages until it is drawn. Doubled each time.
 RETRY_SECONDS = 0.5
+_MAX_TRIES = 5  # doublings
 
 
 class Throttle:
     """Check that the page has processed the last update before it is sent another.
 
-    After each update a number is sent to the page, which sends it back. So a slow page never falls behind.
+    After each update a number is sent to the page, which sends it back. So a slow page never falls behind. Any number
+    sent since the update will do: the answers of a slow page arrive after the next question.
 
     Attributes
     ----------
@@ -29,22 +31,29 @@ class Throttle:
     """
 
     def __init__(self) -> None:
-        self._asked: Any = pn.widgets.IntInput(value=0, visible=False)
-        self._answer: Any = pn.widgets.IntInput(value=-1, visible=False)
+        self._asked: Any = pn.widgets.IntInput(value=0, visible=False, tags=["asked"])
+        self._answer: Any = pn.widgets.IntInput(value=-1, visible=False, tags=["answer"])
         self._asked.jslink(self._answer, value="value")
         self.parts = [self._asked, self._answer]
         self._since = -RETRY_SECONDS
+        self._updated = 0  # the first number after the last update
+        self._tries = 0
 
     def ask(self) -> None:
         """Send the next number, after an update."""
+        self._send()
+        self._updated, self._tries = self._asked.value, 0
+
+    def _send(self) -> None:
         self._asked.value += 1
         self._since = time.monotonic()
 
     def is_free(self) -> bool:
-        """Return whether the page has sent back the last number; if it is overdue, send the next one."""
-        free = bool(self._answer.value == self._asked.value)
-        if not free and time.monotonic() - self._since >= RETRY_SECONDS:
-            self.ask()
+        """Return whether the page has processed the last update; if its answer is overdue, ask again."""
+        free = bool(self._updated <= (self._answer.value or 0) <= self._asked.value)
+        if not free and time.monotonic() - self._since >= RETRY_SECONDS * 2**self._tries:
+            self._send()
+            self._tries = min(self._tries + 1, _MAX_TRIES)
         return free
 
 
@@ -75,3 +84,12 @@ def on_release(slider: Any, act: Callable[[Any], None]) -> None:
 
     reset()
     slider.param.watch(released, "value_throttled")
+
+
+def after(function: Callable[[], Any], seconds: float) -> None:
+    """Call a function later, when the page has got the present changes; without a page now."""
+    document = pn.state.curdoc
+    if document is None or document.session_context is None:
+        function()
+    else:
+        document.add_timeout_callback(pn.io.hold()(function), int(1000 * seconds))

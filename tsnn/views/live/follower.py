@@ -11,15 +11,18 @@ import functools
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tsnn.config import Config
+from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs.queue import queue_position
 from tsnn.records import ENDED, LIVE, Event, RunState
 from tsnn.runs import Run
+from tsnn.runs.checks import line_problem
+from tsnn.runs.control import ControlReader
 from tsnn.runs.features import feature_names
+from tsnn.runs.sampling import SHORT_BYTES, EventSearch, sample_lines
 from tsnn.snapshot import Snapshot
 from tsnn.views.history import SECONDS, History, read_events
 from tsnn.views.live.snapshot_reader import Parts, SnapshotReader
@@ -72,8 +75,13 @@ class RunFollower:
         self.status: dict[str, Any] = getattr(self, "status", {"state": RunState.CREATED})
         self.history = History()
         self.events: list[Event] = []
+        self._known_events: set[Event] = set()
+        self._search: EventSearch | None = None
         self.acks: dict[str, dict[str, Any]] = {}
         self.snapshots: list[int] = []
+        self._control = ControlReader(self.run)
+        self._changes: dict[str, dict[str, float]] = {}  # settings by command
+        self._changed_since: list[tuple[int, str]] = []  # epochs and ids of accepted commands, in order
         self._reader.forget()
         self.__dict__.pop("config", None)  # a run may continue with more epochs
 
@@ -136,7 +144,7 @@ class RunFollower:
             now = time.monotonic()
             if now - self._polled >= self._min_interval:
                 self._polled = now
-                changed = self._poll_metrics()
+                changed = self._poll_metrics() or self._search_events()
                 self.version += int(self._poll_status(now) or changed)
             return self.version
 
@@ -158,12 +166,39 @@ class RunFollower:
         mark = self._marks["metrics.jsonl"]
         if mark is None or mark[1] < self._offset or (before and before[2] != mark[2]):  # replaced by a resumed run
             self._reset()
+        if not self._offset and mark is not None and mark[1] > SHORT_BYTES:
+            self._begin_long()
         lines, self._offset, damage = self.run.checked_lines(self._offset)
         self._damage = self._damage or damage
+        self._take_all(lines)
+        return bool(lines) or mark is None
+
+    def _begin_long(self) -> None:
+        """Read a part of the lines of a long file, and begin the search for its events."""
+        with contextlib.suppress(OSError):
+            lines, self._offset = sample_lines(self.run)
+            self._search = EventSearch(self.run, self._offset)
+            self._take_all([line for line in lines if line.get("type") == "epoch" and not line_problem(line)])
+            self.snapshots = self.run.snapshot_epochs()
+
+    def _search_events(self) -> bool:
+        """Continue the search for events in a long file; returns whether it has found any."""
+        search = self._search
+        if search is None:
+            return False
+        lines: list[dict[str, Any]] = []
+        with contextlib.suppress(OSError):
+            lines = search.advance()
+        self._take_all([line for line in lines if not line_problem(line)])
+        self.events.sort(key=lambda event: event.epoch)
+        if search.done:
+            self._search = None
+        return bool(lines)
+
+    def _take_all(self, lines: Sequence[Mapping[str, Any]]) -> None:
         for line in lines:
             with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
                 self._take(line)
-        return bool(lines) or mark is None
 
     def _take(self, line: Mapping[str, Any]) -> None:
         kind = line.get("type")
@@ -174,9 +209,13 @@ class RunFollower:
             self.snapshots = [*(e for e in self.snapshots if e < epoch), epoch]
             self._reader.forget(epoch)
         elif kind == "ack":
-            self.acks[str(line["command"])] = dict(line)
+            command = str(line["command"])
+            self.acks[command] = dict(line)
+            if line.get("accepted"):
+                self._changed_since.append((int(line["epoch"]), command))
         for event in read_events([line]):
-            if event not in self.events:
+            if event not in self._known_events:
+                self._known_events.add(event)
                 self.events.append(event)
 
     def _poll_status(self, now: float) -> bool:
@@ -206,6 +245,21 @@ class RunFollower:
         with self._lock:
             return self._reader.collect(layer, parts, self.snapshots)
 
+    def current(self, name: str) -> float:
+        """Return the present value of a live setting: that of the last epoch, or one accepted after it."""
+        value = self.history.last(name)
+        if value is None:
+            value = self.config.flat()[LIVE_SETTINGS[name]]
+        last = self.history.last("epoch") or 0.0
+        with self._lock:
+            self._changed_since = [(epoch, command) for epoch, command in self._changed_since if epoch >= last]
+            if any(command not in self._changes for _, command in self._changed_since):
+                self._changes |= {command.id: command.settings for command in self._control.poll()}
+            for _, command in self._changed_since:
+                with contextlib.suppress(TypeError, ValueError, OverflowError):
+                    value = float(self._changes.get(command, {}).get(name, value))
+        return float(value)
+
     def seconds_left(self) -> float | None:
         """Estimate the remaining training time from the last epochs; None while that is unknown."""
         epochs = int(self.status.get("epochs") or self.config.training.epochs)
@@ -214,7 +268,7 @@ class RunFollower:
         recent = sum(self.history[name][-5:].mean() for name in SECONDS)
         total = self.status.get("samples_total") or 0
         part = min(1.0, self.status.get("samples", 0) / total) if total else 0.0
-        return float(recent * max(0.0, epochs - len(self.history) - part))
+        return float(recent * max(0.0, epochs - self.history.done - part))
 
 
 _followers: weakref.WeakValueDictionary[str, RunFollower] = weakref.WeakValueDictionary()

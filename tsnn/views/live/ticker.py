@@ -1,4 +1,4 @@
-"""Periodic updates of a page."""
+"""Periodic updates of pages, less often the more pages there are and the more they cost."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
@@ -12,12 +12,52 @@ import panel as pn
 
 from tsnn.views.live.browser import Throttle
 
-#: Milliseconds between two updates.
+#: Milliseconds between two updates of a page, if there are few pages.
 PERIOD = 250
+#: Most milliseconds between two updates of a page, for any number of pages.
+MAX_PERIOD = 6000
+#: Fraction of one core that updating all pages of this process may take.
+SHARE = 0.15
+_MEASURE_SECONDS = 1.0
+_FORGET_SECONDS = 3 * MAX_PERIOD / 1000
+
+
+class SharedPeriod:
+    """Period of all pages of a process: the same for each, so that none starves.
+
+    The CPU time of the thread that updates them, with messages and drawing, is divided by the number of updates.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, float] = {}
+        self._ticks = 0
+        self._since, self._used = time.monotonic(), time.thread_time()
+        self.cost = 0.0  #: CPU seconds of an update
+
+    def note(self, page: object) -> None:
+        """Count an update of a page."""
+        now = time.monotonic()
+        self._seen[id(page)] = now
+        self._ticks += 1
+        if now - self._since < _MEASURE_SECONDS:
+            return
+        used = time.thread_time()
+        cost = (used - self._used) / self._ticks
+        self.cost = cost if not self.cost else 0.7 * self.cost + 0.3 * cost
+        self._since, self._used, self._ticks = now, used, 0
+        self._seen = {key: at for key, at in self._seen.items() if now - at < _FORGET_SECONDS}
+
+    def milliseconds(self, shortest: int) -> int:
+        """Return the milliseconds between two updates of a page."""
+        return int(min(MAX_PERIOD, max(shortest, 1000 * self.cost * len(self._seen) / SHARE)))
+
+
+#: The period of this process.
+SHARED_PERIOD = SharedPeriod()
 
 
 class Ticker:
-    """Periodic call of a function: less often if it takes long, and only after the page has drawn the last update.
+    """Periodic call of a function, with the period of all pages, and only after the page has drawn the last update.
 
     Parameters
     ----------
@@ -33,26 +73,20 @@ class Ticker:
     Attributes
     ----------
     callback : Panel periodic callback
-        Its ``period`` adapts to the duration of the calls.
-    seconds : list of float
-        CPU time of the last 200 calls.
+        Its ``period`` adapts to the load.
     """
 
     def __init__(self, function: Callable[[], bool], throttle: Throttle, period: int = PERIOD, *, start: bool = True):
         self._function, self._throttle = function, throttle
         self._period = period
-        self.seconds: list[float] = []
         self.callback = pn.state.add_periodic_callback(self._tick, period=period, start=start)
 
     def _tick(self) -> None:
-        if not self._throttle.is_free():
-            return
-        begun = time.process_time()
-        with pn.io.hold():
-            if self._function():
-                self._throttle.ask()
-        spent = time.process_time() - begun
-        self.seconds = [*self.seconds[-199:], spent]
-        wanted = max(self._period, int(4000 * spent))
-        if not 0.5 < wanted / self.callback.period < 2:
+        SHARED_PERIOD.note(self)
+        if self._throttle.is_free():
+            with pn.io.hold():
+                if self._function():
+                    self._throttle.ask()
+        wanted = SHARED_PERIOD.milliseconds(self._period)
+        if not 0.75 < wanted / self.callback.period < 1.34:
             self.callback.period = wanted

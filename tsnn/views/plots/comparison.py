@@ -38,7 +38,8 @@ class Row:
 def horizontal(history: History, axis: str) -> NDArray[np.float64]:
     """Return the positions of a history's epochs on one of the :data:`AXES`, float64[epochs]."""
     if axis == "seconds":
-        return np.cumsum(sum(np.nan_to_num(history[name]) for name in SECONDS))
+        epochs = np.diff(history["epoch"], prepend=0.0)  # more than one where a long history lacks some
+        return np.cumsum(epochs * sum(np.nan_to_num(history[name]) for name in SECONDS))
     return history[axis]
 
 
@@ -50,11 +51,16 @@ def mean_and_spread(histories: Sequence[History], column: str, axis: str) -> tup
     x, mean, deviation : ndarray of float64 [epochs]
         The deviation is 0 in epochs that a single history reaches.
     """
-    n = max((len(h) for h in histories), default=0)
-    positions, values = np.full((2, len(histories), n), np.nan)
+    epochs = np.unique(np.concatenate([np.empty(0), *(h["epoch"] for h in histories)]))
+    positions, values = np.full((2, len(histories), len(epochs)), np.nan)
     for row, history in enumerate(histories):
-        positions[row, : len(history)] = horizontal(history, axis)
-        values[row, : len(history)] = history[column]
+        own = history["epoch"]
+        if np.array_equal(own, epochs[: len(own)]):
+            positions[row, : len(own)], values[row, : len(own)] = horizontal(history, axis), history[column]
+        elif len(own):  # a long history lacks some epochs
+            reached = (own[0] <= epochs) & (epochs <= own[-1])
+            positions[row, reached] = np.interp(epochs[reached], own, horizontal(history, axis))
+            values[row, reached] = np.interp(epochs[reached], own, history[column])
     known = np.isfinite(values)
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, values, 0).sum(axis=0) / count

@@ -25,6 +25,7 @@ from tsnn.views.plots.figures import (
     base_figure,
     decimate,
     log_padded,
+    make_lean,
     padded,
     set_range,
     set_title,
@@ -108,6 +109,7 @@ class CurvePlot:
         rows = [("epoch", "@epoch")] + [(c.label, f"@{{{c.column}}}{{{y_format}}}") for c in curves]
         self.figure.add_tools(HoverTool(renderers=[lines[0]], tooltips=rows, mode="vline", visible=False))
         add_legend(self.figure)
+        make_lean(self.figure)
 
     def update(self, history: History, *, follow: bool = True) -> None:
         """Draw a history; with ``follow`` the vertical range is fitted to it."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, CustomAction, CustomJS, HoverTool, Range, Range1d
+from bokeh.models import CDSView, ColumnDataSource, CustomAction, CustomJS, HoverTool, Range, Range1d
 from bokeh.models.annotations import Title
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -126,6 +127,18 @@ def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figur
     fig.grid.grid_line_alpha = 0.2
     fig.outline_line_color = None
     return fig
+
+
+def make_lean(fig: figure) -> None:
+    """Drop the parts of the curves that are never displayed, in a figure of which every page has its own.
+
+    Bokeh makes two more glyphs for each curve, for selected and muted data, and a view of the source.
+    """
+    views: dict[str, CDSView] = {}
+    for curve in fig.renderers:
+        if isinstance(curve, GlyphRenderer):
+            curve.update(nonselection_glyph=None, muted_glyph=None)
+            curve.view = views.setdefault(curve.data_source.id, curve.view)
 
 
 def add_legend(fig: figure, columns: int = 6) -> None:

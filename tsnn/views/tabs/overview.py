@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from bokeh.events import RangesUpdate, Reset
@@ -13,7 +14,7 @@ from bokeh.models import Range1d
 from tsnn.records import EventKind
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves
-from tsnn.views.plots.curves import describe_accuracy, fit_epochs
+from tsnn.views.plots.curves import CurvePlot, describe_accuracy, fit_epochs
 from tsnn.views.plots.figures import EventMarks
 from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
 from tsnn.views.tabs.inputs import InputCard
@@ -33,25 +34,37 @@ class Overview:
         self._marks = EventMarks()
         layers = len(follower.config.network.hidden) + 1
         shared: dict[str, Any] = {"x_range": self._x_range, "marks": self._marks}
-        validation = follower.config.data.validation_fraction > 0
-        self.plots = [
-            curves.accuracy_plot(validation=validation, **shared),
-            curves.r2_plot(validation=validation, **shared),
-            curves.loss_plot(validation=validation, **shared),
-            curves.connections_plot(layers, **shared),
-            curves.density_plot(layers, **shared),
-            curves.seconds_plot(**shared),
-        ]
-        for plot in self.plots:
-            plot.figure.on_event(RangesUpdate, lambda _: replay.unfollow())
-            plot.figure.on_event(Reset, lambda _: replay.follow_newest())
-        names = ("accuracy", "r2", "loss", "connections", "density", "seconds")
-        self._cards = [card(plot.figure, name) for plot, name in zip(self.plots, names, strict=True)]
+        tested: dict[str, Any] = {"validation": follower.config.data.validation_fraction > 0, **shared}
+        # Each is made when its column has values: a figure takes time and a megabyte in every page.
+        self._makers: dict[str, tuple[str, Callable[[], CurvePlot]]] = {
+            "accuracy": ("test_accuracy", lambda: curves.accuracy_plot(**tested)),
+            "r2": ("test_r2", lambda: curves.r2_plot(**tested)),
+            "loss": ("test_loss", lambda: curves.loss_plot(**tested)),
+            "connections": ("connections_0", lambda: curves.connections_plot(layers, **shared)),
+            "density": ("density_0", lambda: curves.density_plot(layers, **shared)),
+            "seconds": ("seconds_train", lambda: curves.seconds_plot(**shared)),
+        }
+        self.plots: dict[str, CurvePlot] = {}
+        self._cards: dict[str, Any] = {}
         self.input = InputCard(follower, replay)
         self._empty = empty_pane()
-        self.layout = grid()
+        self.layout = grid(self._empty, self.input.layout)
         self.update()
-        self.layout.objects = [self._empty, *self._cards[:2], self.input.layout, *self._cards[2:]]
+
+    def _make_plots(self) -> None:
+        """Make the plots whose values have arrived."""
+        history = self._follower.history
+        missing = [name for name, (column, _) in self._makers.items()
+                   if name not in self.plots and history.last(column) is not None]  # fmt: skip
+        if not missing:
+            return
+        for name in missing:
+            plot = self._makers[name][1]()
+            plot.figure.on_event(RangesUpdate, lambda _: self._replay.unfollow())
+            plot.figure.on_event(Reset, lambda _: self._replay.follow_newest())
+            self.plots[name], self._cards[name] = plot, card(plot.figure, name)
+        cards = [self._cards[name] for name in self._makers if name in self._cards]
+        self.layout.objects = [self._empty, *cards[:2], self.input.layout, *cards[2:]]
 
     def update(self, *, figures_only: bool = False) -> None:
         """Draw new data."""
@@ -67,12 +80,14 @@ class Overview:
             return
         self._drawn = state
         self._marks.update([event for event in events if event.kind not in _START_EVENTS])
-        describe_accuracy(self.plots[0], self._follower.meta.get("data", {}))
+        self._make_plots()
+        if "accuracy" in self.plots:
+            describe_accuracy(self.plots["accuracy"], self._follower.meta.get("data", {}))
         if following:
             fit_epochs(self._x_range, history)
-        for plot, frame in zip(self.plots, self._cards, strict=True):
+        for name, plot in self.plots.items():
             plot.update(history, follow=following)
             plot.show_cursor(self._replay.cursor)
             visible = len(history) > 0 and all(history.last(curve.column) is not None for curve in plot.curves)
-            if frame.visible != visible:
-                frame.visible = visible
+            if self._cards[name].visible != visible:
+                self._cards[name].visible = visible

@@ -28,6 +28,7 @@ _BACK = _icon("M15.4 7.4 14 6l-6 6 6 6 1.4-1.4-4.6-4.6z")
 _FORWARD = _icon("M8.6 7.4 10 6l6 6-6 6-1.4-1.4 4.6-4.6z")
 #: Seconds within which the browser may echo a position that the server has sent.
 ECHO_SECONDS = 2.0
+_REMEMBERED = 500  # positions sent
 #: Most snapshots that are played, one per tick of the page.
 FRAMES = 100
 
@@ -176,14 +177,20 @@ class Replay:
         self._on_move()
 
     def _send(self, epoch: int) -> None:
+        """Move the slider, with its label in the same message."""
         self._at = epoch
+        self._sent.pop(epoch, None)
         self._sent[epoch] = time.monotonic()
-        self.slider.value = epoch
+        if len(self._sent) > _REMEMBERED:
+            del self._sent[next(iter(self._sent))]
+        self.slider.param.update(value=epoch, label=self._label())
+
+    def _label(self) -> str:
+        newest = " (newest)" if self._epochs and self.epoch == self._epochs[-1] else ""
+        return f"Snapshot: epoch {self.epoch or 0:,}{newest}"
 
     def _update_label(self) -> None:
-        newest = " (newest)" if self._epochs and self.epoch == self._epochs[-1] else ""
-        label = f"Snapshot: epoch {self.epoch or 0:,}{newest}"
-        if label != self.slider.label:
+        if (label := self._label()) != self.slider.label:
             self.slider.label = label
 
     def _released(self, epoch: int) -> None:
@@ -192,6 +199,8 @@ class Replay:
             self.go(epoch)
 
     def _dragged(self, event: Any) -> None:
+        if event.new == self._at:
+            return
         sent = self._sent.get(int(event.new))
         echo = sent is not None and (self.following or time.monotonic() - sent < ECHO_SECONDS)
         if echo or self.playing:

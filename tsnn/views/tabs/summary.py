@@ -77,15 +77,15 @@ def progress(follower: RunFollower) -> tuple[float, int]:
     """Return the finished epochs, with the finished fraction of the current one, and all epochs."""
     status = follower.status
     total = int(status.get("epochs") or follower.config.training.epochs)
-    done = float(len(follower.history))
-    if follower.live and status.get("samples_total") and int(status.get("epoch", 0)) == len(follower.history):
+    done = float(follower.history.done)
+    if follower.live and status.get("samples_total") and int(status.get("epoch", 0)) == follower.history.done:
         done += min(1.0, status.get("samples", 0) / status["samples_total"])
     return min(done, float(total)), max(1, total)
 
 
 def _tiles(follower: RunFollower) -> list[tuple[str, str]]:
     history = follower.history
-    done, total = len(history), progress(follower)[1]
+    done, total = history.done, progress(follower)[1]
     tiles = [(f"{done:,} / {total:,}", "epochs")]
     tiles += _scores(follower)
     connections = history.last("connections")
