@@ -26,6 +26,7 @@ from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.errors import RunError
 from tsnn.execution.__main__ import main as execute_run
+from tsnn.jobs.launch import start_supervisor
 from tsnn.runs import OVER, RunState, RunStore
 from tsnn.runs.control import request
 
@@ -262,7 +263,7 @@ class LaunchedStory(Story):
     def begin(self) -> None:
         """Start or resume the run in the background."""
         if self.run.status()["state"] == RunState.CREATED:
-            tsnn.jobs.launch.start_supervisor(self.run)
+            start_supervisor(self.run)
         else:
             tsnn.resume(self.run)
 

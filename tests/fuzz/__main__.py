@@ -228,7 +228,7 @@ def main() -> int:
                 failed |= bool(report)
                 text = f"{'FAILED' if report else 'ok':<8}{time.monotonic() - started:6.0f} s"
                 print(f"{name:<18}{count:>8,}  {text}", flush=True)
-                sys.stdout.write(report)
+                sys.stdout.write(report and f"{report}\n")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return int(failed)
