@@ -69,7 +69,7 @@ class Story:
         self.seen: dict[int, str] = {}  # epochs as they were recorded first
 
     def tell(self, faults: int, *, changes: bool) -> None:
-        """Let the run live until it has had some faults, then to its end; counts what went wrong."""
+        """Let the run live until it has had some faults, then to its end; count failures."""
         for _ in range(faults):
             self.begin()
             self.live(changes=changes)
@@ -208,7 +208,7 @@ class FullDiskStory(ForkedStory):
     folder: Path | None = None  #: where a small file system is mounted
 
     def fault(self) -> None:
-        """Fill the disk, wait for what happens, and make room again."""
+        """Fill the disk, wait, and make room again."""
         if not self.alive():
             return
         self.counts["faults"] += 1

@@ -1,4 +1,4 @@
-"""Strategies of bad input: values of any type, damaged text and bytes, files that are not what their name says."""
+"""Strategies of bad input: values of any type, damaged text and bytes."""
 
 from __future__ import annotations
 

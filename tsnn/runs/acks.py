@@ -1,4 +1,4 @@
-"""Acknowledged settings: where each change of a live setting came into force, so that a resumed run repeats it there.
+"""Acknowledged settings: where each change of a live setting was applied, so that a resumed run repeats it there.
 
 An ``ack`` line of ``metrics.jsonl`` that answers a command to change settings holds the settings and their place: the
 last finished ``epoch``, and in ``at_start`` whether they hold from the start of the next epoch on; otherwise they hold
