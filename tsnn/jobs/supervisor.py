@@ -311,11 +311,8 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         return Supervisor(Run(Path(sys.argv[1]))).supervise()
-    except RunError as error:
-        log.error("%s", error)
-        return 1
-    except OSError as error:
-        log.error("%s", os_error_message(error))
+    except (RunError, OSError) as error:
+        log.error("%s", os_error_message(error) if isinstance(error, OSError) else error)
         return 1
 
 
