@@ -26,6 +26,7 @@ from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.errors import RunError
 from tsnn.execution.__main__ import main as execute_run
+from tsnn.jobs.launch import start_supervisor
 from tsnn.runs import OVER, RunState, RunStore
 from tsnn.runs.control import request
 
@@ -68,7 +69,7 @@ class Story:
         self.seen: dict[int, str] = {}  # epochs as they were recorded first
 
     def tell(self, faults: int, *, changes: bool) -> None:
-        """Run until there were some faults, then to the end, and count failures."""
+        """Let the run live until it has had some faults, then to its end; count failures."""
         for _ in range(faults):
             self.begin()
             self.live(changes=changes)
@@ -207,7 +208,7 @@ class FullDiskStory(ForkedStory):
     folder: Path | None = None  #: where a small file system is mounted
 
     def fault(self) -> None:
-        """Fill the disk, wait for the reaction of the run, and make room again."""
+        """Fill the disk, wait, and make room again."""
         if not self.alive():
             return
         self.counts["faults"] += 1
@@ -262,7 +263,7 @@ class LaunchedStory(Story):
     def begin(self) -> None:
         """Start or resume the run in the background."""
         if self.run.status()["state"] == RunState.CREATED:
-            tsnn.jobs.launch.start_supervisor(self.run)
+            start_supervisor(self.run)
         else:
             tsnn.resume(self.run)
 

@@ -1,4 +1,4 @@
-"""Strategies of bad input: values of any type, damaged text and bytes, files of another format than their name."""
+"""Strategies of bad input: values of any type, damaged text and bytes."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ class Player:
                            connections=record.connections)  # fmt: skip
 
     def set_paused(self, paused: bool, stepping: bool = False) -> None:
-        """Pause, continue, or continue for one epoch, and write the state."""
+        """Pause, continue, or continue for one epoch, and say so in the status."""
         self.paused, self.stepping = paused, stepping
         self.writer.update(state=RunState.PAUSED if paused else RunState.TRAINING)
 

@@ -1,8 +1,7 @@
 """Run directories that earlier versions wrote: they open, compare, export and resume.
 
 ``tests/support/golden_runs/formatN.zip`` holds the run ``golden`` (stopped after 5 of 8 epochs; zeta was changed to 0.5
-in epoch 2) and its data. When :data:`tsnn.records.FORMAT` grows, add a file, and keep those
-of formats that are read.
+in epoch 2) and its data. When :data:`tsnn.records.FORMAT` grows, add a file, and keep those of formats that are read.
 """
 
 import csv

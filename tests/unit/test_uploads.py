@@ -34,7 +34,7 @@ def test_upload__name_is_made_safe(given, stored):
 
 @pytest.mark.parametrize("name", ["run.exe", "config.toml", "x", "", "..", "../..", ".csv", "csv/", "a.csv/../b.sh"])
 def test_upload__other_kinds_are_refused(name):
-    with pytest.raises(DataError, match=r"is no file that can be read: expected \.npz, \.csv"):
+    with pytest.raises(DataError, match=r"is no file that can be read: expected \.npy, \.npz"):
         safe_name(name)
 
 

@@ -153,8 +153,8 @@ class Supervisor:
             outcome, attempts = self._run_attempts(held.fileno())
             self._record_outcome(outcome)
             tail = self.run.log(TAIL_BYTES)
-            content = {"state": outcome.state, "reason": outcome.reason, "rc": outcome.rc}
-            content |= {"attempts": attempts, "tail": tail}
+            content = {"state": outcome.state, "reason": outcome.reason, "rc": outcome.rc, "attempts": attempts}
+            content["tail"] = tail
             write_atomic(self.run.path / "exit.json", json.dumps(content, indent=1).encode())
         return 0 if outcome.state in (RunState.FINISHED, RunState.STOPPED) else 1
 
@@ -172,17 +172,14 @@ class Supervisor:
         return outcome, attempts
 
     def _refusal(self, lock: int) -> Outcome | None:
-        """Return the outcome of a run that cannot have its workers; None if it can.
-
-        One process finds that out if they are more than the cores: starting thousands would paralyse the machine.
-        """
+        """Return the outcome of a run that cannot have its workers; found by one process if they exceed the cores."""
         if self.run.wanted_config().parallel.workers <= available_cores():
             return None
-        command = [sys.executable, "-m", "tsnn.execution", "--check", str(self.run.path.resolve())]
-        outcome = self._attempt(Job(tuple(command)), lock)
-        if outcome.rc == 0:
-            return None
-        return Outcome(RunState.STOPPED, "Stopped before it began", 0) if self.stop_time < math.inf else outcome
+        command = (sys.executable, "-m", "tsnn.execution", "--check", str(self.run.path.resolve()))
+        outcome = self._attempt(Job(command), lock)
+        if self.stop_time < math.inf:
+            return Outcome(RunState.STOPPED, "Stopped before it began", 0)
+        return outcome if outcome.rc else None
 
     def _record_outcome(self, outcome: Outcome) -> None:
         """Write the outcome to the status, unless the engine has, or another supervisor has the run already."""
@@ -314,11 +311,8 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         return Supervisor(Run(Path(sys.argv[1]))).supervise()
-    except RunError as error:
-        log.error("%s", error)
-        return 1
-    except OSError as error:
-        log.error("%s", os_error_message(error))
+    except (RunError, OSError) as error:
+        log.error("%s", os_error_message(error) if isinstance(error, OSError) else error)
         return 1
 
 
