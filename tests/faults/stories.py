@@ -132,7 +132,7 @@ class Story:
         name, low, high = self.chance.choice(
             [("zeta", 0, 0.6), ("learning_rate", 1e-4, 4e-3), ("epsilon", 1, 3), ("dropout", 0, 0.4)]
         )
-        with contextlib.suppress(OSError):  # the disk may be full
+        with contextlib.suppress(OSError, RunError):  # the disk may be full; the run may just have ended
             request(self.run, "set", **{name: self.chance.uniform(low, high)})
             self.counts["changes"] += 1
 

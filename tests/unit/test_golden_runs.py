@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import leave_command
 from tests.support.waiting import wait_until
 from tsnn.cli import main
 from tsnn.records import FORMAT
 from tsnn.runs import RunStore
 from tsnn.runs.catalog import summarise
-from tsnn.runs.control import request
 from tsnn.views.live.follower import RunFollower
 
 FOLDER = Path(__file__).parents[1] / "support" / "golden_runs"
@@ -67,7 +67,7 @@ def test_golden_run__is_exported_and_compared(run, capsysbinary):
 
 def test_golden_run__is_resumed_and_keeps_its_history(run):
     before = run.records()
-    request(run, "set", dropout=0.2)
+    leave_command(run, "set", dropout=0.2)
     assert main(["resume", "golden"]) == 0
     wait_until(lambda: run.status()["state"] == "finished", 10)
     after = run.records()

@@ -15,6 +15,7 @@ import pytest
 
 import tsnn
 from tests.support import processes
+from tests.support.commands import leave_command
 from tests.support.waiting import wait_until
 from tsnn import files
 from tsnn.cli import main
@@ -358,7 +359,7 @@ def test_checkpoints__divergence_keeps_the_last_good_one(store, config):
     assert run.status()["state"] == "failed"
     tsnn.jobs.launch.prepare_resume(run)
     assert run.resumes_from() >= 3
-    request(run, "set", learning_rate=0.01)
+    leave_command(run, "set", learning_rate=0.01)
     list(execute(run))
     assert run.status()["state"] == "finished"
 
@@ -445,7 +446,11 @@ def epochs_of(run):
 @pytest.mark.slow
 @pytest.mark.compiled
 def test_resume__repeats_ten_live_changes_after_five_kills(store, config, fresh_rng):
-    config = config.replace({"training.epochs": 250, "training.learning_rate": 0.002, "run.checkpoint_epochs": 40})
+    slow = {
+        "network.hidden": (3000, 3000),
+        "training.learning_rate": 1e-4,
+    }  # reading takes less than an epoch
+    config = config.replace(slow | {"training.epochs": 400, "run.checkpoint_epochs": 20})
     run, seen, changes = store.create(config), {}, 0
     for _ in range(5):
         process = engine(run)
@@ -462,10 +467,10 @@ def test_resume__repeats_ten_live_changes_after_five_kills(store, config, fresh_
             assert seen.setdefault(epoch, line) == line
     assert engine(run).wait() == 0
     final = epochs_of(run)
-    assert list(final) == list(range(1, 251))
+    assert list(final) == list(range(1, 401))
     assert {epoch: final[epoch] for epoch in seen} == seen
     assert changes == 10
-    assert final[250]["settings"]["zeta"] == ControlReader(run).poll()[-1].settings["zeta"]
+    assert final[400]["settings"]["zeta"] == ControlReader(run).poll()[-1].settings["zeta"]
 
 
 def test_resume__applies_settings_where_they_were_acknowledged(store, config, monkeypatch):

@@ -266,7 +266,7 @@ def test_supervisor__does_not_restart_after_an_error(store, config):
 
 
 def test_supervisor__does_not_restart_a_job_that_never_started(store, config):
-    run = store.create(config.replace({"parallel.workers": 9}))
+    run = store.create(config.replace({"parallel.workers": 1}))
     last = exit_record(run, "print('-----\\nThere are not\\n enough slots')\nsys.exit(1)", workers=9)
     assert (last["state"], last["attempts"]) == ("failed", 1)
     assert "could not be started" in last["reason"]

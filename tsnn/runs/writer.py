@@ -163,7 +163,7 @@ class RunWriter:
         lines, _ = read_lines(self._metrics, position["bytes"])
         kept = [line for line in lines if line.get("type") == "ack" and "settings" in line]
         kept += [{"type": "ack", "time": time.time(), **ack} for ack in acks]
-        if recorded > epoch:
+        if recorded > max(epoch, 0):
             kept.append({"type": "repeat", "time": time.time(), "recorded": recorded})
         with contextlib.suppress(FileNotFoundError), open(self._metrics, "rb") as file:
             before = file.read(position["bytes"])
