@@ -24,6 +24,7 @@ from tsnn.records import EpochRecord, Event, EventKind, Progress, RunState, accu
 from tsnn.runs import Run
 from tsnn.runs.liveness import supervision
 from tsnn.runs.writer import RunWriter
+from tsnn.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +126,7 @@ class _Engine:
         self.checkpoints = Checkpointer(run, writer, self.kind)
         self.between_batches = False
         self.snapshots_fail = False  # a failure is reported once
+        self.last_snapshot: Snapshot | None = None
 
     def train(self) -> Iterator[Progress | EpochRecord]:
         """Prepare and train the run; yields its progress and records."""
@@ -164,6 +166,7 @@ class _Engine:
         if saved is not None:
             dropped = self.writer.rewind(saved.values["metrics"], self.state.epoch)
             self.commands.restore(saved.values)
+            self.last_snapshot = self._newest_snapshot()
         else:
             dropped = self.writer.rewind({"lines": 0, "bytes": 0}, -1)
             source = f"{self.data.name}: {self.data.source}{_baseline(self.data)}"
@@ -215,10 +218,19 @@ class _Engine:
             if epoch in self.snapshot_epochs:
                 self._write_snapshot(epoch, state.displayed)
 
+    def _newest_snapshot(self) -> Snapshot | None:
+        """Return what the newest snapshot of the run draws; None if there is none that can be read."""
+        newest = self.run.snapshot_epochs()[-1:]
+        with contextlib.suppress(RunError):
+            return self.run.snapshot(newest[0], parts=("drawn", "drawn_inputs")) if newest else None
+        return None
+
     def _write_snapshot(self, epoch: int, network: Network) -> None:
         """Write a snapshot; a failure is reported as an event, and training continues."""
         try:
-            self.writer.snapshot(epoch, take_snapshot(network, self.state.config.importance.percentile, self.ages))
+            percentile, image = self.state.config.importance.percentile, self.data.image_shape is not None
+            self.last_snapshot = take_snapshot(network, percentile, self.ages, image, self.last_snapshot)
+            self.writer.snapshot(epoch, self.last_snapshot)
             self.snapshots_fail = False
         except OSError as error:
             reason = os_error_message(error)
