@@ -142,7 +142,7 @@ class Snapshot:
     ages_since : int64
         Epoch at which the recording of ages began; connections that existed then count as born then.
     drawn_inputs : int32[k]
-        Input features that are drawn, as in :attr:`LayerSnapshot.drawn`; None if all are, as those of images.
+        Input features whose connections are drawn, as in :attr:`LayerSnapshot.drawn`.
     drawn_input_degree : int32[k]
         Numbers of their connections.
     """

@@ -24,8 +24,8 @@ from tsnn.views.plots import palette
 
 #: First preset of the page, a run of half a minute on the bundled images. Not the papers' settings (``tsnn train
 #: fashion_mnist``): as accurate (85.6 against 85.7 % after 60 epochs, three seeds), and it shows that evolution finds
-#: informative pixels: one in the centre has 2.5 to 3.1 times as many connections as one at the border, with the papers'
-#: settings 1.0 (``python -m tests.benchmarks.demonstration``).
+#: informative pixels: connections of a pixel in the centre over those of one at the border are 2.5 to 3.1, with the
+#: papers' settings 1.0 (``python -m tests.benchmarks.demonstration``).
 DEMONSTRATION = {
     "data.name": "fashion_mnist",
     "data.size": "small",

@@ -1,15 +1,11 @@
-"""Welcome card: what the page does, a recorded network that learns, and a button that trains the same one."""
+"""Welcome card: an introduction, a recorded network that learns, and a button that trains the same one."""
 
 from __future__ import annotations
 
-import io
-import lzma
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
@@ -18,8 +14,8 @@ from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import RunStore
-from tsnn.snapshot import Snapshot
 from tsnn.views.plots.network import NetworkPlot
+from tsnn.views.plots.recording import read_recording
 from tsnn.views.tabs.cards import figure_pane
 
 #: Snapshots of the first epochs of ``tsnn train digits``, made by ``python -m tests.benchmarks.pictures``.
@@ -40,19 +36,6 @@ that learn to read digits of 8 × 8 pixels. Train them yourself: it takes second
 """
 
 
-@cache
-def recording() -> dict[int, Snapshot]:
-    """Return the recorded snapshots by epoch; none if the file is not there."""
-    if not RECORDING.exists():
-        return {}
-    frames: dict[int, dict[str, Any]] = {}
-    with np.load(io.BytesIO(lzma.decompress(RECORDING.read_bytes())), allow_pickle=False) as archive:
-        for name in archive.files:
-            epoch, field = name.split("/")
-            frames.setdefault(int(epoch), {})[field] = archive[name]
-    return {epoch: Snapshot.from_arrays(arrays) for epoch, arrays in sorted(frames.items())}
-
-
 class Welcome:
     """Card of the page without an open run.
 
@@ -68,7 +51,7 @@ class Welcome:
 
     def __init__(self, store: RunStore, open_run: Callable[[str], None], warn: Callable[[str], None]):
         self._store, self._open, self._warn = store, open_run, warn
-        self._frames: list[tuple[int, Snapshot]] = []
+        self._frames = read_recording(RECORDING)
         self._at = self._ticks = 0
         self.train = pmui.Button(label="Train the digits", icon="play_arrow", variant="outlined", margin=(12, 0, 0, 0))
         self.train.on_click(self._train)
@@ -87,7 +70,6 @@ class Welcome:
     def tick(self) -> bool:
         """Draw the next frame, about one in a second, up to the last; returns whether it did."""
         if self.plot is None:  # not earlier: a page with an open run never shows it
-            self._frames = list(recording().items())
             self.plot = NetworkPlot(_SHAPE, outputs=_CLASSES, height=380)
             if self._frames:
                 self._draw(0)
@@ -103,8 +85,7 @@ class Welcome:
     def _draw(self, at: int) -> None:
         assert self.plot is not None
         self._at = at
-        before = self._frames[at - 1][1] if at else None
-        self.plot.update(self._frames[at][1], before)
+        self.plot.update(self._frames[at], self._frames[at - 1] if at else None)
 
     def _train(self, _event: Any) -> None:
         try:

@@ -29,9 +29,7 @@ def measure(settings, seed):
     config = tsnn.Config.preset("fashion_mnist").replace({"training.epochs": EPOCHS, "run.seed": seed, **settings})
     data = tsnn.load_dataset("fashion_mnist", size="small", preprocessing=config.data.preprocessing, rng=rng)
     network = tsnn.init_network(data.n_features, data.n_outputs, config, rng=rng)
-    record = None
-    for record in tsnn.train(network, data, config, rng=rng):
-        pass
+    *_, record = tsnn.train(network, data, config, rng=rng)
     degree = network.layers[0].topology.out_degree.reshape(28, 28)
     border = np.ones((28, 28), bool)
     border[3:25, 3:25] = False

@@ -64,7 +64,7 @@ FRAMES, FIELDS = 40, (
 
 
 def write_recording(snapshots: Mapping[int, Snapshot], path: Path) -> None:
-    """Write the first snapshots of a run, without what the welcome page does not draw."""
+    """Write the first snapshots of a run, only the fields that the welcome page draws."""
     arrays = {
         f"{epoch}/{name}": array
         for epoch in sorted(snapshots)[: FRAMES + 1]

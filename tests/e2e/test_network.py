@@ -41,7 +41,7 @@ DRAWING = """() => {
 
 
 def drawing(page: Any) -> dict[str, Any]:
-    """Return what is drawn; an empty dictionary if nothing is."""
+    """Return the state of the drawing; an empty dictionary without one."""
     return page.evaluate(DRAWING) or {}
 
 

@@ -103,7 +103,7 @@ def snapshot(epoch: int, config: Config) -> Snapshot:
 
 
 def sketch(layer: int, epoch: int, n_in: int, n_out: int) -> dict[str, Any]:
-    """Return what is drawn of a layer: :data:`EDGES` connections, of which each epoch replaces :data:`REPLACED`."""
+    """Return the drawn part of a layer: :data:`EDGES` connections, of which each epoch replaces :data:`REPLACED`."""
     n_in, n_out = min(n_in, 784), min(n_out, DRAWN)
     present = min(EDGES, n_in * n_out // 2)
     order = np.random.default_rng(layer).permutation(n_in * n_out)

@@ -1,4 +1,4 @@
-"""Drawing of a network: what has changed between two snapshots, how it looks, the tab and the preset for it."""
+"""Drawing of a network: changes between two snapshots, its look, the tab and the preset for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sketch of a network: what a snapshot holds for drawing, against naive computations."""
+"""Sketch of a network: the drawn part of a snapshot, against naive computations."""
 
 from __future__ import annotations
 
@@ -95,14 +95,23 @@ def test_sketch__neurons_stay_in_their_places_while_they_are_strong():
     assert stayed > 0, "more than without the snapshot before"
 
 
-def test_sketch__of_an_image_draws_all_its_pixels():
-    net, _ = network([784, 1000, 10], 20)
+def test_sketch__of_an_image_draws_more_pixels_than_neurons():
+    for method in ("set", "dense"):
+        net, _ = network([784, 300, 300, 10], 20, **{"training.method": method})
+        snapshot = take_snapshot(net, image=True)
+        k = len(snapshot.layers[0].drawn)
+        assert 10 < k < len(snapshot.drawn_inputs) < 784
+        assert len(snapshot.layers[2].drawn) == 10, "all outputs"
+        strength = abs(dense(net.layers[0])).sum(1)
+        assert set(snapshot.drawn_inputs) == set(np.argsort(-strength)[: len(snapshot.drawn_inputs)])
+    net, _ = network([64, 20, 10], 3)
+    assert len(take_snapshot(net, image=True).drawn_inputs) == 64, "a small network is drawn completely"
+
+
+def test_sketch__of_a_huge_image_is_bounded():
+    net, _ = network([60_000, 20, 2], 1)
     snapshot = take_snapshot(net, image=True)
-    assert snapshot.drawn_inputs is None
-    assert len(snapshot.layers[0].drawn) > 15
-    full, _ = network([784, 300, 10], 20, **{"training.method": "dense"})
-    snapshot = take_snapshot(full, image=True)
-    assert 10 < len(snapshot.drawn_inputs) < 784, "of a dense network only the strongest pixels"
+    assert 0 < len(snapshot.drawn_inputs) <= sketch.MAX_PIXELS
 
 
 def test_sketch__pruned_neurons_are_not_drawn():

@@ -22,7 +22,9 @@ ABRIDGED = 1000  # connections drawn of a larger one: more hide each other
 MAX_DRAWN = 200  # neurons of a layer, if that few connections lie between them
 #: A drawn neuron stays as long as it is among this many times as many as are drawn: the picture does not jump.
 LOYALTY = 2
-_FEWEST = 4  # neurons of a layer next to a complete image; with fewer, the image is reduced to its strongest pixels
+_GROWTH = 1.3  # room for fewer than this many times as many neurons is left empty, for the same reason
+MAX_PIXELS = 4096  # of an image that may be drawn; a neuron's share of them is drawn with it
+ALL_OUTPUTS = 40  # fewer outputs are all drawn
 _UNRANKED = np.iinfo(np.int16).max
 
 #: Epochs of birth of connections, by layer, input neurons and positions in CSR order.
@@ -39,14 +41,14 @@ class Candidates(NamedTuple):
 def sketch(
     network: Network, image: bool = False, before: Snapshot | None = None, births: Births | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Choose what is drawn of a network.
+    """Return the drawn part of a network.
 
     Parameters
     ----------
     network : Network
         The network.
     image : bool
-        Whether its inputs form an image, which is drawn completely.
+        Whether its inputs form an image, of which more inputs are drawn than neurons of a layer.
     before : Snapshot, optional
         The one before: its neurons stay where they are if they are still among the strong ones.
     births : callable, optional
@@ -59,28 +61,28 @@ def sketch(
     """
     drawn = [None if before is None else before.drawn_inputs]
     drawn += [None] * len(network.layers) if before is None else [layer.drawn for layer in before.layers]
-    most = min(MAX_DRAWN, max([len(neurons) for neurons in drawn if neurons is not None], default=MAX_DRAWN))
-    strengths = _strengths(network)
     living = [np.ones(network.sizes[0], bool), *network.living]
-    candidates = [_candidates(*layer, most) for layer in zip(strengths, living, drawn, strict=True)]
-    ranked = candidates[0]
+    candidates = [_candidates(*layer, MAX_DRAWN) for layer in zip(_strengths(network), living, drawn, strict=True)]
     if image:
-        candidates[0] = Candidates(ranked.neurons, np.zeros(network.sizes[0], np.int16))
-    edges, count = _edges(network, candidates, most)
-    if image and count < min(_FEWEST, most):
-        image, candidates[0] = False, ranked
-        edges, count = _edges(network, candidates, most)
-    fields: dict[str, Any] = {}
-    if not image:
-        inputs = _placed(candidates[0].neurons[:count], drawn[0])
-        fields = {"drawn_inputs": inputs, "drawn_input_degree": _out_degree(network, 0, inputs)}
+        most = min(network.sizes[0], MAX_PIXELS)
+        pixels = _candidates(_strengths(network)[0], living[0], drawn[0], most)
+        share = pixels.ranks.astype(np.int32) * MAX_DRAWN // max(most, MAX_DRAWN)
+        candidates[0] = Candidates(pixels.neurons, np.where(pixels.ranks < most, share, _UNRANKED).astype(np.int16))
+    if network.sizes[-1] <= ALL_OUTPUTS:
+        candidates[-1].ranks[candidates[-1].neurons] = 0
+    edges, count = _edges(network, candidates)
+    held = max([len(neurons) for neurons in drawn[1:-1] if neurons is not None], default=count)
+    count = held if held <= count <= _GROWTH * held else count
+    chosen = [c.neurons[c.ranks[c.neurons] < count] for c in candidates]
+    inputs = _placed(chosen[0], drawn[0])
+    fields = {"drawn_inputs": inputs, "drawn_input_degree": _out_degree(network, 0, inputs)}
     layers = []
     for l, (rows, columns, positions, needs) in enumerate(edges):
         kept = needs <= count
         rows, columns, positions = rows[kept], columns[kept], positions[kept]
         order = np.lexsort((columns, rows))
         rows, columns, positions = rows[order], columns[order], positions[order]
-        neurons = _placed(candidates[l + 1].neurons[:count], drawn[l + 1])
+        neurons = _placed(chosen[l + 1], drawn[l + 1])
         largest = float(np.finfo(np.float16).max)
         layers.append({
             "drawn": neurons,
@@ -111,14 +113,15 @@ def _candidates(
         strong = strong[np.argpartition(-strength[strong], LOYALTY * most - 1)[: LOYALTY * most]]
     strong = strong[np.lexsort((strong, -strength[strong]))]
     if drawn is not None:
-        strong = strong[np.argsort(~np.isin(strong, drawn), kind="stable")]
+        loyal = np.isin(strong, drawn) & (np.arange(len(strong)) < LOYALTY * len(drawn))
+        strong = strong[np.argsort(~loyal, kind="stable")]
     strong = strong[:most]
     ranks = np.full(len(strength), _UNRANKED, np.int16)
     ranks[strong] = np.arange(len(strong))
     return Candidates(strong.astype(np.int32), ranks)
 
 
-def _edges(network: Network, candidates: list[Candidates], most: int) -> tuple[list[tuple[NDArray[Any], ...]], int]:
+def _edges(network: Network, candidates: list[Candidates]) -> tuple[list[tuple[NDArray[Any], ...]], int]:
     """Return the connections between candidates, and how many of each layer can be drawn.
 
     Returns
@@ -134,10 +137,11 @@ def _edges(network: Network, candidates: list[Candidates], most: int) -> tuple[l
     for layer, start, end in zip(network.layers, candidates, candidates[1:], strict=False):
         t, parts = layer.topology, []
         certain = 0  # connections that are drawn whatever the count
-        for rank, j in enumerate(end.neurons):
+        for j in end.neurons:
+            rank = int(end.ranks[j])
             column = slice(t.t_indptr[j], t.t_indptr[j + 1])
             ranks = start.ranks[t.t_indices[column]]
-            near = np.flatnonzero(ranks < most)
+            near = np.flatnonzero(ranks < MAX_DRAWN)
             rows, needs = t.t_indices[column][near], np.maximum(ranks[near], rank) + 1
             parts.append((rows, np.full(len(rows), j, np.int32), t.t_perm[column][near], needs))
             certain += int(np.count_nonzero(ranks[near] <= rank))
@@ -146,7 +150,7 @@ def _edges(network: Network, candidates: list[Candidates], most: int) -> tuple[l
         empty = tuple(np.empty(0, np.int32) for _ in range(4))
         found.append(tuple(np.concatenate(arrays) for arrays in zip(empty, *parts, strict=True)))
     needs = np.sort(np.concatenate([needs for *_, needs in found]))
-    return found, most if len(needs) <= limit else int(needs[limit]) - 1
+    return found, MAX_DRAWN if len(needs) <= limit else int(needs[limit]) - 1
 
 
 def _placed(neurons: NDArray[np.int32], drawn: NDArray[np.int32] | None) -> NDArray[np.int32]:

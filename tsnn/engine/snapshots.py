@@ -132,7 +132,7 @@ def take_snapshot(
         Epochs of birth of the connections, up to date. Without them ``epoch``, ``ages_since`` and the layers' ``age``
         are None.
     image : bool
-        Whether the inputs form an image, which is drawn completely.
+        Whether the inputs form an image, of which more are drawn than of other layers.
     before : Snapshot, optional
         The one before, for the choice of the neurons that are drawn.
     """

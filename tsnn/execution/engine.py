@@ -219,7 +219,7 @@ class _Engine:
                 self._write_snapshot(epoch, state.displayed)
 
     def _newest_snapshot(self) -> Snapshot | None:
-        """Return what the newest snapshot of the run draws; None if there is none that can be read."""
+        """Return the drawn neurons in the newest snapshot of the run; None without a readable one."""
         newest = self.run.snapshot_epochs()[-1:]
         with contextlib.suppress(RunError):
             return self.run.snapshot(newest[0], parts=("drawn", "drawn_inputs")) if newest else None

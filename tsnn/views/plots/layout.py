@@ -16,6 +16,7 @@ PICTURE = (0.015, 0.275)
 PICTURE_Y = (0.1, 0.9)
 COLUMNS_Y = (0.0, 1.0)
 FIRST, FIRST_AFTER_PICTURE, LAST = 0.06, 0.44, 0.985
+BLOCKS = 8  # of a layer's neurons, whose undrawn connections are drawn as one grey band
 MOST_CELLS = 32  # of a picture's row or column
 _DENSE = 60  # neurons of a column, from which on they are staggered
 _STAGGER = 0.006
@@ -139,3 +140,26 @@ def _both_drawn(snapshot: Snapshot, layer: int, keys: NDArray[np.int64], n_out: 
     ends = snapshot.layers[layer].drawn
     drawn = np.ones(len(keys), bool) if starts is None else np.isin(keys // n_out, starts)
     return drawn if ends is None else drawn & np.isin(keys % n_out, ends)
+
+
+def ages(drawn: Drawn, snapshot: Snapshot) -> NDArray[np.float64]:
+    """Return the age of each connection, from 0 for a new one to 1 for the oldest possible; 0.5 if unknown."""
+    if snapshot.epoch is None or snapshot.ages_since is None:
+        return np.full(len(drawn.keys), 0.5)
+    oldest = max(1, int(snapshot.epoch) - int(snapshot.ages_since))
+    age = np.sqrt(np.clip(int(snapshot.epoch) - drawn.births, 0, oldest) / oldest)
+    return np.where(drawn.births < 0, 0.5, age if int(snapshot.epoch) else 0.5)
+
+
+def weights_after(now: Drawn, after: Snapshot, layer: int) -> NDArray[np.float32]:
+    """Return the weights of connections in a later snapshot; of those that are no more there, the present ones."""
+    later = drawn_connections(after, layer)
+    if not len(later.keys):
+        return now.weights
+    at = np.minimum(np.searchsorted(later.keys, now.keys), len(later.keys) - 1)
+    return np.where(later.keys[at] == now.keys, later.weights[at], now.weights)
+
+
+def blocks(n: int) -> NDArray[np.intp]:
+    """Return the starts of at most :data:`BLOCKS` blocks of ``n`` rows."""
+    return np.arange(min(n, BLOCKS)) * n // min(n, BLOCKS)

@@ -7,7 +7,7 @@ It changes models without telling the server (``sync: false``), so neither costs
 #: ``before``: source whose rows come before those of the neurons in their count; ``colors``: of fan-in and fan-out.
 FAN = """
 const quiet = {sync: false}
-const [index] = cb_data.index.indices
+const [index] = isFinite(cb_data.geometry.sx) ? cb_data.index.indices : []  // not: the pointer has left the figure
 const row = index === undefined ? -1 : index + (before == null ? 0 : before.get_length() ?? 0)
 if (fan.tsnn_row === row || (row < 0 && fan.tsnn_owner !== cb_obj.id)) return
 fan.tsnn_row = row

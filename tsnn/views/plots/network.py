@@ -1,4 +1,4 @@
-"""Drawing of a network: its neurons and connections in one snapshot, and what has changed since the one before."""
+"""Drawing of a network: its neurons and connections in one snapshot, and their changes since the one before."""
 
 from __future__ import annotations
 
@@ -6,16 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import (
-    ColumnDataSource,
-    CustomJS,
-    FixedTicker,
-    HoverTool,
-    LegendItem,
-    LinearAxis,
-    LinearColorMapper,
-    Range1d,
-)
+from bokeh.models import ColumnDataSource, CustomJS, FixedTicker, HoverTool, LinearAxis, LinearColorMapper, Range1d
 from bokeh.models.annotations import Legend, LegendItem
 from bokeh.plotting import figure
 from numpy.typing import NDArray
@@ -29,25 +20,27 @@ from tsnn.views.plots.layout import (
     PICTURE_Y,
     Drawn,
     Picture,
+    ages,
+    blocks,
     column_places,
     column_positions,
     compare,
     drawn_connections,
+    weights_after,
 )  # fmt: skip
 from tsnn.views.plots.motion import FAN, SLOW_MOTION
 
 HEIGHT = 520
-BLOCKS = 8  # of a layer's neurons, whose undrawn connections are drawn as one grey band
-_HAZE = 0.12  # opacity of the fullest band
+_HAZE = 0.07  # opacity of the fullest band
 _CHANGED = 0.85  # opacity of connections that came or went
 _NAMED = 20  # outputs whose names are written beside them
-#: Colour and dash of connections by what happened to them, and of those of the neuron under the pointer.
+#: Colour and dash of connections by their fate.
 STYLES = {
     "kept": (palette.EDGE, "solid"),
     "pruned": (palette.VERMILION, "dotted"),
     "regrown": (palette.GREEN, "dashed"),
 }
-FAN_IN, FAN_OUT = palette.ORANGE, palette.PURPLE
+FAN_IN, FAN_OUT = palette.ORANGE, palette.PURPLE  # connections of the neuron under the pointer
 _EDGES = ("x0", "y0", "x1", "y1", "start", "end", "width", "alpha", "then")
 _Columns = dict[str, NDArray[np.float32]]
 
@@ -84,6 +77,7 @@ class NetworkPlot:
         self._names, self._outputs = tuple(inputs), tuple(outputs)
         self.counts = dict.fromkeys(STYLES, 0)
         self.text = ""
+        self._drawn_pixels = 0
         self.figure = base_figure("Network", "", "", x_range=Range1d(start=0, end=1), y_range=Range1d(start=1, end=0),
                                   height=height, min_border_left=4, min_border_right=4)  # fmt: skip
         self.figure.grid.visible = False
@@ -127,14 +121,16 @@ class NetworkPlot:
             fig.add_tools(HoverTool(renderers=[renderer], tooltips=tips, visible=False, callback=light))
         play = CustomJS(args={"edges": edges, "fig": fig, "cue": self.cue}, code=SLOW_MOTION)
         self.cue.js_on_change("data", play)
+        fig.tags = [self.cue]  # so that it goes to the page with the figure
         looks = {kind: fig.segment([], [], [], [], color=color, line_dash=dash, line_width=2)
                  for kind, (color, dash) in STYLES.items()}  # fmt: skip
-        items = [LegendItem(label=kind, renderers=[looks[kind], edges[kind]]) for kind in STYLES]
+        both: Any = {kind: [looks[kind], edges[kind]] for kind in STYLES}
+        items = [LegendItem(label=kind, renderers=renderers) for kind, renderers in both.items()]
         fig.add_layout(Legend(items=items))
         add_legend(fig)
 
     def update(self, snapshot: Snapshot, before: Snapshot | None = None, after: Snapshot | None = None) -> None:
-        """Draw a snapshot, with what has changed since ``before``; slow motion ends with the weights of ``after``."""
+        """Draw a snapshot and the changes since ``before``; slow motion ends with the weights of ``after``."""
         if snapshot.layers[0].edges is None:
             return
         places = self._update_neurons(snapshot)
@@ -142,9 +138,9 @@ class NetworkPlot:
         for l in range(len(snapshot.layers)):
             now, (new, gone) = drawn_connections(snapshot, l), compare(snapshot, before, l)
             scale = float(np.quantile(abs(now.weights), 0.95)) or 1.0 if len(now.weights) else 1.0
-            then = now.weights if after is None else _weights_after(now, after, l)
+            then = now.weights if after is None else weights_after(now, after, l)
             ends = places[l], places[l + 1], int(snapshot.sizes[l + 1])
-            age = _ages(now, snapshot)
+            age = ages(now, snapshot)
             for kind, chosen in (("kept", ~new), ("regrown", new)):
                 part = Drawn(now.keys[chosen], now.weights[chosen], now.births[chosen])
                 parts[kind].append(_columns(part, ends, scale, age[chosen], then[chosen]))
@@ -171,6 +167,7 @@ class NetworkPlot:
         columns: list[dict[str, Any]] = []
         first = 0
         if self._picture is not None:
+            self._drawn_pixels = sizes[0] if snapshot.drawn_inputs is None else len(snapshot.drawn_inputs)
             first = self._update_pixels(snapshot)
             x, y = self._picture.places()
             cells = self._picture.cells
@@ -232,7 +229,7 @@ class NetworkPlot:
         drawn = [len(c["x"]) for c in columns]
         at = [float(c["x"][0]) if len(c["x"]) else 0.0 for c in columns]
         if self._picture is not None:
-            drawn, at = [sizes[0], *drawn], [sum(PICTURE) / 2, *at]
+            drawn, at = [self._drawn_pixels, *drawn], [sum(PICTURE) / 2, *at]
         roles = ["inputs", *["neurons"] * (len(sizes) - 2), "outputs"]
         texts = [f"{n:,} {role}" if n == size else f"{n:,} of {size:,} {role}"
                  for n, size, role in zip(drawn, sizes, roles, strict=True)]  # fmt: skip
@@ -252,7 +249,7 @@ class NetworkPlot:
             complete = layer.drawn is not None and len(layer.drawn) == snapshot.sizes[l + 1]
             if layer.density is None or (complete and (l or snapshot.drawn_inputs is None)):
                 continue
-            rows, columns = (_blocks(n) for n in layer.density.shape)
+            rows, columns = (blocks(n) for n in layer.density.shape)
             counts = np.add.reduceat(np.add.reduceat(layer.density.astype(float), rows, 0), columns, 1)
             counts /= counts.max() or 1.0
             row, column = (index.ravel() for index in np.indices(counts.shape))
@@ -310,26 +307,3 @@ def _columns(drawn: Drawn, ends: tuple[Any, Any, int], scale: float, age: NDArra
     width, later = (0.4 + 2.4 * np.minimum(1.0, abs(w) / scale) for w in (drawn.weights, then))
     values = (x0, y0, x1, y1, start_at, end_at, width, 0.22 + 0.6 * age, later)
     return {name: np.asarray(value, np.float32) for name, value in zip(_EDGES, values, strict=True)}
-
-
-def _ages(drawn: Drawn, snapshot: Snapshot) -> NDArray[np.float64]:
-    """Return the age of each connection, from 0 for a new one to 1 for the oldest possible; 0.5 if unknown."""
-    if snapshot.epoch is None or snapshot.ages_since is None:
-        return np.full(len(drawn.keys), 0.5)
-    oldest = max(1, int(snapshot.epoch) - int(snapshot.ages_since))
-    age = np.sqrt(np.clip(int(snapshot.epoch) - drawn.births, 0, oldest) / oldest)
-    return np.where(drawn.births < 0, 0.5, age if int(snapshot.epoch) else 0.5)
-
-
-def _weights_after(now: Drawn, after: Snapshot, layer: int) -> NDArray[np.float32]:
-    """Return the weights of connections in a later snapshot; of those that are no more there, the present ones."""
-    later = drawn_connections(after, layer)
-    if not len(later.keys):
-        return now.weights
-    at = np.minimum(np.searchsorted(later.keys, now.keys), len(later.keys) - 1)
-    return np.where(later.keys[at] == now.keys, later.weights[at], now.weights)
-
-
-def _blocks(n: int) -> NDArray[np.intp]:
-    """Return the starts of at most :data:`BLOCKS` blocks of ``n`` rows."""
-    return np.arange(min(n, BLOCKS)) * n // min(n, BLOCKS)

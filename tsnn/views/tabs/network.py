@@ -1,4 +1,4 @@
-"""Network tab: the network itself in one snapshot, and what its last evolution changed, also in slow motion."""
+"""Network tab: the network itself in one snapshot, and its last evolution, also in slow motion."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
