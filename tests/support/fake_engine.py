@@ -261,7 +261,7 @@ class Player:
                            connections=record.connections)  # fmt: skip
 
     def set_paused(self, paused: bool, stepping: bool = False) -> None:
-        """Pause, go on, or go on for one epoch, and say so in the status."""
+        """Pause, resume, or train one epoch, and say so in the status."""
         self.paused, self.stepping = paused, stepping
         self.writer.update(state=RunState.PAUSED if paused else RunState.TRAINING)
 

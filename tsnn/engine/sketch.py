@@ -20,9 +20,9 @@ from tsnn.snapshot import Snapshot
 MAX_EDGES = 2000  # connections of a network that is drawn completely
 ABRIDGED = 1000  # connections drawn of a larger one: more hide each other
 MAX_DRAWN = 200  # neurons of a layer, if that few connections lie between them
-#: A drawn neuron stays as long as it is among this many times as many as are drawn: the picture does not jump.
+#: A drawn neuron stays while its rank is below this multiple of their number: the picture does not jump.
 LOYALTY = 2
-_GROWTH = 1.3  # room for fewer than this many times as many neurons is left empty, for the same reason
+_GROWTH = 1.3  # least ratio by which the number of drawn neurons grows, for the same reason
 MAX_PIXELS = 4096  # of an image that may be drawn; a neuron's share of them is drawn with it
 ALL_OUTPUTS = 40  # fewer outputs are all drawn
 _UNRANKED = np.iinfo(np.int16).max

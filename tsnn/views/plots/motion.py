@@ -7,10 +7,17 @@ It changes models without telling the server (``sync: false``), so neither costs
 #: ``before``: source whose rows come before those of the neurons in their count; ``colors``: of fan-in and fan-out.
 FAN = """
 const quiet = {sync: false}
-const [index] = isFinite(cb_data.geometry.sx) ? cb_data.index.indices : []  // not: the pointer has left the figure
+const {sx, sy} = cb_data.geometry
+const place = `${sx} ${sy}`
+if (!isFinite(sx)) fan.tsnn_left = fan.tsnn_place  // the pointer has left the figure
+else if (place === fan.tsnn_left) return  // Bokeh asks again where it was, because the figure is drawn again
+else [fan.tsnn_left, fan.tsnn_place] = [undefined, place]
+const [index] = isFinite(sx) ? cb_data.index.indices : []
 const row = index === undefined ? -1 : index + (before == null ? 0 : before.get_length() ?? 0)
-if (fan.tsnn_row === row || (row < 0 && fan.tsnn_owner !== cb_obj.id)) return
+const now = edges[0].data_source.data  // another one for each snapshot
+if ((fan.tsnn_row === row && fan.tsnn_now === now) || (row < 0 && fan.tsnn_owner !== cb_obj.id)) return
 fan.tsnn_row = row
+fan.tsnn_now = now
 fan.tsnn_owner = cb_obj.id
 const found = {x0: [], y0: [], x1: [], y1: [], width: [], color: []}
 if (row >= 0)
