@@ -67,9 +67,17 @@ def test_network__moves_with_the_timeline(page, server):
 
 def test_network__pointer_lights_up_the_fan_of_a_neuron(page, server):
     open_network(page, server)
-    page.mouse.move(*drawing(page)["fifth"])
+
+    def point() -> dict[str, Any]:
+        """Point at the neuron, also where the page has just moved it."""
+        x, y = drawing(page)["fifth"]
+        page.mouse.move(x + 1, y)
+        page.mouse.move(x, y)
+        now = drawing(page)
+        return now if now["fan"] else {}
+
+    drawn = wait_until(point, what="its connections light up")
     page.get_by_text("Layer 1, neuron 5: fan-in 5, fan-out 5").wait_for()
-    drawn = wait_until(lambda: (now := drawing(page))["fan"] and now, what="its connections light up")
     assert drawn["muted"] == [True] * 3, "the others fade"
     page.mouse.move(5, 5)
     wait_until(lambda: drawing(page)["muted"] == [False] * 3, what="all are back")
