@@ -31,6 +31,8 @@ _DIMENSIONS = {
     "importance_threshold": 0, "neurons": 1, "neuron_values": 2, "age": 2,
     "incoming_indptr": 1, "incoming_indices": 1, "incoming_weights": 1,
     "outgoing_indptr": 1, "outgoing_indices": 1, "outgoing_weights": 1,
+    "drawn_inputs": 1, "drawn_input_degree": 1, "drawn": 1, "drawn_degree": 2,
+    "edges": 2, "edge_weights": 1, "edge_births": 1,
 }  # fmt: skip
 
 
@@ -64,6 +66,18 @@ class LayerSnapshot:
         Weights of these connections.
     age : int64[k, 2]
         Age in epochs, ascending, and number of connections of that age (of evenly spread rows in a large layer).
+    drawn : int32[k]
+        Neurons at the layer's end that are drawn: all of a small network, else the strongest, from top to bottom.
+        They stay in their places from snapshot to snapshot as long as they are strong.
+    drawn_degree : int32[k, 2]
+        Numbers of all their incoming and outgoing connections.
+    edges : int32[m, 2]
+        The connections between drawn neurons, ascending: neuron at the start, neuron at the end. A snapshot has at most
+        2000 of them, 1000 if the network has more.
+    edge_weights : float16[m]
+        Their weights.
+    edge_births : int32[m]
+        Epochs at whose end they were grown, where ages are recorded; -1 if unknown (large layers).
     """
 
     density: NDArray[np.uint8] | None = None
@@ -82,6 +96,11 @@ class LayerSnapshot:
     outgoing_indices: NDArray[np.int32] | None = None
     outgoing_weights: NDArray[np.float16] | None = None
     age: NDArray[np.int64] | None = None
+    drawn: NDArray[np.int32] | None = None
+    drawn_degree: NDArray[np.int32] | None = None
+    edges: NDArray[np.int32] | None = None
+    edge_weights: NDArray[np.float16] | None = None
+    edge_births: NDArray[np.int32] | None = None
 
     def connections(self, neuron: int, direction: str) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
         """Return the strongest connections of one of :attr:`neurons`.
@@ -123,6 +142,10 @@ class Snapshot:
         Epoch after which it was taken, where ages are recorded.
     ages_since : int64
         Epoch at which the recording of ages began; connections that existed then count as born then.
+    drawn_inputs : int32[k]
+        Input features whose connections are drawn, as in :attr:`LayerSnapshot.drawn`.
+    drawn_input_degree : int32[k]
+        Numbers of their connections.
     """
 
     sizes: NDArray[np.int64]
@@ -132,6 +155,8 @@ class Snapshot:
     input_strength: NDArray[np.float32] | None = None
     epoch: np.int64 | None = None
     ages_since: np.int64 | None = None
+    drawn_inputs: NDArray[np.int32] | None = None
+    drawn_input_degree: NDArray[np.int32] | None = None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the fields that are present as named arrays, those of layer ``l`` as ``<name>_<l>``."""

@@ -15,7 +15,8 @@ from pages.compare import CompareTab
 from pages.controls import LiveControls
 from pages.form import StartForm
 from pages.runs import RunsTab
-from pages.theme import CARD, KEYS, MENU, PAGE, THEME, html, plain
+from pages.theme import CARD, KEYS, MENU, PAGE, THEME, plain
+from pages.welcome import Welcome
 from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import start_queue_thread
@@ -28,7 +29,7 @@ from tsnn.views.tabs.run import RunView
 
 #: Tabs by name, with their icons.
 TABS = {
-    "overview": "show_chart", "connectivity": "hub", "neurons": "scatter_plot", "workers": "lan",
+    "overview": "show_chart", "network": "polyline", "connectivity": "hub", "neurons": "scatter_plot", "workers": "lan",
     "compare": "stacked_line_chart", "runs": "list",
 }  # fmt: skip
 #: Tabs about many runs; the others are about the open run.
@@ -39,17 +40,6 @@ NEWEST = "newest"
 LATEST = "latest"
 _LATEST_SECONDS = 1.0  # between two looks for a newer run
 _READING_SECONDS = 0.5
-_WELCOME = """
-<h2 style='margin:0 0 8px;font-weight:700;font-size:22px'>Watch a sparse network learn</h2>
-<p style='margin:0 0 10px'>Press <b>Start</b> in the form on the left. A network with a few per cent of the
-connections of a dense one trains on this machine's CPU, in its own process; closing this page does not stop it.</p>
-<ul style='margin:0;padding-left:20px'>
-<li><b>Accuracy</b> rises and <b>loss</b> falls here, epoch by epoch.</li>
-<li><b>Input connectivity</b> shows how many connections each pixel has, and how that changes.</li>
-<li>While it trains, <b>change zeta, epsilon and the learning rate</b>, pause it, and see the effect marked in
-the curves.</li></ul>
-<p style='margin:10px 0 0;opacity:.75'>Earlier runs are under <b>Runs</b>.</p>
-"""
 
 
 class Dashboard(param.Parameterized):
@@ -86,14 +76,13 @@ class Dashboard(param.Parameterized):
         self._narrow = pmui.BreakpointSwitcher(
             media_query="(min-width: 900px)", small=pn.Spacer(**empty), large=pn.Spacer(**empty), **empty
         )
-        self._welcome = pn.pane.HTML(html(_WELCOME, "font-size:15px;max-width:760px"), margin=0,
-                                     sizing_mode="stretch_width", styles={**CARD, "padding": "24px 28px"})  # fmt: skip
+        self.welcome = Welcome(self.store, self._open_network, self._notify)
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px"}, **stretch)
         self._replay = pn.Column(**stretch)
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
-            self.notice, self.form.own.card, self._welcome, self._head, self._replay, *self._tabs.values(),
+            self.notice, self.form.own.card, self.welcome.layout, self._head, self._replay, *self._tabs.values(),
             *self._throttle.parts, styles={"padding": "16px", "gap": "12px"}, **stretch,
         )  # fmt: skip
 
@@ -153,6 +142,10 @@ class Dashboard(param.Parameterized):
         if not follows:
             self.run_id = run_id
 
+    def _open_network(self, run_id: str) -> None:
+        self.open(run_id)
+        self.tab = "network"
+
     def compare(self, run_ids: list[str]) -> None:
         """Compare runs."""
         self._choose_compared(run_ids)
@@ -190,6 +183,8 @@ class Dashboard(param.Parameterized):
             if changed and self.view.follower.gone and self.run_id != LATEST:
                 name, self.run_id = self.run_id, ""
                 self._notify(f"Run {name} has been deleted. Start a new one, or choose another under Runs.")
+        else:
+            changed = self.welcome.tick()
         return changed
 
     def _latest_id(self) -> str:
@@ -271,7 +266,7 @@ class Dashboard(param.Parameterized):
     def _show_tab(self) -> None:
         self.menu.active = list(TABS).index(self.tab)
         run_open = self.view is not None and self.tab not in _MULTI_RUN_TABS
-        self._welcome.visible = self.view is None and self.tab not in _MULTI_RUN_TABS
+        self.welcome.layout.visible = self.view is None and self.tab not in _MULTI_RUN_TABS
         self._head.visible = self._replay.visible = run_open
         for tab, container in self._tabs.items():
             container.visible = tab == self.tab and (run_open or tab in _MULTI_RUN_TABS)

@@ -21,8 +21,18 @@ from tsnn.jobs.queue import enqueue
 from tsnn.runs import RunStore
 from tsnn.views.live.browser import after
 
-#: First preset of the page: the papers' settings on the bundled images, a run of a minute or two.
-DEMONSTRATION = {"data.name": "fashion_mnist", "data.size": "small"}
+#: First preset of the page, a run of half a minute on the bundled images. Not the papers' settings (``tsnn train
+#: fashion_mnist``): as accurate (85.6 against 85.7 % after 60 epochs, three seeds), and it shows that evolution finds
+#: informative pixels: connections of a pixel in the centre over those of one at the border are 2.5 to 3.1, with the
+#: papers' settings 1.0 (``python -m tests.benchmarks.demonstration``).
+DEMONSTRATION = {
+    "data.name": "fashion_mnist",
+    "data.size": "small",
+    "data.preprocessing": "minmax",
+    "training.regrow": "gradient",
+    "training.learning_rate": 0.03,
+    "training.epochs": 200,
+}
 _FILE = "a file"
 _CLEAR = {"backgroundColor": "transparent", "backgroundImage": "none"}
 _ACCORDION = {**_CLEAR, "& .MuiPaper-root": _CLEAR}  # its own colour does not follow the theme
@@ -54,7 +64,7 @@ class StartForm:
         self.data = pmui.Select(
             label="Data set", options=self._data_options(), value=self._preset.data.name, size="small",
             sizing_mode="stretch_width", margin=(6, 4), sx=EVEN_HEIGHT,
-            description="Choosing one loads the papers' settings for it.",
+            description="Choosing one loads the papers' settings for it; for Fashion-MNIST those of a demonstration.",
         )  # fmt: skip
         self.own = OwnData(store.root / "uploads", self._file_checked)
         self.path = self.own.path

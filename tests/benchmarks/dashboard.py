@@ -27,9 +27,16 @@ from tsnn.config import Config
 from tsnn.runs import Run, RunStore
 from tsnn.views.live.ticker import PERIOD
 
-PARTS = ("tick", "click", "sessions", "hidden", "soak", "stores")
+PARTS = ("frame", "tick", "click", "sessions", "hidden", "soak", "stores")
 EPOCHS, SECONDS_PER_EPOCH = 2000, 0.5
 WINDOWS, CLICKS = 12, 10
+#: Networks whose drawing is measured: one that is drawn completely, and large ones.
+NETWORKS = {
+    "digits, 702 connections": {"data.name": "digits", "training.epochs": 30},
+    "Fashion-MNIST, 125,680": {"data.name": "fashion_mnist", "data.size": "small", "training.epochs": 6},
+    "Madelon, 2 million": {"data.name": "madelon", "training.epochs": 3, "network.hidden": (10_000, 10_000),
+                           "network.epsilon": 50.0},
+}  # fmt: skip
 ROW = ".tabulator-cell[tabulator-field=name]"
 
 
@@ -203,6 +210,47 @@ def soak(bench, process, pages, minutes):
         bench.report(name, growth, 100, "MiB", ".0f")
 
 
+def measure_frame(bench):
+    """Measure the server's time for one frame of the drawing: read, compare, draw, serialise; without the browser."""
+    from bokeh.document import Document
+    from bokeh.protocol.messages.patch_doc import patch_doc
+
+    from tsnn.views.live.follower import RunFollower
+    from tsnn.views.tabs.run import RunView
+
+    for name, settings in NETWORKS.items():
+        run = recorded(RunStore(bench.folder / "frames"), settings)
+        view = RunView(RunFollower(run))
+        view.tick("network")
+        figure, document, events = view.tabs["network"].plot.figure, Document(), []
+        document.add_root(figure)
+        document.on_change(events.append)
+        frames, sizes = [], []
+        for epoch in run.snapshot_epochs():
+            events.clear()
+            begun = time.process_time()
+            view.replay.go(epoch)
+            message = patch_doc.create(events)
+            content = message.content_json
+            frames.append(1000 * (time.process_time() - begun))
+            sizes.append((len(content) + sum(len(b.to_bytes()) for b in message.buffers)) / 1024)
+        bench.report(f"server time of a frame, {name}: median", statistics.median(frames), 20, "ms")
+        bench.report(f"server time of a frame, {name}: worst", max(frames), None, "ms")
+        bench.report(f"sent to the browser for it, {name}: median", statistics.median(sizes), None, "kB", ".0f")
+        kept = [(run.path / "snapshots" / f"{epoch:07d}.npz").stat().st_size for epoch in run.snapshot_epochs()]
+        bench.report(f"bytes of a snapshot, {name}: largest", max(kept) / 1024, 110, "kB", ".0f")
+
+
+def recorded(store, settings):
+    """Return a run of a real network, trained here."""
+    from tsnn.execution.engine import execute
+
+    run = store.create(Config.preset(settings["data.name"]).replace(settings))
+    for _ in execute(run):
+        pass
+    return run
+
+
 def measure_stores(bench):
     """Measure how long the list takes for 1, 500 and 10,000 runs."""
     for n, limit in ((1, None), (500, 2.0), (10_000, None)):
@@ -244,7 +292,9 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         bench = Bench(folder, playwright)
         print("| measurement | value | limit | met |\n|---|---|---|---|", flush=True)
-        if set(parts) - {"stores"}:
+        if "frame" in parts:
+            measure_frame(bench)
+        if set(parts) - {"stores", "frame"}:
             measure_live(bench, parts, options.soak)
         if "stores" in parts:
             measure_stores(bench)

@@ -1,13 +1,16 @@
-"""Pictures of the README, taken from a real run in a real browser: ``python -m tests.benchmarks.pictures [FOLDER]``.
+"""Pictures of the README and of the welcome page, from real runs: ``python -m tests.benchmarks.pictures [FOLDER]``.
 
 Starts the dashboard, trains the network that the form offers, lowers zeta while it learns, opens the tabs and
 replays the run. Needs ``.[test]`` and a Chromium; takes about a minute.
 """
 
 import io
+import lzma
+import re
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,11 @@ from playwright.sync_api import sync_playwright
 
 from tests.support.dashboard import ROOT, Server, badge, chromium, column, fill, open_page
 from tests.support.waiting import wait_until
+from tsnn.config import Config
+from tsnn.execution.engine import execute
+from tsnn.files import npz_bytes
+from tsnn.runs import RunStore
+from tsnn.snapshot import Snapshot
 
 EPOCHS, ZETA = 200, 0.1
 SIZE = {"width": 1280, "height": 800}
@@ -48,6 +56,32 @@ class Film:
         palette = strip.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
         drawn = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in self.pictures]
         drawn[0].save(path, save_all=True, append_images=drawn[1:], duration=MILLISECONDS, loop=0, optimize=True)
+
+
+FRAMES, FIELDS = 40, (
+    "sizes", "epoch", "ages_since", "input_degree", "drawn", "drawn_degree", "edges", "edge_weights", "edge_births",
+)  # fmt: skip
+
+
+def write_recording(snapshots: Mapping[int, Snapshot], path: Path) -> None:
+    """Write the first snapshots of a run, only the fields that the welcome page draws."""
+    arrays = {
+        f"{epoch}/{name}": array
+        for epoch in sorted(snapshots)[: FRAMES + 1]
+        for name, array in snapshots[epoch].arrays().items()
+        if re.sub("_[0-9]+$", "", name) in FIELDS
+    }
+    with lzma.open(path, "wb") as file:  # all together: neighbouring snapshots are alike
+        file.write(npz_bytes(arrays))
+
+
+def record(folder: Path) -> None:
+    """Train the digits and write ``digits.npz.xz``, which the welcome page plays."""
+    with tempfile.TemporaryDirectory() as runs:
+        run = RunStore(Path(runs)).create(Config.preset("digits"))
+        for _ in execute(run):
+            pass
+        write_recording({epoch: run.snapshot(epoch) for epoch in run.snapshot_epochs()}, folder / "digits.npz.xz")
 
 
 def shoot(page: Any, server: Server, folder: Path) -> None:
@@ -90,6 +124,7 @@ def main() -> None:
         server.start()
         browser = chromium(playwright)
         try:
+            record(folder)
             shoot(browser.new_page(viewport=SIZE), server, folder)
         finally:
             browser.close()

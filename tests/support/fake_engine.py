@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from tsnn.runs.writer import RunWriter
 from tsnn.snapshot import LayerSnapshot, Snapshot
 
 INPUTS = {"fashion_mnist": ((28, 28), 784, 10), "cifar10": ((3, 32, 32), 3072, 10), "madelon": (None, 500, 2)}
+
+
+DRAWN, EDGES, REPLACED = 30, 150, 10  # neurons and connections of a layer that are drawn, and replaced at each epoch
 
 
 def sizes_of(config: Config) -> list[int]:
@@ -84,8 +88,11 @@ def snapshot(epoch: int, config: Config) -> Snapshot:
     return Snapshot(
         sizes=np.array(sizes),
         layers=tuple(
-            layer_snapshot(rng, epoch, config.importance.percentile, (n_in, n_out, n_next))
-            for n_in, n_out, n_next in zip(sizes, sizes[1:], [*sizes[2:], 0], strict=False)
+            replace(
+                layer_snapshot(rng, epoch, config.importance.percentile, (n_in, n_out, n_next)),
+                **sketch(l, epoch, n_in if l == 0 else DRAWN, n_out),
+            )
+            for l, (n_in, n_out, n_next) in enumerate(zip(sizes, sizes[1:], [*sizes[2:], 0], strict=False))
         ),
         percentile=np.float32(config.importance.percentile),
         input_degree=degree,
@@ -93,6 +100,24 @@ def snapshot(epoch: int, config: Config) -> Snapshot:
         epoch=np.int64(epoch),
         ages_since=np.int64(0),
     )
+
+
+def sketch(layer: int, epoch: int, n_in: int, n_out: int) -> dict[str, Any]:
+    """Return the drawn part of a layer: :data:`EDGES` connections, of which each epoch replaces :data:`REPLACED`."""
+    n_in, n_out = min(n_in, 784), min(n_out, DRAWN)
+    present = min(EDGES, n_in * n_out // 2)
+    order = np.random.default_rng(layer).permutation(n_in * n_out)
+    at = (REPLACED * epoch + np.arange(present)) % len(order)
+    births = np.maximum(0, -(-(REPLACED * epoch + np.arange(present) - present + 1) // REPLACED))
+    chosen = np.argsort(order[at])
+    keys = order[at][chosen]
+    return {
+        "drawn": np.arange(n_out, dtype=np.int32),
+        "drawn_degree": np.full((n_out, 2), 5, np.int32),
+        "edges": np.stack(np.divmod(keys, n_out), axis=1).astype(np.int32),
+        "edge_weights": np.cos(keys + 0.1 * epoch).astype(np.float16),
+        "edge_births": births[chosen].astype(np.int32),
+    }
 
 
 def layer_snapshot(
@@ -236,7 +261,7 @@ class Player:
                            connections=record.connections)  # fmt: skip
 
     def set_paused(self, paused: bool, stepping: bool = False) -> None:
-        """Pause, continue, or continue for one epoch, and say so in the status."""
+        """Pause, resume, or train one epoch, and say so in the status."""
         self.paused, self.stepping = paused, stepping
         self.writer.update(state=RunState.PAUSED if paused else RunState.TRAINING)
 

@@ -63,7 +63,7 @@ def inspect(options: argparse.Namespace) -> int:
     print("\n".join(console.inspection_lines(inspection.inspect(data))))
     suggested = preset_for_shape(len(data.x_train), data.n_features, data.image_shape, task=data.task)
     if config.data.name in PRESETS:
-        print("\nTrain with the papers' settings for this data set:")
+        print("\nTrain with the preset of this data set:")
         suggested = {}
     else:
         print("\nTrain with the settings suggested for data of this shape:")

@@ -53,6 +53,9 @@ KNOWN: dict[str, Known] = {
         "Fashion-MNIST: pictures of clothes", 60_000, 10_000, 784, 10, (28, 28), tuple(_FASHION.split(",")),
         openml=40996, bundled="part",
     ),
+    "digits": Known(
+        "Digits: handwritten, tiny, trains in seconds", 1297, 500, 64, 10, (8, 8), bundled="complete",
+    ),
     "mnist": Known("MNIST: handwritten digits", 60_000, 10_000, 784, 10, (28, 28), openml=554),
     "cifar10": Known(
         "CIFAR-10: colour photographs", 50_000, 10_000, 3072, 10, (3, 32, 32), tuple(_CIFAR.split(",")),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tsnn import kernels
 from tsnn.engine.importance import importance
 from tsnn.engine.network import Network
+from tsnn.engine.sketch import sketch
 from tsnn.engine.topology import Topology
 from tsnn.snapshot import LayerSnapshot, Snapshot
 
@@ -78,13 +79,17 @@ class Ages:
         """Return int64[k, 2]: age in epochs, ascending, and number of recorded connections of that age."""
         return _counts(self.epoch - self._layers[layer].births)
 
+    def births(self, layer: int, rows: NDArray[Any], positions: NDArray[Any]) -> NDArray[np.int32]:
+        """Return the epochs of birth of connections, by input neurons and positions in CSR order; -1 if unrecorded."""
+        return self._layers[layer].births_at(rows, positions)
+
 
 class _AgedRows:
     """Rows of one layer and the epoch of birth of each of their connections."""
 
     def __init__(self, topology: Topology, epoch: int):
-        stride = max(1, -(-topology.connections // MAX_AGED))
-        self._rows = np.arange(0, topology.n_in, stride)
+        self._stride = max(1, -(-topology.connections // MAX_AGED))
+        self._rows = np.arange(0, topology.n_in, self._stride)
         self._indptr = np.zeros(len(self._rows) + 1, np.int64)
         self._indices = self.births = np.empty(0, np.int32)
         self._topology: Any = lambda: None
@@ -102,8 +107,19 @@ class _AgedRows:
         )  # fmt: skip
         self._indptr, self._indices, self.births = indptr, indices, births
 
+    def births_at(self, rows: NDArray[Any], positions: NDArray[Any]) -> NDArray[np.int32]:
+        """Return the births of connections of the present topology."""
+        births = np.full(len(rows), -1, np.int32)
+        known = rows % self._stride == 0
+        rows, positions = rows[known], positions[known]
+        births[known] = self.births[self._indptr[rows // self._stride] + positions - self._topology().indptr[rows]]
+        return births
 
-def take_snapshot(network: Network, percentile: float = 0.0, ages: Ages | None = None) -> Snapshot:
+
+def take_snapshot(
+    network: Network, percentile: float = 0.0, ages: Ages | None = None, image: bool = False,
+    before: Snapshot | None = None,
+) -> Snapshot:  # fmt: skip
     """Summarise a network's topology in O(connections).
 
     Parameters
@@ -115,36 +131,44 @@ def take_snapshot(network: Network, percentile: float = 0.0, ages: Ages | None =
     ages : Ages, optional
         Epochs of birth of the connections, up to date. Without them ``epoch``, ``ages_since`` and the layers' ``age``
         are None.
+    image : bool
+        Whether the inputs form an image, of which more are drawn than of other layers.
+    before : Snapshot, optional
+        The one before, for the choice of the neurons that are drawn.
     """
     first = network.layers[0]
+    drawn, layers = sketch(network, image, before, None if ages is None else ages.births)
     return Snapshot(
         sizes=np.array(network.sizes),
-        layers=tuple(_layer_snapshot(network, l, percentile, ages) for l in range(len(network.layers))),
+        layers=tuple(
+            LayerSnapshot(**_layer_fields(network, l, percentile, ages), **layer) for l, layer in enumerate(layers)
+        ),
         percentile=np.float32(percentile),
         input_degree=_block_means(first.topology.out_degree),
         input_strength=_block_means(kernels.row_strength(first.topology.indptr, first.weights)),
         epoch=None if ages is None else np.int64(ages.epoch),
         ages_since=None if ages is None else np.int64(ages.since),
+        **drawn,
     )
 
 
-def _layer_snapshot(network: Network, l: int, percentile: float, ages: Ages | None) -> LayerSnapshot:
+def _layer_fields(network: Network, l: int, percentile: float, ages: Ages | None) -> dict[str, Any]:
     topology = network.layers[l].topology
     scores = importance(network.layers[l])
     living = scores[network.living[l]]
     density, density_max = density_map(topology)
     counts, edges = np.histogram(living, bins=HISTOGRAM_BINS)
-    return LayerSnapshot(
-        density=density,
-        density_max=density_max,
-        in_degree=_counts(topology.in_degree[network.living[l]]),
-        out_degree=_counts(topology.out_degree[network.living_inputs(l)]),
-        importance=counts,
-        importance_edges=edges.astype(np.float32),
-        importance_threshold=np.float32(np.percentile(living, percentile) if percentile else np.nan),
-        age=None if ages is None else ages.counts(l),
+    return {
+        "density": density,
+        "density_max": density_max,
+        "in_degree": _counts(topology.in_degree[network.living[l]]),
+        "out_degree": _counts(topology.out_degree[network.living_inputs(l)]),
+        "importance": counts,
+        "importance_edges": edges.astype(np.float32),
+        "importance_threshold": np.float32(np.percentile(living, percentile) if percentile else np.nan),
+        "age": None if ages is None else ages.counts(l),
         **_extreme_neurons(network, l, scores),
-    )
+    }
 
 
 def _extreme_neurons(network: Network, l: int, score: NDArray[np.float64]) -> dict[str, NDArray[Any]]:

@@ -27,6 +27,7 @@ from tsnn.runs import Run
 from tsnn.runs.acks import recorded_acks, recorded_before
 from tsnn.runs.liveness import supervision
 from tsnn.runs.writer import RunWriter
+from tsnn.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,7 @@ class _Engine:
         self.snapshots_fail = False  # a failure is reported once
         self.snapshot_at = -1  # epoch of the last snapshot
         self.settings: Mapping[str, float] = {}  # those of the last epoch
+        self.last_snapshot: Snapshot | None = None
 
     def train(self) -> Iterator[Compilation | Progress | EpochRecord]:
         """Prepare and train the run; yields its progress and records."""
@@ -190,7 +192,9 @@ class _Engine:
             known, recorded = recorded_acks(self.run), max([*dropped, recorded_before(self.run)])
             acks = self.commands.repeat(known, self.run.config(), recorded, diverged=start.diverged)
         self.writer.rewind(position, self.state.epoch if saved else -1, map(dataclasses.asdict, acks), recorded)
-        if saved is None:
+        if saved is not None:
+            self.last_snapshot = self._newest_snapshot()
+        else:
             source = f"{self.data.name}: {self.data.source}{_baseline(self.data)}"
             self.writer.event(Event(0, EventKind.DATA, source))
             for warning in start.warnings:
@@ -249,11 +253,20 @@ class _Engine:
         if self.state.resumable:
             self._write_snapshot(self.state.epoch, self.state.displayed)
 
+    def _newest_snapshot(self) -> Snapshot | None:
+        """Return the drawn neurons in the newest snapshot of the run; None without a readable one."""
+        newest = self.run.snapshot_epochs()[-1:]
+        with contextlib.suppress(RunError):
+            return self.run.snapshot(newest[0], parts=("drawn", "drawn_inputs")) if newest else None
+        return None
+
     def _write_snapshot(self, epoch: int, network: Network) -> None:
         """Write a snapshot; a failure is reported as an event, and training continues."""
         self.snapshot_at = epoch
         try:
-            self.writer.snapshot(epoch, take_snapshot(network, self.state.config.importance.percentile, self.ages))
+            percentile, image = self.state.config.importance.percentile, self.data.image_shape is not None
+            self.last_snapshot = take_snapshot(network, percentile, self.ages, image, self.last_snapshot)
+            self.writer.snapshot(epoch, self.last_snapshot)
             self.snapshots_fail = False
         except OSError as error:
             reason = os_error_message(error)

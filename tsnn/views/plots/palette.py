@@ -20,6 +20,8 @@ PURPLE = "#CC79A7"
 SKY = "#56B4E9"
 YELLOW = "#F0E442"
 GREY = "#8A8F98"
+#: Of a drawn network, readable on a light and on a dark page: connections, neurons, neurons without connections.
+EDGE, NEURON, CUT_OFF = "#3A86C8", "#6E7681", "#B4BAC2"
 
 TRAIN, TEST = SKY, ORANGE
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY, GREY, YELLOW)

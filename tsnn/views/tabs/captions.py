@@ -21,6 +21,12 @@ CAPTIONS: dict[str, str] = {
     "layers are the sparsest (SET, Methods).",
     "seconds": "Where the time of an epoch goes. Training and evolution both take time in proportion to the "
     "connections that exist, not to the square of the neurons.",
+    # network
+    "network": "Each line is a connection: thick if its |weight| is large, strong in colour if it is old. Evolution "
+    "prunes weak ones (dotted) and regrows as many elsewhere (dashed). Large neurons have many connections, grey ones "
+    "are cut off. Of a large network the strongest neurons are drawn; grey bands: all its connections, in blocks. "
+    "Point at a neuron to see its fan-in (orange) and fan-out (pink).",
+    "slow_motion": "Play the evolution of this snapshot slowly: prune, regrow, train.",
     # connectivity
     "input": "Connections of each input. With gradient regrowth, informative inputs gain connections within a few "
     "epochs; with random regrowth (SET) the differences stay small in a short run.",

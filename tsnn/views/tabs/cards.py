@@ -116,6 +116,11 @@ def update_empty_pane(pane: Any, follower: RunFollower, *, empty: bool = True) -
         text = "Plots appear once the data are loaded, curves after the first epoch."
     else:
         text = "This run ended before its first epoch. Change the settings and start again."
-    html = f"<div style='{_EMPTY_STYLE}'>{text}</div>" if empty else ""
+    say_empty(pane, text if empty else "")
+
+
+def say_empty(pane: Any, text: str) -> None:
+    """Set the message of a tab without data; hide the frame if there is none."""
+    html, empty = f"<div style='{_EMPTY_STYLE}'>{text}</div>" if text else "", bool(text)
     if html != pane.object or pane.visible != empty:
         pane.param.update(object=html, visible=empty)

@@ -113,6 +113,12 @@ class Replay:
         return self._epochs[index - 1] if index else None
 
     @property
+    def after(self) -> int | None:
+        """Epoch of the snapshot after the displayed one; None if there is none."""
+        index = len(self._epochs) if self.epoch is None else self._index(self.epoch) + 1
+        return self._epochs[index] if index < len(self._epochs) else None
+
+    @property
     def cursor(self) -> int | None:
         """Epoch to mark in the curves; None while the newest is followed."""
         return None if self.following else self.epoch

@@ -15,6 +15,7 @@ import panel as pn
 
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.tabs.connectivity import ConnectivityTab
+from tsnn.views.tabs.network import NetworkTab
 from tsnn.views.tabs.neurons import NeuronsTab
 from tsnn.views.tabs.overview import Overview
 from tsnn.views.tabs.replay import Replay
@@ -37,7 +38,7 @@ class RunView:
     replay : Replay
         The timeline; its ``layout`` belongs on the page.
     tabs : dict
-        The tabs by name: ``overview``, ``connectivity``, ``neurons``, ``workers``.
+        The tabs by name: ``overview``, ``network``, ``connectivity``, ``neurons``, ``workers``.
     after_draw : callable
         Called after the user has moved the timeline and the tab was drawn.
     """
@@ -48,6 +49,7 @@ class RunView:
         self.head = pn.pane.HTML(summary_html(follower), sizing_mode="stretch_width", margin=0)
         self.tabs: dict[str, Any] = {
             "overview": Overview(follower, self.replay),
+            "network": NetworkTab(follower, self.replay),
             "connectivity": ConnectivityTab(follower, self.replay),
             "neurons": NeuronsTab(follower, self.replay),
             "workers": WorkersTab(follower, self.replay),

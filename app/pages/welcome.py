@@ -1,0 +1,96 @@
+"""Welcome card: an introduction, a recorded network that learns, and a button that trains the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from pages.theme import CARD, html
+from tsnn.config import Config
+from tsnn.errors import TsnnError
+from tsnn.jobs.queue import enqueue
+from tsnn.runs import RunStore
+from tsnn.views.plots.network import NetworkPlot
+from tsnn.views.plots.recording import read_recording
+from tsnn.views.tabs.cards import figure_pane
+
+#: Snapshots of the first epochs of ``tsnn train digits``, made by ``python -m tests.benchmarks.pictures``.
+RECORDING = Path(__file__).parents[1] / "assets" / "digits.npz.xz"
+_SHAPE, _CLASSES = (8, 8), tuple(map(str, range(10)))
+_TICKS = 3  # of the page for each frame
+_TEXT = """
+<h2 style='margin:0 0 8px;font-weight:700;font-size:22px'>Watch a sparse network learn</h2>
+<p style='margin:0 0 10px'>Press <b>Start</b> in the form on the left. A network with a few per cent of the
+connections of a dense one trains on this machine's CPU, in its own process; closing this page does not stop it.</p>
+<ul style='margin:0;padding-left:20px'>
+<li><b>Network</b> draws it: after every epoch its weakest connections are pruned and others regrown.</li>
+<li><b>Accuracy</b> rises and <b>loss</b> falls, epoch by epoch.</li>
+<li>While it trains, <b>change zeta, epsilon and the learning rate</b>, pause it, and see the effect marked in
+the curves.</li></ul>
+<p style='margin:10px 0 0;opacity:.75'>Earlier runs are under <b>Runs</b>. On the right: a recording of 702 connections
+that learn to read digits of 8 × 8 pixels. Train them yourself: it takes seconds.</p>
+"""
+
+
+class Welcome:
+    """Card of the page without an open run.
+
+    Parameters
+    ----------
+    store : RunStore
+        Where runs are kept.
+    open_run : callable
+        Called with the id of the run that the button has started.
+    warn : callable
+        Called with the text of an error.
+    """
+
+    def __init__(self, store: RunStore, open_run: Callable[[str], None], warn: Callable[[str], None]):
+        self._store, self._open, self._warn = store, open_run, warn
+        self._frames = read_recording(RECORDING)
+        self._at = self._ticks = 0
+        self.train = pmui.Button(label="Train the digits", icon="play_arrow", variant="outlined", margin=(12, 0, 0, 0))
+        self.train.on_click(self._train)
+        stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
+        text = pn.Column(pn.pane.HTML(html(_TEXT, "font-size:15px"), **stretch), self.train, margin=0,
+                         styles={"flex": "1 1 340px"})  # fmt: skip
+        empty = {"width": 0, "height": 0, "margin": 0}
+        # A page that asks for less motion shows the last frame.
+        self._still = pmui.BreakpointSwitcher(media_query="(prefers-reduced-motion: reduce)", small=pn.Spacer(**empty),
+                                              large=pn.Spacer(**empty), **empty)  # fmt: skip
+        self.plot: NetworkPlot | None = None
+        self._picture = pn.Column(margin=0, styles={"flex": "2 1 420px", "min-width": "0"})
+        self.layout = pn.FlexBox(text, self._picture, self._still, **stretch,
+                                 styles={**CARD, "padding": "24px 28px", "gap": "24px"})  # fmt: skip
+
+    def tick(self) -> bool:
+        """Draw the next frame, about one in a second, up to the last; returns whether it did."""
+        if self.plot is None:  # not earlier: a page with an open run never shows it
+            self.plot = NetworkPlot(_SHAPE, outputs=_CLASSES, height=380)
+            if self._frames:
+                self._draw(0)
+                self._picture.objects = [figure_pane(self.plot.figure)]
+            return bool(self._frames)
+        self._ticks += 1
+        last = len(self._frames) - 1
+        if self._ticks % _TICKS or self._at >= last:
+            return False
+        self._draw(last if self._still.current is self._still.large else self._at + 1)
+        return True
+
+    def _draw(self, at: int) -> None:
+        assert self.plot is not None
+        self._at = at
+        self.plot.update(self._frames[at], self._frames[at - 1] if at else None)
+
+    def _train(self, _event: Any) -> None:
+        try:
+            run = enqueue(Config.preset("digits"), self._store)
+        except (TsnnError, OSError) as error:
+            self._warn(str(error))
+        else:
+            self._open(run.id)
