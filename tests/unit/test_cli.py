@@ -101,6 +101,20 @@ def test_inspect__prints_columns_classes_and_a_command(folder, capsys):
     assert capsys.readouterr().out.endswith("  tsnn train madelon\n")
 
 
+def test_train__takes_settings_for_the_shape_of_a_file_but_those_given(folder, capsys):
+    rows = [f"{i * 7 % 11},{i * 5 % 13},{'yes' if i % 4 else 'no'}" for i in range(60)]
+    (folder / "table.csv").write_text("a,b,answer\n" + "\n".join(rows))
+    assert main(["train", str(folder / "table.csv"), "--prepare", "--set", "hidden=7-5"]) == 0
+    config = RunStore().list()[0].config()
+    assert (config.network.hidden, config.network.epsilon, config.training.batch_size) == ((7, 5), 10, 32)
+    shown = capsys.readouterr().err
+    assert "Settings for data of this shape: network.epsilon=10, training.batch_size=32" in shown
+    (folder / "table.csv").write_text("a,b,answer\n" + "\n".join([*rows, "some,5,no"]))
+    assert main(["train", str(folder / "table.csv")]) == 1
+    assert "row 60 of column 'a' holds 'some'" in capsys.readouterr().err
+    assert len(RunStore().list()) == 1, "no run is made for a file that cannot be read"
+
+
 def test_train__drops_columns_and_fills_missing_values(folder, capsys):
     rows = [f"{i},{'' if i == 7 else i % 5},{'yes' if i % 4 else 'no'}" for i in range(60)]
     (folder / "table.csv").write_text("a,b,answer\n" + "\n".join(rows))

@@ -15,6 +15,7 @@ from sklearn.metrics import mean_squared_error, r2_score
 from tests.support.ranks import Threads
 from tsnn.cli import main
 from tsnn.config import Config, DataConfig
+from tsnn.config.presets import preset_for_shape
 from tsnn.datasets import guess_task, make_dataset
 from tsnn.engine.batches import Batch, batch_gradient
 from tsnn.engine.metrics import decision_values, evaluate_part
@@ -300,17 +301,15 @@ def test_train__settings_for_regression_are_recorded_and_may_be_changed(folder, 
     (folder / "t.toml").write_text(f'[data]\nname = "{path}"\n[training]\nepochs = 2\n')
     expected = Config.preset(path, "regression")
     assert (expected.network.activation, expected.training.learning_rate) == ("relu", 0.001)
+    shape = preset_for_shape(40, 5, task="regression")
+    given = {"training.learning_rate": 0.01, "training.batch_size": 128}
     for arguments, changes in (
-        ([path], {}),
-        ([path, "--set", "learning_rate=0.01", "--set", "batch_size=128"], {"learning_rate": 0.01, "batch_size": 128}),
+        ([path], shape),
+        ([path, "--set", "learning_rate=0.01", "--set", "batch_size=128"], shape | given),
         ([str(folder / "t.toml")], {"epochs": 2}),
-        ([path, "--set", "data.task=classification"], None),
     ):
-        config = trained(*arguments, "--prepare").config()
-        if changes is None:
-            assert config == Config.preset(path).replace(task="classification")
-        else:
-            assert config == expected.replace(changes)
+        assert trained(*arguments, "--prepare").config() == expected.replace(changes)
+    assert main(["train", path, "--set", "data.task=classification"]) == 1
     capsys.readouterr()
     assert Config.from_dict({"data": {"name": path, "task": "regression"}}) == expected.replace(task="regression")
     assert Config.preset("madelon", "regression") == Config.preset("madelon"), "the papers' settings"

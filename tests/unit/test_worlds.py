@@ -10,7 +10,7 @@ import pytest
 import tsnn
 from tsnn import cli
 from tsnn.config import Config
-from tsnn.datasets import guess_task
+from tsnn.datasets.preview import preview
 from tsnn.execution.engine import execute
 from tsnn.execution.provenance import generators, load_data
 from tsnn.runs import RunStore
@@ -39,7 +39,8 @@ def test_worlds__prepare_files_the_same(case, tmp_path, capsys):
     command_line = RunStore().list()[0].config()
     capsys.readouterr()
     chosen = Config().replace({"data.name": path} | settings).data
-    form = Config.preset(path, guess_task(chosen)).replace(settings | SETTINGS)
+    found = preview(chosen)  # as the form does
+    form = Config.preset(path, found.task).replace(found.settings).replace(settings | SETTINGS)
     assert command_line == form
 
     by_run = load_data(form, generators(form)[0])

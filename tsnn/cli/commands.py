@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import logging
 import shlex
 import subprocess
@@ -14,7 +16,9 @@ from tsnn.cli import console
 from tsnn.config import Config
 from tsnn.config.presets import PRESETS, preset_for_shape
 from tsnn.datasets import guess_task, inspection, known_datasets
-from tsnn.errors import ConfigError, TsnnError
+from tsnn.datasets.preview import preview
+from tsnn.datasets.sources import local_file
+from tsnn.errors import ConfigError, DataError, TsnnError
 from tsnn.files import os_error_message
 from tsnn.jobs.launch import command_line, prepare_resume, watch
 from tsnn.records import Compilation, EpochRecord, Event, Progress
@@ -27,7 +31,7 @@ from tsnn.runs.export import FORMATS
 
 def train(options: argparse.Namespace) -> int:
     """Create a run and execute it, or print the command that does."""
-    run = RunStore(options.runs).create(_config(options))
+    run = RunStore(options.runs).create(_suited(options))
     if options.prepare:
         print(shlex.join(command_line(run)))
         return 0
@@ -35,18 +39,53 @@ def train(options: argparse.Namespace) -> int:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    data = options.data
-    base = Config.from_toml if data.endswith(".toml") else Config.preset
-    settings = {}
+    """Return the settings of a preset or TOML file, changed by the options."""
+    base = Config.from_toml if options.data.endswith(".toml") else Config.preset
+    settings = _settings(options)
+    config = base(options.data).replace(settings)
+    return base(options.data, guess_task(config.data)).replace(settings)
+
+
+def _suited(options: argparse.Namespace) -> Config:
+    """Return the settings to train with: for a file of one's own, where no option is given, those for its shape."""
+    config = _config(options)
+    path = local_file(config.data.name)
+    if options.data.endswith(".toml") or path is None or config.data.name in PRESETS:
+        return config
+    with _without_warnings():
+        found = preview(dataclasses.replace(config.data, name=str(path)), config.run.seed)
+    if found.problem:
+        raise DataError(found.problem)
+    if found.task == "auto":  # too large to be looked at before
+        return config
+    suited = Config.preset(options.data, found.task).replace(found.settings).replace(_settings(options))
+    before, now = config.flat(), suited.flat()
+    changes = [f"{name}={format_value(now[name])}" for name in found.settings if now[name] != before[name]]
+    if changes:
+        print(f"Settings for data of this shape: {', '.join(changes)}", file=sys.stderr)
+    return suited
+
+
+def _settings(options: argparse.Namespace) -> dict[str, str | int]:
+    settings: dict[str, str | int] = {}
     for assignment in options.settings:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(f"--set {assignment} has no value. Write --set NAME=VALUE, such as --set zeta=0.2.")
         settings[name.strip()] = value.strip()
     short = {"run.seed": options.seed, "parallel.workers": options.workers, "parallel.mode": options.mode}
-    settings |= {name: value for name, value in short.items() if value is not None}
-    config = base(data).replace(settings)
-    return base(data, guess_task(config.data)).replace(settings)
+    return settings | {name: value for name, value in short.items() if value is not None}
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Leave warnings about the data to those who display them."""
+    logger, handler = logging.getLogger("tsnn.datasets"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def inspect(options: argparse.Namespace) -> int:
@@ -54,12 +93,8 @@ def inspect(options: argparse.Namespace) -> int:
     from tsnn.execution.provenance import generators, load_data
 
     config = _config(options)
-    logger, handler = logging.getLogger("tsnn.datasets"), logging.NullHandler()
-    logger.addHandler(handler)  # warnings are printed below
-    try:
+    with _without_warnings():
         data = load_data(config, generators(config)[0])
-    finally:
-        logger.removeHandler(handler)
     print("\n".join(console.inspection_lines(inspection.inspect(data))))
     suggested = preset_for_shape(len(data.x_train), data.n_features, data.image_shape, task=data.task)
     if config.data.name in PRESETS:
