@@ -20,32 +20,41 @@ MAX_PERIOD = 6000
 SHARE = 0.15
 _MEASURE_SECONDS = 1.0
 _FORGET_SECONDS = 3 * MAX_PERIOD / 1000
+_FIRST_UPDATES = 2  # of a page: they draw all of it, which says nothing of later ones
 
 
 class SharedPeriod:
     """Period of all pages of a process: the same for each, so that none starves.
 
-    The CPU time of the thread that updates them, with messages and drawing, is divided by the number of updates.
+    The CPU time of the thread that updates them, with messages and drawing, is divided by the number of updates; times
+    in which a page is made and drawn for the first time are left out.
     """
 
     def __init__(self) -> None:
         self._seen: dict[int, float] = {}
-        self._ticks = 0
-        self._since, self._used = time.monotonic(), time.thread_time()
+        self._updates: dict[int, int] = {}
+        self._begin(time.monotonic())
         self.cost = 0.0  #: CPU seconds of an update
 
     def note(self, page: object) -> None:
         """Count an update of a page."""
         now = time.monotonic()
         self._seen[id(page)] = now
+        self._updates[id(page)] = self._updates.get(id(page), 0) + 1
+        if self._updates[id(page)] <= _FIRST_UPDATES:
+            self._begin(now)
+            return
         self._ticks += 1
         if now - self._since < _MEASURE_SECONDS:
             return
-        used = time.thread_time()
-        cost = (used - self._used) / self._ticks
+        cost = (time.thread_time() - self._used) / self._ticks
         self.cost = cost if not self.cost else 0.7 * self.cost + 0.3 * cost
-        self._since, self._used, self._ticks = now, used, 0
+        self._begin(now)
         self._seen = {key: at for key, at in self._seen.items() if now - at < _FORGET_SECONDS}
+        self._updates = {key: self._updates[key] for key in self._seen}
+
+    def _begin(self, now: float) -> None:
+        self._since, self._used, self._ticks = now, time.thread_time(), 0
 
     def milliseconds(self, shortest: int) -> int:
         """Return the milliseconds between two updates of a page."""

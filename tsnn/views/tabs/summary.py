@@ -86,7 +86,8 @@ def progress(follower: RunFollower) -> tuple[float, int]:
 def _tiles(follower: RunFollower) -> list[tuple[str, str]]:
     history = follower.history
     done, total = history.done, progress(follower)[1]
-    tiles = [(f"{done:,} / {total:,}", "epochs")]
+    left = follower.seconds_left()
+    tiles = [(f"{done:,} / {total:,}", "epochs" if left is None else f"epochs, {palette.duration(left)} left")]
     tiles += _scores(follower)
     connections = history.last("connections")
     planned = follower.meta.get("network", {}).get("connections") or []
@@ -104,9 +105,6 @@ def _tiles(follower: RunFollower) -> list[tuple[str, str]]:
         if train := history.last("seconds_train"):
             tiles.append((palette.count(samples / train), "samples / s"))
         tiles.append((f"{(history.last('memory_bytes') or 0.0) / 2**20:,.0f} MiB", "memory"))
-    left = follower.seconds_left()
-    if left is not None:
-        tiles.append((palette.duration(left), "left, about"))
     return tiles
 
 
