@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support import fake_engine
-from tests.support.dashboard import badge, open_page
+from tests.support.dashboard import await_drawn, badge, open_page
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
@@ -48,6 +48,7 @@ def drawing(page: Any) -> dict[str, Any]:
 def open_network(page: Any, server: Any, **settings: Any) -> Any:
     run = fake_engine.finished_run(server.store, {**SETTINGS, **settings}, 12)
     page.goto(f"{server.url}?run={run.id}&tab=network")
+    await_drawn(page)
     wait_until(lambda: "after epoch 12" in drawing(page).get("title", ""), what="the newest snapshot is drawn")
     return run
 

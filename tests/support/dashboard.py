@@ -109,9 +109,15 @@ def address(page: Any) -> str:
 
 
 def open_page(page: Any, server: Server, run: str = "") -> None:
-    """Open the dashboard, with a run if given, and wait until its form is displayed."""
+    """Open the dashboard, with a run if given, and wait until it is drawn."""
     page.goto(server.url + (f"?run={run}" if run else ""))
+    await_drawn(page)
+
+
+def await_drawn(page: Any) -> None:
+    """Wait until the page is drawn: before, it drops messages of the server."""
     page.get_by_role("button", name="Start", exact=True).wait_for()
+    page.wait_for_function("Bokeh.documents.length > 0 && Bokeh.documents.every((document) => document.is_idle)")
 
 
 def badge(page: Any, state: str) -> Any:

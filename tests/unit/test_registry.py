@@ -106,7 +106,7 @@ def test_new_reader__reads_files_of_its_suffix(tmp_path):
         np.savetxt(tmp_path / "small.numbers", np.column_stack([np.arange(24.0), np.arange(24) % 2]))
         data = load_dataset(tmp_path / "small.numbers", rng=np.random.default_rng(0))
         assert (data.name, data.n_features, data.n_outputs) == ("small", 1, 2)
-        with pytest.raises(DataError, match=r"a \.npz, \.csv, .* or \.numbers file"):
+        with pytest.raises(DataError, match=r"a \.npy, \.npz, .* or \.numbers file"):
             load_dataset("unknown", rng=np.random.default_rng(0))
     finally:
         READERS.unregister(".numbers")
@@ -117,8 +117,8 @@ def test_registries__hold_the_built_in_rules():
     assert list(REGROWTH) == ["random", "gradient"]
     assert list(ACTIVATIONS) == ["all_relu", "relu", "leaky_relu"]
     assert list(READERS) == [
-        ".npz", ".csv", ".tsv", ".txt", ".data", ".parquet", ".pq", ".feather", ".arff", ".xlsx", ".gz", ".bz2", ".xz",
-        ".zip",
+        ".npy", ".npz", ".csv", ".tsv", ".txt", ".data", ".parquet", ".pq", ".feather", ".arff", ".xlsx", ".gz", ".bz2",
+        ".xz", ".zip",
     ]  # fmt: skip
     for registry in (PRUNING, REGROWTH, ACTIVATIONS, READERS):
         assert all(rule.help and rule.name == name for name, rule in registry.items())

@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,12 +69,17 @@ def get(url):
 
 def socket_code(url, origin):
     """HTTP status of the answer to a websocket's request from a page of this origin."""
-    request = HTTPRequest(url.replace("http", "ws", 1) + "/ws", headers={"Origin": origin})
-    try:
-        IOLoop().run_sync(lambda: websocket_connect(request, subprotocols=["bokeh", "invalid"]))
-    except HTTPClientError as error:
-        return error.code
-    return 101
+
+    def code():
+        request = HTTPRequest(url.replace("http", "ws", 1) + "/ws", headers={"Origin": origin})
+        try:
+            IOLoop().run_sync(lambda: websocket_connect(request, subprotocols=["bokeh", "invalid"]))
+        except HTTPClientError as error:
+            return error.code
+        return 101
+
+    with ThreadPoolExecutor(1) as other:  # browser tests leave a running event loop in this thread
+        return other.submit(code).result()
 
 
 @pytest.mark.slow

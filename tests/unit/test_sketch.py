@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tsnn
+from tsnn.archives import npz_bytes
 from tsnn.config import Config
 from tsnn.engine import sketch
 from tsnn.engine.snapshots import Ages, take_snapshot
-from tsnn.files import npz_bytes
 from tsnn.runs import RunStore
 from tsnn.snapshot import Snapshot
 

@@ -364,7 +364,7 @@ def test_known_datasets__reads_headers_only(folder: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("name", "size", "fragments"),
     [
-        ("mnist", "small", ["No small part of 'mnist'", "fashion_mnist, madelon", "size='full'"]),
+        ("mnist", "small", ["No small part of 'mnist'", "fashion_mnist, digits, madelon", "size='full'"]),
         ("colon", "auto", ["not on OpenML", "TSNN_DATA", "colon.npz"]),
         (
             "mnist",
