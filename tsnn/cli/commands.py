@@ -79,7 +79,7 @@ def _settings(options: argparse.Namespace) -> dict[str, str | int]:
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Leave warnings about the data to those who display them."""
+    """Silence warnings about the data, which are displayed elsewhere."""
     logger, handler = logging.getLogger("tsnn.datasets"), logging.NullHandler()
     logger.addHandler(handler)
     try:
