@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.tables import reader, refusal
 from tsnn.datasets import load_dataset
 from tsnn.datasets.lines import count_fields, read_records
-from tsnn.datasets.raw import TableOptions
 from tsnn.datasets.sources import obtain
 from tsnn.errors import DataError
 
+read = pytest.fixture(reader, name="read")
 N = 40
 NOISE = np.random.default_rng(0).normal(size=(N, 2)).round(3).tolist()
 
@@ -27,24 +28,6 @@ def table(row, header="a,b,y"):
 
 
 PLAIN = table(lambda i: (i * 7 % 11, f"{i * 5 % 13}.5", "AB"[i % 2]))
-
-
-@pytest.fixture
-def read(tmp_path):
-    """A function that writes a file and reads it."""
-
-    def read(content, *, name="t.csv", target=None, **options):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return obtain(path, target=target, options=TableOptions(**options))
-
-    return read
-
-
-def refusal(read, content, **options):
-    with pytest.raises(DataError) as error:
-        read(content, **options)
-    return str(error.value)
 
 
 def is_plain(raw):

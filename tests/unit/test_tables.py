@@ -19,10 +19,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather
 
+from tests.support.tables import reader, refusal
 from tsnn.datasets import load_dataset, make_dataset
 from tsnn.datasets.raw import TableOptions
 from tsnn.datasets.sources import obtain
 from tsnn.errors import ConfigError, DataError
+
+read = pytest.fixture(reader, name="read")
 
 
 def lines(n, line):
@@ -31,24 +34,6 @@ def lines(n, line):
 
 def letter(i):
     return "ABC"[i % 3]
-
-
-@pytest.fixture
-def read(tmp_path):
-    """A function that writes a table and reads it."""
-
-    def read(content, *, name="t.csv", target=None, **options):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return obtain(path, target=target, options=TableOptions(**options))
-
-    return read
-
-
-def refusal(read, content, **options):
-    with pytest.raises(DataError) as error:
-        read(content, **options)
-    return str(error.value)
 
 
 # --- size --------------------------------------------------------------------------------------------
