@@ -146,8 +146,8 @@ def test_snapshots__are_taken_at_pauses_steps_and_changes(store, config):
     assert {changed, paused} <= set(run.snapshot_epochs())
     request(run, "step")
     advance(lambda: len(run.records()) > paused)
+    advance(lambda: run.snapshot_epochs()[-1] == paused + 1)
     advance(lambda: run.status()["state"] == "paused")
-    assert run.snapshot_epochs()[-1] == paused + 1
     assert len(run.snapshot(paused + 1).layers) == len(run.snapshot(0).layers)
     execution.close()
 
