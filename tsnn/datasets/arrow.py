@@ -69,12 +69,8 @@ def _read_parts(folder: Path) -> Any:
     for part in parts:
         with reading(part, "a Parquet file"):
             files[part] = open_parquet(part)
-    first = files[parts[0]].schema_arrow
-    for part, file in files.items():
-        if other := sorted(_describe_columns(file.schema_arrow) ^ _describe_columns(first)):
-            raise DataError(
-                f"{part} has other columns than {parts[0].name}: {', '.join(other[:4])}. Expected parts of one table."
-            )
+    schemas = [file.schema_arrow for file in files.values()]
+    _refuse_other_columns(parts, schemas)
     values = sum(file.metadata.num_rows * file.metadata.num_columns for file in files.values())
     refuse_if_too_big(12 * values, folder)
     with reading(folder, "a folder of Parquet files"):
@@ -82,12 +78,18 @@ def _read_parts(folder: Path) -> Any:
         table = ds.dataset(
             names, format="parquet", partitioning=_partitioning(folder), partition_base_dir=str(folder)
         ).to_table()
-        own = len(first.names)  # columns from the names of folders come in front: the last one is the target by default
+        own = len(schemas[0].names)  # columns from names of folders come in front: the last one is the default target
         return table.select([*table.column_names[own:], *table.column_names[:own]])
 
 
-def _describe_columns(schema: Any) -> set[str]:
-    return {f"{field.name} ({field.type})" for field in schema}
+def _refuse_other_columns(parts: list[Path], schemas: list[Any]) -> None:
+    """Refuse a part whose columns are not those of the first one."""
+    first, *_ = found = [{f"{field.name} ({field.type})" for field in schema} for schema in schemas]
+    for part, columns in zip(parts, found, strict=True):
+        if other := sorted(columns ^ first):
+            raise DataError(
+                f"{part} has other columns than {parts[0].name}: {', '.join(other[:4])}. Expected parts of one table."
+            )
 
 
 class LargeParquet:
@@ -117,13 +119,7 @@ class LargeParquet:
             self._dataset = ds.dataset([str(part) for part in parts], format="parquet", **where)
             schemas = [fragment.physical_schema for fragment in self._dataset.get_fragments()]
             self.rows = int(self._dataset.count_rows())
-        first = {f"{field.name} ({field.type})" for field in schemas[0]}
-        for part, schema in zip(parts, schemas, strict=True):
-            if other := first ^ {f"{field.name} ({field.type})" for field in schema}:
-                raise DataError(
-                    f"{part} has other columns than {parts[0].name}: {', '.join(sorted(other)[:4])}. Expected parts of "
-                    "one table."
-                )
+        _refuse_other_columns(parts, schemas)
         own, metadata = schemas[0].names, schemas[0].pandas_metadata or {}
         self.names = [*(name for name in self._dataset.schema.names if name not in own), *own]
         self.index = [name for name in metadata.get("index_columns", ()) if name in own]
