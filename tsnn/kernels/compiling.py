@@ -115,8 +115,10 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
         """Return the stored code; None if there is none, or it cannot be read."""
         code = self._load(*arguments)
         deadline = time.monotonic() + PATIENCE
-        while code is None and self._helped and helper_is_busy() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        waiting = self._helped and _helper is not None
+        while code is None and waiting:
+            waiting = helper_is_busy() and time.monotonic() < deadline  # before loading: it may end in between
+            time.sleep(0.02 * waiting)
             code = self._load(*arguments)
         return code
 
