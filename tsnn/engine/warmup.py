@@ -124,7 +124,7 @@ def _drawn(config: Config) -> Network:
 
 
 def main(arguments: Iterable[str]) -> None:
-    """Compile what :func:`topology_stages` and :func:`compile_evolution` need, for settings given as JSON.
+    """Compile the kernels of topologies, snapshots and evolution, for settings given as JSON.
 
     The transposed pattern comes first: the forward pass waits for it.
     """
