@@ -1,9 +1,10 @@
 """Install and go, from empty environments: ``python -m tests.packaging [--keep FOLDER]``.
 
 Builds source distribution and wheel, installs the wheel into an empty environment outside the checkout, opens its
-dashboard, trains, runs a notebook of ``tsnn course``; then installs the checkout as README does, and opens the page
-with both commands. Prints each step with its seconds, and those of the processor: the second number depends less on
-what else the machine does. It downloads every dependency, and takes minutes.
+dashboard and presses Start before any kernel is compiled and afterwards, trains, runs a notebook of ``tsnn course``;
+then installs the checkout as README does, and opens the page with both commands. Prints each step with its seconds, and
+those of the processor: the second number depends less on what else the machine does. It downloads every dependency,
+and takes minutes.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 from playwright.sync_api import sync_playwright
 
 from tests.support import wheel
-from tests.support.dashboard import ROOT, chromium
+from tests.support.dashboard import ROOT, await_drawn, chromium, column
 from tests.support.waiting import wait_until
 from tsnn.runs import RunStore
 
 NOTEBOOK = "02_train_with_set.ipynb"
+STARTS = ("nothing compiled", "compiled")
 
 
 def main() -> None:
@@ -49,10 +52,10 @@ def _try_wheel(work: Path) -> None:
         _, built = wheel.build(work)
     print(f"                 {built.name}: {built.stat().st_size / 2**20:.1f} MiB")
     bin_ = environment(work / "wheel-venv", f"{built}[app]", cwd=work)
-    open_page(bin_, ["tsnn", "dashboard", "--port", "0", "--no-browser"], work)
+    open_page(bin_, ["tsnn", "dashboard", "--port", "0", "--no-browser"], work, then=_press_start)
     settings = ["--set", "epochs=2", "--set", "hidden=100-60"]
     step(bin_, ["tsnn", "train", "fashion_mnist", *settings], work)
-    assert len(RunStore(work / "runs").list()) == 1
+    assert len(RunStore(work / "runs").list()) == len(STARTS) + 1
     step(bin_, ["pip", "install", "-q", f"{built}[notebooks]"], work)
     step(bin_, ["tsnn", "course", "course", "--no-open"], work)
     step(bin_, ["jupyter", "execute", NOTEBOOK], work / "course")
@@ -92,8 +95,23 @@ def step(bin_: Path, command: list[str], cwd: Path) -> None:
             sys.exit(f"{' '.join(command)} failed:\n{result.stdout}\n{result.stderr}")
 
 
-def open_page(bin_: Path, command: list[str], cwd: Path) -> None:
-    """Start a server of the dashboard and wait until its form is displayed in a browser."""
+def _press_start(page: Any) -> None:
+    """Start the demonstration twice, and print how long each takes until its curve has moved."""
+    await_drawn(page)
+    for name in STARTS:
+        started, known = time.perf_counter(), page.url
+        page.get_by_role("button", name="Start", exact=True).click()
+        page.wait_for_function("known => location.href != known", arg=known)  # the page of the new run
+        alive = time.perf_counter() - started
+        wait_until(lambda: len(column(page, "test_accuracy")) > 1, what="the curve of the test accuracy moves")
+        report(f"    Start, {name}: until the run's page is displayed", alive)
+        report(f"    Start, {name}: until its curve has moved", time.perf_counter() - started)
+        page.get_by_role("button", name="Stop", exact=True).click()
+        page.locator(".head .badge", has_text="stopped").wait_for()
+
+
+def open_page(bin_: Path, command: list[str], cwd: Path, then: Callable[[Any], None] = lambda page: None) -> None:
+    """Start a server of the dashboard, wait until its form is displayed in a browser, and use the page."""
     log = cwd / "server.log"
     with open(log, "wb") as file:
         started = time.perf_counter()
@@ -105,12 +123,13 @@ def open_page(bin_: Path, command: list[str], cwd: Path) -> None:
             page = browser.new_page()
             page.goto(url)
             page.get_by_role("button", name="Start", exact=True).wait_for(timeout=120_000)
-            seconds = time.perf_counter() - started
-            browser.close()
             used = psutil.Process(process.pid).cpu_times()
-        report(f"{' '.join(command)}  (until the page is displayed)", seconds, used.user + used.system)
+            seconds = time.perf_counter() - started
+            report(f"{' '.join(command)}  (until the page is displayed)", seconds, used.user + used.system)
+            then(page)
+            browser.close()
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         process.wait(30)
 
 
@@ -139,9 +158,10 @@ def timed(name: str) -> Iterator[None]:
     report(name, time.perf_counter() - started, used)
 
 
-def report(name: str, seconds: float, processor_seconds: float) -> None:
+def report(name: str, seconds: float, processor_seconds: float | None = None) -> None:
     """Print one line."""
-    print(f"{seconds:7.1f} {processor_seconds:7.1f}  {name}", flush=True)
+    used = " " * 7 if processor_seconds is None else f"{processor_seconds:7.1f}"
+    print(f"{seconds:7.1f} {used}  {name}", flush=True)
 
 
 if __name__ == "__main__":

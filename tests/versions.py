@@ -32,7 +32,7 @@ with open("table.csv", "w") as file:
 assert main(["train", "table.csv", "--set", "epochs=2", "--set", "hidden=8"]) == 0
 assert main(["train", "madelon", "--set", "epochs=2"]) == 0
 assert main(["runs"]) == 0
-run = tsnn.RunStore().list()[-1]
+(run,) = (run for run in tsnn.RunStore().list() if "table" in run.id)
 assert main(["predict", run.id, "table.csv", "-o", "answers.csv"]) == 0
 assert main(["doctor", "--quick"]) == 0
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,21 +19,42 @@ from tests.support import fake_engine
 from tests.support.dashboard import ROOT, Server, chromium
 from tests.support.waiting import wait_until
 from tsnn.config import Config
+from tsnn.records import RunState
 from tsnn.runs import LIVE, Run
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """Dashboard server; at the end it is stopped, and the engines of its runs are killed."""
-    server = Server(tmp_path / "runs")
-    server.start()
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Dashboard server of all tests in this process."""
+    server = Server(tmp_path_factory.mktemp("dashboard") / "runs")
     yield server
     server.stop()
-    for run in server.store.list():
-        status = run.status()
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Iterator[Server]:
+    """Dashboard server with no runs; at the end the engines of its runs are killed, and the runs removed."""
+    if shared_server.options:
+        shared_server.stop()
+    if shared_server.process is None:
+        shared_server.start()
+    yield shared_server
+    states = {run: run.status() for run in shared_server.store.list()}
+    for run, status in states.items():
+        if status["state"] == RunState.QUEUED:  # before another ends, or it would be started
+            shutil.rmtree(run.path, ignore_errors=True)
+    for status in states.values():
         if status["state"] in LIVE and "pid" in status:
             with contextlib.suppress(psutil.Error):
                 psutil.Process(status["pid"]).kill()
+    wait_until(lambda: _is_emptied(shared_server.runs), what="all runs are removed")
+
+
+def _is_emptied(folder: Path) -> bool:
+    """Remove a folder's content; return whether nothing is left: a supervisor may still have been writing."""
+    for path in folder.iterdir() if folder.exists() else ():
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    return not folder.exists() or not any(folder.iterdir())
 
 
 @pytest.fixture

@@ -112,12 +112,12 @@ def test_timeline__slow_browser_keeps_up(page, server, engine):
     wait_until(lambda: len(column(page, "test_accuracy")) >= 1, what="an epoch is drawn")
     machine = page.context.new_cdp_session(page)
     machine.send("Emulation.setCPUThrottlingRate", {"rate": 12})
-    page.wait_for_timeout(15_000)
+    page.wait_for_timeout(8_000)
     done = run.status()["epoch"]
     drawn = len(column(page, "test_accuracy"))
     machine.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     assert drawn > 0.6 * done, "the drawn epochs are recent"
-    page.wait_for_timeout(3_000)
+    page.wait_for_timeout(2_000)
     assert page.get_by_label("Follow newest").is_checked(), "it is still on"
 
 

@@ -53,6 +53,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.process: subprocess.Popen[bytes] | None = None
+        self.options: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -63,6 +64,7 @@ class Server:
         """Start the server with further options of ``panel serve``, and wait for its first answer."""
         command = [sys.executable, "-m", "panel", "serve", "app/", "--address", "127.0.0.1", "--port", str(self.port)]
         command += options
+        self.options = options
         with open(self.runs.parent / "server.log", "ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"TSNN_RUNS": str(self.runs)}

@@ -79,7 +79,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
     batch = min(state.config.training.batch_size, n)
     warm_up(data, state.config, workspace.width, compact=workspace.compact)
     if not kernels.helper_is_busy():  # else the end of the first epoch waits for it
-        compile_evolution(state.config, data, workspace.width)
+        compile_evolution(state.config)
 
     while state.epoch < state.config.training.epochs:
         started = time.perf_counter()

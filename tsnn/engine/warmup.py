@@ -13,10 +13,12 @@ import sys
 from collections.abc import Callable, Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset
-from tsnn.engine.batches import Batch, probe_gradient
+from tsnn.engine.batches import Batch
 from tsnn.engine.epochs import needs_gradient
 from tsnn.engine.evolution import evolve_all
 from tsnn.engine.losses import output_loss
@@ -76,14 +78,11 @@ def topology_stages(config: Config) -> list[Stage]:
     ]
 
 
-def compile_evolution(config: Config, data: Dataset | None = None, width: int = LANES) -> None:
-    """Compile the kernels of evolution; those of gradients need data."""
-    network = _drawn(config) if data is None else _drawn(config, data.n_features, data.n_outputs)
-    probe = None
-    if data is not None and needs_gradient(config):
-        batch = Batch.of(data, np.arange(min(len(data.x_train), width)))
-        probe = functools.partial(probe_gradient, network, Workspace(network.sizes, width), batch)
-    evolve_all(network, config, True, probe, np.random.default_rng(0))
+def compile_evolution(config: Config) -> None:
+    """Compile the kernels of evolution."""
+    few = _few_connections(config)
+    network = init_network(LANES, LANES, few, rng=np.random.default_rng(0))
+    evolve_all(network, few, True, _probe if needs_gradient(config) else None, np.random.default_rng(0))
 
 
 def warm_up(data: Dataset, config: Config, width: int, *, compact: bool = False) -> None:
@@ -103,21 +102,37 @@ def _few(n_in: int, n_out: int) -> Layer:
     return Layer.new(topology, np.zeros(n_in, np.float32))
 
 
-def _drawn(config: Config, n_features: int = LANES, n_outputs: int = LANES) -> Network:
-    """Return a network of a few neurons, sparse and dense layers, whose evolution needs the same kernels."""
-    few = config.replace({"network.hidden": [LANES, LANES], "network.epsilon": 1, "training.method": "set"})
-    rng = np.random.default_rng(0)
+def _probe(_layer: int, indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return the gradient of zeros: like `probe_gradient`, without the kernels of forward and backward passes."""
+    below, delta = Workspace((LANES, LANES), LANES).activations
+    gradient = np.zeros(len(indices), np.float32)
+    kernels.add_gradient(indptr, indices, below, delta, gradient)
+    return gradient
+
+
+def _few_connections(config: Config) -> Config:
+    """Return the settings for a network of a few neurons, some of whose connections evolution replaces."""
+    few = {"network.hidden": [LANES, LANES], "network.epsilon": 1, "training.method": "set", "training.zeta": 0.3}
+    return config.replace(few)
+
+
+def _drawn(config: Config) -> Network:
+    """Return a network of a few neurons, after a dense one: their layers need all kernels of topologies."""
+    few, rng = _few_connections(config), np.random.default_rng(0)
     init_network(2, 2, few.replace({"training.method": "dense"}), rng=rng)
-    return init_network(n_features, n_outputs, few, rng=rng)
+    return init_network(LANES, LANES, few, rng=rng)
 
 
 def main(arguments: Iterable[str]) -> None:
-    """Compile the kernels of :func:`topology_stages` and :func:`compile_evolution`, for settings given as JSON."""
+    """Compile the kernels of topologies, snapshots and evolution, for settings given as JSON.
+
+    The transposed pattern comes first: the forward pass waits for it.
+    """
     config = Config().replace(json.loads(next(iter(arguments))))
+    _few(LANES, LANES).topology.transposed  # noqa: B018
     for _, run in topology_stages(config):
         run()
-    if not needs_gradient(config):
-        compile_evolution(config)
+    compile_evolution(config)
 
 
 if __name__ == "__main__":

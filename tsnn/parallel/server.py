@@ -91,7 +91,7 @@ class _Server:
         state.network.prepare_for_kernels()
         self.workspace = make_workspace(state, data)
         warm_up(data, state.config, self.workspace.width, compact=self.workspace.compact)
-        compile_evolution(state.config, data, self.workspace.width)
+        compile_evolution(state.config)
         if state.copies and state.epoch < self.schedule.last_epoch:  # a run in phase 2 got more epochs
             connections = [layer.topology.connections for layer in state.network.layers]
             state.network = average(iter(state.copies), len(state.copies), connections)
