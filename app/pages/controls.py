@@ -13,7 +13,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pages.theme import html
-from tsnn.config import LIVE_SETTINGS, Setting, describe
+from tsnn.config import LIVE_NUMBERS, LIVE_SETTINGS, LiveValue, Setting, describe
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs import launch, queue
 from tsnn.records import RunState
@@ -36,7 +36,7 @@ class PendingCommand(NamedTuple):
 
     action: str
     text: str
-    settings: Mapping[str, float] = {}
+    settings: Mapping[str, LiveValue] = {}
 
 
 class LiveSlider:
@@ -70,7 +70,7 @@ class LiveSlider:
         """Whether a hand holds the slider."""
         return time.monotonic() - self._held < _HELD_SECONDS
 
-    def show(self, value: float, *, now: bool = False) -> None:
+    def show(self, value: Any, *, now: bool = False) -> None:
         """Show a value, unless a hand holds the slider; with ``now`` in any case."""
         if now:
             self._held = -math.inf
@@ -97,6 +97,38 @@ class LiveSlider:
         self._released(value)
 
 
+class LiveChoice:
+    """Selection of a live setting that is a choice. It shows the current value; parameters are those of a slider."""
+
+    def __init__(self, name: str, chosen: Callable[[str], None], **options: Any):
+        about = describe(name)
+        self._chosen, self._shown = chosen, about.default
+        self.widget = pmui.Select(
+            label=about.label, value=about.default, description=about.help,
+            options={about.display_name(choice): choice for choice in about.choices}, **options,
+        )  # fmt: skip
+        self.widget.param.watch(self._changed, "value")
+
+    def show(self, value: Any, *, now: bool = False) -> None:
+        """Show a value; that of a rule which this process does not know is added to the choices."""
+        self._shown = value
+        if value not in self.widget.options.values():
+            self.widget.options = {**self.widget.options, value: value}
+        if self.widget.value != value:
+            self.widget.value = value
+
+    def _changed(self, event: Any) -> None:
+        if event.new != self._shown:
+            self._shown = event.new
+            self._chosen(event.new)
+
+
+def _live_widget(name: str, changed: Callable[[Any], None]) -> LiveSlider | LiveChoice:
+    """Return the widget of a live setting; ``changed`` is called with a new value."""
+    kind = LiveSlider if name in LIVE_NUMBERS else LiveChoice
+    return kind(name, changed, size="small", sizing_mode="stretch_width", margin=(4, 14))
+
+
 class LiveControls:
     """Buttons and sliders for the open run.
 
@@ -110,7 +142,7 @@ class LiveControls:
     buttons : Panel object
         Pause or Resume, One epoch, Stop, Continue.
     settings : Panel object
-        Sliders of the live settings, and the answers to commands.
+        Sliders and selections of the live settings, and the answers to commands.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
@@ -130,13 +162,12 @@ class LiveControls:
         self.buttons = pn.Row(
             self.pause, self.step, self.continue_button, self.stop, margin=0, align="start", visible=False
         )
-        slider: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (4, 14)}
-        self.live = {name: LiveSlider(name, functools.partial(self._set, name), **slider) for name in LIVE_SETTINGS}
-        self.sliders = {name: live.widget for name, live in self.live.items()}
+        self.live = {name: _live_widget(name, functools.partial(self._set, name)) for name in LIVE_SETTINGS}
+        self.widgets = {name: live.widget for name, live in self.live.items()}
         self._messages = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 14, 8, 14))
         self.settings = pn.Column(
             pmui.Typography("Change while it trains", variant="subtitle2", margin=(8, 14, 0, 14)),
-            *self.sliders.values(),
+            *self.widgets.values(),
             self._messages,
             sizing_mode="stretch_width",
             margin=0,
@@ -204,11 +235,11 @@ class LiveControls:
             if name not in awaited:
                 live.show(follower.current(name))
 
-    def _set(self, name: str, value: float) -> None:
+    def _set(self, name: str, value: LiveValue) -> None:
         if self._follower is not None:
-            self._request("set", f"{name.replace('_', ' ')} {palette.setting(value)}", **{name: float(value)})
+            self._request("set", f"{name.replace('_', ' ')} {palette.setting(value)}", **{name: value})
 
-    def _request(self, action: str, text: str, **settings: float) -> None:
+    def _request(self, action: str, text: str, **settings: LiveValue) -> None:
         assert self._follower is not None
         try:
             command = request(self._follower.run, action, **settings)

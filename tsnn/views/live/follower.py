@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tsnn.config import LIVE_SETTINGS, Config
+from tsnn.config import LIVE_NUMBERS, LIVE_SETTINGS, Config, LiveValue
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs.queue import queue_position
 from tsnn.records import ENDED, LIVE, Event, RunState
@@ -84,7 +84,7 @@ class RunFollower:
         self.acks: dict[str, dict[str, Any]] = {}
         self.snapshots: list[int] = []
         self._control = ControlReader(self.run)
-        self._changes: dict[str, dict[str, float]] = {}  # settings by command
+        self._changes: dict[str, dict[str, LiveValue]] = {}  # settings by command
         self._changed_since: list[tuple[int, str]] = []  # epochs and ids of accepted commands, in order
         self._reader.forget()
         self.__dict__.pop("config", None)  # a run may continue with more epochs
@@ -255,9 +255,10 @@ class RunFollower:
         with self._lock:
             return self._reader.collect(layer, parts, self.snapshots)
 
-    def current(self, name: str) -> float:
+    def current(self, name: str) -> LiveValue:
         """Return the present value of a live setting: that of the last epoch, or one accepted after it."""
-        value = self.history.last(name)
+        kind: type[float] | type[str] = float if name in LIVE_NUMBERS else str
+        value = self.history.settings.get(name)
         if value is None:
             value = self.config.flat()[LIVE_SETTINGS[name]]
         last = self.history.last("epoch") or 0.0
@@ -267,8 +268,8 @@ class RunFollower:
                 self._changes |= {command.id: command.settings for command in self._control.poll()}
             for _, command in self._changed_since:
                 with contextlib.suppress(TypeError, ValueError, OverflowError):
-                    value = float(self._changes.get(command, {}).get(name, value))
-        return float(value)
+                    value = kind(self._changes.get(command, {}).get(name, value))
+        return kind(value)
 
     def seconds_left(self) -> float | None:
         """Estimate the remaining training time from the last epochs; None while that is unknown."""
