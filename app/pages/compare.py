@@ -132,7 +132,7 @@ class CompareTab:
 
     def show(self, ids: list[str]) -> None:
         """Compare these runs; deleted ones are left out."""
-        known = {line.run: line.name for line in self._catalog.summaries()}
+        known = {line.run: line.label for line in self._catalog.summaries()}
         followers = {}
         for run_id in dict.fromkeys(ids):
             try:

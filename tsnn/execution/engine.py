@@ -236,7 +236,7 @@ class _Engine:
             self.writer.event(event)
         self.writer.update(
             epoch=record.epoch, samples=0, test_loss=record.test_loss, test_accuracy=record.test_accuracy,
-            test_r2=record.test_r2, connections=record.connections,
+            test_r2=record.test_r2, connections=record.connections, settings=record.settings,
         )  # fmt: skip
 
     def _snapshot(self, record: EpochRecord) -> None:

@@ -66,7 +66,7 @@ STATUS: Mapping[str, Kind] = {
     "time": is_time, "uptime": is_number, "boot": is_text, "since": is_time, "beat": is_count, "pid": is_count,
     "epoch": is_count, "epochs": is_count, "samples": is_count, "samples_total": is_count,
     "train_loss": optional(is_number), "test_loss": optional(is_number), "test_accuracy": optional(is_number),
-    "test_r2": optional(is_number), "connections": optional(is_count),
+    "test_r2": optional(is_number), "connections": optional(is_count), "settings": lambda value: _live_values(value),
     "diverged": lambda value: isinstance(value, bool),
 }  # fmt: skip
 
