@@ -18,7 +18,7 @@ from tsnn.errors import RunError, TsnnError
 from tsnn.jobs import launch, queue
 from tsnn.records import RunState
 from tsnn.runs.control import request
-from tsnn.views.live.browser import on_release
+from tsnn.views.live.browser import after, on_release
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
 
@@ -27,6 +27,8 @@ _MAX_ANSWERS = 3
 _ECHO_SECONDS = 2.0
 #: Seconds after which a slider that was moved, but never released, counts as released: its page may be gone.
 _HELD_SECONDS = 60.0
+#: Seconds without another release until a slider's value is sent: arrow keys release at every press.
+_QUIET_SECONDS = 0.4
 _STARTING = (RunState.CREATED, RunState.STARTING, RunState.COMPILING)
 _CONTINUABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
 
@@ -61,6 +63,7 @@ class LiveSlider:
         self._held = -math.inf  # when the hand moved it last
         self._sent: dict[float, float] = {}
         self._moving = False
+        self._releases = 0
         self.widget = _slider(self._about, **options)
         self.widget.param.watch(self._moved, "value")
         on_release(self.widget, self._release)
@@ -74,6 +77,7 @@ class LiveSlider:
         """Show a value, unless a hand holds the slider; with ``now`` in any case."""
         if now:
             self._held = -math.inf
+            self._releases += 1  # a value released for another run is not sent
         if self.held or self.widget.value == value:
             return
         self._sent[value] = time.monotonic()
@@ -93,8 +97,14 @@ class LiveSlider:
             self._held = time.monotonic()
 
     def _release(self, value: float) -> None:
-        self._held = -math.inf
-        self._released(value)
+        self._releases += 1
+        self._held = time.monotonic()
+        after(functools.partial(self._send, value, self._releases), _QUIET_SECONDS)
+
+    def _send(self, value: float, release: int) -> None:
+        if release == self._releases:
+            self._held = -math.inf
+            self._released(float(f"{value:.6g}"))
 
 
 class LiveChoice:

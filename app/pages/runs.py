@@ -81,7 +81,7 @@ class RunsTab:
             empty, show_index=False, disabled=True, selectable="checkbox", pagination="remote", page_size=15,
             sizing_mode="stretch_width", layout="fit_data_fill", titles=run_table.titles(), margin=0, theme="simple",
             formatters=run_table.keyed(run_table.formatters()), text_align=run_table.alignment(), row_height=34,
-            hidden_columns=run_table.hidden(self.columns.value, empty), stylesheets=[_TABLE], visible=False,
+            hidden_columns=run_table.hidden(self.columns.value or (), empty), stylesheets=[_TABLE], visible=False,
         )  # fmt: skip
         self._count = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 8), align="center")
         self.problem = pmui.Alert(severity="error", visible=False, closeable=True, margin=(4, 8),
@@ -175,7 +175,7 @@ class RunsTab:
             self._updating = False
 
     def _hide_columns(self) -> None:
-        hidden = run_table.hidden(self.columns.value, self.table.value)
+        hidden = run_table.hidden(self.columns.value or (), self.table.value)
         if hidden != self.table.hidden_columns:
             self.table.hidden_columns = hidden
 
