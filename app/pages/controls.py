@@ -183,7 +183,7 @@ class LiveControls:
             margin=0,
             visible=False,
         )
-        self.pause.on_click(self._pause_or_resume)
+        self.pause.on_click(lambda _: self.pause_or_resume())
         self.continue_button.on_click(self._continue)
         self.step.on_click(lambda _: self._request("step", "one epoch"))
         self.stop.on_click(self._stop)
@@ -261,8 +261,9 @@ class LiveControls:
             self._pending[command.id] = PendingCommand(action, text, settings)
         self.update()
 
-    def _pause_or_resume(self, _event: Any) -> None:
-        if self._follower is not None:
+    def pause_or_resume(self) -> None:
+        """Pause the run, or let it go on, if it can be paused now."""
+        if self._follower is not None and self.pause.visible and not self.pause.disabled:
             action = "resume" if self._follower.state == RunState.PAUSED else "pause"
             self._request(action, action)
 

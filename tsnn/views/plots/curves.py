@@ -258,7 +258,7 @@ def replaced_plot(layers: int, **shared: Any) -> CurvePlot:
 def living_plot(layers: int, **shared: Any) -> CurvePlot:
     """Return the plot of the neurons that importance pruning has left, in each hidden layer."""
     curves = _layer_curves("living", layers)[:-1]
-    return CurvePlot("Living neurons per hidden layer", "Neurons", curves, y_format="0,0", bounds=(0, None), **shared)
+    return CurvePlot("Active neurons per hidden layer", "Neurons", curves, y_format="0,0", bounds=(0, None), **shared)
 
 
 def _layer_curves(column: str, layers: int) -> list[Curve]:
