@@ -167,10 +167,10 @@ class EpochRecord:
     several labels they are the fraction of labels that are correct. R2 (``1 - squared error / variance`` of the part,
     mean over the targets that are not constant there) is None except in regression. Losses of regression are in the
     targets' units.
-    ``settings`` holds the values of the live settings (:data:`tsnn.config.LIVE_SETTINGS`) by short name: zeta and
-    epsilon of the evolution after the epoch, the others of the epoch itself. In phase 2 of a parallel run the figures
-    are means over the workers' models, each tested on its shard of the test part, and layers are those of the first
-    worker.
+    ``settings`` holds the values of the live settings (:data:`tsnn.config.LIVE_SETTINGS`) by short name: zeta,
+    epsilon, prune and regrow of the evolution after the epoch, the others of the epoch itself.
+    In phase 2 of a parallel run the figures are means over the workers' models, each tested on its shard of
+    the test part, and layers are those of the first worker.
     """
 
     epoch: int
@@ -182,7 +182,7 @@ class EpochRecord:
     seconds_train: float
     seconds_evolve: float
     seconds_evaluate: float
-    settings: Mapping[str, float]
+    settings: Mapping[str, float | str]
     connections: int
     memory_bytes: int
     layers: tuple[LayerRecord, ...]

@@ -22,6 +22,7 @@ from tsnn.runs.comparison import RunResult, baselines, find, grouped, labels, re
 from tsnn.runs.export import csv_bytes
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.plots.comparison import compare_plots, styled
+from tsnn.views.tabs.captions import CAPTIONS
 from tsnn.views.tabs.cards import card, grid
 
 _MAX_OPTIONS = 300
@@ -98,7 +99,7 @@ class CompareTab:
         )
         self.smoothing = pmui.FloatSlider(
             label="Smoothing", start=0, end=0.98, step=0.02, value=0, width=220, margin=(4, 20), size="small",
-            description="Moving average of the curves; the measured values stay visible behind it, pale.",
+            description=CAPTIONS["smoothing"],
         )  # fmt: skip
         self.seeds = pmui.Switch(
             label="Mean over seeds", value=False, width=230, margin=(4, 8),
@@ -115,6 +116,8 @@ class CompareTab:
         self._empty = pn.pane.HTML(html(_EMPTY, "font-size:15px;padding:24px"), styles=CARD, **stretch)
         self._table = pn.pane.HTML("", styles={**CARD, "padding": "10px 14px", "overflow-x": "auto"}, **stretch)
         self.plots = compare_plots()
+        for plot in self.plots:
+            plot.clicked = self._hide_or_show
         self._cards = [card(plot.figure, f"compared_{plot.column}") for plot in self.plots]
         self._grid = grid(*self._cards)
         for part in (self._table, self._grid, self.download):
@@ -132,7 +135,7 @@ class CompareTab:
 
     def show(self, ids: list[str]) -> None:
         """Compare these runs; deleted ones are left out."""
-        known = {line.run: line.name for line in self._catalog.summaries()}
+        known = {line.run: line.label for line in self._catalog.summaries()}
         followers = {}
         for run_id in dict.fromkeys(ids):
             try:
@@ -175,6 +178,12 @@ class CompareTab:
             part.visible = bool(results)
         self._empty.visible = not results
 
+    def _hide_or_show(self, label: str) -> None:
+        """Hide a curve in all plots, or show it again."""
+        self.plots[0].hidden.symmetric_difference_update([label])
+        self._drawn = ()
+        self.update()
+
     def _result(self, follower: RunFollower) -> RunResult:
         version, known = self._results.get(follower.run.id, (-1, None))
         if known is None or version != follower.version:
@@ -198,10 +207,12 @@ class CompareTab:
             swatch = (
                 f"<span class='swatch' style='border-color:{row.color};border-top-style:{_CSS_DASH[row.dash]}'></span>"
             )
+            ids = " ".join(r.run for r in self._rows[i])
             cells = [
-                f"<td{_align(c.kind)}>{swatch if c.title == 'run' else ''}{escape(text)}</td>"
+                f"<td title='{escape(ids)}'>{swatch}{escape(row.label)}</td>"
+                if c.title == "run"
+                else f"<td{_align(c.kind)}>{escape(_cell(c, i))}</td>"
                 for c in self._columns
-                for text in [_cell(c, i)]
             ]
             body += f"<tr>{''.join(cells)}</tr>"
         return html(f"{_STYLE}<table class='compared'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

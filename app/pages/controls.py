@@ -13,12 +13,12 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pages.theme import html
-from tsnn.config import LIVE_SETTINGS, Setting, describe
+from tsnn.config import LIVE_NUMBERS, LIVE_SETTINGS, LiveValue, Setting, describe
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs import launch, queue
 from tsnn.records import RunState
 from tsnn.runs.control import request
-from tsnn.views.live.browser import on_release
+from tsnn.views.live.browser import after, on_release
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
 
@@ -27,6 +27,8 @@ _MAX_ANSWERS = 3
 _ECHO_SECONDS = 2.0
 #: Seconds after which a slider that was moved, but never released, counts as released: its page may be gone.
 _HELD_SECONDS = 60.0
+#: Seconds without another release until a slider's value is sent: arrow keys release at every press.
+_QUIET_SECONDS = 0.4
 _STARTING = (RunState.CREATED, RunState.STARTING, RunState.COMPILING)
 _CONTINUABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
 
@@ -36,7 +38,7 @@ class PendingCommand(NamedTuple):
 
     action: str
     text: str
-    settings: Mapping[str, float] = {}
+    settings: Mapping[str, LiveValue] = {}
 
 
 class LiveSlider:
@@ -61,6 +63,7 @@ class LiveSlider:
         self._held = -math.inf  # when the hand moved it last
         self._sent: dict[float, float] = {}
         self._moving = False
+        self._releases = 0
         self.widget = _slider(self._about, **options)
         self.widget.param.watch(self._moved, "value")
         on_release(self.widget, self._release)
@@ -70,10 +73,11 @@ class LiveSlider:
         """Whether a hand holds the slider."""
         return time.monotonic() - self._held < _HELD_SECONDS
 
-    def show(self, value: float, *, now: bool = False) -> None:
+    def show(self, value: Any, *, now: bool = False) -> None:
         """Show a value, unless a hand holds the slider; with ``now`` in any case."""
         if now:
             self._held = -math.inf
+            self._releases += 1  # a value released for another run is not sent
         if self.held or self.widget.value == value:
             return
         self._sent[value] = time.monotonic()
@@ -93,8 +97,46 @@ class LiveSlider:
             self._held = time.monotonic()
 
     def _release(self, value: float) -> None:
-        self._held = -math.inf
-        self._released(value)
+        self._releases += 1
+        self._held = time.monotonic()
+        after(functools.partial(self._send, value, self._releases), _QUIET_SECONDS)
+
+    def _send(self, value: float, release: int) -> None:
+        if release == self._releases:
+            self._held = -math.inf
+            self._released(float(f"{value:.6g}"))
+
+
+class LiveChoice:
+    """Selection of a live setting that is a choice. It shows the current value; parameters are those of a slider."""
+
+    def __init__(self, name: str, chosen: Callable[[str], None], **options: Any):
+        about = describe(name)
+        self._chosen, self._shown = chosen, about.default
+        self.widget = pmui.Select(
+            label=about.label, value=about.default, description=about.help,
+            options={about.display_name(choice): choice for choice in about.choices}, **options,
+        )  # fmt: skip
+        self.widget.param.watch(self._changed, "value")
+
+    def show(self, value: Any, *, now: bool = False) -> None:
+        """Show a value; that of a rule which this process does not know is added to the choices."""
+        self._shown = value
+        if value not in self.widget.options.values():
+            self.widget.options = {**self.widget.options, value: value}
+        if self.widget.value != value:
+            self.widget.value = value
+
+    def _changed(self, event: Any) -> None:
+        if event.new != self._shown:
+            self._shown = event.new
+            self._chosen(event.new)
+
+
+def _live_widget(name: str, changed: Callable[[Any], None]) -> LiveSlider | LiveChoice:
+    """Return the widget of a live setting; ``changed`` is called with a new value."""
+    kind = LiveSlider if name in LIVE_NUMBERS else LiveChoice
+    return kind(name, changed, size="small", sizing_mode="stretch_width", margin=(4, 14))
 
 
 class LiveControls:
@@ -110,7 +152,7 @@ class LiveControls:
     buttons : Panel object
         Pause or Resume, One epoch, Stop, Continue.
     settings : Panel object
-        Sliders of the live settings, and the answers to commands.
+        Sliders and selections of the live settings, and the answers to commands.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
@@ -130,19 +172,18 @@ class LiveControls:
         self.buttons = pn.Row(
             self.pause, self.step, self.continue_button, self.stop, margin=0, align="start", visible=False
         )
-        slider: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (4, 14)}
-        self.live = {name: LiveSlider(name, functools.partial(self._set, name), **slider) for name in LIVE_SETTINGS}
-        self.sliders = {name: live.widget for name, live in self.live.items()}
+        self.live = {name: _live_widget(name, functools.partial(self._set, name)) for name in LIVE_SETTINGS}
+        self.widgets = {name: live.widget for name, live in self.live.items()}
         self._messages = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 14, 8, 14))
         self.settings = pn.Column(
             pmui.Typography("Change while it trains", variant="subtitle2", margin=(8, 14, 0, 14)),
-            *self.sliders.values(),
+            *self.widgets.values(),
             self._messages,
             sizing_mode="stretch_width",
             margin=0,
             visible=False,
         )
-        self.pause.on_click(self._pause_or_resume)
+        self.pause.on_click(lambda _: self.pause_or_resume())
         self.continue_button.on_click(self._continue)
         self.step.on_click(lambda _: self._request("step", "one epoch"))
         self.stop.on_click(self._stop)
@@ -204,11 +245,11 @@ class LiveControls:
             if name not in awaited:
                 live.show(follower.current(name))
 
-    def _set(self, name: str, value: float) -> None:
+    def _set(self, name: str, value: LiveValue) -> None:
         if self._follower is not None:
-            self._request("set", f"{name.replace('_', ' ')} {palette.setting(value)}", **{name: float(value)})
+            self._request("set", f"{name.replace('_', ' ')} {palette.setting(value)}", **{name: value})
 
-    def _request(self, action: str, text: str, **settings: float) -> None:
+    def _request(self, action: str, text: str, **settings: LiveValue) -> None:
         assert self._follower is not None
         try:
             command = request(self._follower.run, action, **settings)
@@ -220,8 +261,9 @@ class LiveControls:
             self._pending[command.id] = PendingCommand(action, text, settings)
         self.update()
 
-    def _pause_or_resume(self, _event: Any) -> None:
-        if self._follower is not None:
+    def pause_or_resume(self) -> None:
+        """Pause the run, or let it go on, if it can be paused now."""
+        if self._follower is not None and self.pause.visible and not self.pause.disabled:
             action = "resume" if self._follower.state == RunState.PAUSED else "pause"
             self._request(action, action)
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 import param
 
+from pages import keys
+from pages.actions import RunActions
 from pages.compare import CompareTab
 from pages.controls import LiveControls
 from pages.form import StartForm
+from pages.keys import PageKeys
 from pages.runs import RunsTab
-from pages.theme import CARD, KEYS, MENU, PAGE, THEME, plain
+from pages.theme import CARD, MENU, PAGE, THEME, plain
 from pages.welcome import Welcome
 from tsnn.config import Config
 from tsnn.errors import TsnnError
@@ -25,6 +29,7 @@ from tsnn.runs.catalog import catalog
 from tsnn.views.live.browser import Throttle
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.ticker import Ticker
+from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.run import RunView
 
 #: Tabs by name, with their icons.
@@ -50,6 +55,9 @@ class Dashboard(param.Parameterized):
     epoch = param.Parameter(default=NEWEST, doc="Epoch of the displayed snapshot; 'newest' follows the run.")
     layer = param.Integer(default=1, doc="Displayed layer of connections, from 1.")
     compared = param.String(default="", doc="Ids of the compared runs, separated by commas.")
+    columns = param.String(
+        default="", doc="Columns of the list of runs, separated by commas; empty for the usual ones."
+    )
 
     def __init__(self, store: RunStore | None = None):
         super().__init__()
@@ -63,6 +71,13 @@ class Dashboard(param.Parameterized):
         self._throttle = Throttle()
         self.form = StartForm(self.store, self.open)
         self.controls = LiveControls(self._notify)
+        self.actions = RunActions(self._load_settings, self._notify)
+        self.keys = PageKeys({
+            keys.PAUSE: self.controls.pause_or_resume,
+            keys.BACK: lambda: self._replay_run(lambda replay: replay.step(-1)),
+            keys.FORWARD: lambda: self._replay_run(lambda replay: replay.step(1)),
+            keys.FOLLOW: lambda: self._replay_run(lambda replay: replay.follow_newest()),
+        })  # fmt: skip
         self.menu = pmui.TabMenu(
             items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()],
             active=0,
@@ -83,13 +98,18 @@ class Dashboard(param.Parameterized):
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
             self.notice, self.form.own.card, self.welcome.layout, self._head, self._replay, *self._tabs.values(),
-            *self._throttle.parts, styles={"padding": "16px", "gap": "12px"}, **stretch,
+            self.actions.dialogs, self.keys.dialog, *self.keys.parts, *self._throttle.parts,
+            styles={"padding": "16px", "gap": "12px"}, **stretch,
         )  # fmt: skip
 
     @functools.cached_property
     def runs(self) -> RunsTab:
         """Tab Runs, built when it is first opened."""
-        return RunsTab(self.store, self.open, self.compare, self._load_settings)
+        tab = RunsTab(self.store, self.open, self.compare, self._load_settings)
+        if self.columns:
+            tab.columns.value = [name for name in self.columns.split(",") if name in tab.columns.options.values()]
+        tab.columns.param.watch(lambda event: self.param.update(columns=",".join(event.new)), "value")
+        return tab
 
     @functools.cached_property
     def comparison(self) -> CompareTab:
@@ -100,7 +120,7 @@ class Dashboard(param.Parameterized):
         """Build the page and start its periodic update."""
         page = pmui.Page(
             title="tsnn",
-            header=[self.menu, self._narrow, pn.pane.HTML(KEYS, width=0, height=0, margin=0)],
+            header=[self.menu, self._narrow, self.keys.script],
             sidebar_open=True,
             sidebar=[self.controls.settings, pmui.Typography("New run", variant="subtitle2", margin=(10, 14, 0, 14)),
                      pn.Column(self.form.layout, margin=(0, 10), sizing_mode="stretch_width")],
@@ -115,7 +135,8 @@ class Dashboard(param.Parameterized):
         with param.edit_constant(page):
             page.param.update(busy=False)  # cuts the link to the session's, which walks the whole page at every change
         if pn.state.location:
-            names = {"run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare"}
+            names = {"run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare",
+                     "columns": "columns"}  # fmt: skip
             pn.state.location.sync(self, names)
         self.menu.active = list(TABS).index(self.tab)
         self.menu.param.watch(self._tab_chosen, "active")
@@ -172,6 +193,8 @@ class Dashboard(param.Parameterized):
             self._follow_latest()
         changed = False
         self.controls.tick()
+        self.actions.tick()
+        self.keys.tick(self.view.follower if self.view else None)
         if self.tab == "runs":
             self.runs.update()
         elif self.tab == "compare":
@@ -186,6 +209,10 @@ class Dashboard(param.Parameterized):
         else:
             changed = self.welcome.tick()
         return changed
+
+    def _replay_run(self, act: Callable[[Replay], None]) -> None:
+        if self.view is not None and self.tab not in _MULTI_RUN_TABS:
+            act(self.view.replay)
 
     def _latest_id(self) -> str:
         """Return the id of the newest run; empty if there is none."""
@@ -249,13 +276,14 @@ class Dashboard(param.Parameterized):
                     self._notify(follower.problem)
                 self.view = RunView(follower)
         self.controls.open(self.view.follower if self.view else None)
+        self.actions.open(self.view)
         head: list[Any] = []
         replay: list[Any] = []
         tabs: dict[str, list[Any]] = {name: [] for name in _RUN_TABS}
         if self.view is not None:
             self.view.tick("overview")
             self._restore_position(self.view.replay)
-            head, replay = [self.view.head, self.controls.buttons], [self.view.replay.layout]
+            head, replay = [self.view.head, self.controls.buttons, self.actions.menu], [self.view.replay.layout]
             tabs = {name: [self.view.tabs[name].layout] for name in _RUN_TABS}
         self._head.objects, self._replay.objects = head, replay
         for name, objects in tabs.items():

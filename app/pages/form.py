@@ -34,6 +34,8 @@ DEMONSTRATION = {
     "training.epochs": 200,
 }
 _FILE = "a file"
+#: Keeps Start in sight, however long the drawer is.
+_STICKY = {"position": "sticky", "bottom": "0", "z-index": "5", "background": "var(--panel-surface-color, inherit)"}
 _CLEAR = {"backgroundColor": "transparent", "backgroundImage": "none"}
 _ACCORDION = {**_CLEAR, "& .MuiPaper-root": _CLEAR}  # its own colour does not follow the theme
 
@@ -140,8 +142,7 @@ class StartForm:
             pair("network.activation", "network.alpha"),
             pair("network.dropout", "run.seed"),
             self.preview,
-            self.error,
-            self.start,
+            pn.Column(self.error, self.start, styles=_STICKY, sizing_mode="stretch_width", margin=0),
             advanced,
             sizing_mode="stretch_width",
             margin=0,

@@ -1,4 +1,4 @@
-"""Tab Runs: filter, open, compare, clone, continue, rename, tag, delete and export runs."""
+"""Tab Runs: filter, open, compare, clone, continue, annotate, delete and export runs."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from html import escape
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.models.widgets.tables import NumberFormatter
 
-from pages.dialogs import DeleteDialog, RenameDialog, ResumeDialog
+from pages import run_table
+from pages.dialogs import DeleteDialog, NotesDialog, ResumeDialog
+from pages.run_table import RunFilter
 from pages.theme import CARD, html, plain
-from tsnn.config import Config, describe
+from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.runs import ENDED, Run, RunStore
 from tsnn.runs.catalog import RunSummary, catalog
 from tsnn.runs.export import FORMATS, csv_bytes
-from tsnn.views.plots import palette
 
 _REFRESH_SECONDS = 2.0
 _READING_SECONDS = 0.25
@@ -35,23 +33,6 @@ _TABLE = """
 :host .tabulator .tabulator-row.tabulator-selected, :host .tabulator .tabulator-row.tabulator-selected:hover {
     background: color-mix(in srgb, var(--panel-primary-color) 18%, transparent) !important; color: inherit !important}
 """
-_COLUMNS = {
-    "state": "State",
-    "name": "Run",
-    "data": "Data set",
-    "method": "Method",
-    "epochs": "Epochs",
-    "test_accuracy": "Accuracy",
-    "test_r2": "R²",
-    "epsilon": "ε",
-    "zeta": "ζ",
-    "seed": "Seed",
-    "tags": "Tags",
-    "connections": "Connections",
-    "test_loss": "Loss",
-    "started": "Started",
-}
-_NUMBERS = ("epsilon", "zeta", "seed", "epochs", "test_accuracy", "test_r2", "test_loss", "connections")
 _EMPTY = "<b>No runs yet.</b> Press Start in the form on the left; every run is kept and listed here."
 
 
@@ -85,43 +66,48 @@ class RunsTab:
         self._updating = False
         self.selected: list[str] = []
         self.filter = pmui.TextInput(
-            label="Filter", placeholder="name, tag, data set, method, state …", size="small", margin=(4, 8),
-            width=320,
+            label="Filter", placeholder="name, tag, acc>80, zeta=0.3, regrow=gradient …", size="small",
+            margin=(4, 8), width=320,
+            description="Words of names, tags, data set, method or state; conditions such as acc>80 (per cent), "
+            "epochs>=10, loss<0.5, or on any setting: zeta=0.3, regrow=gradient, hidden=400-100-400.",
         )  # fmt: skip
+        self.columns = pmui.CheckBoxGroup(
+            options={title: name for name, title in run_table.COLUMNS.items() if name not in run_table.FIXED},
+            value=[name for name in run_table.USUAL if name not in run_table.FIXED], inline=True, visible=False,
+            margin=(0, 8), sizing_mode="stretch_width",
+        )  # fmt: skip
+        empty = run_table.frame([])
         self.table = pn.widgets.Tabulator(
-            table_frame([]), show_index=False, disabled=True, selectable="checkbox", pagination="remote", page_size=15,
-            sizing_mode="stretch_width", layout="fit_data_fill", titles=_COLUMNS, margin=0, theme="simple",
-            formatters={
-                "state": "html",
-                "test_accuracy": NumberFormatter(format="0.0 %", nan_format="–"),
-                "test_r2": NumberFormatter(format="0.000", nan_format="–"),
-                "test_loss": NumberFormatter(format="0.000", nan_format="–"),
-                "connections": NumberFormatter(format="0,0", nan_format="–"),
-                **{name: NumberFormatter(format="0.[0000]", nan_format="–") for name in ("epsilon", "zeta", "seed")},
-            },
-            text_align=dict.fromkeys(_NUMBERS, "right"), row_height=34, stylesheets=[_TABLE], visible=False,
+            empty, show_index=False, disabled=True, selectable="checkbox", pagination="remote", page_size=15,
+            sizing_mode="stretch_width", layout="fit_data_fill", titles=run_table.titles(), margin=0, theme="simple",
+            formatters=run_table.keyed(run_table.formatters()), text_align=run_table.alignment(), row_height=34,
+            hidden_columns=run_table.hidden(self.columns.value or (), empty), stylesheets=[_TABLE], visible=False,
         )  # fmt: skip
         self._count = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 8), align="center")
         self.problem = pmui.Alert(severity="error", visible=False, closeable=True, margin=(4, 8),
                                   sizing_mode="stretch_width")  # fmt: skip
-        self._rename, self._delete = RenameDialog(self._changed), DeleteDialog(self._changed)
+        self._notes, self._delete = NotesDialog(self._changed), DeleteDialog(self._changed)
         self._resume = ResumeDialog(self._changed)
         self._build_actions()
         self.layout = pn.Column(
-            pn.Row(self.filter, self._count, self._list_csv, margin=0, sizing_mode="stretch_width"),
-            self.actions, self.problem, self.table, self._rename.layout, self._delete.layout, self._resume.layout,
+            pn.Row(self.filter, self._count, self.choose_columns, self._list_csv, margin=0,
+                   sizing_mode="stretch_width"),
+            self.columns, self.actions, self.problem, self.table,
+            self._notes.layout, self._delete.layout, self._resume.layout,
             sizing_mode="stretch_width", styles={**CARD, "padding": "8px"}, margin=0,
         )  # fmt: skip
         self.table.on_click(self._clicked)
         self.table.param.watch(self._selection_changed, "selection")
         self.filter.param.watch(lambda _: self.update(now=True), "value_input")
+        self.columns.param.watch(lambda _: self._hide_columns(), "value")
+        self.choose_columns.param.watch(lambda event: self.columns.param.update(visible=event.new), "value")
 
     def _build_actions(self) -> None:
         style: dict[str, Any] = {"size": "small", "variant": "outlined", "margin": (2, 4), "align": "center"}
         self.compare = pmui.Button(label="Compare", icon="stacked_line_chart", **style)
         self.clone = pmui.Button(label="Copy settings", icon="content_copy", **style)
         self.continue_button = pmui.Button(label="Continue", icon="restart_alt", **style)
-        self.rename = pmui.Button(label="Rename, tag", icon="edit", **style)
+        self.notes = pmui.Button(label="Notes", icon="edit_note", **style)
         self.delete = pmui.Button(label="Delete", icon="delete", color="error", **style)
         self.downloads = {
             name: pmui.FileDownload(label=name.upper(), callback=lambda name=name: self._export(name),
@@ -131,16 +117,17 @@ class RunsTab:
         self._list_csv = pmui.FileDownload(
             label="List as CSV", callback=self._export_list, filename="runs.csv", **style
         )
+        self.choose_columns = pmui.Toggle(label="Columns", icon="view_column", **style)
         self._selected_text = pn.pane.HTML("", margin=(6, 8), align="center")
         self.actions = pn.FlexBox(
-            self._selected_text, self.compare, self.clone, self.continue_button, self.rename, self.delete,
+            self._selected_text, self.compare, self.clone, self.continue_button, self.notes, self.delete,
             *self.downloads.values(),
             align_items="center", margin=0, sizing_mode="stretch_width", visible=False,
         )  # fmt: skip
         self.compare.on_click(lambda _: self._compare(list(self.selected)))
         self.clone.on_click(self._clone)
         self.continue_button.on_click(self._open_resume)
-        self.rename.on_click(lambda _: self._rename.open(self._selected_runs()[0]))
+        self.notes.on_click(lambda _: self._notes.open(self._selected_runs()[0]))
         self.delete.on_click(lambda _: self._delete.open(self._selected_runs()))
 
     def update(self, *, now: bool = False) -> None:
@@ -155,8 +142,9 @@ class RunsTab:
             return
         self._displayed = state
         lines = self._catalog.summaries()
-        rows = [line for line in lines if matches(line, query)]
-        text = html(self._count_text(len(lines), len(rows)), "font-size:14px")
+        chosen = RunFilter(query)
+        rows = [line for line in lines if chosen.matches(line)]
+        text = html(escape(chosen.problem) or self._count_text(len(lines), len(rows)), "font-size:14px")
         if text != self._count.object:
             self._count.object = text
         if rows != self._rows or self.table.visible != bool(rows):
@@ -180,13 +168,19 @@ class RunsTab:
         self.selected = [run for run in self.selected if run in places]
         self._updating = True
         try:
-            self.table.param.update(value=table_frame(self._rows), visible=bool(self._rows))
+            self.table.param.update(value=run_table.frame(self._rows), visible=bool(self._rows))
+            self._hide_columns()
             self.table.selection = [places[run] for run in self.selected]
         finally:
             self._updating = False
 
+    def _hide_columns(self) -> None:
+        hidden = run_table.hidden(self.columns.value or (), self.table.value)
+        if hidden != self.table.hidden_columns:
+            self.table.hidden_columns = hidden
+
     def _clicked(self, event: Any) -> None:
-        if event.column in _COLUMNS:
+        if event.column in self.table.value:
             self._open(self._rows[event.row].run)
 
     def _selection_changed(self, event: Any) -> None:
@@ -198,7 +192,7 @@ class RunsTab:
         n = len(self.selected)
         self.actions.visible = n > 0
         self._selected_text.object = html(f"<b>{n:,} selected</b>", "font-size:13px;white-space:nowrap")
-        for part in (self.clone, self.rename, *self.downloads.values()):
+        for part in (self.clone, self.notes, *self.downloads.values()):
             part.visible = n == 1
         self.continue_button.visible = n == 1 and any(
             r.run in self.selected and r.state in (*ENDED, "lost") for r in self._rows
@@ -238,49 +232,6 @@ class RunsTab:
         return io.BytesIO(content)
 
     def _export_list(self) -> io.BytesIO:
-        fields = ["run", "title", *(name for name in _COLUMNS if name != "name"), "host"]
-        columns = {name: [_plain(getattr(row, name)) for row in self._rows] for name in fields}
+        names = ["run", "title", *(name for name in run_table.COLUMNS if name != "name")]
+        columns = {name.rpartition(".")[2]: [run_table.text(row, name) for row in self._rows] for name in names}
         return io.BytesIO(csv_bytes(columns))
-
-
-def matches(line: RunSummary, query: str) -> bool:
-    """Return whether every word of the query occurs in the names, tags or state of a run."""
-    method = describe("training.method").display_name(line.method)
-    text = " ".join((line.run, line.title, *line.tags, line.data, line.method, method, line.state)).lower()
-    return all(word in text for word in query.lower().split())
-
-
-def table_frame(rows: list[RunSummary]) -> pd.DataFrame:
-    """Return the table's data: a row per run, columns as in ``_COLUMNS``, index by run id."""
-    method = describe("training.method")
-    texts: dict[str, list[str]] = {
-        "state": [_state(row) for row in rows],
-        "name": [row.name for row in rows],
-        "tags": [", ".join(row.tags) for row in rows],
-        "data": [Path(row.data).name for row in rows],
-        "method": [method.display_name(row.method) for row in rows],
-        "epochs": [f"{row.epochs:,} / {row.planned:,}" for row in rows],
-        "started": [row.started.strftime("%m-%d %H:%M") for row in rows],
-    }
-    ids = pd.Index([row.run for row in rows], name="id", dtype=object)
-    columns = {
-        name: pd.Series(texts[name], ids, dtype=object)  # also without rows: the table looks at the types once
-        if name in texts
-        else pd.Series([_or_nan(getattr(row, name)) for row in rows], ids, dtype=float)
-        for name in _COLUMNS
-    }
-    return pd.DataFrame(columns, index=ids)
-
-
-def _state(row: RunSummary) -> str:
-    color = palette.GREY if row.problem else palette.STATE_COLORS.get(row.state, palette.GREY)
-    text = escape("unreadable" if row.problem else row.state)
-    return f"<span title='{escape(row.problem, quote=True)}'><span style='color:{color}'>●</span> {text}</span>"
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
-def _plain(value: Any) -> Any:
-    return ", ".join(value) if isinstance(value, tuple) else value

@@ -59,16 +59,6 @@ CARD: dict[str, str] = {
 }
 
 
-#: Opens a selection by Enter, Space or the down arrow, as a click does.
-KEYS = """<script>
-document.addEventListener("keydown", event => {
-    const on = event.composedPath()[0]
-    const opens = ["Enter", " ", "ArrowDown"].includes(event.key)
-    if (opens && on.getAttribute("role") == "combobox" && on.tagName == "DIV" && on.ariaExpanded != "true") on.click()
-})
-</script>"""
-
-
 def plain(text: str) -> str:
     """Escape a text for an alert, which takes Markdown: links, pictures and emphasis in it stay text."""
     return re.sub(r"[^\w ]|_", lambda match: f"&#{ord(match[0])};", text) or " "

@@ -282,6 +282,21 @@ def test_changed_settings__reach_server_and_workers(blobs, config):
     assert "zeta changed from 0.3 to 0.1" in [event.message for event in records[1].events]
 
 
+@pytest.mark.parametrize("phase1", [0.0, 1.0])
+def test_changed_rules__reach_server_and_workers(blobs, config, phase1):
+    threads = Threads(blobs, config.replace({"training.epochs": 6, "parallel.phase1_fraction": phase1}))
+    records = []
+    for item in threads:
+        if isinstance(item, EpochRecord):
+            records.append(item)
+            if item.epoch == 2:
+                rules = {"training.regrow": "gradient", "training.prune": "magnitude"}
+                threads.state.pending = threads.state.pending.replace(rules)
+    settings = [(record.settings["regrow"], record.settings["prune"]) for record in records]
+    assert settings[0] == ("random", "signed")
+    assert settings[-1] == ("gradient", "magnitude")
+
+
 def test_closing_the_server__stops_the_workers(blobs, config):
     threads = Threads(blobs, config.replace({"training.epochs": 100_000}))
     iterator = iter(threads)

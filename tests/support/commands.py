@@ -9,6 +9,6 @@ from tsnn.runs import Run
 from tsnn.runs.control import Command
 
 
-def leave_command(run: Run, action: str, **settings: float) -> None:
+def leave_command(run: Run, action: str, **settings: float | str) -> None:
     """Append a command that the run has not read before it ended."""
     append_line(run.path / "control.jsonl", asdict(Command(action, dict(settings))))

@@ -276,7 +276,7 @@ class Player:
             self.set_paused(command.action == "pause", stepping=command.action == "step")
         self.writer.line("ack", command=command.id, epoch=epoch, accepted=accepted, message=message)
         if accepted and command.settings:
-            changes = ", ".join(f"{name} = {value:g}" for name, value in command.settings.items())
+            changes = ", ".join(f"{name} = {value}" for name, value in command.settings.items())
             self.writer.line("event", epoch=epoch, kind=EventKind.SETTING, message=changes)
         self.stopped |= command.action == "stop"
 

@@ -43,12 +43,12 @@ def record(writer, epoch, **settings):
 def drag(controls, *values):
     """Move the slider of zeta like a browser."""
     for value in values:
-        controls.sliders["zeta"].value = value
+        controls.widgets["zeta"].value = value
 
 
 def release(controls, value):
-    with param.edit_constant(controls.sliders["zeta"]):
-        controls.sliders["zeta"].value_throttled = value
+    with param.edit_constant(controls.widgets["zeta"]):
+        controls.widgets["zeta"].value_throttled = value
 
 
 def acknowledge(writer, run, epoch, *, accepted=True):
@@ -57,7 +57,7 @@ def acknowledge(writer, run, epoch, *, accepted=True):
 
 
 def test_slider__is_never_moved_under_a_hand(controls, writer, run):
-    zeta = controls.sliders["zeta"]
+    zeta = controls.widgets["zeta"]
     record(writer, 1, zeta=0.3)
     controls.tick()
     drag(controls, 0.31, 0.35)
@@ -84,11 +84,11 @@ def test_slider__shows_the_old_value_after_a_refusal(controls, writer, run):
     release(controls, 0.5)
     acknowledge(writer, run, epoch=1, accepted=False)
     controls.tick()
-    assert controls.sliders["zeta"].value == 0.3
+    assert controls.widgets["zeta"].value == 0.3
 
 
 def test_slider__follows_changes_made_elsewhere(controls, writer, run):
-    zeta = controls.sliders["zeta"]
+    zeta = controls.widgets["zeta"]
     record(writer, 1, zeta=0.3)
     drag(controls, 0.4)
     release(controls, 0.4)
@@ -113,7 +113,45 @@ def test_slider__late_echo_of_the_browser_is_no_hand(controls, writer, run):
     drag(controls, 0.5)  # the echo of the first
     record(writer, 3, zeta=0.7)
     controls.tick()
-    assert controls.sliders["zeta"].value == 0.7
+    assert controls.widgets["zeta"].value == 0.7
+
+
+def test_choice__sends_one_command_and_shows_the_rule_in_force(controls, writer, run):
+    regrow = controls.widgets["regrow"]
+    record(writer, 1)
+    controls.tick()
+    assert regrow.value == "random"
+    regrow.value = "gradient"
+    record(writer, 2)
+    controls.tick()
+    assert regrow.value == "gradient", "until the engine has answered"
+    acknowledge(writer, run, epoch=2)
+    controls.tick()
+    assert regrow.value == "gradient"
+    assert "regrow gradient: accepted after epoch 2" in controls._messages.object
+    record(writer, 3, regrow="gradient")
+    record(writer, 4, regrow="random")  # changed elsewhere
+    controls.tick()
+    assert regrow.value == "random"
+    assert [command.settings for command in ControlReader(run).poll()] == [{"regrow": "gradient"}]
+
+
+def test_choice__shows_the_old_rule_after_a_refusal(controls, writer, run):
+    record(writer, 1)
+    controls.widgets["prune"].value = "magnitude"
+    acknowledge(writer, run, epoch=1, accepted=False)
+    controls.tick()
+    assert controls.widgets["prune"].value == "signed"
+    assert len(ControlReader(run).poll()) == 1
+
+
+def test_choice__shows_a_rule_that_only_the_engine_knows(controls, writer, run):
+    line = fake_engine.epoch_record(1, Config.preset("fashion_mnist")).to_dict()
+    line["settings"]["regrow"] = "hubs"
+    writer.line("epoch", **line)
+    controls.tick()
+    assert controls.widgets["regrow"].value == "hubs"
+    assert ControlReader(run).poll() == []
 
 
 def test_controls__leave_with_the_run(controls, writer, run):

@@ -9,7 +9,7 @@ from pages.controls import LiveControls
 from pages.form import StartForm
 from pages.settings import widget_value
 
-from tsnn.config import LIVE_SETTINGS, SECTIONS, Config, describe, setting_names
+from tsnn.config import LIVE_NUMBERS, LIVE_SETTINGS, SECTIONS, Config, describe, setting_names
 from tsnn.config.presets import preset_for_shape
 from tsnn.datasets.preview import Preview
 from tsnn.errors import ConfigError
@@ -239,10 +239,21 @@ def controls():
 
 
 @pytest.mark.parametrize("short", LIVE_SETTINGS)
-def test_controls__every_live_setting_has_a_slider_in_range(controls, short):
-    slider, about = controls.sliders[short], describe(short)
-    assert slider in controls.settings.select()
-    assert slider.value == about.default
+def test_controls__every_live_setting_has_a_widget(controls, short):
+    widget, about = controls.widgets[short], describe(short)
+    assert widget in controls.settings.select()
+    assert widget.value == about.default
+    assert widget.label == about.label
+
+
+@pytest.mark.parametrize("short", set(LIVE_SETTINGS) - set(LIVE_NUMBERS))
+def test_controls__a_live_choice_offers_every_rule(controls, short):
+    assert tuple(controls.widgets[short].options.values()) == tuple(describe(short).choices)
+
+
+@pytest.mark.parametrize("short", LIVE_NUMBERS)
+def test_controls__a_live_number_has_a_slider_in_range(controls, short):
+    slider, about = controls.widgets[short], describe(short)
     values = list(slider.options.values()) if hasattr(slider, "options") else [slider.start, slider.end]
     assert min(values) <= about.default <= max(values)
     assert min(values) == pytest.approx(about.slider.start)

@@ -128,7 +128,7 @@ KEYS = {
     "meta.json": [("format",), ("config",), ("config", "data"), ("config", "data", "name"), ("config", "network"),
                   ("config", "training", "zeta"), ("config", "run", "seed"), ("data",), ("data", "image_shape"),
                   ("data", "class_names"), ("network",), ("network", "sizes"), ("network", "connections")],
-    "notes.json": [("title",), ("tags",)],
+    "notes.json": [("title",), ("tags",), ("text",)],
     "queued.json": [("time",)],
     "resume.json": [("epochs",)],
 }  # fmt: skip
@@ -260,10 +260,10 @@ def test_page__shows_a_run_with_missing_or_malformed_files(run, name):
 
 
 def test_table_of_runs__escapes_states_and_problems(run):
-    runs = pytest.importorskip("pages.runs")
+    run_table = pytest.importorskip("pages.run_table")
     (run.path / "queued.json").unlink()
     (run.path / "status.json").write_text('{"state": "<img src=x>", "time": "<b>"}')
-    text = runs.table_frame([summarise(run)])["state"].iloc[0]
+    text = run_table.frame([summarise(run)])["state"].iloc[0]
     assert "<img" not in text
     assert "<b>" not in text
     assert "unreadable" in text

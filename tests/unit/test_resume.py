@@ -25,6 +25,7 @@ from tsnn.jobs.launch import prepare_resume
 from tsnn.records import Compilation, EpochRecord
 from tsnn.runs import OVER, RunStore
 from tsnn.runs.control import ControlReader, request
+from tsnn.runs.export import to_csv
 from tsnn.runs.liveness import identity
 
 TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes")
@@ -501,6 +502,35 @@ def test_resume__applies_settings_where_they_were_acknowledged(store, config, mo
     assert [line["seq"] for line in run.lines()[0]] == list(range(len(run.lines()[0])))
 
 
+def test_resume__repeats_a_change_of_the_rules_bit_for_bit(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.execution.commands.POLL_SECONDS", 0)
+    config = config.replace({"training.epochs": 12})
+    runs = [store.create(config.replace({"run.checkpoint_epochs": n})) for n in (0, 5)]
+    for run in runs:
+        execution = execute(run)
+        advance(execution, lambda item: item.epoch == 3 and not isinstance(item, EpochRecord))
+        request(run, "set", regrow="gradient")
+        advance(execution, lambda item: item.epoch == 7 and not isinstance(item, EpochRecord))
+        request(run, "set", prune="magnitude", regrow="random")
+        advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 9)
+        before = epochs_of(run)
+        with monkeypatch.context() as patch:
+            patch.setattr("tsnn.execution.engine._Engine.end", lambda *_: None)  # as if it were killed
+            execution.close()
+        list(execute(run))
+        final = epochs_of(run)
+        assert {epoch: final[epoch] for epoch in before} == before
+        rules = [(final[e]["settings"]["prune"], final[e]["settings"]["regrow"]) for e in (2, 3, 6, 7, 12)]
+        assert rules == [("signed", "random"), *[("signed", "gradient")] * 2, *[("magnitude", "random")] * 2]
+    one, two = (np.load(run.path / "weights.npz") for run in runs)
+    assert all((one[name] == two[name]).all() for name in one.files)
+    assert set(events(runs[0], "setting")) == {
+        "regrow changed from random to gradient", "regrow changed from gradient to random",
+        "prune changed from signed to magnitude",
+    }  # fmt: skip
+    assert b"magnitude" in to_csv(runs[0])
+
+
 def test_resume__leaves_out_only_the_last_settings_before_a_divergence(store, config, monkeypatch):
     monkeypatch.setattr("tsnn.execution.commands.POLL_SECONDS", 0)
     run = store.create(config.replace({"training.epochs": 20, "run.checkpoint_epochs": 1}))
@@ -517,6 +547,35 @@ def test_resume__leaves_out_only_the_last_settings_before_a_divergence(store, co
     assert {epoch: final[epoch] for epoch in before} == before
     assert final[20]["settings"] | {"zeta": 0.5, "learning_rate": 0.02} == final[20]["settings"]
     assert len(final) == 20
+
+
+@pytest.mark.parametrize(("change", "fits"), [({"regrow": "gradient"}, False), ({"prune": "magnitude"}, True)])
+def test_live_rule__is_refused_if_it_needs_memory_that_is_not_there(store, config, monkeypatch, change, fits):
+    monkeypatch.setattr("tsnn.execution.commands.POLL_SECONDS", 0)
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: item.epoch == 2)
+    monkeypatch.setattr("tsnn.engine.memory.free_memory", lambda: 1000)
+    request(run, "set", **change)
+    list(execution)
+    [ack] = recorded(run, "ack")
+    assert ack["accepted"] == fits, ack
+
+
+def test_live_rule__has_its_kernels_before_it_evolves(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.execution.commands.POLL_SECONDS", 0)
+    compiled = []
+    monkeypatch.setattr(
+        "tsnn.execution.preparation.compile_evolution", lambda config, *_: compiled.append(config.training.regrow)
+    )
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: item.epoch == 2)
+    request(run, "set", zeta=0.2)
+    request(run, "set", regrow="gradient")
+    advance(execution, lambda item: isinstance(item, EpochRecord))
+    assert compiled == ["gradient"]
+    execution.close()
 
 
 def test_live_epsilon__that_does_not_fit_into_the_memory_is_refused(store, config, monkeypatch):

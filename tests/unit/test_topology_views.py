@@ -79,16 +79,19 @@ def test_degree_plot__draws_only_heavy_tails(rng):
     topology = erdos_renyi(1000, 1000, 40_000, rng=rng)
     counts = np.bincount(topology.in_degree)
     counted = np.stack([np.flatnonzero(counts), counts[counts > 0]], axis=1)
-    plot = degrees.DegreePlot(start=[40_000])
+    plot = degrees.DegreePlot()
     layer = LayerSnapshot(in_degree=counted, out_degree=counted)
     snapshot = Snapshot(np.array([1000, 1000]), (layer,))
     plot.update(snapshot)
     assert plot.tails["in_degree"].data["k"] == []
+    law = [item for item in plot.figure.legend[0].items if item.label.value == "power law"]
+    assert [item.visible for item in law] == [False]
     heavy = np.stack([np.arange(1, 600), np.maximum(1, 1e6 * np.arange(1, 600) ** -2.5).astype(int)], axis=1)
     plot.update(Snapshot(snapshot.sizes, (replace(layer, out_degree=heavy),)))
     assert len(plot.tails["out_degree"].data["k"]) > 0
     assert "Outgoing: up to 599, at random" in plot.note
     assert "power law with exponent" in plot.note
+    assert [item.visible for item in law] == [True]
 
 
 def test_random_survival__declines_at_the_rate_of_zeta(store):

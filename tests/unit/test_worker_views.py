@@ -43,6 +43,10 @@ def test_workers_tab__draws_the_newest_epoch_with_the_events(run):
     assert list(speed["speed"]) == [pytest.approx(100), pytest.approx(50)]
     assert list(time["communicate"]) == [pytest.approx(0.1)] * 2
     assert list(staleness["count"]) == [100, 60, 40]
+    history = view.speeds.source.data
+    assert history["worker"] == ["worker 1", "worker 2"]
+    assert history["epochs"] == [[1, 2], [2]]
+    assert history["speeds"][1] == [pytest.approx(50)]
     assert "Epoch 2, phase 1: 2 workers, 150 batches per second" in view.text.object
     assert "Worker &lt;2&gt; was lost" in view.text.object
 
@@ -50,11 +54,11 @@ def test_workers_tab__draws_the_newest_epoch_with_the_events(run):
 def test_workers_tab__draws_no_staleness_in_phase_2(run):
     write(run, [worker(1)], [worker(1, phase=2, staleness=())])
     view = tab(run)
-    assert [card.visible for card in view.layout[1]] == [True, True, False]
+    assert [card.visible for card in view.layout[1]] == [True, True, False, True]
     view._replay.update([1, 2])
     view._replay.go(1)
     view.update()
-    assert [card.visible for card in view.layout[1]] == [True, True, True]
+    assert [card.visible for card in view.layout[1]] == [True, True, True, True]
 
 
 def test_workers_tab__has_a_text_without_workers(tmp_path):

@@ -4,7 +4,16 @@
 ``configuration`` has the complete :class:`Config` of a run.
 """
 
-from tsnn.config.configuration import LIVE_SETTINGS, SECTIONS, Config, describe, full_name, setting_names
+from tsnn.config.configuration import (
+    LIVE_NUMBERS,
+    LIVE_SETTINGS,
+    SECTIONS,
+    Config,
+    LiveValue,
+    describe,
+    full_name,
+    setting_names,
+)
 from tsnn.config.schema import Setting, Slider
 from tsnn.config.sections import (
     DataConfig,
@@ -16,6 +25,7 @@ from tsnn.config.sections import (
 )
 
 __all__ = [
-    "LIVE_SETTINGS", "SECTIONS", "Config", "DataConfig", "ImportanceConfig", "NetworkConfig", "ParallelConfig",
-    "RunConfig", "Setting", "Slider", "TrainingConfig", "describe", "full_name", "setting_names",
+    "LIVE_NUMBERS", "LIVE_SETTINGS", "SECTIONS", "Config", "DataConfig", "ImportanceConfig", "LiveValue",
+    "NetworkConfig", "ParallelConfig", "RunConfig", "Setting", "Slider", "TrainingConfig", "describe",
+    "full_name", "setting_names",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import tomli_w
 
@@ -144,6 +144,11 @@ SECTIONS: dict[str, type[Section]] = {
 
 #: Settings that may be changed while a run trains: full names by short name.
 LIVE_SETTINGS = {about.short: about.name for cls in SECTIONS.values() for about in cls.settings() if about.live}
+
+#: Those that are numbers, by short name; the others are choices.
+LIVE_NUMBERS = tuple(about.short for cls in SECTIONS.values() for about in cls.settings() if about.slider)
+#: Value of a live setting.
+LiveValue: TypeAlias = "float | str"
 
 #: Names that settings had in earlier versions.
 _RENAMED = {"network.topology": "training.method", "topology": "training.method"}

@@ -57,7 +57,7 @@ class Setting:
     live : bool
         Whether it may be changed while a run trains.
     slider : Slider or None
-        Range of a live setting's slider.
+        Range of the slider of a live number; None for a live choice.
     """
 
     name: str

@@ -191,8 +191,10 @@ class TrainingConfig(Section):
         live=True,
         slider=Slider(0, 0.9, 0.01),
     )
-    prune: str = setting("signed", "Which connections evolution prunes.", label="Pruning", choices=PRUNING)
-    regrow: str = setting("random", "Where evolution puts new connections.", label="Regrowth", choices=REGROWTH)
+    prune: str = setting("signed", "Which connections evolution prunes.", label="Pruning", choices=PRUNING, live=True)
+    regrow: str = setting(
+        "random", "Where evolution puts new connections.", label="Regrowth", choices=REGROWTH, live=True
+    )
 
 
 @dataclass(frozen=True)

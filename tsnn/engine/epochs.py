@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 
-from tsnn.config import LIVE_SETTINGS, Config, TrainingConfig
+from tsnn.config import LIVE_SETTINGS, Config, LiveValue, TrainingConfig
 from tsnn.datasets import Dataset
 from tsnn.engine.batches import Batch, probe_gradient
 from tsnn.engine.evolution import evolve, evolve_all, target_connections
@@ -25,6 +25,9 @@ from tsnn.engine.workspace import Workspace
 from tsnn.errors import DivergenceError
 from tsnn.records import EpochRecord, Event, EventKind, LayerRecord
 from tsnn.registry import REGROWTH
+
+#: Live settings that a record holds as they were in the evolution after the epoch.
+_OF_EVOLUTION = ("zeta", "epsilon", "prune", "regrow")
 
 
 def dense_epochs(training: TrainingConfig) -> int:
@@ -88,7 +91,7 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         seconds_train=state.seconds,
         seconds_evolve=evolved - evaluated,
         seconds_evaluate=evaluated - started,
-        settings=_live_values(config) | {name: _live_values(state.config)[name] for name in ("zeta", "epsilon")},
+        settings=_live_values(config) | {name: _live_values(state.config)[name] for name in _OF_EVOLUTION},
         connections=network.connections,
         memory_bytes=psutil.Process().memory_info().rss,
         layers=tuple(layer_record(network, l, before[l], grown[l]) for l in range(len(network.layers))),
@@ -122,7 +125,7 @@ def _apply_pending_settings(state: TrainingState) -> None:
     """Make the pending settings the current ones, with one event for each that differs."""
     old, new = state.config.flat(), state.pending.flat()
     state.events += [
-        Event(state.epoch, EventKind.SETTING, f"{short} changed from {old[name]:g} to {new[name]:g}")
+        Event(state.epoch, EventKind.SETTING, f"{short} changed from {_text(old[name])} to {_text(new[name])}")
         for short, name in LIVE_SETTINGS.items()
         if old[name] != new[name]
     ]
@@ -159,9 +162,13 @@ def _evolution_due(state: TrainingState) -> bool:
     return training.method == "set" and state.epoch % state.evolution_every == 0 and changes
 
 
-def _live_values(config: Config) -> dict[str, float]:
+def _live_values(config: Config) -> dict[str, LiveValue]:
     flat = config.flat()
     return {short: flat[name] for short, name in LIVE_SETTINGS.items()}
+
+
+def _text(value: LiveValue) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def needs_gradient(config: Config) -> bool:

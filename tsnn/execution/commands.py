@@ -31,7 +31,8 @@ class CommandHandler:
     state : TrainingState
         Changed settings are put into its ``pending``.
     check : callable
-        Raises a :class:`tsnn.errors.TsnnError` if the run has no memory for a configuration.
+        Called with the configuration before and after a change; raises a :class:`tsnn.errors.TsnnError` if the run has
+        no memory for it.
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class CommandHandler:
         Whether training is paused, or is to stop.
     """
 
-    def __init__(self, run: Run, writer: RunWriter, state: TrainingState, check: Callable[[Config], None]):
+    def __init__(self, run: Run, writer: RunWriter, state: TrainingState, check: Callable[[Config, Config], None]):
         self.paused = self.stopping = False
         self._stepping = False  # one epoch, then pause
         self._writer, self._state, self._check = writer, state, check
@@ -148,8 +149,7 @@ class CommandHandler:
         ack = Ack(command.id, epoch, command.settings, at_start=at_start)
         try:
             config = changed_config(self._state.pending, command.settings)
-            if config.network.epsilon > self._state.pending.network.epsilon:
-                self._check(config)
+            self._check(self._state.pending, config)
         except TsnnError as error:
             return dataclasses.replace(ack, settings={}, accepted=False, message=str(error))
         flat = config.flat()

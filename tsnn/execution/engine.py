@@ -9,6 +9,7 @@ import logging
 from collections.abc import Generator, Iterator, Mapping
 
 from tsnn._version import __version__
+from tsnn.config import LiveValue
 from tsnn.datasets import Dataset
 from tsnn.engine.memory import disk_warning
 from tsnn.engine.network import Network, prediction_network
@@ -131,7 +132,7 @@ class _Engine:
         self.between_batches = False
         self.snapshots_fail = False  # a failure is reported once
         self.snapshot_at = -1  # epoch of the last snapshot
-        self.settings: Mapping[str, float] = {}  # those of the last epoch
+        self.settings: Mapping[str, LiveValue] = {}  # those of the last epoch
         self.last_snapshot: Snapshot | None = None
 
     def train(self) -> Iterator[Compilation | Progress | EpochRecord]:
@@ -180,7 +181,7 @@ class _Engine:
     def _begin(self, start: Preparation) -> None:
         """Bring records, snapshots and commands to the state that training starts from."""
         self.state, self.data, saved = start.state, start.data, start.checkpoint
-        self.commands = CommandHandler(self.run, self.writer, self.state, start.check_memory)
+        self.commands = CommandHandler(self.run, self.writer, self.state, start.check_change)
         self.ages = Ages(self.state.displayed, self.state.epoch, saved.arrays if saved else {})
         self.snapshot_epochs = snapshot_epochs(self.state.config.training.epochs, self.state.config.run.snapshots)
         self.between_batches = True
@@ -235,7 +236,7 @@ class _Engine:
             self.writer.event(event)
         self.writer.update(
             epoch=record.epoch, samples=0, test_loss=record.test_loss, test_accuracy=record.test_accuracy,
-            test_r2=record.test_r2, connections=record.connections,
+            test_r2=record.test_r2, connections=record.connections, settings=record.settings,
         )  # fmt: skip
 
     def _snapshot(self, record: EpochRecord) -> None:

@@ -21,7 +21,7 @@ from tsnn.engine.network import init_network
 from tsnn.engine.serialization import unpack
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import workspace_width
-from tsnn.engine.warmup import EVOLUTION_SETTINGS, topology_stages, training_stages
+from tsnn.engine.warmup import EVOLUTION_SETTINGS, compile_evolution, topology_stages, training_stages
 from tsnn.errors import DataError, RunError
 from tsnn.execution.provenance import data_path, generators, load_data, provenance
 from tsnn.jobs.launch import clean_environment
@@ -52,8 +52,9 @@ class Preparation:
         Memory estimate, with the micro-batch.
     resumed : bool
         Whether the run has been started before.
-    check_memory : callable
-        Raises a ConfigError if the run has no memory for a configuration.
+    check_change : callable
+        Called with the configuration before and after a live change: raises a ConfigError if the change needs memory
+        that is not there, and compiles kernels for other rules of evolution.
     diverged : bool
         Whether training diverged at the end of the previous attempt.
     warnings : tuple of str
@@ -65,7 +66,7 @@ class Preparation:
     checkpoint: Checkpoint | None
     estimate: MemoryEstimate
     resumed: bool
-    check_memory: Callable[[Config], None]
+    check_change: Callable[[Config, Config], None]
     diverged: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -122,8 +123,28 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Generator
     run.accept_epochs()
     warnings = list(dict.fromkeys((*warnings, *data.warnings)))
     return Preparation(
-        data, state, checkpoint, estimate, bool(meta), check, bool(previous.get("diverged")), tuple(warnings)
+        data,
+        state,
+        checkpoint,
+        estimate,
+        bool(meta),
+        functools.partial(_check_change, check, data),
+        bool(previous.get("diverged")),
+        tuple(warnings),
     )
+
+
+def _check_change(check: Callable[[Config], None], data: Dataset, before: Config, after: Config) -> None:
+    """Check the memory for a live change that takes more of it; compile kernels for other rules of evolution.
+
+    ``check`` raises a ConfigError if there is too little memory for a configuration.
+    """
+    shape = data.n_features, data.n_outputs, len(data.x_train) + len(data.x_test)
+    if memory_estimate(after, *shape).total > memory_estimate(before, *shape).total:
+        check(after)
+    if (before.training.prune, before.training.regrow) != (after.training.prune, after.training.regrow):
+        sizes = data.n_features, *after.network.hidden, data.n_outputs
+        compile_evolution(after, data, workspace_width(after, sizes, len(data.x_train)))
 
 
 def check_workers(run: Run) -> None:

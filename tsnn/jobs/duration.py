@@ -22,7 +22,8 @@ def seconds_per_connection(
 ) -> float | None:
     """Return seconds per connection and training sample of earlier runs on this machine; None if there are none.
 
-    Median over the last epochs of the five runs nearest in size, of those with the same method if there are any.
+    Median over the last epochs of the five runs nearest in size; of those with the same method, and whose epsilon was
+    not changed while they trained, if there are any.
 
     Parameters
     ----------
@@ -37,6 +38,7 @@ def seconds_per_connection(
     """
     here = [s for s in summaries if s.epochs and s.connections and s.host == socket.gethostname()]
     here = [s for s in here if s.method == method] or here
+    here = [s for s in here if "network.epsilon" not in s.changed] or here  # a smaller network is not as much faster
 
     def distance(summary: RunSummary) -> float:
         ratio = (summary.connections or 1) / max(1, connections)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tsnn.config import LIVE_SETTINGS, Config
+from tsnn.config import LIVE_SETTINGS, Config, LiveValue, describe
 from tsnn.engine.state import TrainingState
 from tsnn.kernels.wire import AnswerHead
 from tsnn.parallel.averaging import describe_topology, flatten
@@ -126,7 +126,25 @@ class Answers:
 
 
 def live_values(config: Config, factor: float) -> list[float]:
-    """Return the live settings in the order of :data:`~tsnn.config.LIVE_SETTINGS`, the learning rate times a factor."""
+    """Return the live settings in the order of :data:`~tsnn.config.LIVE_SETTINGS`, the learning rate times a factor.
+
+    A choice is its position among the choices.
+    """
     flat = config.flat()
     flat["training.learning_rate"] *= factor
-    return [float(flat[name]) for name in LIVE_SETTINGS.values()]
+    return [_number(name, flat[name]) for name in LIVE_SETTINGS.values()]
+
+
+def with_live_values(config: Config, values: Iterable[float]) -> Config:
+    """Return the configuration with the values of :func:`live_values`."""
+    named = zip(LIVE_SETTINGS.values(), values, strict=True)
+    return config.replace({name: _value(name, value) for name, value in named})
+
+
+def _number(name: str, value: LiveValue) -> float:
+    return float(tuple(describe(name).choices).index(value) if isinstance(value, str) else value)
+
+
+def _value(name: str, number: float) -> LiveValue:
+    choices = tuple(describe(name).choices)
+    return choices[int(number)] if choices else number

@@ -19,7 +19,7 @@ import psutil
 from numpy.typing import NDArray
 
 from tsnn import kernels
-from tsnn.config import LIVE_SETTINGS, Config
+from tsnn.config import Config
 from tsnn.datasets import Dataset, shard
 from tsnn.engine.batches import Batch, batch_gradient, train_batch
 from tsnn.engine.network import Network
@@ -27,6 +27,7 @@ from tsnn.engine.state import KEYS, TrainingState
 from tsnn.engine.training import make_workspace, steps
 from tsnn.errors import TsnnError
 from tsnn.kernels.wire import AnswerHead, GradientHead
+from tsnn.parallel.answers import with_live_values
 from tsnn.parallel.averaging import describe_topology, flatten, rebuild
 from tsnn.parallel.channel import Arrays, Channel, Message, MessageKind
 from tsnn.records import EpochRecord, WorkerRecord, json_safe
@@ -115,7 +116,7 @@ class _Worker:
         self.seconds_idle += idle
         if live != self.live:
             self.live = live
-            self.config = self.config.replace(dict(zip(LIVE_SETTINGS.values(), live, strict=True)))
+            self.config = with_live_values(self.config, live)
         return answer
 
     def gather_next_batch(self) -> float:

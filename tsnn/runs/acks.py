@@ -31,7 +31,7 @@ class Ack:
         Id of the command.
     epoch : int
         Last finished epoch when the settings were applied, or the command was refused.
-    settings : mapping of str to float
+    settings : mapping of str to float or str
         New values by short name.
     accepted : bool
         Whether they were applied.

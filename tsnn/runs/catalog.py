@@ -6,20 +6,23 @@ catalog for each folder (:func:`catalog`).
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tsnn.config import LIVE_SETTINGS, Config, LiveValue, describe, setting_names
 from tsnn.errors import RunError, TsnnError
 from tsnn.files import os_error_message
 from tsnn.records import LIVE, OVER, RunState
+from tsnn.runs.cells import format_change
 from tsnn.runs.checks import is_number
 from tsnn.runs.notes import notes
 from tsnn.runs.store import RUN_ID, Run, RunStore, is_run
@@ -41,6 +44,10 @@ class RunSummary:
         Its notes (:mod:`tsnn.runs.notes`).
     data, method, epsilon, zeta, seed, planned
         Settings at its start; ``planned`` is the number of epochs.
+    settings : dict
+        All settings at its start that are not the defaults, as ``{"section.field": value}``.
+    changed : dict
+        Live settings that had other values in the last epoch, as ``{"section.field": value}``.
     epochs : int
         Finished epochs.
     test_accuracy, test_loss, test_r2, connections
@@ -71,11 +78,29 @@ class RunSummary:
     started: datetime
     problem: str = ""
     test_r2: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    changed: Mapping[str, LiveValue] = field(default_factory=dict)
+
+    def setting(self, name: str) -> Any:
+        """Return the last value of a setting ``"section.field"``; None if it is unknown."""
+        if name in self.changed or not self.method:
+            return self.changed.get(name)
+        return self.settings.get(name, _defaults().get(name))
+
+    def setting_text(self, name: str) -> str:
+        """Return a setting as text: ``0.3``, or ``0.3 → 0.81`` if it was changed while the run was training."""
+        return format_change(self.settings.get(name, _defaults().get(name)), self.setting(name))
 
     @property
     def name(self) -> str:
         """The title, or the directory's name if there is none."""
         return self.title or self.run
+
+    @property
+    def label(self) -> str:
+        """The title, or data set and method with the end of the directory's name."""
+        method = describe("training.method").display_name(self.method)
+        return self.title or f"{Path(self.data).name} · {method} ({self.run[-4:]})"
 
 
 def summarise(run: Run) -> RunSummary:
@@ -96,7 +121,7 @@ def summarise(run: Run) -> RunSummary:
 def _summary(run: Run) -> RunSummary:
     status = run.status()
     settings, problem = _settings(run)
-    title, tags = notes(run)
+    title, tags, _ = notes(run)
     network, training = settings.get("network", {}), settings.get("training", {})
     return RunSummary(
         run=run.id,
@@ -117,7 +142,27 @@ def _summary(run: Run) -> RunSummary:
         started=_started(run),
         problem=problem or str(status.get("problem", "")),
         test_r2=_number(status.get("test_r2")),
+        settings=_not_default(settings),
+        changed=_changed(status.get("settings", {}), settings),
     )
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    return Config().flat()
+
+
+def _not_default(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are not the defaults, as ``{"section.field": value}``."""
+    flat = {f"{s}.{k}": v for s, values in settings.items() if isinstance(values, dict) for k, v in values.items()}
+    return {name: value for name, value in flat.items() if name in setting_names() and value != _defaults().get(name)}
+
+
+def _changed(live: Mapping[str, LiveValue], settings: Mapping[str, Any]) -> dict[str, LiveValue]:
+    """Return the live settings of the last epoch that are not those of the start."""
+    names = {LIVE_SETTINGS[short]: value for short, value in live.items() if short in LIVE_SETTINGS}
+    start = _defaults() | _not_default(settings)
+    return {name: value for name, value in names.items() if value is not None and value != start.get(name)}
 
 
 def _settings(run: Run) -> tuple[dict[str, Any], str]:

@@ -35,6 +35,12 @@ def format_value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
+def format_change(start: Any, now: Any) -> str:
+    """Return a setting's value, or ``0.3 → 0.81`` if it was changed."""
+    texts = dict.fromkeys((format_value(start), format_value(now)))
+    return " → ".join(texts)
+
+
 def format_cell(kind: str, value: Any) -> str:
     """Return the text of a value of a :class:`Column`: ``88.10 %``, ``88.10 ± 0.40 %``; a dash for None."""
     if value is None:

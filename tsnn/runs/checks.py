@@ -14,6 +14,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from tsnn.config import LIVE_NUMBERS, LIVE_SETTINGS
 from tsnn.config.schema import shortened
 from tsnn.records import EpochRecord, LayerRecord, WorkerRecord
 
@@ -65,7 +66,7 @@ STATUS: Mapping[str, Kind] = {
     "time": is_time, "uptime": is_number, "boot": is_text, "since": is_time, "beat": is_count, "pid": is_count,
     "epoch": is_count, "epochs": is_count, "samples": is_count, "samples_total": is_count,
     "train_loss": optional(is_number), "test_loss": optional(is_number), "test_accuracy": optional(is_number),
-    "test_r2": optional(is_number), "connections": optional(is_count),
+    "test_r2": optional(is_number), "connections": optional(is_count), "settings": lambda value: _live_values(value),
     "diverged": lambda value: isinstance(value, bool),
 }  # fmt: skip
 
@@ -108,14 +109,14 @@ _EVENT: Mapping[str, Kind] = {"epoch": is_count, "kind": is_text, "message": is_
 _ACK: Mapping[str, Kind] = {
     "command": is_text, "epoch": is_count, "message": is_text, "accepted": lambda value: isinstance(value, bool),
     "at_start": lambda value: isinstance(value, bool), "left_out": lambda value: isinstance(value, bool),
-    "settings": lambda value: _numbers(value),
+    "settings": lambda value: _live_values(value),
 }  # fmt: skip
 
 
 @functools.cache
 def _lines() -> dict[str, tuple[Mapping[str, Kind], tuple[str, ...]]]:
     """Return the kinds of the values in a line of each type, and the values that it must have."""
-    epoch = _fields(EpochRecord) | {"epoch": is_count, "events": [_EVENT], "settings": _numbers}
+    epoch = _fields(EpochRecord) | {"epoch": is_count, "events": [_EVENT], "settings": _live_values}
     required = tuple(field.name for field in dataclasses.fields(EpochRecord) if field.default is dataclasses.MISSING)
     return {
         "epoch": (epoch, required),
@@ -127,8 +128,12 @@ def _lines() -> dict[str, tuple[Mapping[str, Kind], tuple[str, ...]]]:
     }
 
 
-def _numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(v is None or is_number(v) for v in value.values())
+def _live_values(value: Any) -> bool:
+    """Return whether a value holds live settings: text for a choice, else numbers."""
+    if not isinstance(value, dict):
+        return False
+    choices = LIVE_SETTINGS.keys() - set(LIVE_NUMBERS)
+    return all(v is None or (is_text if name in choices else is_number)(v) for name, v in value.items())
 
 
 def line_problem(line: Mapping[str, Any]) -> str:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from tsnn.config import Config, describe
+from tsnn.config import LIVE_SETTINGS, Config, describe
 from tsnn.errors import TsnnError
 from tsnn.records import INTERRUPTED, EventKind, RunState, accuracy_name
-from tsnn.runs.cells import Column, Spread, format_value
+from tsnn.runs.cells import Column, Spread, format_change
 from tsnn.runs.notes import notes
 from tsnn.runs.store import Run
 
@@ -38,7 +39,9 @@ class RunResult:
     settings : dict
         All settings at the start as ``{"section.field": value}``; empty if they cannot be read.
     changed : int
-        Number of settings changed while it was training.
+        Number of changes of settings while it was training.
+    now : dict
+        Live settings in the last epoch, as ``{"section.field": value}``.
     epochs, samples : int
         Finished epochs, and training samples seen in them.
     test_accuracy, test_loss, train_loss : float
@@ -81,6 +84,12 @@ class RunResult:
     test_r2: float | None = None
     best_r2: float | None = None
     task: str = ""
+    now: Mapping[str, Any] = field(default_factory=dict)
+
+    def setting_text(self, name: str) -> str:
+        """Return a setting as text: ``0.3``, or ``0.3 → 0.81`` if it was changed while the run was training."""
+        start = self.settings.get(name)
+        return format_change(start, self.now.get(name, start))
 
 
 def result(run: Run) -> RunResult:
@@ -128,14 +137,15 @@ def result(run: Run) -> RunResult:
         test_r2=last.get("test_r2"),
         best_r2=best.get("test_r2"),
         task=task,
+        now={LIVE_SETTINGS[name]: v for name, v in last.get("settings", {}).items() if name in LIVE_SETTINGS},
     )
 
 
 def differing(results: Sequence[RunResult]) -> list[str]:
     """Return the settings in which the runs differ, in the order of the configuration."""
-    readable = [r.settings for r in results if r.settings]
-    names = dict.fromkeys(name for settings in readable for name in settings)
-    return [name for name in names if any(s.get(name) != readable[0].get(name) for s in readable)]
+    readable = [r for r in results if r.settings]
+    names = dict.fromkeys(name for r in readable for name in r.settings)
+    return [name for name in names if len({r.setting_text(name) for r in readable}) > 1]
 
 
 def grouped(results: Iterable[RunResult]) -> list[list[RunResult]]:
@@ -182,8 +192,8 @@ def table(results: Sequence[RunResult], *, over_seeds: bool = False) -> list[Col
     names = [name for name in differing(results) if not (over_seeds and name == SEED)]
     columns = [
         Column("run", "text", tuple(_title(row) for row in rows)),
-        Column("state", "text", tuple(" ".join(dict.fromkeys(_state(r) for r in row)) for row in rows)),
-        *(Column(name, "text", tuple(format_value(row[0].settings.get(name)) for row in rows)) for name in names),
+        Column("state", "text", tuple(_states(row) for row in rows)),
+        *(Column(name, "text", tuple(row[0].setting_text(name) for row in rows)) for name in names),
     ]
     if any(r.changed for r in results):
         columns.append(Column("changed live", "count", tuple(row[0].changed for row in rows)))
@@ -204,7 +214,7 @@ def labels(rows: Sequence[Sequence[RunResult]]) -> list[str]:
     first = [row[0] for row in rows]
     texts = [r.name if r.name != r.run else "" for r in first]
     for name in sorted(differing(first), key=lambda name: name not in _SELF_EXPLANATORY):
-        parts = [_setting_label(name, r.settings.get(name)) for r in first]
+        parts = [_setting_label(name, r) for r in first]
         longer = [
             text if r.name != r.run else f"{text}, {part}".removeprefix(", ")
             for text, part, r in zip(texts, parts, first, strict=True)
@@ -217,12 +227,18 @@ def labels(rows: Sequence[Sequence[RunResult]]) -> list[str]:
     ]
 
 
-def _setting_label(name: str, value: Any) -> str:
+def _setting_label(name: str, r: RunResult) -> str:
     """Return a setting as part of a label: ``zeta 0.3``; only the value if it is self-explanatory."""
-    text = describe(name).display_name(format_value(value))
+    text = describe(name).display_name(r.setting_text(name))
     if name == "data.name":
         return Path(text).name  # without folders
     return text if name in _SELF_EXPLANATORY else f"{name.rpartition('.')[2].replace('_', ' ')} {text}"
+
+
+def _states(row: Sequence[RunResult]) -> str:
+    """Return the state of a run; of several runs ``finished``, or ``3 finished, 1 queued``."""
+    counts = Counter(_state(r) for r in row)
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {state}" for state, n in counts.items())
 
 
 def _state(r: RunResult) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tsnn.config import LIVE_SETTINGS, Config
+from tsnn.config import LIVE_SETTINGS, Config, LiveValue
 from tsnn.config.schema import shortened
 from tsnn.errors import ConfigError, RunError, TsnnError
 from tsnn.files import append_line, read_lines
@@ -37,7 +37,7 @@ class Command:
     ----------
     action : {"set", "pause", "resume", "step", "stop"}
         See :func:`request`.
-    settings : dict of str to float
+    settings : dict of str to float or str
         For ``set``: new values by short name (``zeta``, ...).
     id : str
         Identifies the command in its ack.
@@ -46,7 +46,7 @@ class Command:
     """
 
     action: str
-    settings: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, LiveValue] = field(default_factory=dict)
     id: str = field(default_factory=lambda: secrets.token_hex(6))
     time: float = field(default_factory=time.time)
 
@@ -55,7 +55,7 @@ class Command:
             raise ConfigError(f"Unknown action {self.action!r}; known are {', '.join(ACTIONS)}.")
 
 
-def changed_config(config: Config, settings: Mapping[str, float]) -> Config:
+def changed_config(config: Config, settings: Mapping[str, LiveValue]) -> Config:
     """Return ``config`` with live settings changed, checked like any other setting.
 
     Parameters
@@ -76,14 +76,14 @@ def changed_config(config: Config, settings: Mapping[str, float]) -> Config:
         raise ConfigError(f"{shortened(unknown[0])} cannot be changed while a run trains; these can: {known}.")
     for name, value in settings.items():
         if not isinstance(value, str | int | float):
-            raise ConfigError(f"{name} must be a number, got {shortened(value)}.")
+            raise ConfigError(f"{name} must be a number or a name, got {shortened(value)}.")
     try:
         return config.replace({LIVE_SETTINGS[name]: value for name, value in settings.items()})
     except (ValueError, OverflowError) as error:  # a number that no float can hold
         raise ConfigError(f"{', '.join(settings)}: {shortened(str(error))}. Give a number of ordinary size.") from error
 
 
-def request(run: Run, action: str, **settings: float) -> Command:
+def request(run: Run, action: str, **settings: LiveValue) -> Command:
     """Send a command to a run; returns it. The engine's ``ack`` line carries its id.
 
     Parameters
@@ -93,8 +93,9 @@ def request(run: Run, action: str, **settings: float) -> Command:
     action : {"set", "pause", "resume", "step", "stop"}
         ``set`` changes live settings after the current epoch; ``step`` trains up to the end of an epoch and pauses;
         ``stop`` writes a checkpoint and ends the run.
-    **settings : float
-        For ``set``: new values of live settings (:data:`tsnn.config.LIVE_SETTINGS`), such as ``zeta=0.2``.
+    **settings : float or str
+        For ``set``: new values of live settings (:data:`tsnn.config.LIVE_SETTINGS`), such as ``zeta=0.2``,
+        ``regrow="gradient"``.
 
     Raises
     ------

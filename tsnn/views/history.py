@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.config import LIVE_SETTINGS
+from tsnn.config import LIVE_NUMBERS, LiveValue
 from tsnn.records import EpochRecord, Event, LayerRecord
 from tsnn.runs import Run
 
@@ -20,7 +20,7 @@ def _numbers(record: type) -> tuple[str, ...]:
 
 
 #: Columns with one number per epoch.
-SCALARS = (*_numbers(EpochRecord), *LIVE_SETTINGS)
+SCALARS = (*_numbers(EpochRecord), *LIVE_NUMBERS)
 #: More epochs than these are thinned out: a plot is 600 points wide.
 MAX_EPOCHS = 20_000
 #: Columns that sum up to the time of an epoch.
@@ -33,8 +33,8 @@ class History:
     """Finished epochs as columns, float64[epochs]: ``history["test_loss"]``, ``history["density_0"]`` for a layer.
 
     The columns are the numbers of :class:`~tsnn.records.EpochRecord` and :class:`~tsnn.records.LayerRecord`, and the
-    live settings. ``replaced_0`` is the fraction of the layer's connections that the epoch's evolution grew.
-    Missing values are NaN.
+    live settings that are numbers. ``replaced_0`` is the fraction of the layer's connections that the epoch's evolution
+    grew. Missing values are NaN.
 
     Attributes
     ----------
@@ -42,11 +42,14 @@ class History:
         Layers of connections.
     workers : list of list of dict
         The records of the workers of a parallel run in each epoch (:class:`tsnn.records.WorkerRecord`).
+    settings : mapping
+        The live settings of the last epoch, by short name.
     """
 
     def __init__(self) -> None:
         self._columns: dict[str, array[float]] = {name: array("d") for name in SCALARS}
         self.layers = 0
+        self.settings: Mapping[str, LiveValue | None] = {}
         self.workers: list[Sequence[Mapping[str, Any]]] = []
 
     def __len__(self) -> int:
@@ -87,6 +90,7 @@ class History:
             self.layers = n
             missing = [float("nan")] * len(self)
             self._columns.update({f"{name}_{l}": array("d", missing) for name in _PER_LAYER for l in range(n)})
+        self.settings = epoch.get("settings", {})
         self.workers.append(workers)
         for name, values_of in self._columns.items():
             values_of.append(row[name])

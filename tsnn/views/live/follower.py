@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tsnn.config import LIVE_SETTINGS, Config
+from tsnn.config import LIVE_NUMBERS, LIVE_SETTINGS, Config, LiveValue
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs.queue import queue_position
 from tsnn.records import ENDED, LIVE, Event, RunState
@@ -22,6 +22,7 @@ from tsnn.runs import Run
 from tsnn.runs.checks import line_problem
 from tsnn.runs.control import ControlReader
 from tsnn.runs.features import feature_names
+from tsnn.runs.notes import Notes, notes
 from tsnn.runs.sampling import SHORT_BYTES, EventSearch, sample_lines
 from tsnn.snapshot import Snapshot
 from tsnn.views.history import SECONDS, History, read_events
@@ -54,6 +55,8 @@ class RunFollower:
         Answers to commands, by the command's id.
     snapshots : list of int
         Epochs with a snapshot.
+    notes : Notes
+        Title, tags and text.
     """
 
     def __init__(self, run: Run, min_interval: float = 0.2):
@@ -66,6 +69,7 @@ class RunFollower:
         self._reader = SnapshotReader(run)
         self._meta: dict[str, Any] = {}
         self._names: tuple[str, ...] | None = None
+        self.notes = Notes()
         self._reset()
         self.poll()
 
@@ -80,7 +84,7 @@ class RunFollower:
         self.acks: dict[str, dict[str, Any]] = {}
         self.snapshots: list[int] = []
         self._control = ControlReader(self.run)
-        self._changes: dict[str, dict[str, float]] = {}  # settings by command
+        self._changes: dict[str, dict[str, LiveValue]] = {}  # settings by command
         self._changed_since: list[tuple[int, str]] = []  # epochs and ids of accepted commands, in order
         self._reader.forget()
         self.__dict__.pop("config", None)  # a run may continue with more epochs
@@ -144,7 +148,7 @@ class RunFollower:
             now = time.monotonic()
             if now - self._polled >= self._min_interval:
                 self._polled = now
-                changed = self._poll_metrics() or self._search_events()
+                changed = self._poll_notes() | self._poll_metrics() or self._search_events()
                 self.version += int(self._poll_status(now) or changed)
             return self.version
 
@@ -158,6 +162,12 @@ class RunFollower:
             return False
         self._marks[name] = mark
         return True
+
+    def _poll_notes(self) -> bool:
+        changed = self._changed("notes.json")
+        if changed:
+            self.notes = notes(self.run)
+        return changed
 
     def _poll_metrics(self) -> bool:
         before = self._marks.get("metrics.jsonl")
@@ -245,9 +255,10 @@ class RunFollower:
         with self._lock:
             return self._reader.collect(layer, parts, self.snapshots)
 
-    def current(self, name: str) -> float:
+    def current(self, name: str) -> LiveValue:
         """Return the present value of a live setting: that of the last epoch, or one accepted after it."""
-        value = self.history.last(name)
+        kind: type[float] | type[str] = float if name in LIVE_NUMBERS else str
+        value = self.history.settings.get(name)
         if value is None:
             value = self.config.flat()[LIVE_SETTINGS[name]]
         last = self.history.last("epoch") or 0.0
@@ -257,8 +268,8 @@ class RunFollower:
                 self._changes |= {command.id: command.settings for command in self._control.poll()}
             for _, command in self._changed_since:
                 with contextlib.suppress(TypeError, ValueError, OverflowError):
-                    value = float(self._changes.get(command, {}).get(name, value))
-        return float(value)
+                    value = kind(self._changes.get(command, {}).get(name, value))
+        return kind(value)
 
     def seconds_left(self) -> float | None:
         """Estimate the remaining training time from the last epochs; None while that is unknown."""

@@ -11,7 +11,8 @@ from bokeh.plotting import figure
 from numpy.typing import ArrayLike
 
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import ROUND, add_legend, base_figure, log_padded, padded, set_range
+from tsnn.views.plots.figures import add_legend, base_figure, log_padded, padded, set_range
+from tsnn.views.plots.tools import ROUND
 
 MAX_MARKERS = 60  # curves with more points are drawn without markers
 

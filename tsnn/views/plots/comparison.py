@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
+from bokeh.core.properties import value
+from bokeh.events import LegendItemClick
+from bokeh.models import ColumnDataSource, CustomJS, HoverTool, Legend, LegendItem, NumeralTickFormatter, Span
 from numpy.typing import NDArray
 
 from tsnn.views.history import SECONDS, History
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import add_legend, base_figure, decimate, log_padded, padded, set_range
+from tsnn.views.plots.figures import add_legend, base_figure, decimate, log_padded, padded, set_range, smoothed
+from tsnn.views.plots.tools import add_crosshair, add_log_switch, crosshair
 
 #: Labels of the horizontal axes by name.
 AXES = {
@@ -70,29 +73,8 @@ def mean_and_spread(histories: Sequence[History], column: str, axis: str) -> tup
     return x, np.where(known.any(axis=0), mean, np.nan), np.sqrt(square / np.maximum(count - 1, 1))
 
 
-def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
-    """Return an exponential moving average without the bias of its start; ``weight`` 0 changes nothing.
-
-    Parameters
-    ----------
-    values : ndarray of float64 [n]
-        A curve; NaN is skipped.
-    weight : float
-        Fraction of the past in each value, below 1.
-    """
-    if not weight:
-        return values
-    result = np.empty_like(values)
-    total = norm = 0.0
-    for i, value in enumerate(values.tolist()):
-        if value == value:
-            total, norm = weight * total + (1 - weight) * value, weight * norm + (1 - weight)
-        result[i] = total / norm if norm else np.nan
-    return result
-
-
 class ComparePlot:
-    """A figure with one column of several runs.
+    """A figure with one column of several runs. A click on a label in the legend hides its curve.
 
     Parameters
     ----------
@@ -106,13 +88,26 @@ class ComparePlot:
         Draw the values on a logarithmic scale.
     bounds : (float or None, float or None)
         Floor and ceiling that the vertical range never crosses.
+    crosshair : Span, optional
+        Line shared with other figures (:func:`tsnn.views.plots.tools.crosshair`).
+
+    Attributes
+    ----------
+    hidden : set of str
+        Labels of hidden curves; several figures may share one set.
+    clicked : callable
+        Called with the label that was clicked in the legend.
     """
 
     def __init__(
         self, title: str, column: str, y_format: str, *, log: bool = False,
-        bounds: tuple[float | None, float | None] = (0, None),
+        bounds: tuple[float | None, float | None] = (0, None), crosshair: Span | None = None,
     ):  # fmt: skip
         self.column = column
+        self.hidden: set[str] = set()
+        self.clicked: Callable[[str], None] = lambda label: None
+        self._items: list[str] = []  # labels, and the labels as displayed
+        self._shown: list[str] = []
         self._log, self._bounds = log, bounds
         self._drawn: dict[int, Any] = {}
         self.lines = ColumnDataSource({"xs": [], "ys": [], "color": [], "dash": [], "label": []})
@@ -124,14 +119,22 @@ class ComparePlot:
         faint: dict[str, Any] = {"color": "color", "alpha": 0.25}
         self.figure.patches("xs", "ys", source=self._bands, fill_color="color", fill_alpha=0.18, line_color=None)
         self.figure.multi_line("xs", "ys", source=self._raw, line_width=1, **faint)
-        drawn = self.figure.multi_line(
-            "xs", "ys", source=self.lines, color="color", line_dash="dash", line_width=2, legend_field="label"
+        self._renderer = drawn = self.figure.multi_line(
+            "xs", "ys", source=self.lines, color="color", line_dash="dash", line_width=2
         )
         tips = [("", "@label"), (title, f"$snap_y{{{y_format}}}"), ("at", "$snap_x{0,0.[00]}")]
         hover = HoverTool(renderers=[drawn], tooltips=tips, line_policy="nearest", visible=False)
         self.figure.add_tools(hover)
+        legend = Legend(items=[])
+        self.figure.add_layout(legend)
         add_legend(self.figure)
-        self.figure.legend[0].click_policy = "none"
+        legend.click_policy = "none"
+        legend.js_on_event(LegendItemClick, CustomJS(code=""))  # makes it a button
+        legend.on_event(LegendItemClick, lambda event: self.clicked(self._items[event.item.index]))
+        if crosshair is not None:
+            add_crosshair(self.figure, crosshair)
+        switchable = not log and bounds[0] is not None and bounds[0] >= 0
+        self._log_range = add_log_switch(self.figure, y_format) if switchable else None
 
     @property
     def visible(self) -> bool:
@@ -144,6 +147,9 @@ class ComparePlot:
         drawn = {i: curve for i, curve in enumerate(curves) if curve is not None}
         self._drawn = drawn
         kept = [rows[i] for i in drawn]
+        for row, curve in zip(kept, drawn.values(), strict=True):
+            if row.label in self.hidden:
+                curve.update({name: ([], []) if name == "band" else [] for name in curve})
         style = {"color": [row.color for row in kept]}
         self.lines.data = {
             "xs": [c["x"] for c in drawn.values()], "ys": [c["y"] for c in drawn.values()],
@@ -160,8 +166,18 @@ class ComparePlot:
         }  # fmt: skip
         longest = max((len(row.label) for row in kept), default=1)
         columns = max(1, min(4, _LEGEND_LETTERS // (longest + 6)))
+        self._label([row.label for row in kept])
         self.figure.legend[0].update(visible=1 < len(kept) <= columns * _LEGEND_LINES, ncols=columns)
-        self._fit(list(drawn.values()), axis)
+        self._fit([curve for curve in drawn.values() if curve["x"]], axis)
+
+    def _label(self, labels: list[str]) -> None:
+        """Set the labels of the legend, if they differ."""
+        shown = [f"{label} (hidden)" if label in self.hidden else label for label in labels]
+        if shown != self._shown:
+            self._items, self._shown = labels, shown
+            curves: dict[str, Any] = {"renderers": [self._renderer]}
+            items = [LegendItem(label=value(text), index=i, **curves) for i, text in enumerate(shown)]
+            self.figure.legend[0].items = items
 
     def _curve(self, row: Row, axis: str, smoothing: float) -> dict[str, Any] | None:
         x, mean, deviation = mean_and_spread(row.histories, self.column, axis)
@@ -181,6 +197,8 @@ class ComparePlot:
         drawn = [np.asarray(c["band"][1] if "band" in c else c.get("raw", c["y"])) for c in curves]
         fit = log_padded if self._log else padded
         set_range(self.figure.y_range, *fit(drawn, *self._bounds))
+        if self._log_range is not None:
+            set_range(self._log_range, *log_padded(drawn, None, self._bounds[1]))
         last = max((c["x"][-1] for c in curves), default=1.0)
         set_range(self.figure.x_range, 0.0, last * 1.02)
         if self.figure.xaxis[0].axis_label != AXES[axis]:
@@ -188,14 +206,19 @@ class ComparePlot:
 
 
 def compare_plots() -> list[ComparePlot]:
-    """Return the figures of a comparison, the most important first."""
-    return [
-        ComparePlot("Test accuracy (%)", "test_accuracy", "0.[0]%", bounds=(0, 1.0)),
-        ComparePlot("Test R² (explained fraction of the variance)", "test_r2", "0.00", bounds=(-1, 1.0)),
-        ComparePlot("Test loss (mean per sample)", "test_loss", "0.00[00]"),
-        ComparePlot("Training loss (mean per sample, with dropout)", "train_loss", "0.00[00]"),
-        ComparePlot("Connections", "connections", "0,0", log=True, bounds=(None, None)),
+    """Return the figures of a comparison, the most important first; they share a crosshair and the hidden curves."""
+    shared: dict[str, Any] = {"crosshair": crosshair()}
+    plots = [
+        ComparePlot("Test accuracy (%)", "test_accuracy", "0.[0]%", bounds=(0, 1.0), **shared),
+        ComparePlot("Test R² (explained fraction of the variance)", "test_r2", "0.00", bounds=(-1, 1.0), **shared),
+        ComparePlot("Test loss (mean per sample)", "test_loss", "0.00[00]", **shared),
+        ComparePlot("Training loss (mean per sample, with dropout)", "train_loss", "0.00[00]", **shared),
+        ComparePlot("Connections", "connections", "0,0", log=True, bounds=(None, None), **shared),
     ]
+    hidden: set[str] = set()
+    for plot in plots:
+        plot.hidden = hidden
+    return plots
 
 
 def styled(labels: Sequence[str], histories: Sequence[Sequence[History]]) -> list[Row]:

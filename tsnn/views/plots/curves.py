@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, NumeralTickFormatter, Range, Range1d
 from bokeh.models.annotations import Span
 from bokeh.plotting import figure
+from numpy.typing import NDArray
 
 from tsnn.records import EpochRecord, accuracy_name
 from tsnn.runs import Run
 from tsnn.views.history import History, read_events
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import (
-    ROUND,
     EventMarks,
     add_legend,
     base_figure,
@@ -29,7 +30,9 @@ from tsnn.views.plots.figures import (
     padded,
     set_range,
     set_title,
+    smoothed,
 )
+from tsnn.views.plots.tools import DECORATION, ROUND, add_log_switch
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,10 @@ class CurvePlot:
         marks: EventMarks | None = None,
     ):
         self.curves = tuple(curves)
-        self._bounds = bounds
-        self._log = log
-        self.source = ColumnDataSource({"epoch": [], **{c.column: [] for c in curves}})
-        self._head = ColumnDataSource({"epoch": [], "y": [], "color": []})
+        self._bounds, self._log, self._marks = bounds, log, marks
+        self.source = ColumnDataSource({"epoch": [], **{c.column: [] for c in curves}, "event": []})
+        self._head = ColumnDataSource({"epoch": [], "y": [], "color": []}, tags=[DECORATION])
+        self._measured = ColumnDataSource({"xs": [], "ys": [], "color": []}, tags=[DECORATION])
         self.figure = base_figure(title, "Epoch", y_label, x_range=x_range or Range1d(start=0, end=1),
                                   y_axis_type="log" if log else "linear")  # fmt: skip
         self.figure.yaxis.formatter = NumeralTickFormatter(format=y_format)
@@ -92,6 +95,7 @@ class CurvePlot:
         self.figure.add_layout(self.level)
         if marks is not None:
             marks.draw_on(self.figure)
+        self.figure.multi_line("xs", "ys", source=self._measured, color="color", line_alpha=0.3, line_width=1)
         lines = [
             self.figure.line(
                 "epoch",
@@ -107,29 +111,57 @@ class CurvePlot:
         heads = self.figure.scatter("epoch", "y", source=self._head, color="color", size=6)
         heads.level = "overlay"
         rows = [("epoch", "@epoch")] + [(c.label, f"@{{{c.column}}}{{{y_format}}}") for c in curves]
+        rows += [("", "@event")]
         self.figure.add_tools(HoverTool(renderers=[lines[0]], tooltips=rows, mode="vline", visible=False))
         add_legend(self.figure)
         make_lean(self.figure)
+        floor = bounds[0]
+        switchable = not log and floor is not None and floor >= 0
+        self._log_range = add_log_switch(self.figure, y_format) if switchable else None
 
-    def update(self, history: History, *, follow: bool = True) -> None:
-        """Draw a history; with ``follow`` the vertical range is fitted to it."""
+    def update(self, history: History, *, follow: bool = True, smoothing: float = 0.0) -> None:
+        """Draw a history; with ``follow`` the vertical range is fitted to it.
+
+        ``smoothing`` is the weight of a moving average (:func:`tsnn.views.plots.figures.smoothed`), in front of the
+        measured values.
+        """
         columns = {c.column: history[c.column] for c in self.curves if c.column in history}
         if not len(history) or len(columns) < len(self.curves):
             return
         epochs = history["epoch"]
-        rows = decimate(list(columns.values()))
+        means = {name: smoothed(values, smoothing) for name, values in columns.items()}
+        messages = self._marks.messages if self._marks else {}
+        rows = decimate(list(means.values()))
+        if messages:
+            rows = np.union1d(rows, np.flatnonzero(np.isin(epochs, list(messages))))
         self.source.data = {
             "epoch": epochs[rows].tolist(),
-            **{name: values[rows].tolist() for name, values in columns.items()},
+            **{name: values[rows].tolist() for name, values in means.items()},
+            "event": [messages.get(int(epoch), "") for epoch in epochs[rows]],
         }
+        self._draw_measured(epochs, columns if smoothing else {})
         self._head.data = {
             "epoch": [epochs[-1]] * len(self.curves),
-            "y": [columns[c.column][-1] for c in self.curves],
+            "y": [means[c.column][-1] for c in self.curves],
             "color": [c.color for c in self.curves],
         }
         if follow:
+            values = list(columns.values())
             fit = log_padded if self._log else padded
-            set_range(self.figure.y_range, *fit(list(columns.values()), *self._bounds))
+            set_range(self.figure.y_range, *fit(values, *self._bounds))
+            if self._log_range is not None:
+                set_range(self._log_range, *log_padded(values, None, self._bounds[1]))
+
+    def _draw_measured(self, epochs: NDArray[np.float64], columns: Mapping[str, NDArray[np.float64]]) -> None:
+        """Draw the measured values behind smoothed curves, or none."""
+        if not columns and not self._measured.data["xs"]:
+            return
+        rows = decimate(list(columns.values()))
+        self._measured.data = {
+            "xs": [epochs[rows].tolist() for _ in columns],
+            "ys": [values[rows].tolist() for values in columns.values()],
+            "color": [c.color for c in self.curves] if columns else [],
+        }
 
     def show_cursor(self, epoch: int | None) -> None:
         """Mark an epoch; None removes the mark."""
@@ -226,7 +258,7 @@ def replaced_plot(layers: int, **shared: Any) -> CurvePlot:
 def living_plot(layers: int, **shared: Any) -> CurvePlot:
     """Return the plot of the neurons that importance pruning has left, in each hidden layer."""
     curves = _layer_curves("living", layers)[:-1]
-    return CurvePlot("Living neurons per hidden layer", "Neurons", curves, y_format="0,0", bounds=(0, None), **shared)
+    return CurvePlot("Active neurons per hidden layer", "Neurons", curves, y_format="0,0", bounds=(0, None), **shared)
 
 
 def _layer_curves(column: str, layers: int) -> list[Curve]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tsnn.snapshot import Snapshot
 from tsnn.views.history import History
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import ROUND, add_legend, base_figure, decimate, set_range, set_title
+from tsnn.views.plots.figures import add_legend, base_figure, decimate, set_range, set_title
+from tsnn.views.plots.tools import ROUND
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -99,14 +100,12 @@ def power_law_tail(degrees: NDArray[Any]) -> tuple[float, int, float] | None:
 
 
 class DegreePlot:
-    """Degree distributions of a layer, compared with those of its random start.
+    """Degree distributions of a layer, compared with those of as many connections at random.
 
     Parameters
     ----------
     layer : int
         The layer, from 0.
-    start : sequence of int, optional
-        Connections of each layer at the start; default are the layer's current connections.
 
     Attributes
     ----------
@@ -119,9 +118,8 @@ class DegreePlot:
         ("out_degree", "outgoing", palette.ORANGE, "square"),
     )
 
-    def __init__(self, layer: int = 0, start: Any = None):
+    def __init__(self, layer: int = 0):
         self.layer = layer
-        self.start = start
         self.note = ""
         names = [name for name, *_ in self._DIRECTIONS]
         self.sources = {name: ColumnDataSource({"k": [], "fraction": []}) for name in names}
@@ -150,6 +148,7 @@ class DegreePlot:
             axis.formatter = NumeralTickFormatter(format=form)
             axis.ticker = FixedTicker(ticks=ROUND)
         add_legend(self.figure, columns=3)
+        self._tail_label = next(item for item in self.figure.legend[0].items if item.label.value == "power law")
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw a snapshot."""
@@ -158,7 +157,7 @@ class DegreePlot:
             return
         set_title(self.figure, f"Layer {self.layer + 1}: neurons with k or more connections (%)")
         n_in, n_out = snapshot.sizes[self.layer : self.layer + 2].tolist()
-        connections = int(self.start[self.layer]) if self.start else int(layer.out_degree.prod(axis=1).sum())
+        connections = min(int(layer.out_degree.prod(axis=1).sum()), n_in * n_out)
         fewest, most, least, notes = math.inf, 2.0, 0.1, []
         for (name, label, *_), places, neurons in zip(self._DIRECTIONS, (n_in, n_out), (n_out, n_in), strict=True):
             degrees = getattr(layer, name)
@@ -175,6 +174,8 @@ class DegreePlot:
                 if len(ks):
                     fewest, most, least = min(fewest, ks[0]), max(most, ks[-1]), min(least, fractions[-1])
         self.note = " ".join(notes)
+        heavy = any(len(tail.data["k"]) for tail in self.tails.values())
+        self._tail_label.visible = heavy
         set_range(self.figure.x_range, min(fewest, most) / 1.3, most * 1.3)
         set_range(self.figure.y_range, least / 1.5, 1.3)
 

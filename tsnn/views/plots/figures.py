@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import CDSView, ColumnDataSource, CustomAction, CustomJS, HoverTool, Range, Range1d
+from bokeh.models import CDSView, ColumnDataSource, Range, Range1d
 from bokeh.models.annotations import Title
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 from numpy.typing import ArrayLike, NDArray
 
 from tsnn.records import Event
-from tsnn.views.plots import palette
+from tsnn.views.plots import palette, tools
+from tsnn.views.plots.tools import add_actions
 
 HEIGHT = 270
+_BLOCK = 256
 MAX_POINTS = 600  # for a plot about 400 pixels wide
 
-_SVG_ICON = ".bk-tool-icon-copy"
-_SVG = """
-Bokeh.index.find_one(fig).export("svg").to_blob().then((blob) => {
-    const link = document.createElement("a")
-    link.href = URL.createObjectURL(blob)
-    link.download = fig.title.text.replace(/[^A-Za-z0-9]+/g, " ").trim() + ".svg"
-    link.click()
-    URL.revokeObjectURL(link.href)
-})
-"""
-
-#: Round numbers as ticks of logarithmic axes.
-ROUND = [m * 10.0**e for e in range(-7, 9) for m in (1, 2, 5)]
+#: Setting and new value in the message of an event that is a live change.
+_CHANGE = re.compile(r"(\w+) changed from \S+ to (\S+)")
+_SYMBOLS = {"zeta": "ζ", "epsilon": "ε", "learning_rate": "η"}
 
 
 def decimate(columns: Sequence[ArrayLike], limit: int = MAX_POINTS) -> NDArray[np.intp]:
@@ -98,6 +91,33 @@ def log_padded(
     return max(low, floor or 0.0), high if ceiling is None else min(high, ceiling)
 
 
+def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
+    """Return an exponential moving average without the bias of its start; ``weight`` 0 changes nothing.
+
+    Parameters
+    ----------
+    values : ndarray of float64 [n]
+        A curve; NaN is skipped.
+    weight : float
+        Fraction of the past in each value, below 1.
+    """
+    if not weight:
+        return values
+    known = np.isfinite(values)
+    found, means = values[known], np.empty(int(known.sum()))
+    distance = np.arange(_BLOCK)[:, None] - np.arange(_BLOCK)
+    kernel = np.where(distance >= 0, (1 - weight) * weight ** np.maximum(distance, 0), 0)
+    total = 0.0
+    for start in range(0, len(found), _BLOCK):  # a product with a matrix is 100 times as fast as a loop over values
+        block = found[start : start + _BLOCK]
+        n = len(block)
+        means[start : start + n] = kernel[:n, :n] @ block + total * weight ** np.arange(1, n + 1)
+        total = means[start + n - 1]
+    means /= 1 - weight ** np.arange(1, len(means) + 1)
+    count = np.cumsum(known)
+    return np.append(means, np.nan)[np.where(count > 0, count - 1, len(means))]
+
+
 def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figure:
     """Return an empty figure in the common style; ranges are set by the server, never by the browser."""
     options = {
@@ -117,9 +137,7 @@ def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figur
         toolbar_location="above",
         **options,
     )
-    fig.add_tools(
-        CustomAction(description="Save as SVG", icon=_SVG_ICON, callback=CustomJS(args={"fig": fig}, code=_SVG))
-    )
+    add_actions(fig)
     fig.toolbar.logo = None
     fig.toolbar.autohide = True
     fig.axis.axis_label_text_font_style = "normal"
@@ -156,18 +174,28 @@ def add_legend(fig: figure, columns: int = 6) -> None:
 
 
 class EventMarks:
-    """Vertical lines with a handle on top, one for each epoch with events; shared by the figures of a view."""
+    """Vertical lines with a handle on top, one for each epoch with events; a live change is labelled: ``ζ 0.81``.
+
+    They are shared by the figures of a view, and so is the crosshair. The tooltips of the curves tell the events.
+    """
 
     def __init__(self) -> None:
-        self.source = ColumnDataSource({"x": [], "message": [], "top": [], "bottom": []})
+        self.source = ColumnDataSource(
+            {"x": [], "message": [], "label": [], "top": [], "bottom": []}, tags=[tools.DECORATION]
+        )
+        self._crosshair = tools.crosshair()
 
     def draw_on(self, fig: figure) -> None:
         """Add the marks to a figure, on a separate vertical scale."""
         fig.extra_y_ranges["marks"] = Range1d(start=0, end=1)
         style: dict[str, Any] = {"source": self.source, "y_range_name": "marks"}
         fig.segment("x", "bottom", "x", "top", color=palette.GREY, line_dash="dashed", line_alpha=0.7, **style)
-        handle = fig.scatter("x", "top", marker="inverted_triangle", size=9, color=palette.VERMILION, **style)
-        fig.add_tools(HoverTool(renderers=[handle], tooltips="epoch @x: @message", visible=False))
+        fig.scatter("x", "top", marker="inverted_triangle", size=9, color=palette.VERMILION, **style)
+        fig.text(
+            "x", "top", text="label", angle=math.pi / 2, text_align="right", text_baseline="bottom", x_offset=-2,
+            y_offset=10, text_font_size="11px", text_color=palette.VERMILION, **style,
+        )  # fmt: skip
+        tools.add_crosshair(fig, self._crosshair)
 
     def update(self, events: Sequence[Event]) -> None:
         """Draw these events; several in one epoch share a mark."""
@@ -178,11 +206,23 @@ class EventMarks:
         data: dict[str, Any] = {
             "x": list(messages),
             "message": [" · ".join(texts) for texts in messages.values()],
+            "label": [", ".join(filter(None, map(_label, texts))) for texts in messages.values()],
             "top": [0.98] * n,
             "bottom": [0.0] * n,
         }
         if data != dict(self.source.data):
             self.source.data = data
+
+    @property
+    def messages(self) -> dict[int, str]:
+        """Texts by epoch."""
+        return dict(zip(self.source.data["x"], self.source.data["message"], strict=True))
+
+
+def _label(message: str) -> str:
+    """Return the label of an event: setting and new value of a live change, else nothing."""
+    found = _CHANGE.fullmatch(message)
+    return f"{_SYMBOLS.get(found[1], found[1].replace('_', ' '))} {found[2]}" if found else ""
 
 
 def set_range(target: Range, start: float, end: float) -> None:

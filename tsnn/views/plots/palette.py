@@ -81,6 +81,6 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours / 24:.1f} days"
 
 
-def setting(value: float) -> str:
-    """Format the value of a setting: ``0.05``, ``20``, ``1e-05``."""
-    return f"{value:.4g}"
+def setting(value: float | str) -> str:
+    """Format the value of a setting: ``0.05``, ``20``, ``1e-05``, ``gradient``."""
+    return value if isinstance(value, str) else f"{value:.4g}"

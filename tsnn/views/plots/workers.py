@@ -12,7 +12,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, SingleIntervalTicker
 
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import add_legend, base_figure, set_range
+from tsnn.views.plots.figures import MAX_POINTS, add_legend, base_figure, set_range
 
 Workers = Sequence[Mapping[str, Any]]
 
@@ -98,6 +98,38 @@ class StalenessPlot:
             "count": counts[: last + 1].tolist(),
         }  # fmt: skip
         _fit(self.figure, (-0.6, max(last, 1) + 0.6), (0, 1.1 * float(fractions.max()) or 1))
+
+
+class SpeedHistoryPlot:
+    """Batches per second of each worker over the epochs."""
+
+    def __init__(self) -> None:
+        self.source = ColumnDataSource({"epochs": [], "speeds": [], "color": [], "worker": []})
+        self.figure = base_figure("Speed over the epochs", "Epoch", "Batches per second")
+        lines = self.figure.multi_line(
+            "epochs", "speeds", source=self.source, color="color", line_width=2, legend_field="worker"
+        )
+        tips = [("", "@worker"), ("batches per second", "$snap_y{0,0.0}"), ("epoch", "$snap_x{0,0}")]
+        self.figure.add_tools(HoverTool(renderers=[lines], tooltips=tips, line_policy="nearest", visible=False))
+        add_legend(self.figure)
+        self.figure.legend[0].click_policy = "none"
+
+    def update(self, epochs: Sequence[float], workers: Sequence[Workers]) -> None:
+        """Draw a history: epochs, and the records of the workers in each."""
+        kept = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MAX_POINTS)).astype(int)).tolist()
+        points: dict[int, tuple[list[float], list[float]]] = {}
+        for row in kept:
+            for worker in workers[row]:
+                xs, ys = points.setdefault(int(worker["worker"]), ([], []))
+                xs.append(float(epochs[row]))
+                ys.append(batches_per_second(worker))
+        self.source.data = {
+            "epochs": [xs for xs, _ in points.values()], "speeds": [ys for _, ys in points.values()],
+            "color": [palette.series_style(i)[0] for i in range(len(points))],
+            "worker": [f"worker {number}" for number in points],
+        }  # fmt: skip
+        fastest = max((max(ys) for _, ys in points.values()), default=0.0)
+        _fit(self.figure, (0, 1.02 * max(2.0, float(epochs[-1]))), (0, 1.1 * fastest or 1))
 
 
 def _count_workers(fig: Any) -> None:

@@ -35,8 +35,8 @@ CAPTIONS: dict[str, str] = {
     "(data.preprocessing).",
     "matrix": "Where the layer's connections are, counted in cells. Even at the start; stripes appear as some neurons "
     "gain connections and others lose them.",
-    "degrees": "Fraction of neurons with at least k connections. Dashed: random start, no hubs. A tail to the right "
-    "means that some neurons have become hubs (SET, Results).",
+    "degrees": "Fraction of neurons with at least k connections. Dashed: as many connections at "
+    "random, no hubs. A tail to the right means that some neurons have become hubs (SET, Results).",
     "age": "Fraction of connections that are this old or older. Dotted: if pruning were random. Connections that carry "
     "signal grow strong and survive (SET, Methods).",
     "replaced": "Fraction of a layer's connections that an epoch's evolution replaced: about zeta, for any layer size. "
@@ -66,11 +66,13 @@ CAPTIONS: dict[str, str] = {
     # workers
     "speed": "Batches that each worker trains in a second. With enough cores all are alike; a slow one delays WASSP, "
     "not WASAP (2102.01732, section 3.1).",
+    "speed_history": "Batches that each worker trained in a second, epoch by epoch. Phase 2 trains without exchanges.",
     "time": "How each worker spends its time. The more of it is communication and waiting, the less another worker "
     "would help.",
     "staleness": "Updates of the weights between the moment a gradient's weights were read and its arrival. "
     "Asynchronous training (WASAP) pays for its speed with late gradients (2102.01732, section 3.1).",
     # controls
+    "smoothing": "Moving average of the curves; the measured values stay visible behind it, pale.",
     "snapshot": "Drag, or use the arrow keys: every view shows the network as it was after that epoch.",
     "play": "Play the network's evolution from the selected snapshot.",
     "follow": "Show the newest epoch as it arrives. Moving the slider or a plot turns this off.",

@@ -63,8 +63,7 @@ class ConnectivityTab:
             self.features.update()
 
     def _build(self) -> None:
-        start = self._follower.meta.get("network", {}).get("connections")
-        self.degrees, self.ages = DegreePlot(start=start), AgePlot()
+        self.degrees, self.ages = DegreePlot(), AgePlot()
         self.replaced = curves.replaced_plot(len(self._follower.sizes) - 1)
         figures: dict[str, Any] = {
             "matrix": self.matrix,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 from bokeh.models import Range1d
 
@@ -16,6 +17,7 @@ from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves
 from tsnn.views.plots.curves import CurvePlot, describe_accuracy, fit_epochs
 from tsnn.views.plots.figures import EventMarks
+from tsnn.views.tabs.captions import CAPTIONS
 from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
 from tsnn.views.tabs.inputs import InputCard
 from tsnn.views.tabs.replay import Replay
@@ -48,7 +50,12 @@ class Overview:
         self._cards: dict[str, Any] = {}
         self.input = InputCard(follower, replay)
         self._empty = empty_pane()
-        self.layout = grid(self._empty, self.input.layout)
+        self.smoothing = pmui.FloatSlider(
+            label="Smoothing", start=0, end=0.98, step=0.02, value=0, width=220, margin=(0, 20), size="small",
+            description=CAPTIONS["smoothing"], visible=False, styles={"grid-column": "1 / -1"},
+        )  # fmt: skip
+        self.smoothing.param.watch(lambda _: self.update(), "value_throttled")
+        self.layout = grid(self._empty, self.smoothing, self.input.layout)
         self.update()
 
     def _make_plots(self) -> None:
@@ -64,7 +71,8 @@ class Overview:
             plot.figure.on_event(Reset, lambda _: self._replay.follow_newest())
             self.plots[name], self._cards[name] = plot, card(plot.figure, name)
         cards = [self._cards[name] for name in self._makers if name in self._cards]
-        self.layout.objects = [self._empty, *cards[:2], self.input.layout, *cards[2:]]
+        self.smoothing.visible = True
+        self.layout.objects = [self._empty, self.smoothing, *cards[:2], self.input.layout, *cards[2:]]
 
     def update(self, *, figures_only: bool = False) -> None:
         """Draw new data."""
@@ -75,7 +83,8 @@ class Overview:
 
     def _update_curves(self) -> None:
         history, events, following = self._follower.history, self._follower.events, self._replay.following
-        state = (len(history), history.last("epoch"), len(events), following, self._replay.cursor)
+        smoothing = self.smoothing.value
+        state = (len(history), history.last("epoch"), len(events), following, self._replay.cursor, smoothing)
         if state == self._drawn:
             return
         self._drawn = state
@@ -86,7 +95,7 @@ class Overview:
         if following:
             fit_epochs(self._x_range, history)
         for name, plot in self.plots.items():
-            plot.update(history, follow=following)
+            plot.update(history, follow=following, smoothing=smoothing)
             plot.show_cursor(self._replay.cursor)
             visible = len(history) > 0 and all(history.last(curve.column) is not None for curve in plot.curves)
             if self._cards[name].visible != visible:

@@ -91,8 +91,8 @@ class Replay:
         self.layer.param.watch(lambda _: on_move(), "value")
         self.play.on_click(lambda _: self.start())
         self.pause.on_click(lambda _: self.stop())
-        self.back.on_click(lambda _: self._step(-1))
-        self.forward.on_click(lambda _: self._step(1))
+        self.back.on_click(lambda _: self.step(-1))
+        self.forward.on_click(lambda _: self.step(1))
 
     @property
     def following(self) -> bool:
@@ -229,7 +229,10 @@ class Replay:
         """Return the index of the latest snapshot that is not after an epoch."""
         return max(0, bisect_right(self._epochs, epoch) - 1)
 
-    def _step(self, by: int) -> None:
+    def step(self, by: int) -> None:
+        """Display the snapshot ``by`` positions after the displayed one."""
+        if not self._epochs:
+            return
         self.stop()
         index = self._index(self._at) + by
         self.go(self._epochs[min(max(0, index), len(self._epochs) - 1)])

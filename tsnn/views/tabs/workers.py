@@ -14,7 +14,15 @@ import panel as pn
 from tsnn.records import EventKind
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
-from tsnn.views.plots.workers import SpeedPlot, StalenessPlot, TimePlot, Workers, batches_per_second, seconds_of
+from tsnn.views.plots.workers import (
+    SpeedHistoryPlot,
+    SpeedPlot,
+    StalenessPlot,
+    TimePlot,
+    Workers,
+    batches_per_second,
+    seconds_of,
+)
 from tsnn.views.tabs.cards import card, grid
 from tsnn.views.tabs.replay import Replay
 
@@ -39,6 +47,7 @@ class WorkersTab:
         self._follower, self._replay = follower, replay
         self._drawn: tuple[Any, ...] = ()
         self.plots: list[Any] = []
+        self._epochs = 0  # drawn in the history of speeds
         self._cards: list[Any] = []
         self.text = pn.pane.HTML("", sizing_mode="stretch_width", margin=0, styles={"font-size": "15px"})
         self._grid = grid(visible=False)
@@ -52,7 +61,7 @@ class WorkersTab:
         row = epochs - 1 if cursor is None else min(int(np.searchsorted(history["epoch"], cursor)), epochs - 1)
         workers = history.workers[row] if epochs else ()
         events = [event for event in self._follower.events if event.kind in _EVENTS]
-        state = (row, len(events), bool(workers))
+        state = (row, len(events), bool(workers), epochs)
         if state == self._drawn:
             return
         self._drawn = state
@@ -62,10 +71,13 @@ class WorkersTab:
             self.text.object = f"<p style='opacity:.75'>{_WAITING if parallel else _SEQUENTIAL}</p>"
             return
         if not self.plots:
-            self.plots = [SpeedPlot(), TimePlot(), StalenessPlot()]
+            self.plots, self.speeds = [SpeedPlot(), TimePlot(), StalenessPlot()], SpeedHistoryPlot()
             names = ("speed", "time", "staleness")
             self._cards = [card(plot.figure, name) for plot, name in zip(self.plots, names, strict=True)]
-            self._grid.objects = self._cards
+            self._grid.objects = [*self._cards, card(self.speeds.figure, "speed_history")]
+        if epochs != self._epochs:
+            self._epochs = epochs
+            self.speeds.update(history["epoch"].tolist(), history.workers)
         self._cards[-1].visible = any(worker["staleness"] for worker in workers)  # in phase 2 nothing is sent
         for plot in self.plots:
             plot.update(workers)

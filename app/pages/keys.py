@@ -1,0 +1,120 @@
+"""Keys of the page, its title, and a notification when the open run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from pages.theme import html
+from tsnn.records import OVER, RunState
+from tsnn.views.live.follower import RunFollower
+from tsnn.views.plots import palette
+from tsnn.views.tabs.summary import progress, run_description
+
+#: What each key does, by its name in the list of keys.
+HELP = {
+    "Space": "Pause or resume the run",
+    "← →": "Previous or next snapshot",
+    "f": "Follow the newest epoch",
+    "?": "This list",
+}
+#: Names by which the page calls the keys.
+PAUSE, BACK, FORWARD, FOLLOW, LIST = " ", "ArrowLeft", "ArrowRight", "f", "?"
+#: Opens a selection by Enter, Space or the down arrow, as a click does. Sends the other keys to the server, unless a
+#: field, button, slider, menu or dialog has the focus: those use them themselves. A number makes each press a change.
+_SCRIPT = """<script>
+let tsnnPresses = 0
+document.addEventListener("keydown", event => {
+    const path = event.composedPath(), on = path[0]
+    const opens = ["Enter", " ", "ArrowDown"].includes(event.key)
+    if (opens && on.getAttribute("role") == "combobox" && on.tagName == "DIV" && on.ariaExpanded != "true") on.click()
+    if (!KEYS.includes(event.key) || event.ctrlKey || event.altKey || event.metaKey) return
+    const own = "input, textarea, select, button, a, summary, [role], [contenteditable], [tabindex='0']"
+    if (path.some(part => part instanceof Element && part.tagName != "MAIN" && part.matches(own))) return
+    for (const page of Bokeh.documents)
+        for (const model of page.all_models)
+            if (model.tags.includes("pressed")) {
+                event.preventDefault()
+                model.value = `${++tsnnPresses}:${event.key}`
+            }
+})
+</script>"""
+_TITLE = "document.title = cb_obj.value"
+_NOTIFY = 'if (window.Notification?.permission == "granted") new Notification("tsnn", {body: cb_obj.value})'
+_ALLOW = (
+    "<button style='font:inherit;padding:6px 12px;cursor:pointer' onclick='Notification.requestPermission().then("
+    "answer => this.textContent = answer == &quot;granted&quot; ? &quot;Notifications are on&quot; : "
+    "&quot;The browser refuses notifications&quot;)'>Notify me when a run ends</button>"
+)
+_SYMBOLS = {
+    RunState.QUEUED: "…", RunState.PAUSED: "‖", RunState.FINISHED: "✓", RunState.STOPPED: "■",
+    RunState.FAILED: "✗", RunState.LOST: "✗",
+}  # fmt: skip
+
+
+class PageKeys:
+    """Keyboard, title and notifications of a page.
+
+    Parameters
+    ----------
+    actions : mapping
+        What each key does, except the one that lists the keys.
+
+    Attributes
+    ----------
+    script, parts, dialog : Panel objects
+        Belong on the page; only the dialog is ever visible.
+    """
+
+    def __init__(self, actions: Mapping[str, Callable[[], Any]]):
+        self._actions = {**actions, LIST: self._list}
+        self._run: tuple[str, bool] = ("", False)  # id and whether it was live
+        keys = "[" + ", ".join(f'"{key}"' for key in self._actions) + "]"
+        self.script = pn.pane.HTML(_SCRIPT.replace("KEYS", keys), width=0, height=0, margin=0)
+        self.pressed = pn.widgets.TextInput(visible=False, tags=["pressed"])
+        self.title, self.ended = (pn.widgets.TextInput(visible=False) for _ in range(2))
+        self.title.jscallback(value=_TITLE)
+        self.ended.jscallback(value=_NOTIFY)
+        self.parts = [self.pressed, self.title, self.ended]
+        rows = "".join(f"<tr><td style='padding:4px 24px 4px 0'><kbd>{k}</kbd></td><td>{v}</td></tr>"
+                       for k, v in HELP.items())  # fmt: skip
+        self.dialog = pmui.Dialog(
+            pn.pane.HTML(html(f"<table>{rows}</table><p>{_ALLOW}</p>", "font-size:15px"), margin=8),
+            title="Keys", close_on_click=True, show_close_button=True, width_option="xs",
+        )  # fmt: skip
+        self.pressed.param.watch(self._pressed, "value")
+
+    def tick(self, follower: RunFollower | None) -> None:
+        """Show state and epoch of the open run in the title, and notify when it has ended."""
+        title = page_title(follower)
+        if title != self.title.value:
+            self.title.value = title
+        before, self._run = self._run, ("", False) if follower is None else (follower.run.id, follower.live)
+        if follower is not None and before == (follower.run.id, True) and follower.state in OVER:
+            self.ended.value = end_text(follower)
+
+    def _pressed(self, event: Any) -> None:
+        action = self._actions.get(event.new.partition(":")[2])
+        if action is not None:
+            action()
+
+    def _list(self) -> None:
+        self.dialog.open = True
+
+
+def page_title(follower: RunFollower | None) -> str:
+    """Return the title of a page: ``● 12/60 tsnn`` while a run trains."""
+    if follower is None:
+        return "tsnn"
+    done, total = progress(follower)
+    return f"{_SYMBOLS.get(RunState(follower.state), '●')} {int(done):,}/{total:,} tsnn"
+
+
+def end_text(follower: RunFollower) -> str:
+    """Return a sentence about a run that has ended."""
+    accuracy = follower.history.last("test_accuracy")
+    result = "" if accuracy is None else f", test accuracy {palette.percent(accuracy)}"
+    return f"{follower.notes.title or run_description(follower)}: {follower.state}{result}"
