@@ -170,7 +170,7 @@ class EpochRecord:
     ``settings`` holds the values of the live settings (:data:`tsnn.config.LIVE_SETTINGS`) by short name: zeta and
     epsilon of the evolution after the epoch, the others of the epoch itself. In phase 2 of a parallel run the figures
     are means over the workers' models, each tested on its shard of the test part, and layers are those of the first
-    worker.
+    worker. ``seconds_examine`` is the time for the mistakes in the epoch's snapshot (:mod:`tsnn.engine.mistakes`).
     """
 
     epoch: int
@@ -193,6 +193,7 @@ class EpochRecord:
     train_r2: float | None = None
     test_r2: float | None = None
     validation_r2: float | None = None
+    seconds_examine: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain dictionaries and lists, for JSON."""

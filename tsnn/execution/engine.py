@@ -7,10 +7,12 @@ import dataclasses
 import errno
 import logging
 from collections.abc import Generator, Iterator, Mapping
+from typing import Any
 
 from tsnn._version import __version__
 from tsnn.datasets import Dataset
 from tsnn.engine.memory import disk_warning
+from tsnn.engine.mistakes import Examiner
 from tsnn.engine.network import Network, prediction_network
 from tsnn.engine.serialization import save_network
 from tsnn.engine.snapshots import Ages, snapshot_epochs, take_snapshot
@@ -183,6 +185,7 @@ class _Engine:
         self.commands = CommandHandler(self.run, self.writer, self.state, start.check_memory)
         self.ages = Ages(self.state.displayed, self.state.epoch, saved.arrays if saved else {})
         self.snapshot_epochs = snapshot_epochs(self.state.config.training.epochs, self.state.config.run.snapshots)
+        self.state.examiner = Examiner(self.data, self.state.config.run.seed, self._examined)
         self.between_batches = True
         position = saved.values["metrics"] if saved else {"lines": 0, "bytes": 0}
         dropped, acks, recorded = self.writer.epochs_after(position), [], 0
@@ -194,6 +197,7 @@ class _Engine:
         self.writer.rewind(position, self.state.epoch if saved else -1, map(dataclasses.asdict, acks), recorded)
         if saved is not None:
             self.last_snapshot = self._newest_snapshot()
+            self.snapshot_at = max(self.run.snapshot_epochs(), default=-1)
         else:
             source = f"{self.data.name}: {self.data.source}{_baseline(self.data)}"
             self.writer.event(Event(0, EventKind.DATA, source))
@@ -247,6 +251,10 @@ class _Engine:
             if changed or record.epoch in self.snapshot_epochs:
                 self._write_snapshot(record.epoch, state.displayed)
 
+    def _examined(self, epoch: int) -> bool:
+        """Return whether samples of an epoch's test are kept for its snapshot."""
+        return epoch in self.snapshot_epochs or self.commands.stepping
+
     def _snapshot_paused(self) -> None:
         """Write a snapshot of the last finished epoch: a pause is for looking at the network."""
         self.snapshot_at = self.state.epoch
@@ -265,7 +273,9 @@ class _Engine:
         self.snapshot_at = epoch
         try:
             percentile, image = self.state.config.importance.percentile, self.data.image_shape is not None
-            self.last_snapshot = take_snapshot(network, percentile, self.ages, image, self.last_snapshot)
+            snapshot = take_snapshot(network, percentile, self.ages, image, self.last_snapshot)
+            mistakes: dict[str, Any] = self.state.examiner.arrays(epoch) if self.state.examiner else {}
+            self.last_snapshot = dataclasses.replace(snapshot, **mistakes)
             self.writer.snapshot(epoch, self.last_snapshot)
             self.snapshots_fail = False
         except OSError as error:
