@@ -11,6 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
+from pages.actions import RunActions
 from pages.compare import CompareTab
 from pages.controls import LiveControls
 from pages.form import StartForm
@@ -63,6 +64,7 @@ class Dashboard(param.Parameterized):
         self._throttle = Throttle()
         self.form = StartForm(self.store, self.open)
         self.controls = LiveControls(self._notify)
+        self.actions = RunActions(self._load_settings, self._notify)
         self.menu = pmui.TabMenu(
             items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()],
             active=0,
@@ -83,7 +85,7 @@ class Dashboard(param.Parameterized):
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
             self.notice, self.form.own.card, self.welcome.layout, self._head, self._replay, *self._tabs.values(),
-            *self._throttle.parts, styles={"padding": "16px", "gap": "12px"}, **stretch,
+            self.actions.dialogs, *self._throttle.parts, styles={"padding": "16px", "gap": "12px"}, **stretch,
         )  # fmt: skip
 
     @functools.cached_property
@@ -172,6 +174,7 @@ class Dashboard(param.Parameterized):
             self._follow_latest()
         changed = False
         self.controls.tick()
+        self.actions.tick()
         if self.tab == "runs":
             self.runs.update()
         elif self.tab == "compare":
@@ -249,13 +252,14 @@ class Dashboard(param.Parameterized):
                     self._notify(follower.problem)
                 self.view = RunView(follower)
         self.controls.open(self.view.follower if self.view else None)
+        self.actions.open(self.view)
         head: list[Any] = []
         replay: list[Any] = []
         tabs: dict[str, list[Any]] = {name: [] for name in _RUN_TABS}
         if self.view is not None:
             self.view.tick("overview")
             self._restore_position(self.view.replay)
-            head, replay = [self.view.head, self.controls.buttons], [self.view.replay.layout]
+            head, replay = [self.view.head, self.controls.buttons, self.actions.menu], [self.view.replay.layout]
             tabs = {name: [self.view.tabs[name].layout] for name in _RUN_TABS}
         self._head.objects, self._replay.objects = head, replay
         for name, objects in tabs.items():

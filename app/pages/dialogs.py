@@ -1,20 +1,22 @@
-"""Dialogs that confirm a change of runs: delete, continue, rename."""
+"""Dialogs about runs: delete, train longer, notes, download."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import io
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
-from pages.theme import html, plain
+from pages.theme import NATURAL, html, plain
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import resume
 from tsnn.runs import Run
 from tsnn.runs.catalog import delete
-from tsnn.runs.notes import MAX_TAG, MAX_TITLE, annotate, notes
+from tsnn.runs.notes import MAX_TAG, MAX_TEXT, MAX_TITLE, annotate, notes
 
 _MAX_NAMES = 5
 _RunsAction = Callable[[list[Run]], None]
@@ -81,7 +83,7 @@ class DeleteDialog:
 
     def open(self, runs: list[Run]) -> None:
         """Open the dialog for these runs."""
-        names = "".join(f"<li>{escape(notes(run)[0] or run.id)}</li>" for run in runs[:_MAX_NAMES])
+        names = "".join(f"<li>{escape(notes(run).title or run.id)}</li>" for run in runs[:_MAX_NAMES])
         more = f"<li>… and {len(runs) - _MAX_NAMES:,} more</li>" if len(runs) > _MAX_NAMES else ""
         size = sum(f.stat().st_size for run in runs[:100] for f in run.path.rglob("*") if f.is_file())
         subject = "This run" if len(runs) == 1 else f"These {len(runs):,} runs"
@@ -107,7 +109,7 @@ class ResumeDialog:
     def __init__(self, done: _RunsAction):
         self.epochs = pmui.IntInput(label="Total epochs", start=1, sizing_mode="stretch_width", margin=8)
         self._dialog = _Dialog(
-            "Continue training", "Continue", lambda runs: resume(runs[0], self.epochs.value), done, self.epochs
+            "Train longer", "Continue", lambda runs: resume(runs[0], self.epochs.value), done, self.epochs
         )
         self.layout = self._dialog.layout
 
@@ -116,25 +118,69 @@ class ResumeDialog:
         planned = run.config().training.epochs
         finished = run.status()["state"] == "finished"
         self.epochs.value = 2 * planned if finished else planned
-        self._dialog.open([run], f"{escape(notes(run)[0] or run.id)} continues from its last checkpoint, with the same "
-                                 "settings, as if it had never been interrupted.")  # fmt: skip
+        self._dialog.open([run], f"{escape(notes(run).title or run.id)} continues from its last checkpoint, with the "
+                                 "same settings, as if it had never been interrupted.")  # fmt: skip
 
 
-class RenameDialog:
-    """Title and tags of a run."""
+class NotesDialog:
+    """Title, tags and text of a run."""
 
     def __init__(self, done: _RunsAction):
         options: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 8}
         self.title = pmui.TextInput(label="Title", max_length=MAX_TITLE, **options)
         self.tags = pmui.TextInput(label="Tags, separated by commas", max_length=10 * MAX_TAG, **options)
-        self._dialog = _Dialog("Rename and tag", "Save", self._annotate, done, self.title, self.tags)
+        self.text = pmui.TextAreaInput(label="Notes", max_length=MAX_TEXT, rows=5, **options)
+        self._dialog = _Dialog("Notes", "Save", self._annotate, done, self.title, self.tags, self.text)
         self.layout = self._dialog.layout
 
     def open(self, run: Run) -> None:
         """Open the dialog for this run."""
-        title, tags = notes(run)
-        self.title.value, self.tags.value = title, ", ".join(tags)
+        present = notes(run)
+        self.title.value, self.tags.value, self.text.value = present.title, ", ".join(present.tags), present.text
         self._dialog.open([run], f"The directory keeps its name: {escape(run.id)}")
 
     def _annotate(self, runs: list[Run]) -> None:
-        annotate(runs[0], title=self.title.value, tags=self.tags.value.split(","))
+        annotate(runs[0], title=self.title.value, tags=self.tags.value.split(","), text=self.text.value)
+
+
+class DownloadDialog:
+    """Files of a run for the user's machine; a file is made when its button is pressed.
+
+    Parameters
+    ----------
+    files : mapping
+        By label of the button: suffix of the file, and a function that returns its content.
+    """
+
+    def __init__(self, files: Mapping[str, tuple[str, Callable[[Run], bytes]]]):
+        self._run: Run | None = None
+        self._suffixes = {label: suffix for label, (suffix, _) in files.items()}
+        self._error = pmui.Alert(severity="error", visible=False, margin=8, sizing_mode="stretch_width")
+        self.buttons = {
+            label: pmui.FileDownload(
+                label=label, callback=functools.partial(self._content, make), filename="run", variant="outlined",
+                margin=8, sizing_mode="stretch_width", sx=NATURAL,
+            )
+            for label, (_, make) in files.items()
+        }  # fmt: skip
+        self.layout = pmui.Dialog(
+            *self.buttons.values(), self._error, title="Download", close_on_click=True, width_option="xs",
+            show_close_button=True,
+        )  # fmt: skip
+
+    def open(self, run: Run) -> None:
+        """Open the dialog for this run."""
+        self._run = run
+        self._error.visible = False
+        for label, button in self.buttons.items():
+            button.filename = f"{run.id}.{self._suffixes[label]}"
+        self.layout.open = True
+
+    def _content(self, make: Callable[[Run], bytes]) -> io.BytesIO:
+        assert self._run is not None
+        self._error.visible = False
+        try:
+            return io.BytesIO(make(self._run))
+        except (TsnnError, OSError) as error:
+            self._error.param.update(object=plain(str(error)), visible=True)
+            return io.BytesIO(b"")

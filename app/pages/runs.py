@@ -1,4 +1,4 @@
-"""Tab Runs: filter, open, compare, clone, continue, rename, tag, delete and export runs."""
+"""Tab Runs: filter, open, compare, clone, continue, annotate, delete and export runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
 
-from pages.dialogs import DeleteDialog, RenameDialog, ResumeDialog
+from pages.dialogs import DeleteDialog, NotesDialog, ResumeDialog
 from pages.theme import CARD, html, plain
 from tsnn.config import Config, describe
 from tsnn.errors import TsnnError
@@ -104,12 +104,12 @@ class RunsTab:
         self._count = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 8), align="center")
         self.problem = pmui.Alert(severity="error", visible=False, closeable=True, margin=(4, 8),
                                   sizing_mode="stretch_width")  # fmt: skip
-        self._rename, self._delete = RenameDialog(self._changed), DeleteDialog(self._changed)
+        self._notes, self._delete = NotesDialog(self._changed), DeleteDialog(self._changed)
         self._resume = ResumeDialog(self._changed)
         self._build_actions()
         self.layout = pn.Column(
             pn.Row(self.filter, self._count, self._list_csv, margin=0, sizing_mode="stretch_width"),
-            self.actions, self.problem, self.table, self._rename.layout, self._delete.layout, self._resume.layout,
+            self.actions, self.problem, self.table, self._notes.layout, self._delete.layout, self._resume.layout,
             sizing_mode="stretch_width", styles={**CARD, "padding": "8px"}, margin=0,
         )  # fmt: skip
         self.table.on_click(self._clicked)
@@ -121,7 +121,7 @@ class RunsTab:
         self.compare = pmui.Button(label="Compare", icon="stacked_line_chart", **style)
         self.clone = pmui.Button(label="Copy settings", icon="content_copy", **style)
         self.continue_button = pmui.Button(label="Continue", icon="restart_alt", **style)
-        self.rename = pmui.Button(label="Rename, tag", icon="edit", **style)
+        self.notes = pmui.Button(label="Notes", icon="edit_note", **style)
         self.delete = pmui.Button(label="Delete", icon="delete", color="error", **style)
         self.downloads = {
             name: pmui.FileDownload(label=name.upper(), callback=lambda name=name: self._export(name),
@@ -133,14 +133,14 @@ class RunsTab:
         )
         self._selected_text = pn.pane.HTML("", margin=(6, 8), align="center")
         self.actions = pn.FlexBox(
-            self._selected_text, self.compare, self.clone, self.continue_button, self.rename, self.delete,
+            self._selected_text, self.compare, self.clone, self.continue_button, self.notes, self.delete,
             *self.downloads.values(),
             align_items="center", margin=0, sizing_mode="stretch_width", visible=False,
         )  # fmt: skip
         self.compare.on_click(lambda _: self._compare(list(self.selected)))
         self.clone.on_click(self._clone)
         self.continue_button.on_click(self._open_resume)
-        self.rename.on_click(lambda _: self._rename.open(self._selected_runs()[0]))
+        self.notes.on_click(lambda _: self._notes.open(self._selected_runs()[0]))
         self.delete.on_click(lambda _: self._delete.open(self._selected_runs()))
 
     def update(self, *, now: bool = False) -> None:
@@ -198,7 +198,7 @@ class RunsTab:
         n = len(self.selected)
         self.actions.visible = n > 0
         self._selected_text.object = html(f"<b>{n:,} selected</b>", "font-size:13px;white-space:nowrap")
-        for part in (self.clone, self.rename, *self.downloads.values()):
+        for part in (self.clone, self.notes, *self.downloads.values()):
             part.visible = n == 1
         self.continue_button.visible = n == 1 and any(
             r.run in self.selected and r.state in (*ENDED, "lost") for r in self._rows

@@ -157,16 +157,18 @@ def _read(store):
     return known.summaries()
 
 
-def test_notes__title_and_tags(finished):
-    annotate(finished, title=" Wide <b> ", tags=["a", " ", "b ", "a"])
-    assert notes(finished) == ("Wide <b>", ("a", "b"))
+def test_notes__title_tags_and_text(finished):
+    annotate(finished, title=" Wide <b> ", tags=["a", " ", "b ", "a"], text=" Two\nlines. ")
+    assert notes(finished) == ("Wide <b>", ("a", "b"), "Two\nlines.")
     annotate(finished, tags=[])
-    assert notes(finished) == ("Wide <b>", ())
+    assert notes(finished) == ("Wide <b>", (), "Two\nlines.")
     for bad in ("x" * 121, "two\nlines"):
         with pytest.raises(RunError, match="title"):
             annotate(finished, title=bad)
-    (finished.path / "notes.json").write_text('{"title": 7, "tags": "abc"}')
-    assert notes(finished) == ("7", ())
+    with pytest.raises(RunError, match="5,001"):
+        annotate(finished, text="x" * 5001)
+    (finished.path / "notes.json").write_text('{"title": 7, "tags": "abc", "text": ["x"]}')
+    assert notes(finished) == ("7", (), "")
 
 
 def test_duration__estimated_from_earlier_runs(store, finished):

@@ -128,7 +128,7 @@ KEYS = {
     "meta.json": [("format",), ("config",), ("config", "data"), ("config", "data", "name"), ("config", "network"),
                   ("config", "training", "zeta"), ("config", "run", "seed"), ("data",), ("data", "image_shape"),
                   ("data", "class_names"), ("network",), ("network", "sizes"), ("network", "connections")],
-    "notes.json": [("title",), ("tags",)],
+    "notes.json": [("title",), ("tags",), ("text",)],
     "queued.json": [("time",)],
     "resume.json": [("epochs",)],
 }  # fmt: skip

@@ -96,7 +96,7 @@ def summarise(run: Run) -> RunSummary:
 def _summary(run: Run) -> RunSummary:
     status = run.status()
     settings, problem = _settings(run)
-    title, tags = notes(run)
+    title, tags, _ = notes(run)
     network, training = settings.get("network", {}), settings.get("training", {})
     return RunSummary(
         run=run.id,

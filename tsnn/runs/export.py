@@ -14,6 +14,7 @@ from tsnn.errors import RunError
 from tsnn.records import EpochRecord
 from tsnn.runs.store import Run
 
+_MOST_BYTES = 2**28  # of weights that a page sends at once
 _PER_LAYER = ("connections", "density", "pruned", "grown", "living")
 
 
@@ -42,6 +43,23 @@ def to_csv(run: Run) -> bytes:
 def to_toml(run: Run) -> bytes:
     """Return the settings as TOML, for ``tsnn train`` and the form."""
     return run.config().to_toml().encode()
+
+
+def final_weights(run: Run) -> bytes:
+    """Return the file of the network that a run ended with, for :func:`tsnn.load_network`.
+
+    Raises
+    ------
+    RunError
+        If there is none yet, or it is larger than a page should send.
+    """
+    path = run.path / "weights.npz"
+    if not path.is_file():
+        raise RunError(f"Run {run.id} is {run.status()['state']} and has no weights yet. They are written at its end.")
+    if path.stat().st_size > _MOST_BYTES:
+        command = f"tsnn export {run.id} --format npz --output FILE"
+        raise RunError(f"The weights have more than {_MOST_BYTES // 2**20} MiB. Use: {command}")
+    return path.read_bytes()
 
 
 #: Formats by name.

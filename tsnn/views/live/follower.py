@@ -22,6 +22,7 @@ from tsnn.runs import Run
 from tsnn.runs.checks import line_problem
 from tsnn.runs.control import ControlReader
 from tsnn.runs.features import feature_names
+from tsnn.runs.notes import Notes, notes
 from tsnn.runs.sampling import SHORT_BYTES, EventSearch, sample_lines
 from tsnn.snapshot import Snapshot
 from tsnn.views.history import SECONDS, History, read_events
@@ -54,6 +55,8 @@ class RunFollower:
         Answers to commands, by the command's id.
     snapshots : list of int
         Epochs with a snapshot.
+    notes : Notes
+        Title, tags and text.
     """
 
     def __init__(self, run: Run, min_interval: float = 0.2):
@@ -66,6 +69,7 @@ class RunFollower:
         self._reader = SnapshotReader(run)
         self._meta: dict[str, Any] = {}
         self._names: tuple[str, ...] | None = None
+        self.notes = Notes()
         self._reset()
         self.poll()
 
@@ -144,7 +148,7 @@ class RunFollower:
             now = time.monotonic()
             if now - self._polled >= self._min_interval:
                 self._polled = now
-                changed = self._poll_metrics() or self._search_events()
+                changed = self._poll_notes() | self._poll_metrics() or self._search_events()
                 self.version += int(self._poll_status(now) or changed)
             return self.version
 
@@ -158,6 +162,12 @@ class RunFollower:
             return False
         self._marks[name] = mark
         return True
+
+    def _poll_notes(self) -> bool:
+        changed = self._changed("notes.json")
+        if changed:
+            self.notes = notes(self.run)
+        return changed
 
     def _poll_metrics(self) -> bool:
         before = self._marks.get("metrics.jsonl")

@@ -24,6 +24,10 @@ STYLE = """
             background: color-mix(in srgb, currentColor 15%, transparent)}
 .head .bar div {height: 100%; transition: width .25s linear}
 .head .note {font-size: 13px; margin-top: 8px}
+.head .note.text {white-space: pre-wrap; max-height: 160px; overflow: auto; border-left: 4px solid #0072B2;
+                  padding-left: 10px}
+.head .tag {font-size: 12px; border: 1px solid color-mix(in srgb, currentColor 35%, transparent); border-radius: 10px;
+            padding: 0 8px}
 .head .note.bad {border-left: 4px solid #D55E00; padding-left: 10px}
 .head pre {font-size: 12px; max-height: 220px; overflow: auto; padding: 8px; margin: 6px 0 0; white-space: pre-wrap;
            background: color-mix(in srgb, currentColor 8%, transparent); border-radius: 4px}
@@ -54,13 +58,24 @@ def summary_html(follower: RunFollower) -> str:
     return (
         f"<style>{STYLE}</style><div class='head'><div class='line'>"
         f"<span class='badge' style='background:{color}'>{escape(state)}</span>"
-        f"<span class='id'>{escape(follower.run.id)}</span>"
-        f"<span class='detail'>{escape(run_description(follower))}</span></div>"
+        f"{_name(follower)}<span class='detail'>{escape(run_description(follower))}</span></div>"
         f"<div class='tiles'>{''.join(_tile(*tile) for tile in _tiles(follower))}</div>"
         f"<div class='bar' role='progressbar' aria-label='Progress' aria-valuenow='{100 * done / total:.0f}'>"
         f"<div style='width:{100 * done / total:.2f}%;background:{color}'></div></div>"
-        f"{_note(follower)}{_warnings(follower)}</div>"
+        f"{_note(follower)}{_warnings(follower)}{_user_notes(follower)}</div>"
     )
+
+
+def _name(follower: RunFollower) -> str:
+    """Return the title, else the id of a run; with its tags."""
+    title, tags, _ = follower.notes
+    name = f"<span class='id' title='{escape(follower.run.id)}'>{escape(title or follower.run.id)}</span>"
+    return name + "".join(f"<span class='tag'>{escape(tag)}</span>" for tag in tags)
+
+
+def _user_notes(follower: RunFollower) -> str:
+    text = follower.notes.text
+    return f"<div class='note text'>{escape(text)}</div>" if text else ""
 
 
 def run_description(follower: RunFollower) -> str:

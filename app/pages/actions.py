@@ -1,0 +1,106 @@
+"""Menu of the open run: train longer, copy settings, notes, download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+import panel as pn
+import panel_material_ui as pmui
+
+from pages.dialogs import DownloadDialog, NotesDialog, ResumeDialog
+from pages.theme import NATURAL
+from tsnn.config import Config
+from tsnn.errors import TsnnError
+from tsnn.records import OVER, RunState
+from tsnn.runs import Run
+from tsnn.runs.catalog import catalog
+from tsnn.runs.export import final_weights, to_csv, to_toml
+from tsnn.runs.store import RunStore
+from tsnn.views.tabs.run import RunView
+
+#: Downloads by label: suffix of the file, and what makes its content.
+DOWNLOADS: dict[str, tuple[str, Callable[[Run], bytes]]] = {
+    "Settings (TOML)": ("toml", to_toml),
+    "Epochs (CSV)": ("csv", to_csv),
+    "Weights (npz)": ("npz", final_weights),
+}
+
+
+class Action(NamedTuple):
+    """An entry of the menu: its icon, what it does with the run, and the states in which it is offered."""
+
+    icon: str
+    act: Callable[[Run], None]
+    states: Collection[str] = tuple(RunState)
+
+
+class RunActions:
+    """Menu of the open run, and the dialogs of its entries.
+
+    Parameters
+    ----------
+    copy_settings : callable
+        Called with the settings of a run for the form, and the name of the run.
+    warn : callable
+        Called with the text of an error.
+
+    Attributes
+    ----------
+    actions : dict
+        Entries by label; a new entry is one line.
+    view : RunView or None
+        The open run, with its timeline.
+    menu, dialogs : Panel objects
+        Belong into the head and onto the page.
+    """
+
+    def __init__(self, copy_settings: Callable[[Config, str], None], warn: Callable[[str], None]):
+        self._copy_settings, self._warn = copy_settings, warn
+        self.view: RunView | None = None
+        self.resume, self.notes = ResumeDialog(self._changed), NotesDialog(self._changed)
+        self.download = DownloadDialog(DOWNLOADS)
+        self.actions: dict[str, Action] = {
+            "Train longer …": Action("restart_alt", self.resume.open, OVER),
+            "Copy settings": Action("content_copy", self._copy),
+            "Notes …": Action("edit_note", self.notes.open),
+            "Download …": Action("download", self.download.open),
+        }
+        self.menu = pmui.MenuButton(
+            label="More", icon="more_horiz", variant="outlined", size="small", margin=(0, 4), sx=NATURAL,
+            on_click=lambda item: self.choose(item["label"]),
+        )  # fmt: skip
+        self.dialogs = pn.Row(
+            self.resume.layout, self.notes.layout, self.download.layout, width=0, height=0, margin=0
+        )  # fmt: skip
+
+    def open(self, view: RunView | None) -> None:
+        """Offer the actions for another run."""
+        self.view = view
+        self.tick()
+
+    def tick(self) -> None:
+        """Offer what the state of the run allows."""
+        if self.view is None:
+            return
+        state = self.view.follower.state
+        offered: list[dict[str, Any]] = [
+            {"label": label, "icon": action.icon} for label, action in self.actions.items() if state in action.states
+        ]
+        if offered != self.menu.items:
+            self.menu.items = offered
+
+    def choose(self, label: str) -> None:
+        """Do what the entry with this label says."""
+        if self.view is not None:
+            try:
+                self.actions[label].act(self.view.follower.run)
+            except (TsnnError, OSError) as error:
+                self._warn(str(error))
+
+    def _copy(self, run: Run) -> None:
+        self._copy_settings(run.config(), run.id)
+
+    def _changed(self, runs: list[Run]) -> None:
+        for run in runs:
+            catalog(RunStore(run.path.parent)).refresh_run(run.id)

@@ -1,0 +1,111 @@
+"""Menu of the open run: what it offers in which state, and what its entries do."""
+
+import tomllib
+
+import pytest
+from pages.actions import RunActions
+
+from tests.support import fake_engine
+from tsnn.config import Config
+from tsnn.files import read_json
+from tsnn.runs import RunStore
+from tsnn.runs.notes import notes
+from tsnn.runs.writer import RunWriter
+from tsnn.views.live.follower import RunFollower
+from tsnn.views.tabs.run import RunView
+
+SMALL = {"data.name": "madelon", "network.hidden": (20, 10), "training.epochs": 3}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def run(store):
+    return fake_engine.finished_run(store, SMALL, 3)
+
+
+@pytest.fixture
+def actions(run):
+    actions = RunActions(
+        lambda config, name: actions.copied.append((config, name)), lambda text: actions.warnings.append(text)
+    )
+    actions.copied, actions.warnings = [], []
+    actions.open(RunView(RunFollower(run, min_interval=0)))
+    return actions
+
+
+def offered(actions):
+    return [item["label"] for item in actions.menu.items]
+
+
+def confirm(dialog):
+    dialog._dialog._confirm(None)
+    assert not dialog.layout.open, dialog._dialog._error.object
+
+
+def test_menu__offers_more_training_only_to_ended_runs(actions, store):
+    assert offered(actions) == ["Train longer …", "Copy settings", "Notes …", "Download …"]
+    live = store.create(Config().replace(SMALL))
+    with RunWriter(live) as writer:
+        writer.update(state="training", epochs=3)
+        actions.open(RunView(RunFollower(live, min_interval=0)))
+        assert offered(actions) == ["Copy settings", "Notes …", "Download …"]
+        writer.end("stopped", "")
+        actions.view.tick()
+        actions.tick()
+        assert offered(actions)[0] == "Train longer …"
+
+
+def test_train_longer__queues_the_run_with_more_epochs(actions, run, monkeypatch):
+    monkeypatch.setattr("tsnn.jobs.queue.advance", lambda store: [])
+    actions.choose("Train longer …")
+    assert actions.resume.epochs.value == 6, "twice the epochs of a finished run"
+    actions.resume.epochs.value = 8
+    confirm(actions.resume)
+    assert read_json(run.path / "resume.json")["epochs"] == 8
+    assert run.status()["state"] == "queued"
+
+
+def test_copy_settings__gives_them_to_the_form(actions, run):
+    actions.choose("Copy settings")
+    assert actions.copied == [(run.config(), run.id)]
+
+
+def test_notes__are_kept_and_appear_in_the_head_escaped(actions, run):
+    actions.choose("Notes …")
+    actions.notes.title.value, actions.notes.tags.value = "First <b>try</b>", "thesis, final"
+    actions.notes.text.value = "Zeta was <i>raised</i>."
+    confirm(actions.notes)
+    assert notes(run) == ("First <b>try</b>", ("thesis", "final"), "Zeta was <i>raised</i>.")
+    actions.view.tick()
+    head = actions.view.head.object
+    assert "First &lt;b&gt;try&lt;/b&gt;" in head
+    assert "<span class='tag'>final</span>" in head
+    assert "Zeta was &lt;i&gt;raised&lt;/i&gt;." in head
+
+
+def test_download__makes_each_file_when_it_is_asked_for(actions, run):
+    (run.path / "weights.npz").write_bytes(b"weights")
+    actions.choose("Download …")
+    made = {label: button.callback().read() for label, button in actions.download.buttons.items()}
+    assert tomllib.loads(made["Settings (TOML)"].decode())["network"]["hidden"] == [20, 10]
+    assert len(made["Epochs (CSV)"].splitlines()) == 4
+    assert made["Weights (npz)"] == b"weights"
+    assert [b.filename for b in actions.download.buttons.values()] == [f"{run.id}.{s}" for s in ("toml", "csv", "npz")]
+
+
+def test_download__says_why_there_is_no_file(actions, run):
+    (run.path / "weights.npz").unlink(missing_ok=True)
+    actions.choose("Download …")
+    assert actions.download.buttons["Weights (npz)"].callback().read() == b""
+    assert "no weights yet" in actions.download._error.object.replace("&#32;", " ")
+
+
+def test_choose__shows_why_an_action_fails(actions, run):
+    (run.path / "config.toml").write_text("broken")
+    actions.choose("Copy settings")
+    assert len(actions.warnings) == 1
+    assert "not valid TOML" in actions.warnings[0]
