@@ -187,6 +187,9 @@ class CompareTab:
         rows = styled(self._labels, histories)
         for plot, shell in zip(self.plots, self._cards, strict=True):
             plot.update(rows, self.axis.value, self.smoothing.value)
+            if plot.column == "test_accuracy":
+                data = [follower.meta.get("data", {}) for follower in self._followers.values()]
+                plot.show_levels(d["baseline_accuracy"] for d in data if d.get("baseline_accuracy") is not None)
             if shell.visible != plot.visible:
                 shell.visible = plot.visible
 

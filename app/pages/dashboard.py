@@ -30,8 +30,8 @@ from tsnn.views.tabs.run import RunView
 
 #: Tabs by name, with their icons.
 TABS = {
-    "overview": "show_chart", "network": "polyline", "connectivity": "hub", "neurons": "scatter_plot", "workers": "lan",
-    "compare": "stacked_line_chart", "runs": "list",
+    "overview": "show_chart", "network": "polyline", "connectivity": "hub", "neurons": "scatter_plot",
+    "errors": "rule", "workers": "lan", "compare": "stacked_line_chart", "runs": "list",
 }  # fmt: skip
 #: Tabs about many runs; the others are about the open run.
 _MULTI_RUN_TABS = ("compare", "runs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,10 +118,12 @@ class ComparePlot:
         self.lines = ColumnDataSource({"xs": [], "ys": [], "color": [], "dash": [], "label": []})
         self._raw = ColumnDataSource({"xs": [], "ys": [], "color": []})
         self._bands = ColumnDataSource({"xs": [], "ys": [], "color": []})
+        self.levels = ColumnDataSource({"y": []})
         self.figure = base_figure(title, AXES["epoch"], "", y_axis_type="log" if log else "linear")
         self.figure.yaxis.formatter = NumeralTickFormatter(format=y_format)
         self.figure.xaxis.formatter = NumeralTickFormatter(format="0,0.[0]")
         faint: dict[str, Any] = {"color": "color", "alpha": 0.25}
+        self.figure.hspan("y", source=self.levels, line_color=palette.GREY, line_dash="dashed")
         self.figure.patches("xs", "ys", source=self._bands, fill_color="color", fill_alpha=0.18, line_color=None)
         self.figure.multi_line("xs", "ys", source=self._raw, line_width=1, **faint)
         drawn = self.figure.multi_line(
@@ -162,6 +164,12 @@ class ComparePlot:
         columns = max(1, min(4, _LEGEND_LETTERS // (longest + 6)))
         self.figure.legend[0].update(visible=1 < len(kept) <= columns * _LEGEND_LINES, ncols=columns)
         self._fit(list(drawn.values()), axis)
+
+    def show_levels(self, values: Iterable[float]) -> None:
+        """Draw a dashed line at each of these values, to compare with."""
+        levels = sorted(set(values))
+        if levels != list(self.levels.data["y"]):
+            self.levels.data = {"y": levels}
 
     def _curve(self, row: Row, axis: str, smoothing: float) -> dict[str, Any] | None:
         x, mean, deviation = mean_and_spread(row.histories, self.column, axis)
