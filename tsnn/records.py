@@ -51,6 +51,7 @@ class EventKind(StrEnum):
     NEURONS_PRUNED = "neurons_pruned"  #: by importance pruning
     TWO_PHASE = "two_phase"  #: the dense phase ended
     EVOLUTION = "evolution"  #: a deferred evolution was run after resuming
+    FORKED = "forked"  #: the run continues from an epoch of another run
     RESUMED = "resumed"
     CHECKPOINT = "checkpoint"  #: one is damaged, or could not be written
     DISK = "disk"  #: it is nearly full

@@ -64,7 +64,7 @@ class Dashboard(param.Parameterized):
         self._throttle = Throttle()
         self.form = StartForm(self.store, self.open)
         self.controls = LiveControls(self._notify)
-        self.actions = RunActions(self._load_settings, self._notify)
+        self.actions = RunActions(self._load_settings, self._notify, self.open)
         self.menu = pmui.TabMenu(
             items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()],
             active=0,

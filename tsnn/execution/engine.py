@@ -27,6 +27,7 @@ from tsnn.parallel.server import serve
 from tsnn.records import Compilation, EpochRecord, Event, EventKind, Progress, RunState, accuracy_name
 from tsnn.runs import Run
 from tsnn.runs.acks import recorded_acks, recorded_before
+from tsnn.runs.cells import format_value
 from tsnn.runs.liveness import supervision
 from tsnn.runs.writer import RunWriter
 from tsnn.snapshot import Snapshot
@@ -115,6 +116,12 @@ def _baseline(data: Dataset) -> str:
     """Return the accuracy of always answering the most frequent class, as text; empty for regression."""
     name = "most frequent values of the labels" if data.task == "multilabel" else "majority class"
     return "" if data.baseline_accuracy is None else f"; {name}: {100 * data.baseline_accuracy:.1f} %"
+
+
+def _fork_message(fork: Mapping[str, Any]) -> str:
+    """Return the message of a fork: from which run and epoch, with which settings."""
+    changed = ", ".join(f"{name} {format_value(value)}" for name, value in fork.get("settings", {}).items())
+    return f"Forked from {fork.get('parent')} after epoch {fork['epoch']}" + (f" with {changed}" if changed else "")
 
 
 class _Engine:
@@ -210,7 +217,11 @@ class _Engine:
                     self._event(EventKind.RESUMED, ack.message)
             for damage in saved.damaged if saved else ():
                 self._event(EventKind.CHECKPOINT, f"{damage}; the one before is used")
-            self._event(EventKind.RESUMED, self._resumption(saved is not None, dropped))
+            fork = self.run.meta().get("fork", {})
+            if fork and fork.get("epoch") == self.state.epoch and not self.state.done:
+                self._event(EventKind.FORKED, _fork_message(fork))
+            else:
+                self._event(EventKind.RESUMED, self._resumption(saved is not None, dropped))
 
     def _resumption(self, saved: bool, dropped: list[int]) -> str:
         """Return the message of a resumed run: from where, which epochs are repeated, why it was restarted."""

@@ -27,12 +27,13 @@ _LEGEND_LETTERS = 60  # in a line above a plot
 
 @dataclass(frozen=True)
 class Row:
-    """One curve: its label, its style, and the histories that it is the mean of."""
+    """One curve: its label, its style, the histories that it is the mean of, and the epoch of its fork, or 0."""
 
     label: str
     color: str
     dash: str
     histories: tuple[History, ...]
+    fork: int = 0
 
 
 def horizontal(history: History, axis: str) -> NDArray[np.float64]:
@@ -183,6 +184,9 @@ class ComparePlot:
             curve["band"] = [*curve["x"], *curve["x"][::-1]], [*low.tolist(), *high[::-1].tolist()]
         elif smoothing:
             curve["raw"] = mean[kept].tolist()
+        if row.fork:  # up to there it is the curve of its parent, drawn pale
+            own = np.unique(row.histories[0]["epoch"])[kept] >= row.fork
+            curve |= {"raw": curve.get("raw", curve["y"]), "y": np.where(own, line[kept], np.nan).tolist()}
         return curve
 
     def _fit(self, curves: Sequence[dict[str, Any]], axis: str) -> None:
@@ -206,9 +210,11 @@ def compare_plots() -> list[ComparePlot]:
     ]
 
 
-def styled(labels: Sequence[str], histories: Sequence[Sequence[History]]) -> list[Row]:
-    """Return rows with distinct styles: distinct colours first, then dashes."""
+def styled(
+    labels: Sequence[str], histories: Sequence[Sequence[History]], forks: Sequence[int] = ()
+) -> list[Row]:  # fmt: skip
+    """Return rows with distinct styles: distinct colours first, then dashes; ``forks`` are epochs of forks, or 0."""
     return [
-        Row(label, *palette.series_style(i), tuple(group))
+        Row(label, *palette.series_style(i), tuple(group), forks[i] if forks and len(group) == 1 else 0)
         for i, (label, group) in enumerate(zip(labels, histories, strict=True))
     ]

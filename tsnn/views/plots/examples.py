@@ -57,7 +57,8 @@ def grey_or_colours(pixels: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[
         image = np.moveaxis(image, 0, 2)  # planes first
     if image.ndim == 2 or image.shape[2] != 3:
         image = np.repeat((image if image.ndim == 2 else image.mean(axis=2).astype(np.uint8))[:, :, None], 3, axis=2)
-    return np.asarray(image, np.uint8)
+    colours: NDArray[np.uint8] = np.asarray(image, np.uint8)
+    return colours
 
 
 def with_contributions(
@@ -68,7 +69,7 @@ def with_contributions(
     values[inputs] = contributions
     heat = as_picture(values, shape)
     assert heat is not None
-    strength = np.sqrt(abs(heat) / (float(abs(heat).max()) or 1.0))[:, :, None]
+    strength = np.where(heat, 0.4 + 0.6 * np.sqrt(abs(heat) / (float(abs(heat).max()) or 1.0)), 0)[:, :, None]
     color = np.where(heat[:, :, None] > 0, _FOR, _AGAINST)
     pale = 90 + image * 0.4
     return np.rint(strength * color + (1 - strength) * pale).astype(np.uint8)

@@ -24,7 +24,7 @@ from tsnn.runs import Run
 from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import add_legend, base_figure, padded, set_range, set_title
-from tsnn.views.plots.topology import SnapshotPlot, draw, short_labels
+from tsnn.views.plots.topology import draw, short_labels
 
 NAMED = 20  # classes whose names and counts are written
 LISTED = 30  # classes of a bar plot

@@ -138,7 +138,8 @@ class ErrorsTab:
         caption = "pictures" if with_pictures else "errors_contributions" if regression else "contributions"
         content = pn.Column(cell, sample, figures, sizing_mode="stretch_width", margin=0)
         self._cards["samples"] = Card(content, caption)
-        self._grid = grid(*self._cards.values())
+        order = ("confusion", "scatter", "samples", "classes")
+        self._grid = grid(*(self._cards[name] for name in order if name in self._cards))
 
     def choose(self, actual: int, predicted: int) -> None:
         """Show samples of a class for which a class is predicted."""
