@@ -127,7 +127,7 @@ KEYS = {
                     ("previous",)],
     "meta.json": [("format",), ("config",), ("config", "data"), ("config", "data", "name"), ("config", "network"),
                   ("config", "training", "zeta"), ("config", "run", "seed"), ("data",), ("data", "image_shape"),
-                  ("data", "class_names"), ("network",), ("network", "sizes"), ("network", "connections")],
+                  ("data", "class_names"), ("network",), ("network", "sizes"), ("network", "connections"), ("fork",), ("fork", "epoch")],
     "notes.json": [("title",), ("tags",), ("text",)],
     "queued.json": [("time",)],
     "resume.json": [("epochs",)],
