@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tsnn.engine.workspace import Workspace
     from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor, load_model
     from tsnn.formats import from_scipy, from_torch, to_onnx, to_scipy, to_torch
-    from tsnn.jobs.launch import resume, start, stop
+    from tsnn.jobs.launch import fork, resume, start, stop
     from tsnn.runs import Run, RunStore
     from tsnn.runs.control import request
 
@@ -60,6 +60,7 @@ __all__ = [
     "erdos_renyi",
     "evaluate",
     "evolve",
+    "fork",
     "from_scipy",
     "from_torch",
     "gradients",
@@ -104,7 +105,7 @@ __getattr__, __dir__ = lazy.attach(
         "engine.workspace": "Workspace",
         "estimator": "SparseMLPClassifier SparseMLPRegressor load_model",
         "formats": "from_scipy from_torch to_onnx to_scipy to_torch",
-        "jobs.launch": "resume start stop",
+        "jobs.launch": "fork resume start stop",
         "runs": "Run RunStore",
         "runs.control": "request",
     },

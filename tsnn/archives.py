@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,9 @@ import numpy as np
 from tsnn._version import __version__
 from tsnn.files import open_regular, replacing
 from tsnn.records import FORMAT
+
+#: Errors of a damaged file, besides ValueError.
+_DAMAGE = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OverflowError, KeyError)
 
 
 def npz_bytes(arrays: Mapping[str, Any], *, compress: bool = False) -> bytes:
@@ -50,7 +54,7 @@ def read_npz(path: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             return {entry.filename.removesuffix(".npy"): _read_member(archive, entry) for entry in archive.infolist()}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OverflowError) as error:
+    except _DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
@@ -109,6 +113,53 @@ def read_archive(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if missing := [name for name in names if name not in arrays]:
         raise ValueError(f"it has no array {missing[0]!r}")
     return header, {name: arrays[name] for name in names}
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the header of an archive; the arrays are not read.
+
+    Raises
+    ------
+    OSError, ValueError
+        As :func:`read_archive`.
+    """
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            return _header(str(_read_member(archive, archive.getinfo("header.npy"))))
+    except _DAMAGE as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def copy_archive(source: Path, target: Path, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+    """Copy an archive with a changed header; its arrays are copied in blocks, and their checksums compared.
+
+    Parameters
+    ----------
+    source, target : Path
+        The archive, and the file to replace.
+    change : callable
+        Returns the new header for the old one; an error that it raises is passed on.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or no space.
+    ValueError
+        If it is damaged.
+    """
+    try:
+        with open_regular(source) as file, zipfile.ZipFile(file) as old, replacing(target) as out:
+            header = change(_header(str(_read_member(old, old.getinfo("header.npy")))))
+            with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as new:
+                for entry in old.infolist():
+                    with new.open(entry.filename, "w", force_zip64=True) as copied:
+                        if entry.filename == "header.npy":
+                            np.lib.format.write_array(copied, np.asanyarray(json.dumps(header)), allow_pickle=False)
+                        else:
+                            with old.open(entry) as member:
+                                shutil.copyfileobj(member, copied, 1 << 20)
+    except _DAMAGE as error:
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def _header(text: str) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class EventKind(StrEnum):
     NEURONS_PRUNED = "neurons_pruned"  #: by importance pruning
     TWO_PHASE = "two_phase"  #: the dense phase ended
     EVOLUTION = "evolution"  #: a deferred evolution was run after resuming
+    FORKED = "forked"  #: the run continues from an epoch of another run
     RESUMED = "resumed"
     CHECKPOINT = "checkpoint"  #: one is damaged, or could not be written
     DISK = "disk"  #: it is nearly full
@@ -168,9 +169,10 @@ class EpochRecord:
     mean over the targets that are not constant there) is None except in regression. Losses of regression are in the
     targets' units.
     ``settings`` holds the values of the live settings (:data:`tsnn.config.LIVE_SETTINGS`) by short name: zeta,
-    epsilon, prune and regrow of the evolution after the epoch, the others of the epoch itself.
-    In phase 2 of a parallel run the figures are means over the workers' models, each tested on its shard of
-    the test part, and layers are those of the first worker.
+    epsilon, prune and regrow of the evolution after the epoch, the others of the epoch itself. In phase 2 of a parallel
+    run the figures are means over the workers' models, each tested on its shard of the test part, and layers are those
+    of the first worker. ``seconds_examine`` is the time for the mistakes in the epoch's snapshot
+    (:mod:`tsnn.engine.mistakes`).
     """
 
     epoch: int
@@ -193,6 +195,7 @@ class EpochRecord:
     train_r2: float | None = None
     test_r2: float | None = None
     validation_r2: float | None = None
+    seconds_examine: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain dictionaries and lists, for JSON."""

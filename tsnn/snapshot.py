@@ -1,6 +1,6 @@
-"""Snapshot: a summary of a network's topology after an epoch, and its file.
+"""Snapshot: a summary of a network after an epoch, its topology and its mistakes, and its file.
 
-A snapshot stays below about 100 kB at any size of network, so that a run keeps many and a viewer reads them quickly.
+A snapshot stays below about 150 kB at any size of network, so that a run keeps many and a viewer reads them quickly.
 :func:`tsnn.take_snapshot` computes it, :meth:`tsnn.runs.Run.snapshot` reads one of a run. The file is an .npz archive
 whose arrays have the names of the fields; those of a layer end with its number: ``density_0``.
 """
@@ -24,6 +24,8 @@ from tsnn.files import open_regular, write_atomic
 #: Largest file that is read, uncompressed, in bytes.
 MAX_BYTES = 64 * 2**20
 MAX_SIZES = 10_000  #: layers of neurons
+MAX_CONFUSED = 50  #: classes of which a snapshot holds the confusion matrix
+MAX_COUNTED = 10_000  #: classes of which it holds counts
 
 _DIMENSIONS = {
     "sizes": 1, "percentile": 0, "input_degree": 1, "input_strength": 1, "epoch": 0, "ages_since": 0,
@@ -33,6 +35,8 @@ _DIMENSIONS = {
     "outgoing_indptr": 1, "outgoing_indices": 1, "outgoing_weights": 1,
     "drawn_inputs": 1, "drawn_input_degree": 1, "drawn": 1, "drawn_degree": 2,
     "edges": 2, "edge_weights": 1, "edge_births": 1,
+    "test_counts": 2, "test_confusion": 2, "test_scatter": 3, "test_samples": 2, "test_sample_values": 2,
+    "test_pixels": 2, "test_inputs": 2, "test_contributions": 2, "test_features": 2,
 }  # fmt: skip
 
 
@@ -125,7 +129,9 @@ class LayerSnapshot:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Summary of a network's topology. Fields that were not recorded, or not read, are None.
+    """Summary of a network's topology, and of its answers to the test part before the epoch's evolution.
+
+    Fields that were not recorded, or not read, are None.
 
     Attributes
     ----------
@@ -146,6 +152,27 @@ class Snapshot:
         Input features whose connections are drawn, as in :attr:`LayerSnapshot.drawn`.
     drawn_input_degree : int32[k]
         Numbers of their connections.
+    test_counts : int64[n_outputs, 3]
+        Of each class or label: samples that have it, samples for which it is predicted, and those of both. None for
+        more than :data:`MAX_COUNTED` and in regression.
+    test_confusion : int64[classes, classes]
+        Samples by actual (row) and predicted class; None for more than :data:`MAX_CONFUSED`, or several labels.
+    test_scatter : float32[k, 2, n_outputs]
+        Actual and predicted values of regression for some samples, the same ones in every snapshot.
+    test_samples : int64[m, 3]
+        Some samples, at most 64: number in the test part, actual and predicted class. With several labels one that is
+        wrong, -1 standing for its absence; in regression the target, twice, of the largest errors.
+    test_sample_values : float32[m, 2]
+        Probabilities of the two; in regression the actual and the predicted value.
+    test_inputs : int32[m, k]
+        For each sample the inputs that decided, at most 40, the most important first.
+    test_contributions : float16[m, k]
+        Gradient times input: how much each speaks for the prediction, and against the actual class (where that was
+        predicted, the second most probable one).
+    test_pixels : uint8[m, n_inputs]
+        The samples, if they are images.
+    test_features : float32[m, k]
+        Values of the inputs that decided, as they were given, if the samples are no images.
     """
 
     sizes: NDArray[np.int64]
@@ -157,6 +184,15 @@ class Snapshot:
     ages_since: np.int64 | None = None
     drawn_inputs: NDArray[np.int32] | None = None
     drawn_input_degree: NDArray[np.int32] | None = None
+    test_counts: NDArray[np.int64] | None = None
+    test_confusion: NDArray[np.int64] | None = None
+    test_scatter: NDArray[np.float32] | None = None
+    test_samples: NDArray[np.int64] | None = None
+    test_sample_values: NDArray[np.float32] | None = None
+    test_inputs: NDArray[np.int32] | None = None
+    test_contributions: NDArray[np.float16] | None = None
+    test_pixels: NDArray[np.uint8] | None = None
+    test_features: NDArray[np.float32] | None = None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the fields that are present as named arrays, those of layer ``l`` as ``<name>_<l>``."""
@@ -172,7 +208,8 @@ class Snapshot:
         Raises
         ------
         ValueError
-            If ``sizes`` is missing, or a field has another number of dimensions or holds no numbers.
+            If ``sizes`` is missing, or a field has another number of dimensions or holds no numbers, or fields about
+            the test part do not fit together.
         """
         if "sizes" not in arrays or arrays["sizes"].ndim != 1 or len(arrays["sizes"]) > MAX_SIZES:
             raise ValueError("it has no array 'sizes'")
@@ -180,6 +217,8 @@ class Snapshot:
             dimensions = _DIMENSIONS.get(re.sub(r"_[0-9]+$", "", name))
             if dimensions is not None and (value.ndim != dimensions or value.dtype.kind not in "iuf"):
                 raise ValueError(f"its array {name!r} is malformed")
+        if problem := _test_problem(arrays):
+            raise ValueError(f"its array {problem!r} does not fit the others")
         values: dict[str, Any] = {name: value if value.ndim else value[()] for name, value in arrays.items()}
         layers = (
             LayerSnapshot(**{name: values.get(f"{name}_{l}") for name in _LAYER_FIELDS})
@@ -225,6 +264,30 @@ class Snapshot:
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise ValueError(str(error)) from error
         return cls.from_arrays(arrays)
+
+
+def _test_problem(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the name of an array about the test part that does not fit the sizes of the network; empty if all do."""
+    if not any(name.startswith("test_") for name in arrays) or not len(arrays["sizes"]):
+        return ""
+    n_inputs, n_outputs = int(arrays["sizes"][0]), int(arrays["sizes"][-1])
+    m = len(arrays.get("test_samples", ()))
+    k = arrays["test_inputs"].shape[1] if "test_inputs" in arrays else -1
+    shapes: dict[str, tuple[int, ...]] = {
+        "test_counts": (n_outputs, 3), "test_confusion": (n_outputs, n_outputs), "test_samples": (m, 3),
+        "test_sample_values": (m, 2), "test_inputs": (m, k), "test_contributions": (m, k), "test_features": (m, k),
+        "test_pixels": (m, n_inputs), "test_scatter": (len(arrays.get("test_scatter", ())), 2, n_outputs),
+    }  # fmt: skip
+    ranges = {"test_samples": (-1, 2**53), "test_inputs": (0, n_inputs - 1)}
+    for name, shape in shapes.items():
+        values = arrays.get(name)
+        if values is None:
+            continue
+        low, high = ranges.get(name, (-np.inf, np.inf))
+        if values.shape != shape or (values.size and not low <= values.min() <= values.max() <= high):
+            return name
+    outputs = arrays["test_samples"][:, 1:] if "test_samples" in arrays else np.empty(0)
+    return "test_samples" if outputs.size and outputs.max() >= n_outputs else ""
 
 
 _LAYER_FIELDS = tuple(field.name for field in fields(LayerSnapshot))

@@ -1,4 +1,4 @@
-"""Menu of the open run: train longer, copy settings, notes, download."""
+"""Menu of the open run: train longer, continue from an epoch, copy settings, notes, download."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pages.dialogs import DownloadDialog, NotesDialog, ResumeDialog
+from pages.fork import ForkDialog
 from pages.theme import NATURAL
 from tsnn.config import Config
 from tsnn.errors import TsnnError
@@ -44,6 +45,8 @@ class RunActions:
         Called with the settings of a run for the form, and the name of the run.
     warn : callable
         Called with the text of an error.
+    open_run : callable
+        Called with the id of a new run.
 
     Attributes
     ----------
@@ -55,13 +58,17 @@ class RunActions:
         Belong into the head and onto the page.
     """
 
-    def __init__(self, copy_settings: Callable[[Config, str], None], warn: Callable[[str], None]):
+    def __init__(
+        self, copy_settings: Callable[[Config, str], None], warn: Callable[[str], None],
+        open_run: Callable[[str], None],
+    ):  # fmt: skip
         self._copy_settings, self._warn = copy_settings, warn
         self.view: RunView | None = None
         self.resume, self.notes = ResumeDialog(self._changed), NotesDialog(self._changed)
-        self.download = DownloadDialog(DOWNLOADS)
+        self.download, self.fork = DownloadDialog(DOWNLOADS), ForkDialog(open_run)
         self.actions: dict[str, Action] = {
             "Train longer …": Action("restart_alt", self.resume.open, OVER),
+            "Continue from here …": Action("call_split", self._open_fork),
             "Copy settings": Action("content_copy", self._copy),
             "Notes …": Action("edit_note", self.notes.open),
             "Download …": Action("download", self.download.open),
@@ -71,7 +78,7 @@ class RunActions:
             on_click=lambda item: self.choose(item["label"]),
         )  # fmt: skip
         self.dialogs = pn.Row(
-            self.resume.layout, self.notes.layout, self.download.layout, width=0, height=0, margin=0
+            self.resume.layout, self.fork.layout, self.notes.layout, self.download.layout, width=0, height=0, margin=0
         )  # fmt: skip
 
     def open(self, view: RunView | None) -> None:
@@ -100,6 +107,10 @@ class RunActions:
 
     def _copy(self, run: Run) -> None:
         self._copy_settings(run.config(), run.id)
+
+    def _open_fork(self, run: Run) -> None:
+        """Open the dialog at the epoch of the timeline."""
+        self.fork.open(run, 0 if self.view is None else self.view.replay.epoch or 0)
 
     def _changed(self, runs: list[Run]) -> None:
         for run in runs:

@@ -22,6 +22,7 @@ from tsnn.runs.comparison import RunResult, baselines, find, grouped, labels, re
 from tsnn.runs.export import csv_bytes
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.plots.comparison import compare_plots, styled
+from tsnn.views.plots.curves import fork_epoch
 from tsnn.views.tabs.captions import CAPTIONS
 from tsnn.views.tabs.cards import card, grid
 
@@ -193,9 +194,13 @@ class CompareTab:
 
     def _draw(self) -> None:
         histories = [[self._followers[r.run].history for r in row] for row in self._rows]
-        rows = styled(self._labels, histories)
+        forks = [fork_epoch(self._followers[row[0].run].meta) for row in self._rows]
+        rows = styled(self._labels, histories, forks)
         for plot, shell in zip(self.plots, self._cards, strict=True):
             plot.update(rows, self.axis.value, self.smoothing.value)
+            if plot.column == "test_accuracy":
+                data = [follower.meta.get("data", {}) for follower in self._followers.values()]
+                plot.show_levels(d["baseline_accuracy"] for d in data if d.get("baseline_accuracy") is not None)
             if shell.visible != plot.visible:
                 shell.visible = plot.visible
 

@@ -34,8 +34,8 @@ from tsnn.views.tabs.run import RunView
 
 #: Tabs by name, with their icons.
 TABS = {
-    "overview": "show_chart", "network": "polyline", "connectivity": "hub", "neurons": "scatter_plot", "workers": "lan",
-    "compare": "stacked_line_chart", "runs": "list",
+    "overview": "show_chart", "network": "polyline", "connectivity": "hub", "neurons": "scatter_plot",
+    "errors": "rule", "workers": "lan", "compare": "stacked_line_chart", "runs": "list",
 }  # fmt: skip
 #: Tabs about many runs; the others are about the open run.
 _MULTI_RUN_TABS = ("compare", "runs")
@@ -71,7 +71,7 @@ class Dashboard(param.Parameterized):
         self._throttle = Throttle()
         self.form = StartForm(self.store, self.open)
         self.controls = LiveControls(self._notify)
-        self.actions = RunActions(self._load_settings, self._notify)
+        self.actions = RunActions(self._load_settings, self._notify, self.open)
         self.keys = PageKeys({
             keys.PAUSE: self.controls.pause_or_resume,
             keys.BACK: lambda: self._replay_run(lambda replay: replay.step(-1)),

@@ -30,7 +30,16 @@ from tsnn.jobs.launch import start_supervisor
 from tsnn.runs import OVER, RunState, RunStore
 from tsnn.runs.control import request
 
-TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes", "workers")
+TIMES = (
+    "time",
+    "seq",
+    "seconds_train",
+    "seconds_evolve",
+    "seconds_evaluate",
+    "seconds_examine",
+    "memory_bytes",
+    "workers",
+)
 LIFE_SECONDS = 60.0  #: after which a life without end counts as hung
 
 

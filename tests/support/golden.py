@@ -90,7 +90,9 @@ def run_digest(run: Run) -> str:
         for epoch in run.snapshot_epochs():
             snapshot: Any = run.snapshot(epoch)
             arrays = snapshot if isinstance(snapshot, Mapping) else snapshot.arrays()
-            for name in sorted(name for name in arrays if not name.startswith(("drawn", "edge"))):  # for viewers only
+            for name in sorted(
+                name for name in arrays if not name.startswith(("drawn", "edge", "test_"))
+            ):  # for viewers only
                 digest.update(name.encode())
                 digest.update(np.ascontiguousarray(arrays[name]).tobytes())
     return digest.hexdigest()[:20]

@@ -7,12 +7,14 @@ from pages.actions import RunActions
 
 from tests.support import fake_engine
 from tsnn.config import Config
+from tsnn.execution.engine import execute
 from tsnn.files import read_json
 from tsnn.runs import RunStore
 from tsnn.runs.notes import notes
 from tsnn.runs.writer import RunWriter
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.tabs.run import RunView
+from tsnn.views.tabs.summary import summary_html
 
 SMALL = {"data.name": "madelon", "network.hidden": (20, 10), "training.epochs": 3}
 
@@ -30,9 +32,10 @@ def run(store):
 @pytest.fixture
 def actions(run):
     actions = RunActions(
-        lambda config, name: actions.copied.append((config, name)), lambda text: actions.warnings.append(text)
-    )
-    actions.copied, actions.warnings = [], []
+        lambda config, name: actions.copied.append((config, name)), lambda text: actions.warnings.append(text),
+        lambda run_id: actions.opened.append(run_id),
+    )  # fmt: skip
+    actions.copied, actions.warnings, actions.opened = [], [], []
     actions.open(RunView(RunFollower(run, min_interval=0)))
     return actions
 
@@ -47,12 +50,12 @@ def confirm(dialog):
 
 
 def test_menu__offers_more_training_only_to_ended_runs(actions, store):
-    assert offered(actions) == ["Train longer …", "Copy settings", "Notes …", "Download …"]
+    assert offered(actions) == ["Train longer …", "Continue from here …", "Copy settings", "Notes …", "Download …"]
     live = store.create(Config().replace(SMALL))
     with RunWriter(live) as writer:
         writer.update(state="training", epochs=3)
         actions.open(RunView(RunFollower(live, min_interval=0)))
-        assert offered(actions) == ["Copy settings", "Notes …", "Download …"]
+        assert offered(actions) == ["Continue from here …", "Copy settings", "Notes …", "Download …"]
         writer.end("stopped", "")
         actions.view.tick()
         actions.tick()
@@ -109,3 +112,37 @@ def test_choose__shows_why_an_action_fails(actions, run):
     actions.choose("Copy settings")
     assert len(actions.warnings) == 1
     assert "not valid TOML" in actions.warnings[0]
+
+
+def test_continue_from_here__proposes_the_checkpoint_at_the_timeline_and_opens_the_fork(
+    actions, store, filed, monkeypatch
+):
+    monkeypatch.setattr("tsnn.jobs.launch.start_supervisor", lambda run: None)
+    actions.choose("Continue from here …")
+    assert "no checkpoint" in actions.warnings[0]
+    parent = store.create(filed.replace({"training.epochs": 6, "run.checkpoint_epochs": 2, "run.checkpoint_mb": 99}))
+    list(execute(parent))
+    actions.open(RunView(RunFollower(parent, min_interval=0)))
+    actions.view.tick()
+    actions.view.replay.go(5)
+    actions.choose("Continue from here …")
+    dialog = actions.fork
+    assert dialog.layout.open
+    assert list(dialog.epoch.options.values()) == parent.fork_epochs()
+    assert dialog.epoch.value == max(epoch for epoch in parent.fork_epochs() if epoch <= 5)
+    assert dialog.settings["zeta"].value == filed.training.zeta
+    assert dialog.epochs.value == 6
+    dialog.epoch.value = 6
+    assert dialog.epochs.value == 12, "more than are done"
+    dialog.settings["zeta"].value = 2.0
+    dialog._start()
+    assert dialog.layout.open
+    assert "zeta" in dialog._error.object
+    dialog.epoch.value = 4
+    dialog.settings["zeta"].value = 0.1
+    dialog._start()
+    assert not dialog.layout.open
+    fork = store.open(actions.opened[0])
+    assert fork.meta()["fork"] == {"parent": parent.id, "epoch": 4, "settings": {"training.zeta": 0.1}}
+    head = summary_html(RunFollower(fork, min_interval=0))
+    assert f"forked from {parent.id} after epoch 4" in head

@@ -83,7 +83,8 @@ def outcome(state, data):
 
 
 def timeless(record):
-    return dataclasses.replace(record, seconds_train=0, seconds_evolve=0, seconds_evaluate=0, memory_bytes=0)
+    seconds = dict.fromkeys(("seconds_train", "seconds_evolve", "seconds_evaluate", "seconds_examine"), 0)
+    return dataclasses.replace(record, **seconds, memory_bytes=0)
 
 
 def fresh(data, config, seed=3):

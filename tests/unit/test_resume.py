@@ -28,7 +28,7 @@ from tsnn.runs.control import ControlReader, request
 from tsnn.runs.export import to_csv
 from tsnn.runs.liveness import identity
 
-TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes")
+TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "seconds_examine", "memory_bytes")
 
 
 @pytest.fixture

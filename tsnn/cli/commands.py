@@ -9,7 +9,7 @@ import logging
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tsnn.cli import console
@@ -27,6 +27,7 @@ from tsnn.runs.cells import format_value
 from tsnn.runs.comparison import result, table
 from tsnn.runs.control import stopping_on_signals
 from tsnn.runs.export import FORMATS
+from tsnn.runs.forks import make_fork
 
 
 def train(options: argparse.Namespace) -> int:
@@ -67,14 +68,20 @@ def _suited(options: argparse.Namespace) -> Config:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, str | int]:
+    settings = _assignments(options.settings)
+    short = {"run.seed": options.seed, "parallel.workers": options.workers, "parallel.mode": options.mode}
+    return settings | {name: value for name, value in short.items() if value is not None}
+
+
+def _assignments(assignments: Sequence[str]) -> dict[str, str | int]:
+    """Return the settings of options ``--set NAME=VALUE``."""
     settings: dict[str, str | int] = {}
-    for assignment in options.settings:
+    for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(f"--set {assignment} has no value. Write --set NAME=VALUE, such as --set zeta=0.2.")
         settings[name.strip()] = value.strip()
-    short = {"run.seed": options.seed, "parallel.workers": options.workers, "parallel.mode": options.mode}
-    return settings | {name: value for name, value in short.items() if value is not None}
+    return settings
 
 
 @contextlib.contextmanager
@@ -114,6 +121,14 @@ def resume(options: argparse.Namespace) -> int:
     """Continue a run from its last checkpoint."""
     run = RunStore(options.runs).open(options.run)
     prepare_resume(run, options.epochs)
+    return _execute(run)
+
+
+def fork(options: argparse.Namespace) -> int:
+    """Create a run that continues from an epoch of another one, and execute it."""
+    parent = RunStore(options.runs).open(options.run)
+    run = make_fork(parent, options.epoch, _assignments(options.settings))
+    print(f"Forked from {parent.id} after epoch {run.resumes_from()}", file=sys.stderr)
     return _execute(run)
 
 

@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tsnn", description="Truly sparse neural networks on a CPU.")
     parser.add_argument("--version", action="version", version=f"tsnn {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    first = (_add_train, _add_inspect, _add_resume, _add_runs, _add_compare)
+    first = (_add_train, _add_inspect, _add_resume, _add_fork, _add_runs, _add_compare)
     then = (_add_export, _add_predict, _add_features, _add_datasets, _add_doctor, _add_bench)
     for add in (_add_dashboard, _add_course, *first, *then):
         add(subparsers)
@@ -112,11 +112,15 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="a known data set, a file (.npz, .csv, .parquet, ...), a folder of .parquet files, or a .toml file",
     )
+    _add_setting(parser)
+    parser.add_argument("--seed", type=int, help="short for --set run.seed=SEED")
+
+
+def _add_setting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
         help="change a setting, such as zeta=0.2 or training.zeta=0.2; may be given several times",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, help="short for --set run.seed=SEED")
 
 
 def _add_resume(subparsers: _Subparsers) -> None:
@@ -129,6 +133,20 @@ def _add_resume(subparsers: _Subparsers) -> None:
     resume.add_argument("--epochs", type=int, help="total number of epochs (default: unchanged)")
     _add_root(resume)
     resume.set_defaults(command=commands.resume)
+
+
+def _add_fork(subparsers: _Subparsers) -> None:
+    fork = subparsers.add_parser(
+        "fork",
+        help="start a new run from an epoch of another one, with other settings",
+        description="Start a new run that continues from an epoch of another one, with other settings. Without --set "
+        "it computes what its parent computed, bit for bit. Data, layers and seed stay.",
+    )
+    _add_run(fork)
+    fork.add_argument("--epoch", type=int, help="an epoch with a checkpoint (default: the last)")
+    _add_setting(fork)
+    _add_root(fork)
+    fork.set_defaults(command=commands.fork)
 
 
 def _add_runs(subparsers: _Subparsers) -> None:

@@ -282,6 +282,13 @@ class RunConfig(Section):
     checkpoint_epochs: int = setting(
         0, "Epochs after which a checkpoint is written in any case; 0: only by the minutes.", at_least=0
     )
+    checkpoint_mb: float = setting(
+        200.0,
+        "Disk space in MiB for checkpoints of earlier epochs, from which 'tsnn fork' continues with other settings: as "
+        "many as fit, at most 16, geometrically spaced. The newest two are always kept. 0: only those.",
+        label="Checkpoints to fork from (MiB)",
+        at_least=0,
+    )
     snapshots: int = setting(
         200, "Snapshots of the topology kept for replay; longer runs space them geometrically.", at_least=2
     )

@@ -18,7 +18,7 @@ from tsnn.datasets import Dataset
 from tsnn.engine.batches import Batch, probe_gradient
 from tsnn.engine.evolution import evolve, evolve_all, target_connections
 from tsnn.engine.importance import importance, prune_neurons
-from tsnn.engine.metrics import evaluate_part
+from tsnn.engine.metrics import Evaluation, evaluate_part
 from tsnn.engine.network import Network
 from tsnn.engine.state import TrainingState
 from tsnn.engine.workspace import Workspace
@@ -65,10 +65,9 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
     """
     network, config, epoch, n = state.network, state.config, state.epoch + 1, len(data.x_train)
     started = time.perf_counter()
-    test = evaluate_part(network, data, "test", workspace)
-    if len(data.x_test):
-        check_finite(test.loss, f"epoch {epoch}, evaluation", config)
+    test = evaluate_on_test_part(state, network, data, workspace, f"epoch {epoch}, evaluation")
     validation = validate(network, data, workspace)
+    examined = examine(state, network, epoch, workspace)
     evaluated = time.perf_counter()
 
     before = [layer.topology.connections for layer in network.layers]
@@ -90,7 +89,7 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         test_accuracy=test.accuracy,
         seconds_train=state.seconds,
         seconds_evolve=evolved - evaluated,
-        seconds_evaluate=evaluated - started,
+        seconds_evaluate=evaluated - started - examined,
         settings=_live_values(config) | {name: _live_values(state.config)[name] for name in _OF_EVOLUTION},
         connections=network.connections,
         memory_bytes=psutil.Process().memory_info().rss,
@@ -101,9 +100,32 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         train_r2=None if data.target_scale is None else state.n_correct / n,
         test_r2=test.r2,
         validation_r2=validation.r2,
+        seconds_examine=examined,
     )
     state.events = []
     return record
+
+
+def evaluate_on_test_part(
+    state: TrainingState, network: Network, data: Dataset, workspace: Workspace, where: str
+) -> Evaluation:  # fmt: skip
+    """Return the results of a network on the test part, with its answers for the state's examiner.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss is not finite; ``where`` is said in the message.
+    """
+    answers = None if state.examiner is None else state.examiner.answers
+    test = evaluate_part(network, data, "test", workspace, answers)
+    if len(data.x_test):
+        check_finite(test.loss, where, state.config)
+    return test
+
+
+def examine(state: TrainingState, network: Network, epoch: int, workspace: Workspace) -> float:
+    """Let the state's examiner look at the last test; return the seconds that it took."""
+    return 0.0 if state.examiner is None else state.examiner.examine(network, epoch, workspace)
 
 
 class Validation(NamedTuple):

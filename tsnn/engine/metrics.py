@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tsnn.datasets import Dataset, Features, as_features
 from tsnn.engine.batches import Batch, batch_gradient
 from tsnn.engine.losses import output_loss, squared_errors
+from tsnn.engine.mistakes import Answers
 from tsnn.engine.network import Network
 from tsnn.engine.propagation import forward
 from tsnn.engine.workspace import Workspace
@@ -27,8 +28,9 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_part(
-    network: Network, data: Dataset, part: Literal["train", "test", "validation"], workspace: Workspace
-) -> Evaluation:
+    network: Network, data: Dataset, part: Literal["train", "test", "validation"], workspace: Workspace,
+    answers: Answers | None = None,
+) -> Evaluation:  # fmt: skip
     """Return the results of a network on a part of a data set, the loss of regression in the targets' units.
 
     Parameters
@@ -41,10 +43,12 @@ def evaluate_part(
         The part; its samples count with their weights in loss and R2.
     workspace : Workspace
         Buffers; overwritten.
+    answers : Answers, optional
+        Gets the outputs for all samples.
     """
     weights = getattr(data, f"weights_{part}", None)
     x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
-    return _evaluate(network, Batch(x, y, np.arange(0), weights, data.task, data.squared_units), workspace)
+    return _evaluate(network, Batch(x, y, np.arange(0), weights, data.task, data.squared_units), workspace, answers)
 
 
 def evaluate(
@@ -79,7 +83,7 @@ def evaluate(
     return loss, accuracy
 
 
-def _evaluate(network: Network, batch: Batch, workspace: Workspace) -> Evaluation:
+def _evaluate(network: Network, batch: Batch, workspace: Workspace, answers: Answers | None = None) -> Evaluation:
     """Return the results on all samples of a batch's features; its rows are not used."""
     x, y, _, weights, task, squared_units = batch
     if len(x) == 0:
@@ -89,6 +93,8 @@ def _evaluate(network: Network, batch: Batch, workspace: Workspace) -> Evaluatio
     residual = np.zeros(y.shape[1] if regression else 0)
     for rows, z in _outputs(network, x, workspace):
         w = None if weights is None else weights[rows]
+        if answers is not None:
+            answers.add(slice(int(rows[0]), int(rows[-1]) + 1), z)
         if regression:
             residual += (np.ones(len(rows)) if w is None else w) @ squared_errors(z, y[rows])
         loss, part_correct = output_loss(task, z, y[rows], 0.0, w, squared_units)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.config import Config
+from tsnn.engine.mistakes import Examiner
 from tsnn.engine.network import Network
 from tsnn.engine.topology import Topology
 from tsnn.records import Event, EventKind
@@ -56,6 +57,8 @@ class TrainingState:
         In phase 2 of a parallel run (:mod:`tsnn.parallel`) the workers' models, as last received.
     resumable : bool
         False while workers hold models that are not here: training could not continue from this state.
+    examiner : Examiner, optional
+        Looks at the mistakes on the test part, for viewers; training does not depend on it.
     """
 
     network: Network
@@ -76,6 +79,7 @@ class TrainingState:
     events: list[Event] = field(default_factory=list)
     copies: list[Network] = field(default_factory=list)
     resumable: bool = True
+    examiner: Examiner | None = None
 
     @property
     def displayed(self) -> Network:

@@ -38,11 +38,13 @@ class CommandHandler:
     ----------
     paused, stopping : bool
         Whether training is paused, or is to stop.
+    stepping : bool
+        Whether it is to pause after the present epoch.
     """
 
     def __init__(self, run: Run, writer: RunWriter, state: TrainingState, check: Callable[[Config, Config], None]):
         self.paused = self.stopping = False
-        self._stepping = False  # one epoch, then pause
+        self.stepping = False
         self._writer, self._state, self._check = writer, state, check
         self._reader = ControlReader(run)
         self._pending: list[Ack] = []  # answers to be written when the settings have been applied
@@ -110,8 +112,8 @@ class CommandHandler:
             yield item
             self._change_repeated((item.epoch, isinstance(item, EpochRecord)))
             self._poll(item)
-            if self._stepping and isinstance(item, EpochRecord):
-                self._stepping, self.paused = False, True
+            if self.stepping and isinstance(item, EpochRecord):
+                self.stepping, self.paused = False, True
             while self.paused and not self.stopping:
                 yield item if isinstance(item, Progress) else Progress(item.epoch + 1, 0, 1, item.train_loss)
                 time.sleep(POLL_SECONDS)
@@ -139,7 +141,7 @@ class CommandHandler:
                     self._write(ack)
                 continue
             self.paused = command.action == "pause"
-            self._stepping = command.action == "step"
+            self.stepping = command.action == "step"
             self.stopping |= command.action == "stop"
             self._writer.line("ack", command=command.id, epoch=item.epoch, accepted=True, message="")
 

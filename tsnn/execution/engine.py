@@ -7,11 +7,13 @@ import dataclasses
 import errno
 import logging
 from collections.abc import Generator, Iterator, Mapping
+from typing import Any
 
 from tsnn._version import __version__
 from tsnn.config import LiveValue
 from tsnn.datasets import Dataset
 from tsnn.engine.memory import disk_warning
+from tsnn.engine.mistakes import Examiner
 from tsnn.engine.network import Network, prediction_network
 from tsnn.engine.serialization import save_network
 from tsnn.engine.snapshots import Ages, snapshot_epochs, take_snapshot
@@ -26,6 +28,7 @@ from tsnn.parallel.server import serve
 from tsnn.records import Compilation, EpochRecord, Event, EventKind, Progress, RunState, accuracy_name
 from tsnn.runs import Run
 from tsnn.runs.acks import recorded_acks, recorded_before
+from tsnn.runs.cells import format_value
 from tsnn.runs.liveness import supervision
 from tsnn.runs.writer import RunWriter
 from tsnn.snapshot import Snapshot
@@ -116,6 +119,12 @@ def _baseline(data: Dataset) -> str:
     return "" if data.baseline_accuracy is None else f"; {name}: {100 * data.baseline_accuracy:.1f} %"
 
 
+def _fork_message(fork: Mapping[str, Any]) -> str:
+    """Return the message of a fork: from which run and epoch, with which settings."""
+    changed = ", ".join(f"{name} {format_value(value)}" for name, value in fork.get("settings", {}).items())
+    return f"Forked from {fork.get('parent')} after epoch {fork['epoch']}" + (f" with {changed}" if changed else "")
+
+
 class _Engine:
     """Engine of one run: trains, records, writes checkpoints and snapshots, executes commands.
 
@@ -184,6 +193,7 @@ class _Engine:
         self.commands = CommandHandler(self.run, self.writer, self.state, start.check_change)
         self.ages = Ages(self.state.displayed, self.state.epoch, saved.arrays if saved else {})
         self.snapshot_epochs = snapshot_epochs(self.state.config.training.epochs, self.state.config.run.snapshots)
+        self.state.examiner = Examiner(self.data, self.state.config.run.seed, self._examined)
         self.between_batches = True
         position = saved.values["metrics"] if saved else {"lines": 0, "bytes": 0}
         dropped, acks, recorded = self.writer.epochs_after(position), [], 0
@@ -195,6 +205,7 @@ class _Engine:
         self.writer.rewind(position, self.state.epoch if saved else -1, map(dataclasses.asdict, acks), recorded)
         if saved is not None:
             self.last_snapshot = self._newest_snapshot()
+            self.snapshot_at = max(self.run.snapshot_epochs(), default=-1)
         else:
             source = f"{self.data.name}: {self.data.source}{_baseline(self.data)}"
             self.writer.event(Event(0, EventKind.DATA, source))
@@ -207,7 +218,11 @@ class _Engine:
                     self._event(EventKind.RESUMED, ack.message)
             for damage in saved.damaged if saved else ():
                 self._event(EventKind.CHECKPOINT, f"{damage}; the one before is used")
-            self._event(EventKind.RESUMED, self._resumption(saved is not None, dropped))
+            fork = self.run.meta().get("fork", {})
+            if fork and fork.get("epoch") == self.state.epoch and not self.state.done:
+                self._event(EventKind.FORKED, _fork_message(fork))
+            else:
+                self._event(EventKind.RESUMED, self._resumption(saved is not None, dropped))
 
     def _resumption(self, saved: bool, dropped: list[int]) -> str:
         """Return the message of a resumed run: from where, which epochs are repeated, why it was restarted."""
@@ -248,6 +263,10 @@ class _Engine:
             if changed or record.epoch in self.snapshot_epochs:
                 self._write_snapshot(record.epoch, state.displayed)
 
+    def _examined(self, epoch: int) -> bool:
+        """Return whether samples of an epoch's test are kept for its snapshot."""
+        return epoch in self.snapshot_epochs or self.commands.stepping
+
     def _snapshot_paused(self) -> None:
         """Write a snapshot of the last finished epoch: a pause is for looking at the network."""
         self.snapshot_at = self.state.epoch
@@ -266,7 +285,9 @@ class _Engine:
         self.snapshot_at = epoch
         try:
             percentile, image = self.state.config.importance.percentile, self.data.image_shape is not None
-            self.last_snapshot = take_snapshot(network, percentile, self.ages, image, self.last_snapshot)
+            snapshot = take_snapshot(network, percentile, self.ages, image, self.last_snapshot)
+            mistakes: dict[str, Any] = self.state.examiner.arrays(epoch) if self.state.examiner else {}
+            self.last_snapshot = dataclasses.replace(snapshot, **mistakes)
             self.writer.snapshot(epoch, self.last_snapshot)
             self.snapshots_fail = False
         except OSError as error:

@@ -113,7 +113,7 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Generator
         check_memory, n_features=shape[0], n_outputs=shape[1], n_samples=shape[2], data_bytes=data.nbytes,
         processes=processes,
     )  # fmt: skip
-    check(config)
+    check(config if state is None else state.pending)
     config = config.replace({"run.micro_batch": estimate.micro_batch}) if state is None else config
     if kind == "sequential":
         yield from _compile(config, data)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tsnn.files import read_json, write_atomic
 from tsnn.records import EpochRecord, Event, Progress
 from tsnn.runs import LIVE, OVER, Run, RunState, RunStore
 from tsnn.runs.control import request
+from tsnn.runs.forks import make_fork
 from tsnn.runs.liveness import REMOTE_STALE_SECONDS, alive, stamp
 from tsnn.runs.writer import restore_status
 
@@ -68,6 +69,38 @@ def resume(run: Run, epochs: int | None = None) -> None:
     """
     prepare_resume(run, epochs)
     start_supervisor(run)
+
+
+def fork(run: Run, epoch: int | None = None, settings: Mapping[str, Any] | None = None, **short: Any) -> Run:
+    """Start a new run in the background that continues from an epoch of another one, with other settings.
+
+    Without changes it trains as its parent did: the same bits.
+
+    Parameters
+    ----------
+    run : Run
+        The parent. It is not changed, and may be training.
+    epoch : int, optional
+        One of ``run.fork_epochs()``; default is the last one.
+    settings : mapping, optional
+        Settings by full or short name.
+    **short
+        Settings by short name.
+
+    Raises
+    ------
+    ConfigError
+        If a setting cannot be changed: the data and the layers are those of the parent.
+    RunError
+        If the parent has no checkpoint of that epoch.
+
+    Examples
+    --------
+    >>> fork(run, epoch=20, zeta=0.1)  # doctest: +SKIP
+    """
+    forked = make_fork(run, epoch, {**(settings or {}), **short})
+    start_supervisor(forked)
+    return forked
 
 
 def prepare_resume(run: Run, epochs: int | None = None) -> None:

@@ -14,8 +14,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tsnn.config import Config
 from tsnn.errors import ConfigError, RunError, TsnnError
@@ -24,6 +25,7 @@ from tsnn.jobs import launch
 from tsnn.machine import available_cores
 from tsnn.runs import LIVE, Run, RunState, RunStore
 from tsnn.runs.catalog import Catalog, catalog
+from tsnn.runs.forks import make_fork
 
 ADVANCE_SECONDS = 1.0  #: between two calls of :func:`advance` in the background
 _REFRESH_SECONDS = 0.2
@@ -80,6 +82,23 @@ def resume(run: Run, epochs: int | None = None) -> None:
     """
     launch.prepare_resume(run, epochs)
     _queue(run)
+
+
+def fork(run: Run, epoch: int | None = None, settings: Mapping[str, Any] | None = None) -> Run:
+    """Create a fork, as :func:`tsnn.jobs.launch.fork` does, and queue it.
+
+    Parameters
+    ----------
+    run : Run
+        The parent.
+    epoch : int, optional
+        One of ``run.fork_epochs()``; default is the last one.
+    settings : mapping, optional
+        Settings by full or short name.
+    """
+    forked = make_fork(run, epoch, settings)
+    _queue(forked)
+    return forked
 
 
 def _queue(run: Run) -> None:

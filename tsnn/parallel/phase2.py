@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tsnn.datasets import Dataset
-from tsnn.engine.epochs import check_finite, layer_record, validate
-from tsnn.engine.metrics import evaluate_part
+from tsnn.engine.epochs import evaluate_on_test_part, examine, layer_record, validate
 from tsnn.engine.network import Network
 from tsnn.engine.state import TrainingState
 from tsnn.engine.workspace import Workspace
@@ -173,8 +172,8 @@ def _evaluate_average(
 ) -> EpochRecord:
     """Return the last record with the results of the averaged model."""
     network = state.network
-    test = evaluate_part(network, data, "test", workspace)
-    check_finite(test.loss, f"epoch {record.epoch}, averaging", state.config)
+    test = evaluate_on_test_part(state, network, data, workspace, f"epoch {record.epoch}, averaging")
+    seconds = examine(state, network, record.epoch, workspace)
     validation = validate(network, data, workspace)
     metric = "loss" if test.accuracy is None else "accuracy"
     before, after = getattr(record, f"test_{metric}"), getattr(test, metric)
@@ -185,6 +184,7 @@ def _evaluate_average(
         **{f"test_{name}": value for name, value in test._asdict().items()},
         **{f"validation_{name}": value for name, value in validation._asdict().items()},
         connections=network.connections,
+        seconds_examine=seconds,
         layers=tuple(layer_record(network, l, network.layers[l].topology.connections, 0) for l in layers),
         events=(*record.events, Event(record.epoch, EventKind.AVERAGED, text)),
     )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ from tsnn._version import __version__
 from tsnn.archives import read_archive, write_archive
 from tsnn.errors import RunError
 from tsnn.records import FORMAT
+from tsnn.runs.run import checkpoint_place
 from tsnn.runs.store import Run
 
-KEPT = 2  #: checkpoints of a run that are kept
+KEPT = 2  #: newest checkpoints of a run, which are always kept
+FORKS = 16  #: earlier ones that are kept to fork the run from, at most
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +43,10 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    run: Run, epochs: int, samples: int, kind: str, values: Mapping[str, Any], arrays: Mapping[str, Any]
-) -> None:
-    """Write a checkpoint; afterwards all but the newest two are removed.
+    run: Run, epochs: int, samples: int, kind: str, values: Mapping[str, Any], arrays: Mapping[str, Any],
+    *, kept_bytes: float = 0,
+) -> None:  # fmt: skip
+    """Write a checkpoint, and remove those that are older than the newest two and do not fit into a budget.
 
     Memory beyond the arrays: 16 MiB.
 
@@ -59,16 +62,46 @@ def write_checkpoint(
         For JSON; floats keep every bit.
     arrays : mapping of str to array
         Of any dtype but object.
+    kept_bytes : float
+        Disk space for the ends of earlier epochs, to fork the run from; see :func:`kept_epochs`.
 
     Raises
     ------
     OSError
-        If the disk is full, for instance; earlier checkpoints are untouched.
+        If the disk is full, for instance; the newest two checkpoints are untouched.
     """
     run.checkpoint_folder.mkdir(exist_ok=True)
-    write_archive(run.checkpoint_folder / f"{epochs:07d}-{samples:012d}.npz", kind, values, arrays)
-    for old in run.checkpoints()[KEPT:]:
-        old.unlink(missing_ok=True)
+    try:
+        write_archive(run.checkpoint_folder / f"{epochs:07d}-{samples:012d}.npz", kind, values, arrays)
+    except OSError:
+        kept_bytes = 0  # makes room for the next one
+        raise
+    finally:
+        _remove_old(run, kept_bytes)
+
+
+def _remove_old(run: Run, kept_bytes: float) -> None:
+    paths = run.checkpoints()
+    at_ends = {path: place[0] for path in paths[KEPT:] if not (place := checkpoint_place(path))[1]}
+    fitting = int(kept_bytes / max((path.stat().st_size for path in paths), default=1))
+    newest = checkpoint_place(paths[0])[0] if paths else 0
+    kept = kept_epochs(at_ends.values(), newest, min(FORKS, fitting))
+    for path in paths[KEPT:]:
+        if at_ends.get(path) not in kept:
+            path.unlink(missing_ok=True)
+
+
+def kept_epochs(epochs: Iterable[int], newest: int, count: int) -> set[int]:
+    """Return the epochs to keep of some before the newest: at most ``count``, geometrically spaced.
+
+    As long as there are too many, that one goes whose neighbours have the smallest ratio.
+    """
+    kept = sorted(epochs)
+    while len(kept) > max(0, count):
+        ends = [1, *kept, newest]
+        ratios = [after / before for before, after in zip(ends, ends[2:], strict=False)]
+        del kept[ratios.index(min(ratios))]
+    return set(kept)
 
 
 def read_checkpoint(run: Run, kind: str) -> Checkpoint | None:

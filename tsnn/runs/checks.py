@@ -84,6 +84,7 @@ META: Mapping[str, Kind] = {
         "target_scale": optional([is_number]),
     },
     "network": {"sizes": [is_count], "connections": [is_count]},
+    "fork": {"parent": is_text, "epoch": is_count, "settings": is_table},
     "versions": is_table, "machine": is_table, "memory": is_table,
 }  # fmt: skip
 

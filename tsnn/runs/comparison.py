@@ -39,7 +39,7 @@ class RunResult:
     settings : dict
         All settings at the start as ``{"section.field": value}``; empty if they cannot be read.
     changed : int
-        Number of changes of settings while it was training.
+        Number of changes of settings while it was training, or where it was forked.
     now : dict
         Live settings in the last epoch, as ``{"section.field": value}``.
     epochs, samples : int
@@ -95,15 +95,18 @@ class RunResult:
 def result(run: Run) -> RunResult:
     """Return the settings and results of a run, from all of its metrics."""
     settings: Mapping[str, Any] = {}
-    task = ""
+    task, fork = "", {}
     problem = run.problem()
     if not problem:
         with contextlib.suppress(TsnnError):
-            task = str(run.meta().get("data", {}).get("task", ""))
+            meta = run.meta()
+            task, fork = str(meta.get("data", {}).get("task", "")), meta.get("fork", {})
             settings = run.config().flat()
     status = run.status()
     epochs: list[Mapping[str, Any]] = []
-    changed: set[tuple[Any, Any]] = set()
+    changed: set[tuple[Any, Any]] = {  # those that can be changed live have an event
+        (fork.get("epoch"), name) for name in fork.get("settings", {}) if name not in LIVE_SETTINGS.values()
+    }
     lines, _, damage = run.checked_lines()
     for line in lines:
         if line.get("type") == "epoch":

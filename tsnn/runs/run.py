@@ -218,12 +218,17 @@ class Run:
     def checkpoints(self) -> list[Path]:
         """Return the checkpoint files, the newest first; other files are ignored."""
         files = [file for file in self.checkpoint_folder.glob("*.npz") if _CHECKPOINT.fullmatch(file.name)]
-        return sorted(files, key=_checkpoint_place, reverse=True)
+        return sorted(files, key=checkpoint_place, reverse=True)
 
     def resumes_from(self) -> int:
         """Return the finished epochs of the newest checkpoint; 0 if there is none."""
         newest = next(iter(self.checkpoints()), None)
-        return _checkpoint_place(newest)[0] if newest else 0
+        return checkpoint_place(newest)[0] if newest else 0
+
+    def fork_epochs(self) -> list[int]:
+        """Return the epochs that the run can be forked from (:func:`tsnn.fork`), ascending: those of checkpoints."""
+        places = map(checkpoint_place, self.checkpoints())
+        return sorted(epochs for epochs, samples in places if epochs and not samples)
 
     def log(self, last: int = 4000) -> str:
         """Return the last complete lines of the engine's log, at most ``last`` bytes."""
@@ -242,7 +247,7 @@ class Run:
 _CHECKPOINT = re.compile(r"([0-9]{7,15})-([0-9]{12,15})\.npz")
 
 
-def _checkpoint_place(path: Path) -> tuple[int, int]:
+def checkpoint_place(path: Path) -> tuple[int, int]:
     """Return finished epochs and samples of a checkpoint, from its name."""
     found = _CHECKPOINT.fullmatch(path.name)
     return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -10,7 +10,7 @@
 ``control.jsonl``     commands for the live run (:mod:`tsnn.runs.control`)
 ``queued.json``       when the run was queued; present while it is (:mod:`tsnn.jobs.queue`)
 ``resume.json``       the number of epochs to resume to, until the data are there
-``checkpoints/``      the newest two (:mod:`tsnn.engine.serialization`)
+``checkpoints/``      the newest two, and earlier ones to fork from (:mod:`tsnn.engine.serialization`)
 ``weights.npz``       the final network
 ``notes.json``        title and tags (:mod:`tsnn.runs.notes`)
 ``log.txt``           the engine's output and log
@@ -40,6 +40,7 @@ Kinds of events (:class:`~tsnn.records.EventKind`; readers accept unknown kinds)
 ``neurons_pruned``     importance pruning removed neurons
 ``two_phase``          the dense phase of the method two_phase ended
 ``evolution``          a deferred evolution was run after resuming
+``forked``             the run continues from an epoch of another run (:mod:`tsnn.runs.forks`)
 ``resumed``            the run was resumed: from which epoch, and which epochs are repeated
 ``checkpoint``         a checkpoint is damaged, or could not be written
 ``disk``               the disk is nearly full, or a snapshot could not be written
@@ -58,7 +59,9 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tsnn.config import Config
@@ -106,8 +109,16 @@ class RunStore:
     def __init__(self, root: str | Path | None = None):
         self.root = Path(root) if root is not None else default_root()
 
-    def create(self, config: Config) -> Run:
-        """Create a run directory with a configuration."""
+    def create(self, config: Config, fill: Callable[[Path], None] | None = None) -> Run:
+        """Create a run directory with a configuration.
+
+        Parameters
+        ----------
+        config : Config
+            The settings.
+        fill : callable, optional
+            Writes further files into the directory, which becomes a run afterwards; if it fails, nothing is left.
+        """
         slug = re.sub(r"[^a-z0-9]+", "-", Path(config.data.name).stem.lower()).strip("-")[:24]
         self.root.mkdir(parents=True, exist_ok=True)
         while True:
@@ -116,7 +127,13 @@ class RunStore:
                 path.mkdir()
                 break
         (path / "snapshots").mkdir()
-        write_atomic(path / "config.toml", config.to_toml().encode())
+        try:
+            if fill is not None:
+                fill(path)
+            write_atomic(path / "config.toml", config.to_toml().encode())
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         return Run(path)
 
     def open(self, run_id: str) -> Run:

@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from tsnn.views.plots.charts import curves, histogram
     from tsnn.views.plots.curves import accuracy, connections, density, loss, r2, seconds
     from tsnn.views.plots.degrees import AgePlot, DegreePlot
+    from tsnn.views.plots.mistakes import ClassPlot, ConfusionPlot, ScatterPlot, mistakes
     from tsnn.views.plots.network import NetworkPlot
     from tsnn.views.plots.neurons import ImportancePlot
     from tsnn.views.plots.topology import MatrixMap, draw, input_plot
     from tsnn.views.plots.workers import StalenessPlot, TimePlot
 
 __all__ = [
-    "AgePlot", "DegreePlot", "History", "ImportancePlot", "MatrixMap", "NetworkPlot", "RunFollower", "StalenessPlot",
-    "TimePlot", "accuracy", "connections", "curves", "density", "draw", "ended", "histogram", "input_plot", "loss",
-    "r2", "seconds", "watch",
+    "AgePlot", "ClassPlot", "ConfusionPlot", "DegreePlot", "History", "ImportancePlot", "MatrixMap", "NetworkPlot",
+    "RunFollower", "ScatterPlot", "StalenessPlot", "TimePlot", "accuracy", "connections", "curves", "density", "draw",
+    "ended", "histogram", "input_plot", "loss", "mistakes", "r2", "seconds", "watch",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(
@@ -40,6 +41,7 @@ __getattr__, __dir__ = lazy.attach(
         "plots.curves": "accuracy connections density loss r2 seconds",
         "plots.degrees": "AgePlot DegreePlot",
         "plots.network": "NetworkPlot",
+        "plots.mistakes": "ClassPlot ConfusionPlot ScatterPlot mistakes",
         "plots.neurons": "ImportancePlot",
         "plots.topology": "MatrixMap draw input_plot",
         "plots.workers": "StalenessPlot TimePlot",

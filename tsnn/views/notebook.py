@@ -49,7 +49,7 @@ def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") 
         The run.
     period : int
         Milliseconds between two updates.
-    tab : {"overview", "network", "connectivity", "neurons", "workers"}
+    tab : {"overview", "network", "connectivity", "neurons", "errors", "workers"}
         Tab of the dashboard to display.
 
     Examples

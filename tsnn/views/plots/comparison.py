@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +30,13 @@ _LEGEND_LETTERS = 60  # in a line above a plot
 
 @dataclass(frozen=True)
 class Row:
-    """One curve: its label, its style, and the histories that it is the mean of."""
+    """One curve: its label, its style, the histories that it is the mean of, and the epoch of its fork, or 0."""
 
     label: str
     color: str
     dash: str
     histories: tuple[History, ...]
+    fork: int = 0
 
 
 def horizontal(history: History, axis: str) -> NDArray[np.float64]:
@@ -113,10 +114,12 @@ class ComparePlot:
         self.lines = ColumnDataSource({"xs": [], "ys": [], "color": [], "dash": [], "label": []})
         self._raw = ColumnDataSource({"xs": [], "ys": [], "color": []})
         self._bands = ColumnDataSource({"xs": [], "ys": [], "color": []})
+        self.levels = ColumnDataSource({"y": []})
         self.figure = base_figure(title, AXES["epoch"], "", y_axis_type="log" if log else "linear")
         self.figure.yaxis.formatter = NumeralTickFormatter(format=y_format)
         self.figure.xaxis.formatter = NumeralTickFormatter(format="0,0.[0]")
         faint: dict[str, Any] = {"color": "color", "alpha": 0.25}
+        self.figure.hspan("y", source=self.levels, line_color=palette.GREY, line_dash="dashed")
         self.figure.patches("xs", "ys", source=self._bands, fill_color="color", fill_alpha=0.18, line_color=None)
         self.figure.multi_line("xs", "ys", source=self._raw, line_width=1, **faint)
         self._renderer = drawn = self.figure.multi_line(
@@ -179,6 +182,12 @@ class ComparePlot:
             items = [LegendItem(label=value(text), index=i, **curves) for i, text in enumerate(shown)]
             self.figure.legend[0].items = items
 
+    def show_levels(self, values: Iterable[float]) -> None:
+        """Draw a dashed line at each of these values, to compare with."""
+        levels = sorted(set(values))
+        if levels != list(self.levels.data["y"]):
+            self.levels.data = {"y": levels}
+
     def _curve(self, row: Row, axis: str, smoothing: float) -> dict[str, Any] | None:
         x, mean, deviation = mean_and_spread(row.histories, self.column, axis)
         if not np.isfinite(mean).any():
@@ -191,6 +200,9 @@ class ComparePlot:
             curve["band"] = [*curve["x"], *curve["x"][::-1]], [*low.tolist(), *high[::-1].tolist()]
         elif smoothing:
             curve["raw"] = mean[kept].tolist()
+        if row.fork:  # up to there it is the curve of its parent, drawn pale
+            own = np.unique(row.histories[0]["epoch"])[kept] >= row.fork
+            curve |= {"raw": curve.get("raw", curve["y"]), "y": np.where(own, line[kept], np.nan).tolist()}
         return curve
 
     def _fit(self, curves: Sequence[dict[str, Any]], axis: str) -> None:
@@ -221,9 +233,11 @@ def compare_plots() -> list[ComparePlot]:
     return plots
 
 
-def styled(labels: Sequence[str], histories: Sequence[Sequence[History]]) -> list[Row]:
-    """Return rows with distinct styles: distinct colours first, then dashes."""
+def styled(
+    labels: Sequence[str], histories: Sequence[Sequence[History]], forks: Sequence[int] = ()
+) -> list[Row]:  # fmt: skip
+    """Return rows with distinct styles: distinct colours first, then dashes; ``forks`` are epochs of forks, or 0."""
     return [
-        Row(label, *palette.series_style(i), tuple(group))
+        Row(label, *palette.series_style(i), tuple(group), forks[i] if forks and len(group) == 1 else 0)
         for i, (label, group) in enumerate(zip(labels, histories, strict=True))
     ]

@@ -108,6 +108,8 @@ class CurvePlot:
             )
             for curve in curves
         ]
+        self._trunk: ColumnDataSource | None = None
+        self._fork_epoch = 0
         heads = self.figure.scatter("epoch", "y", source=self._head, color="color", size=6)
         heads.level = "overlay"
         rows = [("epoch", "@epoch")] + [(c.label, f"@{{{c.column}}}{{{y_format}}}") for c in curves]
@@ -134,11 +136,14 @@ class CurvePlot:
         rows = decimate(list(means.values()))
         if messages:
             rows = np.union1d(rows, np.flatnonzero(np.isin(epochs, list(messages))))
-        self.source.data = {
-            "epoch": epochs[rows].tolist(),
-            **{name: values[rows].tolist() for name, values in means.items()},
-            "event": [messages.get(int(epoch), "") for epoch in epochs[rows]],
+        drawn = {"epoch": epochs, **means}
+        own = rows[epochs[rows] >= self._fork_epoch]
+        self.source.data = {name: values[own].tolist() for name, values in drawn.items()} | {
+            "event": [messages.get(int(epoch), "") for epoch in epochs[own]]
         }
+        if self._trunk is not None:
+            trunk = rows[epochs[rows] <= self._fork_epoch]
+            self._trunk.data = {name: values[trunk].tolist() for name, values in drawn.items()}
         self._draw_measured(epochs, columns if smoothing else {})
         self._head.data = {
             "epoch": [epochs[-1]] * len(self.curves),
@@ -163,6 +168,16 @@ class CurvePlot:
             "color": [c.color for c in self.curves] if columns else [],
         }
 
+    def show_trunk(self, epoch: int) -> None:
+        """Draw the epochs up to that of a fork pale: they are those of its parent."""
+        if self._trunk is not None or not epoch:
+            return
+        self._fork_epoch = epoch
+        self._trunk = ColumnDataSource({"epoch": [], **{c.column: [] for c in self.curves}}, tags=[DECORATION])
+        for curve in self.curves:
+            style: dict[str, Any] = {"color": curve.color, "line_dash": curve.dash, "line_width": 2, "line_alpha": 0.35}
+            self.figure.line("epoch", curve.column, source=self._trunk, **style)
+
     def show_cursor(self, epoch: int | None) -> None:
         """Mark an epoch; None removes the mark."""
         self.cursor.update(location=epoch, visible=epoch is not None)
@@ -171,6 +186,11 @@ class CurvePlot:
         """Draw a dashed line at a value, to compare with; None removes it."""
         if self.level.location != value:
             self.level.update(location=value, visible=value is not None)
+
+
+def fork_epoch(meta: Mapping[str, Any]) -> int:
+    """Return the epoch at which a run was forked from its parent, by its ``meta.json``; 0 if it was not."""
+    return int(meta.get("fork", {}).get("epoch", 0))
 
 
 def fit_epochs(x_range: Range, history: History) -> None:
@@ -273,6 +293,7 @@ def _drawn(make: Callable[..., CurvePlot], source: Source) -> figure:
     history = History.of(source)
     marks = EventMarks()
     plot = make(history, marks=marks)
+    plot.show_trunk(fork_epoch(source.meta()) if isinstance(source, Run) else 0)
     if isinstance(source, Run):
         marks.update(list(dict.fromkeys(read_events(source.lines()[0]))))
     fit_epochs(plot.figure.x_range, history)

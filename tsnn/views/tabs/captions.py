@@ -53,9 +53,22 @@ CAPTIONS: dict[str, str] = {
     "incoming": "Weights of the connections that reach the neuron: orange raises its activity, blue lowers it, "
     "and where nothing is drawn there is no connection.",
     "outgoing": "Weights of the connections that leave the neuron: its influence on each neuron of the next layer.",
+    # mistakes
+    "confusion": "Test samples by their class (rows) and the class that the network predicts (columns). Blue: correct; "
+    "orange: confused, the deeper the larger the fraction of the class. Click a cell to see samples of it.",
+    "classes": "Recall: fraction of a class that is found. Precision: fraction of its predictions that are correct. "
+    "Accuracy alone hides a class that is never predicted.",
+    "scatter": "Test samples: on the dashed line a prediction is exact. The same samples at each epoch.",
+    "pictures": "Left: the sample, actual → predicted class with its probability. Right: the pixels that decided "
+    "(gradient times input). Orange speaks for the prediction, blue for the actual class.",
+    "contributions": "Gradient times input (scaled) of the features that decided. Orange speaks for the prediction, "
+    "blue for the actual class; where both are the same, for the second most probable one.",
+    "errors_contributions": "The largest errors, actual → predicted value, and gradient times input (scaled) of the "
+    "features that decided: orange raises the prediction, blue lowers it.",
     # comparisons
     "compared_test_accuracy": "Sparse networks often reach the accuracy of dense ones with a few per cent of the "
-    "connections; one seed proves nothing, so compare means over several (SET, Results).",
+    "connections; one seed proves nothing, so compare means over several (SET, Results). Grey, dashed: always "
+    "answering the most frequent class.",
     "compared_test_r2": "1 - squared error / variance of the targets: 1 is perfect, 0 is as good as always answering "
     "their mean. One seed proves nothing, so compare means over several.",
     "compared_test_loss": "The loss separates runs of equal accuracy: it measures how confident the predictions are.",
@@ -79,4 +92,7 @@ CAPTIONS: dict[str, str] = {
     "layer": "Connections between two layers of neurons. The tab Neurons shows those at their end.",
     "measure": "Connections counts them; Strength adds up their |weight|.",
     "neuron": "Neurons by importance, the most important first.",
+    "cell": "Kind of test samples: actual and predicted class, the most frequent confusion first.",
+    "sample": "Test samples that were kept; at most 64 of an epoch, each kind of mistake first.",
+    "target": "Target whose values are drawn.",
 }

@@ -18,6 +18,7 @@ from tsnn.config import Config
 from tsnn.snapshot import LayerSnapshot
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves
+from tsnn.views.plots.mistakes import output_names
 from tsnn.views.plots.neurons import ImportanceHistory, ImportancePlot, WeightBars, WeightPicture
 from tsnn.views.tabs.cards import TABLE, Card, card, empty_pane, grid, update_empty_pane, with_caption
 from tsnn.views.tabs.replay import Replay
@@ -92,9 +93,8 @@ class NeuronsTab:
         self.table.on_click(self._clicked)
         self.neuron.param.watch(self._chosen, "value")
         shape, data = self._follower.image_shape, self._follower.meta.get("data", {})
-        target = [data["target"]] if data.get("target") and data.get("n_outputs") == 1 else ()
-        self._names = tuple(map(str, data.get("class_names") or target))
-        kind = "class" if data.get("class_names") else "target" if target else "output"
+        self._names = output_names(data)
+        kind = "class" if data.get("class_names") else "target" if self._names else "output"
         self.picture = WeightPicture(shape) if shape else None
         self.inputs = WeightBars("From feature", self._follower.feature_names)
         self.incoming = WeightBars("From neuron")

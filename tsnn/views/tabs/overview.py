@@ -15,7 +15,7 @@ from bokeh.models import Range1d
 from tsnn.records import EventKind
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves
-from tsnn.views.plots.curves import CurvePlot, describe_accuracy, fit_epochs
+from tsnn.views.plots.curves import CurvePlot, describe_accuracy, fit_epochs, fork_epoch
 from tsnn.views.plots.figures import EventMarks
 from tsnn.views.tabs.captions import CAPTIONS
 from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
@@ -67,6 +67,7 @@ class Overview:
             return
         for name in missing:
             plot = self._makers[name][1]()
+            plot.show_trunk(fork_epoch(self._follower.meta))
             plot.figure.on_event(RangesUpdate, lambda _: self._replay.unfollow())
             plot.figure.on_event(Reset, lambda _: self._replay.follow_newest())
             self.plots[name], self._cards[name] = plot, card(plot.figure, name)

@@ -15,6 +15,7 @@ import panel as pn
 
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.tabs.connectivity import ConnectivityTab
+from tsnn.views.tabs.errors import ErrorsTab
 from tsnn.views.tabs.network import NetworkTab
 from tsnn.views.tabs.neurons import NeuronsTab
 from tsnn.views.tabs.overview import Overview
@@ -38,7 +39,8 @@ class RunView:
     replay : Replay
         The timeline; its ``layout`` belongs on the page.
     tabs : dict
-        The tabs by name: ``overview``, ``network``, ``connectivity``, ``neurons``, ``workers``.
+        The tabs by name: ``overview``, ``network``, ``connectivity``, ``neurons``, ``errors``,
+        ``workers``.
     after_draw : callable
         Called after the user has moved the timeline and the tab was drawn.
     """
@@ -52,6 +54,7 @@ class RunView:
             "network": NetworkTab(follower, self.replay),
             "connectivity": ConnectivityTab(follower, self.replay),
             "neurons": NeuronsTab(follower, self.replay),
+            "errors": ErrorsTab(follower, self.replay),
             "workers": WorkersTab(follower, self.replay),
         }
         self.tab = "overview"

@@ -85,7 +85,9 @@ def run_description(follower: RunFollower) -> str:
     method = describe("training.method").display_name(config.training.method)
     known = [f"{n:,}" for n in follower.sizes]
     layers = "–".join(known or ["…", *(f"{n:,}" for n in config.network.hidden), "…"])
-    return f"{data} · {method} · {layers} · seed {config.run.seed}"
+    fork = follower.meta.get("fork", {})
+    trunk = f" · forked from {fork.get('parent')} after epoch {fork['epoch']:,}" if fork.get("epoch") else ""
+    return f"{data} · {method} · {layers} · seed {config.run.seed}{trunk}"
 
 
 def progress(follower: RunFollower) -> tuple[float, int]:
