@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tsnn.jobs.launch import resume, start, stop
     from tsnn.runs import Run, RunStore
     from tsnn.runs.control import request
+    from tsnn.views.report import report
 
 __all__ = [
     "Config",
@@ -72,6 +73,7 @@ __all__ = [
     "make_dataset",
     "memory_estimate",
     "prune_neurons",
+    "report",
     "request",
     "resume",
     "save_network",
@@ -107,5 +109,6 @@ __getattr__, __dir__ = lazy.attach(
         "jobs.launch": "resume start stop",
         "runs": "Run RunStore",
         "runs.control": "request",
+        "views.report": "report",
     },
 )

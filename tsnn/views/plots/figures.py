@@ -120,13 +120,18 @@ def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figur
     fig.add_tools(
         CustomAction(description="Save as SVG", icon=_SVG_ICON, callback=CustomJS(args={"fig": fig}, code=_SVG))
     )
+    dress(fig)
+    return fig
+
+
+def dress(fig: figure) -> None:
+    """Give a figure the common look."""
     fig.toolbar.logo = None
     fig.toolbar.autohide = True
     fig.axis.axis_label_text_font_style = "normal"
     fig.grid.grid_line_color = palette.GREY
     fig.grid.grid_line_alpha = 0.2
     fig.outline_line_color = None
-    return fig
 
 
 def make_lean(fig: figure) -> None:
