@@ -10,6 +10,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from pages.reports import ReportButton
 from pages.theme import CARD, NATURAL, html, plain
 from tsnn.config import Config
 from tsnn.errors import TsnnError
@@ -66,8 +67,8 @@ class CompareTab:
             pn.Column(
                 self.runs, pn.FlexBox(self.axis, self.smoothing, self.seeds, align_items="center", margin=0,
                                       sizing_mode="stretch_width"),
-                pn.FlexBox(self.baselines, self.more_seeds, self.count, self.download, align_items="center", margin=0,
-                           sizing_mode="stretch_width"),
+                pn.FlexBox(self.baselines, self.more_seeds, self.count, self.download, self.report.button,
+                           align_items="center", margin=0, sizing_mode="stretch_width"),
                 pn.pane.HTML(html(_HELP, "font-size:12.5px;opacity:.75"), margin=(0, 8), sizing_mode="stretch_width"),
                 self.message, styles={**CARD, "padding": "8px"}, sizing_mode="stretch_width", margin=0,
             ),
@@ -96,6 +97,10 @@ class CompareTab:
         self.count = pmui.IntInput(label="Seeds", value=5, start=2, end=100, step=1, width=100, **style)
         self.download = pmui.FileDownload(label="Table as CSV", callback=self._csv, filename="comparison.csv",
                                           variant="outlined", **style)  # fmt: skip
+        self.report = ReportButton(
+            lambda: [follower.run for follower in self._followers.values()],
+            lambda text: self._show_message(text, "error"), variant="outlined", **style,
+        )  # fmt: skip
         self.message = pmui.Alert(severity="info", visible=False, closeable=True, margin=(4, 8),
                                sizing_mode="stretch_width")  # fmt: skip
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
@@ -104,7 +109,7 @@ class CompareTab:
         self.plots = compare_plots()
         self._cards = [card(plot.figure, f"compared_{plot.column}") for plot in self.plots]
         self._grid = grid(*self._cards)
-        for part in (self._table, self._grid, self.download):
+        for part in (self._table, self._grid, self.download, self.report.button):
             part.visible = False
         self.runs.param.watch(lambda event: self._on_choose(list(event.new)), "value")
         for widget, name in ((self.axis, "value"), (self.smoothing, "value_throttled"), (self.seeds, "value")):
@@ -158,7 +163,7 @@ class CompareTab:
         text = html(comparison_html(self._columns, self._labels)) if results else ""
         if text != self._table.object:
             self._table.object = text
-        for part in (self._table, self._grid, self.download):
+        for part in (self._table, self._grid, self.download, self.report.button):
             part.visible = bool(results)
         self._empty.visible = not results
 

@@ -12,17 +12,18 @@ import panel_material_ui as pmui
 import param
 
 from pages.compare import CompareTab
-from pages.controls import LiveControls
 from pages.form import StartForm
+from pages.reports import ReportButton
 from pages.runs import RunsTab
 from pages.theme import CARD, KEYS, MENU, PAGE, THEME, plain
 from pages.welcome import Welcome
 from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import start_queue_thread
-from tsnn.runs import RunStore, default_root
+from tsnn.runs import Run, RunStore, default_root
 from tsnn.runs.catalog import catalog
 from tsnn.views.live.browser import Throttle
+from tsnn.views.live.controls import LiveControls
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.ticker import Ticker
 from tsnn.views.tabs.run import RunView
@@ -63,6 +64,7 @@ class Dashboard(param.Parameterized):
         self._throttle = Throttle()
         self.form = StartForm(self.store, self.open)
         self.controls = LiveControls(self._notify)
+        self.report = ReportButton(self._open_runs, self._notify, variant="outlined", size="small", margin=(0, 4))
         self.menu = pmui.TabMenu(
             items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()],
             active=0,
@@ -161,6 +163,9 @@ class Dashboard(param.Parameterized):
         self.form.load(config)
         self._notify(f"The settings of {name} are in the form. Change them if you like, then press Start.", "info")
 
+    def _open_runs(self) -> list[Run]:
+        return [] if self.view is None else [self.view.follower.run]
+
     def _start_ticker(self) -> None:
         self._ticker = Ticker(self.tick, self._throttle)
 
@@ -255,7 +260,7 @@ class Dashboard(param.Parameterized):
         if self.view is not None:
             self.view.tick("overview")
             self._restore_position(self.view.replay)
-            head, replay = [self.view.head, self.controls.buttons], [self.view.replay.layout]
+            head, replay = [self.view.head, self.controls.buttons, self.report.button], [self.view.replay.layout]
             tabs = {name: [self.view.tabs[name].layout] for name in _RUN_TABS}
         self._head.objects, self._replay.objects = head, replay
         for name, objects in tabs.items():
