@@ -13,9 +13,13 @@ from typing import Any
 
 import jinja2
 import panel as pn
-from bokeh.models import Range1d
+from bokeh.document import Document
+from bokeh.models import ImportedStyleSheet, InlineStyleSheet, Range1d, UIElement
 from bokeh.resources import Resources
-from panel.io.resources import set_resource_mode
+from panel.io.embed import embed_state
+from panel.io.resources import DIST_DIR
+from panel.io.save import save
+from pyviz_comms import Comm
 
 from tsnn._version import __version__
 from tsnn.errors import RunError
@@ -46,8 +50,8 @@ _MAX_CHARACTERS = 20_000  # of the settings
 #: Panel's script needs the other two. Nothing is loaded: what is not in the file is forbidden.
 _RESOURCES = ["bokeh", "bokeh-widgets", "bokeh-tables"]
 _POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
-    "font-src data:"
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:"
 )
 _TEMPLATE = jinja2.Template("""{% from macros import embed %}<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -59,7 +63,7 @@ pre {background: #f4f6f8; padding: 10px 12px; border-radius: 6px; overflow-x: au
 .scroll {overflow-x: auto} .quiet {opacity: .75; font-size: 13px} summary {cursor: pointer}
 .notes {white-space: pre-wrap; overflow-wrap: anywhere}
 </style></head><body><main><h1>{{ heading }}</h1>{{ head }}
-{{ embed(doc.roots[0]) }}
+{% for root in doc.roots %}{{ embed(root) }}{% endfor %}
 {{ tail }}<p class="quiet">Made with tsnn {{ version }}.</p></main>{{ plot_script }}</body></html>""")
 
 
@@ -138,19 +142,35 @@ def _comparison(followers: Sequence[RunFollower]) -> str:
 
 def _page(heading: str, head: str, parts: Sequence[Any], tail: str) -> str:
     """Return the file; ``head`` and ``tail`` are HTML around the plots."""
-    buffer = io.StringIO()
+    buffer, document = io.StringIO(), Document()
     texts = {"heading": escape(heading), "head": head, "tail": tail, "policy": _POLICY, "version": __version__}
     design = pn.config.design
     pn.config.design = None  # that of the dashboard would be another megabyte
     try:
-        with set_resource_mode("inline"):
-            pn.Column(*parts, sizing_mode="stretch_width").save(
-                buffer, embed=True, resources=Resources(mode="inline", components=_RESOURCES), progress=False,
-                max_opts=FRAMES, max_states=FRAMES, template=_TEMPLATE, template_variables=texts, title="tsnn",
-            )  # fmt: skip
+        column = pn.Column(*parts, sizing_mode="stretch_width")
+        model = column.get_root(document, Comm())
+        embed_state(column, model, document, max_states=FRAMES, max_opts=FRAMES, progress=False)
     finally:
         pn.config.design = design
+    _inline_styles(document)
+    resources = Resources(mode="inline", components=_RESOURCES)
+    save(document, buffer, resources=resources, template=_TEMPLATE, template_variables=texts, title="tsnn")
     return buffer.getvalue()
+
+
+def _inline_styles(document: Document) -> None:
+    """Put the contents of Panel's style sheets into a document, which names their addresses on the web."""
+    with document.models.freeze():
+        for model in document.models:
+            if isinstance(model, UIElement):
+                model.stylesheets = [_inline(sheet) for sheet in model.stylesheets]
+
+
+def _inline(sheet: Any) -> Any:
+    if not isinstance(sheet, ImportedStyleSheet):
+        return sheet
+    file = DIST_DIR / sheet.url.partition("/dist/")[2].partition("?")[0]
+    return InlineStyleSheet(css=file.read_text(encoding="utf-8") if file.is_file() else "")
 
 
 def _curves(follower: RunFollower) -> list[Any]:
@@ -183,7 +203,10 @@ def _topology(follower: RunFollower, frames: int) -> list[Any]:
     if drawn is None:
         return []
     text = f"{len(snapshots)} of {len(known)} snapshots. Drag the slider, or use the arrow keys."
-    return [_heading("Topology", text), pn.pane.HoloViews(drawn, widget_location="top_left")]
+    pane = pn.pane.HoloViews(drawn)
+    for slider in pane.widget_box:
+        slider.param.update(value=max(snapshots), width=600, margin=(0, 8))
+    return [_heading("Topology", text), *pane.widget_box, pane]
 
 
 def _heading(title: str, text: str = "") -> Any:

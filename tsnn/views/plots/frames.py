@@ -15,7 +15,7 @@ from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
 from tsnn.views.plots.degrees import random_degrees, survival
 from tsnn.views.plots.figures import HEIGHT, ROUND, dress
-from tsnn.views.plots.network import STYLES, NetworkPlot
+from tsnn.views.plots.network import CHANGED, STYLES, NetworkPlot
 from tsnn.views.plots.topology import TOP_FEATURES, as_picture, short_labels
 
 #: Fields of a snapshot that are drawn.
@@ -24,6 +24,8 @@ PARTS = (
     "edge_weights", "edge_births", "in_degree", "out_degree",
 )  # fmt: skip
 _LAYERS = 6  # whose degrees are drawn
+_ALONE = {"framewise": True, "axiswise": True}  # ranges of all frames take time in proportion to their square
+_COLORS = {False: palette.CUT_OFF, True: palette.NEURON}  # of neurons with connections, and without
 
 
 def choose_epochs(epochs: Sequence[int], frames: int) -> list[int]:
@@ -54,7 +56,7 @@ def topology_map(snapshots: Mapping[int, tuple[Snapshot, Snapshot | None]], data
         _degrees({epoch: now for epoch, (now, _) in snapshots.items()}),
     ]
     maps = [hv.HoloMap(frames, kdims=hv.Dimension("Epoch")) for frames in parts if len(frames) == len(snapshots)]
-    return hv.Layout(maps).opts(shared_axes=False).cols(2) if maps else None
+    return hv.Layout(maps).opts(shared_axes=False, toolbar=None, show_title=False).cols(2) if maps else None
 
 
 def _dress(plot: Any, _element: Any) -> None:
@@ -62,7 +64,9 @@ def _dress(plot: Any, _element: Any) -> None:
 
 
 def _style(title: str, **options: Any) -> dict[str, Any]:
-    tools = {"default_tools": ["save"], "toolbar": "above", "hooks": [_dress]}
+    tools = {"default_tools": [], "toolbar": None, "hooks": [_dress], **_ALONE}
+    if "legend_position" in options:
+        tools["legend_opts"] = {"border_line_color": None, "background_fill_alpha": 0.0}
     return {"title": title, "height": HEIGHT, "width": 480, "fontscale": 1.0, **tools, **options}
 
 
@@ -74,31 +78,37 @@ def _network(snapshots: Mapping[int, tuple[Snapshot, Snapshot | None]], plot: Ne
             continue
         plot.update(now, before)
         parts = [_segments(kind, plot.sources[kind].data) for kind in STYLES]
-        neurons = dict(plot.neurons.data)
-        points = hv.Points(neurons, ["x", "y"], ["size", "living", "name", "fan_in", "fan_out"])
-        parts.append(points.opts(size="size", color="living", cmap=[palette.CUT_OFF, palette.NEURON], clim=(0, 1),
-                                 tools=["hover"], line_color=None, hover_tooltips=_TIPS))  # fmt: skip
+        parts += [_neurons(plot.neurons.data, living) for living in (False, True)]
         if len(plot.pixels.data["x"]):
-            parts.insert(0, _pixels(plot.pixels.data))
+            parts = [*(_pixels(plot.pixels.data, living) for living in (False, True)), *parts]
         frames[epoch] = hv.Overlay(parts).opts(**_network_style(plot))
     return frames
 
 
-_TIPS = [("neuron", "@name"), ("fan-in", "@fan_in{0,0}"), ("fan-out", "@fan_out{0,0}")]
-
-
+# Colours are constants of elements: HoloViews draws columns of equal values, or none, in another way than others.
 def _segments(kind: str, data: Mapping[str, Any]) -> Any:
     color, dash = STYLES[kind]
     columns = {name: data[name] for name in ("x0", "y0", "x1", "y1", "width", "alpha")}
     lines = hv.Segments(columns, ["x0", "y0", "x1", "y1"], ["width", "alpha"], label=kind)
-    return lines.opts(color=color, line_dash=dash, line_width="width", alpha="alpha")
+    look = {"line_width": "width", "alpha": "alpha"} if kind == "kept" else {"line_width": 1.5, "alpha": CHANGED}
+    return lines.opts(color=color, line_dash=dash, **_ALONE, **look)
 
 
-def _pixels(data: Mapping[str, Any]) -> Any:
-    x, y, w, h = (data[name] for name in ("x", "y", "width", "height"))
-    sides = x - w / 2, y - h / 2, x + w / 2, y + h / 2
-    cells = hv.Rectangles((*sides, data["living"]), vdims=["living"])
-    return cells.opts(color="living", cmap=[palette.CUT_OFF, palette.NEURON], clim=(0, 1), line_color=None)
+def _neurons(data: Mapping[str, Any], living: bool) -> Any:
+    chosen = np.flatnonzero(np.asarray(data["living"]) == living)
+    columns = {name: [data[name][i] for i in chosen] for name in ("x", "y", "size", "name", "fan_in", "fan_out")}
+    points = hv.Points(columns, ["x", "y"], ["size", "name", "fan_in", "fan_out"])
+    tips = [("neuron", "@name"), ("fan-in", "@fan_in{0,0}"), ("fan-out", "@fan_out{0,0}")]
+    return points.opts(
+        size="size", color=_COLORS[living], line_color=None, tools=["hover"], hover_tooltips=tips, **_ALONE
+    )
+
+
+def _pixels(data: Mapping[str, Any], living: bool) -> Any:
+    chosen = np.asarray(data["living"]) == living
+    x, y, w, h = (data[name][chosen] for name in ("x", "y", "width", "height"))
+    cells = hv.Rectangles((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+    return cells.opts(color=_COLORS[living], line_color=None, **_ALONE)
 
 
 def _network_style(plot: NetworkPlot) -> dict[str, Any]:
@@ -118,9 +128,18 @@ def _picture(snapshots: Mapping[int, tuple[Snapshot, Snapshot | None]], shape: S
     }
     high = max((float(picture.max()) for picture in pictures.values()), default=0.0) or 1.0
     style = _style("Connections of each input", xlabel="Pixel column", ylabel="Pixel row", invert_yaxis=True)
-    look = {"cmap": list(palette.IMAGE), "clim": (0, high), "colorbar": True, "width": 380, "height": 340}
+    look = {
+        "cmap": list(palette.IMAGE),
+        "clim": (0, high),
+        "colorbar": True,
+        "colorbar_opts": {"title": ""},
+        "width": 380,
+        "height": 340,
+    }
     return {
-        epoch: hv.Image(picture[::-1].astype(np.float32), bounds=(0, 0, *picture.shape[::-1])).opts(**style | look)
+        epoch: hv.Image(
+            picture[::-1].astype(np.float32), bounds=(0, 0, *picture.shape[::-1]), vdims="connections"
+        ).opts(**style | look)
         for epoch, picture in pictures.items()
     }
 
@@ -135,9 +154,7 @@ def _top_inputs(snapshots: Mapping[int, tuple[Snapshot, Snapshot | None]], names
         top = np.argsort(-values, kind="stable")[:TOP_FEATURES]
         labels = short_labels(top.tolist(), names if len(names) == len(values) else ())
         bars = hv.Bars((labels, values[top]), "Input feature", "Connections")
-        frames[epoch] = bars.opts(
-            **_style(f"Top {len(top)} inputs", xrotation=90, color=palette.BLUE, framewise=True, line_color=None)
-        )
+        frames[epoch] = bars.opts(**_style(f"Top {len(top)} inputs", xrotation=90, color=palette.BLUE, line_color=None))
     return frames
 
 
@@ -154,10 +171,12 @@ def _degrees(snapshots: Mapping[int, Snapshot]) -> dict[int, Any]:
             color, points = palette.SERIES[l % len(palette.SERIES)], survival(layer.in_degree)
             expected = n_out * law[1] >= 0.5
             curves.append(hv.Curve((law[0][expected], law[1][expected]), "k", "fraction").opts(
-                color=color, line_dash="dashed", line_width=1.5, alpha=0.7))  # fmt: skip
-            curves.append(hv.Curve(points, "k", "fraction", label=f"layer {l + 1}").opts(color=color, line_width=2))
+                color=color, line_dash="dashed", line_width=1.5, alpha=0.7, **_ALONE))  # fmt: skip
+            curves.append(
+                hv.Curve(points, "k", "fraction", label=f"layer {l + 1}").opts(color=color, line_width=2, **_ALONE)
+            )
         if curves:
-            axes = {"xlabel": "Incoming connections of a neuron, k", "ylabel": "Fraction of neurons", "framewise": True}
+            axes = {"xlabel": "Incoming connections of a neuron, k", "ylabel": "Fraction of neurons"}
             logs: dict[str, Any] = {"logx": True, "logy": True, "xticks": ROUND, "yticks": ROUND}
             style = _style("Neurons with k or more incoming connections", legend_position="right", **axes, **logs)
             frames[epoch] = hv.Overlay(curves).opts(**style)
