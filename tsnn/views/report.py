@@ -42,7 +42,7 @@ from tsnn.views.tabs.summary import summary_html
 
 #: Most bytes of a report. With more, its topology is drawn at fewer epochs.
 MAX_BYTES = 5_000_000
-FRAMES = 60  # epochs at which the topology is drawn, at most
+FRAMES = 40  # epochs at which the topology is drawn, at most
 MAX_RUNS = 20  # compared in a report
 _MAX_EVENTS = 200
 _MAX_CHARACTERS = 20_000  # of the settings
@@ -63,7 +63,7 @@ pre {background: #f4f6f8; padding: 10px 12px; border-radius: 6px; overflow-x: au
 .scroll {overflow-x: auto} .quiet {opacity: .75; font-size: 13px} summary {cursor: pointer}
 .notes {white-space: pre-wrap; overflow-wrap: anywhere}
 </style></head><body><main><h1>{{ heading }}</h1>{{ head }}
-{% for root in doc.roots %}{{ embed(root) }}{% endfor %}
+{% for root in doc.roots|list|reverse %}{{ embed(root) }}{% endfor %}
 {{ tail }}<p class="quiet">Made with tsnn {{ version }}.</p></main>{{ plot_script }}</body></html>""")
 
 
@@ -110,17 +110,17 @@ def _single(follower: RunFollower) -> str:
     """Return the page about one run, with as many epochs of its topology as fit."""
     columns = ordered(table([result(follower.run)]))
     head = f"{summary_html(follower)}{_notes(follower.run)}<h2>Result</h2>{_scrolling(comparison_html(columns, []))}"
-    parts: list[Any] = [_heading("Curves"), grid(*_curves(follower))]
+    curves: list[Any] = [_heading("Curves"), grid(*_curves(follower))]
     tail = f"<h2>Repeat this run</h2>{_repeat(follower)}{_events(follower)}"
     title = notes(follower.run)[0] or follower.run.id
     frames = min(FRAMES, len(follower.snapshots))
     while frames:
-        page = _page(title, head, [*parts, *_topology(follower, frames)], tail)
+        page = _page(title, head, curves, _topology(follower, frames), tail)
         if (excess := len(page.encode()) - MAX_BYTES) <= 0:
             return page
-        fixed = len(_page(title, head, parts, tail).encode())
+        fixed = len(_page(title, head, curves, [], tail).encode())
         frames = min(frames - 1, int(frames * (MAX_BYTES - fixed) / (MAX_BYTES - fixed + excess)))
-    return _page(title, head, parts, tail)
+    return _page(title, head, curves, [], tail)
 
 
 def _comparison(followers: Sequence[RunFollower]) -> str:
@@ -137,19 +137,21 @@ def _comparison(followers: Sequence[RunFollower]) -> str:
         for name, follower in zip(names, followers, strict=True)
     )
     head = _scrolling(comparison_html(ordered(table(results)), names))
-    return _page(f"Comparison of {len(followers)} runs", head, [grid(*cards)], tail)
+    return _page(f"Comparison of {len(followers)} runs", head, [grid(*cards)], [], tail)
 
 
-def _page(heading: str, head: str, parts: Sequence[Any], tail: str) -> str:
+def _page(heading: str, head: str, curves: Sequence[Any], topology: Sequence[Any], tail: str) -> str:
     """Return the file; ``head`` and ``tail`` are HTML around the plots."""
     buffer, document = io.StringIO(), Document()
     texts = {"heading": escape(heading), "head": head, "tail": tail, "policy": _POLICY, "version": __version__}
     design = pn.config.design
     pn.config.design = None  # that of the dashboard would be another megabyte
     try:
-        column = pn.Column(*parts, sizing_mode="stretch_width")
-        model = column.get_root(document, Comm())
-        embed_state(column, model, document, max_states=FRAMES, max_opts=FRAMES, progress=False)
+        if topology:  # before the curves are there: each epoch takes time in proportion to the document
+            column = pn.Column(*topology, sizing_mode="stretch_width")
+            model = column.get_root(document, Comm())
+            embed_state(column, model, document, max_states=FRAMES, max_opts=FRAMES, progress=False)
+        document.add_root(pn.Column(*curves, sizing_mode="stretch_width").get_root(document, Comm()))
     finally:
         pn.config.design = design
     _inline_styles(document)
