@@ -1,5 +1,6 @@
 """Reports: one file with all that a run consists of, of bounded size, without scripts or addresses from outside."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -7,13 +8,14 @@ import sys
 
 import numpy as np
 import pytest
+from pages.reports import ReportButton
 
 import tsnn
 from tests.support import fake_engine
 from tsnn.cli import commands, main
 from tsnn.cli.parser import build_parser
 from tsnn.config import Config
-from tsnn.errors import RunError
+from tsnn.errors import RunError, TsnnError
 from tsnn.runs import RunStore
 from tsnn.runs.notes import annotate
 from tsnn.runs.repeat import code, command, differences
@@ -123,6 +125,11 @@ def test_report__compares_runs(run, store, tmp_path):
     assert "Test accuracy (%)" in text
 
 
+def test_report__of_many_long_runs_is_no_larger_than_allowed(store, tmp_path):
+    run = fake_engine.finished_run(store, {"training.epochs": 500}, 500)
+    assert tsnn.report([run] * reports.MAX_RUNS, tmp_path / "many.html").stat().st_size < reports.MAX_BYTES
+
+
 def test_report__refuses_no_runs_and_too_many(run):
     for runs in ([], [run] * (reports.MAX_RUNS + 1)):
         with pytest.raises(RunError, match="1 to 20 runs"):
@@ -166,3 +173,17 @@ def test_command_line__names_the_missing_extra(run, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "holoviews", None)
     assert main(["report", run.id, "--runs", str(run.path.parent)]) == 1
     assert "pip install 'tsnn[app]'" in capsys.readouterr().err
+
+
+def test_button__writes_the_report_in_another_process(run):
+    warnings = []
+    report = ReportButton(lambda: [run], warnings.append)
+    content = asyncio.run(report._content()).read()
+    assert content.startswith(b"<!DOCTYPE html>")
+    assert run.id.encode() in content
+    assert not report.button.disabled
+    (run.path / "config.toml").unlink()
+    with pytest.raises(TsnnError):
+        asyncio.run(report._content())
+    assert "There is no run" in warnings[0]
+    assert report.button.label == "Report"

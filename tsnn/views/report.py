@@ -110,17 +110,16 @@ def _single(follower: RunFollower) -> str:
     """Return the page about one run, with as many epochs of its topology as fit."""
     columns = ordered(table([result(follower.run)]))
     head = f"{summary_html(follower)}{_notes(follower.run)}<h2>Result</h2>{_scrolling(comparison_html(columns, []))}"
-    curves: list[Any] = [_heading("Curves"), grid(*_curves(follower))]
     tail = f"<h2>Repeat this run</h2>{_repeat(follower)}{_events(follower)}"
     title = notes(follower.run)[0] or follower.run.id
     frames = min(FRAMES, len(follower.snapshots))
-    while frames:
-        page = _page(title, head, curves, _topology(follower, frames), tail)
+    while frames > 0:
+        page = _page(title, head, _curves(follower), _topology(follower, frames), tail)
         if (excess := len(page.encode()) - MAX_BYTES) <= 0:
             return page
-        fixed = len(_page(title, head, curves, [], tail).encode())
-        frames = min(frames - 1, int(frames * (MAX_BYTES - fixed) / (MAX_BYTES - fixed + excess)))
-    return _page(title, head, curves, [], tail)
+        left = MAX_BYTES - len(_page(title, head, _curves(follower), [], tail).encode())
+        frames = min(frames - 1, int(frames * left / max(1, left + excess)))
+    return _page(title, head, _curves(follower), [], tail)
 
 
 def _comparison(followers: Sequence[RunFollower]) -> str:
@@ -176,7 +175,7 @@ def _inline(sheet: Any) -> Any:
 
 
 def _curves(follower: RunFollower) -> list[Any]:
-    """Return the cards with the curves of a run that have values."""
+    """Return the curves of a run that have values, with their heading."""
     history, marks, x_range = follower.history, EventMarks(), Range1d(start=0, end=2)
     marks.update([event for event in follower.events if event.kind not in START_EVENTS])
     fit_epochs(x_range, history)
@@ -190,7 +189,7 @@ def _curves(follower: RunFollower) -> list[Any]:
             describe_accuracy(plot, follower.meta.get("data", {}))
         plot.update(history)
         cards.append(card(plot.figure, name))
-    return cards
+    return [_heading("Curves"), grid(*cards)] if cards else []
 
 
 def _topology(follower: RunFollower, frames: int) -> list[Any]:

@@ -235,17 +235,7 @@ def _layer_curves(column: str, layers: int) -> list[Curve]:
 
 
 def run_plots(layers: int, *, validation: bool, **shared: Any) -> dict[str, tuple[str, Callable[[], CurvePlot]]]:
-    """Return how the plots of a run are made: by name, the column that each needs, and a function.
-
-    Parameters
-    ----------
-    layers : int
-        Layers of connections.
-    validation : bool
-        Draw the validation split, too.
-    **shared
-        Range and marks of all plots.
-    """
+    """Return how the plots of a run are made: by name, the column that each needs, and a function."""
     return {
         "accuracy": ("test_accuracy", lambda: accuracy_plot(validation=validation, **shared)),
         "r2": ("test_r2", lambda: r2_plot(validation=validation, **shared)),

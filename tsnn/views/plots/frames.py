@@ -167,7 +167,8 @@ def _degrees(snapshots: Mapping[int, Snapshot]) -> dict[int, Any]:
             if layer.in_degree is None or layer.out_degree is None or not len(layer.in_degree):
                 continue
             n_in, n_out = snapshot.sizes[l : l + 2].tolist()
-            law = random_degrees(n_in, n_in * n_out, int(layer.out_degree.prod(axis=1).sum()))
+            connections = min(int(layer.out_degree.prod(axis=1).sum()), n_in * n_out)
+            law = random_degrees(n_in, n_in * n_out, connections)
             color, points = palette.SERIES[l % len(palette.SERIES)], survival(layer.in_degree)
             expected = n_out * law[1] >= 0.5
             curves.append(hv.Curve((law[0][expected], law[1][expected]), "k", "fraction").opts(
