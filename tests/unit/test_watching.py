@@ -11,7 +11,7 @@ from bokeh.models import Title
 
 from tests.support import fake_engine
 from tsnn import views
-from tsnn.config import Config
+from tsnn.config import Config, describe
 from tsnn.errors import RunError
 from tsnn.runs import RunStore
 from tsnn.runs.control import ControlReader
@@ -52,11 +52,14 @@ def test_watch__has_the_controls_of_a_live_run(store):
         buttons = {part.label: part for part in pane.select(pmui.Button) if part.visible}
         buttons["Pause"].clicks += 1
         assert ControlReader(run).poll()[-1].action == "pause"
-        zeta = next(part for part in pane.select(pmui.FloatSlider) if part.label == "Zeta")
+        sliders = {part.label: part for part in pane.select(pmui.FloatSlider)}
+        zeta = sliders[describe("zeta").label]
         with param.edit_constant(zeta):
             zeta.value_throttled = 0.6  # like a user who releases it
         assert ControlReader(run).poll()[-1].settings == {"zeta": 0.6}
-        assert not any(part.label == "Zeta" for part in views.watch(run).select(pmui.FloatSlider)), "only on request"
+        assert not any(part.label == describe("zeta").label for part in views.watch(run).select(pmui.FloatSlider)), (
+            "only on request"
+        )
 
 
 def test_watch__continues_a_stopped_run_without_a_queue(store, monkeypatch):

@@ -6,6 +6,7 @@ import contextlib
 import traceback
 from collections.abc import Iterator
 from html import escape
+from typing import NamedTuple
 
 from tsnn.views.plots import palette
 
@@ -55,7 +56,19 @@ class Exercises:
     def _say(self, sign: str, text: str, color: str) -> None:
         from IPython.display import display
 
-        done = len(self._right) - len(self.missing)
-        plain = f"{sign} {text} {done} of {len(self._right)} done."
-        html = f"<b style='color:{color}'>{escape(f'{sign} {text}')}</b> {done} of {len(self._right)} done."
-        display({"text/plain": plain, "text/html": html}, raw=True)  # type: ignore[no-untyped-call]
+        count = f"{len(self._right) - len(self.missing)} of {len(self._right)} done."
+        display(_Line(f"{sign} {text}", count, color))  # type: ignore[no-untyped-call]
+
+
+class _Line(NamedTuple):
+    """Line about an exercise, coloured in a notebook."""
+
+    text: str
+    count: str
+    color: str
+
+    def __repr__(self) -> str:
+        return f"{self.text} {self.count}"
+
+    def _repr_html_(self) -> str:
+        return f"<b style='color:{self.color}'>{escape(self.text)}</b> {self.count}"

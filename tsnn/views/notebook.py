@@ -11,6 +11,7 @@ import importlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,9 @@ def watch(run: Run | RunFollower, *, controls: bool = False, period: int = 1000,
     _restore_design()
     view = RunView(run if isinstance(run, RunFollower) else follow(run))
     view.tick(tab)
-    parts, updates, restarting = [view.replay.layout, view.tabs[tab].layout], [view.tick], [view.replay.play]
+    parts: list[Any] = [view.replay.layout, view.tabs[tab].layout]
+    updates: list[Callable[[], bool]] = [view.tick]
+    restarting: list[Any] = [view.replay.play]
     if controls:
         live = _Controls(view.follower)
         parts = live.around(parts)

@@ -14,7 +14,8 @@ from typing import Any
 import jinja2
 import panel as pn
 from bokeh.document import Document
-from bokeh.models import ImportedStyleSheet, InlineStyleSheet, Range1d, UIElement
+from bokeh.models import ImportedStyleSheet, InlineStyleSheet, Range1d
+from bokeh.models.ui import UIElement
 from bokeh.resources import Resources
 from panel.io.embed import embed_state
 from panel.io.resources import DIST_DIR
@@ -48,7 +49,7 @@ _MAX_EVENTS = 200
 _MAX_CHARACTERS = 20_000  # of the settings
 
 #: Panel's script needs the other two. Nothing is loaded: what is not in the file is forbidden.
-_RESOURCES = ["bokeh", "bokeh-widgets", "bokeh-tables"]
+_RESOURCES: list[Any] = ["bokeh", "bokeh-widgets", "bokeh-tables"]
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
@@ -101,8 +102,13 @@ def report(runs: Run | str | Sequence[Run | str], output: str | Path = "report.h
     followers = [RunFollower(run if isinstance(run, Run) else store.open(run), min_interval=0) for run in chosen]
     for follower in followers:
         follower.finish()
-    path = Path(output)
-    write_atomic(path, (_single(followers[0]) if len(followers) == 1 else _comparison(followers)).encode())
+    path, design = Path(output), pn.config.design
+    pn.config.design = None  # that of the dashboard, where this process has it, would be another megabyte
+    try:
+        page = _single(followers[0]) if len(followers) == 1 else _comparison(followers)
+    finally:
+        pn.config.design = design
+    write_atomic(path, page.encode())
     return path
 
 
@@ -143,16 +149,11 @@ def _page(heading: str, head: str, curves: Sequence[Any], topology: Sequence[Any
     """Return the file; ``head`` and ``tail`` are HTML around the plots."""
     buffer, document = io.StringIO(), Document()
     texts = {"heading": escape(heading), "head": head, "tail": tail, "policy": _POLICY, "version": __version__}
-    design = pn.config.design
-    pn.config.design = None  # that of the dashboard would be another megabyte
-    try:
-        if topology:  # before the curves are there: each epoch takes time in proportion to the document
-            column = pn.Column(*topology, sizing_mode="stretch_width")
-            model = column.get_root(document, Comm())
-            embed_state(column, model, document, max_states=FRAMES, max_opts=FRAMES, progress=False)
-        document.add_root(pn.Column(*curves, sizing_mode="stretch_width").get_root(document, Comm()))
-    finally:
-        pn.config.design = design
+    if topology:  # before the curves are there: each epoch takes time in proportion to the document
+        column = pn.Column(*topology, sizing_mode="stretch_width")
+        model = column.get_root(document, Comm())
+        embed_state(column, model, document, max_states=FRAMES, max_opts=FRAMES, progress=False)
+    document.add_root(pn.Column(*curves, sizing_mode="stretch_width").get_root(document, Comm()))
     _inline_styles(document)
     resources = Resources(mode="inline", components=_RESOURCES)
     save(document, buffer, resources=resources, template=_TEMPLATE, template_variables=texts, title="tsnn")
@@ -220,8 +221,8 @@ def _scrolling(html: str) -> str:
 
 def _notes(run: Run) -> str:
     """Return tags and notes."""
-    _, tags, *texts = notes(run)
-    lines = [", ".join(tags), *texts]
+    found: tuple[Any, ...] = notes(run)
+    lines = [", ".join(found[1]), *found[2:]]
     return "".join(f"<p class='notes'>{escape(line)}</p>" for line in lines if line)
 
 

@@ -24,7 +24,7 @@ class _Ghost(NamedTuple):
 
     label: str
     curves: list[tuple[Any, Any, Any]]
-    ranges: tuple[tuple[float, float], tuple[float, float]]
+    ranges: list[tuple[float, float]]
 
 
 def trials(draw: Callable[..., figure], **widgets: Any) -> Any:
@@ -49,7 +49,7 @@ def trials(draw: Callable[..., figure], **widgets: Any) -> Any:
     def drawn(**values: Any) -> figure:
         fig = draw(**values)
         label = ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in values.items())
-        now = _Ghost(label, _curves(fig), ((fig.x_range.start, fig.x_range.end), (fig.y_range.start, fig.y_range.end)))
+        now = _Ghost(label, _curves(fig), [(each.start, each.end) for each in _ranges(fig)])
         ghosts[:] = [ghost for ghost in ghosts if ghost.label != label][:GHOSTS]
         for ghost, alpha in zip(ghosts, _ALPHAS, strict=False):
             _add(fig, ghost, alpha)
@@ -78,11 +78,15 @@ def _curves(fig: figure) -> list[tuple[Any, Any, Any]]:
     return curves
 
 
+def _ranges(fig: figure) -> list[Any]:
+    return [fig.x_range, fig.y_range]
+
+
 def _add(fig: figure, ghost: _Ghost, alpha: float) -> None:
     """Draw a ghost behind the curves of a figure, and let its ranges hold both."""
     for x, y, dash in ghost.curves:
         style: dict[str, Any] = {"color": palette.GREY, "line_dash": dash, "line_alpha": alpha, "level": "underlay"}
         fig.line(x, y, line_width=1.5, legend_label=f"before: {ghost.label}", **style)
     fig.legend[0].visible = True
-    for target, (start, end) in zip((fig.x_range, fig.y_range), ghost.ranges, strict=True):
+    for target, (start, end) in zip(_ranges(fig), ghost.ranges, strict=True):
         set_range(target, min(target.start, start), max(target.end, end))
