@@ -107,6 +107,13 @@ def test_report__of_a_damaged_run_shows_the_rest(run, name, tmp_path):
     assert run.id in tsnn.report(run, tmp_path / "damaged.html").read_text()
 
 
+def test_report__names_the_damage_of_impossible_snapshots(run, tmp_path):
+    for path in (run.path / "snapshots").iterdir():
+        arrays = dict(np.load(path))
+        np.savez(path, **arrays | {"edges_0": arrays["edges_0"] + 10**6})
+    assert "The snapshots are damaged" in tsnn.report(run, tmp_path / "damaged.html").read_text()
+
+
 def test_report__draws_fewer_epochs_where_they_would_be_too_large(run, tmp_path, monkeypatch):
     full = tsnn.report(run, tmp_path / "full.html").stat().st_size
     monkeypatch.setattr(reports, "MAX_BYTES", full - 1)

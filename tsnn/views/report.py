@@ -201,7 +201,10 @@ def _topology(follower: RunFollower, frames: int) -> list[Any]:
         before = next((e for e in reversed(known) if e < epoch), None)
         if (now := follower.snapshot(epoch, None, PARTS)) is not None:
             snapshots[epoch] = now, None if before is None else follower.snapshot(before, None, PARTS)
-    drawn = topology_map(snapshots, follower.meta.get("data", {}), follower.feature_names) if snapshots else None
+    try:
+        drawn = topology_map(snapshots, follower.meta.get("data", {}), follower.feature_names) if snapshots else None
+    except (IndexError, TypeError, ValueError) as error:
+        return [_heading("Topology", f"The snapshots are damaged: {escape(str(error))}")]
     if drawn is None:
         return []
     text = f"{len(snapshots)} of {len(known)} snapshots. Drag the slider, or use the arrow keys."

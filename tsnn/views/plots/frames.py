@@ -10,6 +10,7 @@ from typing import Any
 
 import holoviews as hv
 import numpy as np
+from bokeh.models import NumeralTickFormatter
 
 from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
@@ -24,6 +25,7 @@ PARTS = (
     "edge_weights", "edge_births", "in_degree", "out_degree",
 )  # fmt: skip
 _LAYERS = 6  # whose degrees are drawn
+_MOST_NAMED = 4  # layers of neurons, with more of which their labels are shorter
 _ALONE = {"framewise": True, "axiswise": True}  # ranges of all frames take time in proportion to their square
 _COLORS = {False: palette.CUT_OFF, True: palette.NEURON}  # of neurons with connections, and without
 
@@ -113,6 +115,8 @@ def _pixels(data: Mapping[str, Any], living: bool) -> Any:
 
 def _network_style(plot: NetworkPlot) -> dict[str, Any]:
     below, beside = (axis[0].major_label_overrides for axis in (plot.figure.below, plot.figure.right))
+    if len(below) > _MOST_NAMED:
+        below = {x: text.removesuffix(" neurons") for x, text in below.items()}
     ticks = {"xticks": list(below.items()), "yticks": list(beside.items()), "yaxis": "right" if beside else None}
     axes = {"xlabel": "", "ylabel": "", "xlim": (0, 1), "ylim": (0, 1), "invert_yaxis": True, "show_grid": False}
     legend = {"legend_position": "top", "legend_cols": 3, "show_legend": True}
@@ -179,6 +183,8 @@ def _degrees(snapshots: Mapping[int, Snapshot]) -> dict[int, Any]:
         if curves:
             axes = {"xlabel": "Incoming connections of a neuron, k", "ylabel": "Fraction of neurons"}
             logs: dict[str, Any] = {"logx": True, "logy": True, "xticks": ROUND, "yticks": ROUND}
+            logs |= {"xformatter": NumeralTickFormatter(format="0,0")}
+            logs |= {"yformatter": NumeralTickFormatter(format="0.[0000]%")}
             style = _style("Neurons with k or more incoming connections", legend_position="right", **axes, **logs)
-            frames[epoch] = hv.Overlay(curves).opts(**style)
+            frames[epoch] = hv.Overlay(curves).opts(**style | {"width": 600})
     return frames
