@@ -64,11 +64,11 @@ class _Line(NamedTuple):
     """Line about an exercise, coloured in a notebook."""
 
     text: str
-    count: str
+    done: str
     color: str
 
     def __repr__(self) -> str:
-        return f"{self.text} {self.count}"
+        return f"{self.text} {self.done}"
 
     def _repr_html_(self) -> str:
-        return f"<b style='color:{self.color}'>{escape(self.text)}</b> {self.count}"
+        return f"<b style='color:{self.color}'>{escape(self.text)}</b> {self.done}"

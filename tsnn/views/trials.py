@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import panel as pn
-from bokeh.models import GlyphRenderer, Line
+from bokeh.models import Line
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 
 from tsnn.views.plots import palette

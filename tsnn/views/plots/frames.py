@@ -66,7 +66,7 @@ def _dress(plot: Any, _element: Any) -> None:
 
 
 def _style(title: str, **options: Any) -> dict[str, Any]:
-    tools = {"default_tools": [], "toolbar": None, "hooks": [_dress], **_ALONE}
+    tools: dict[str, Any] = {"default_tools": [], "toolbar": None, "hooks": [_dress], **_ALONE}
     if "legend_position" in options:
         tools["legend_opts"] = {"border_line_color": None, "background_fill_alpha": 0.0}
     return {"title": title, "height": HEIGHT, "width": 480, "fontscale": 1.0, **tools, **options}
@@ -88,7 +88,7 @@ def _network(snapshots: Mapping[int, tuple[Snapshot, Snapshot | None]], plot: Ne
 
 
 # Colours are constants of elements: HoloViews draws columns of equal values, or none, in another way than others.
-def _segments(kind: str, data: Mapping[str, Any]) -> Any:
+def _segments(kind: str, data: Any) -> Any:
     color, dash = STYLES[kind]
     columns = {name: data[name] for name in ("x0", "y0", "x1", "y1", "width", "alpha")}
     lines = hv.Segments(columns, ["x0", "y0", "x1", "y1"], ["width", "alpha"], label=kind)
@@ -96,7 +96,7 @@ def _segments(kind: str, data: Mapping[str, Any]) -> Any:
     return lines.opts(color=color, line_dash=dash, **_ALONE, **look)
 
 
-def _neurons(data: Mapping[str, Any], living: bool) -> Any:
+def _neurons(data: Any, living: bool) -> Any:
     chosen = np.flatnonzero(np.asarray(data["living"]) == living)
     columns = {name: [data[name][i] for i in chosen] for name in ("x", "y", "size", "name", "fan_in", "fan_out")}
     points = hv.Points(columns, ["x", "y"], ["size", "name", "fan_in", "fan_out"])
@@ -106,7 +106,7 @@ def _neurons(data: Mapping[str, Any], living: bool) -> Any:
     )
 
 
-def _pixels(data: Mapping[str, Any], living: bool) -> Any:
+def _pixels(data: Any, living: bool) -> Any:
     chosen = np.asarray(data["living"]) == living
     x, y, w, h = (data[name][chosen] for name in ("x", "y", "width", "height"))
     cells = hv.Rectangles((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
@@ -114,7 +114,7 @@ def _pixels(data: Mapping[str, Any], living: bool) -> Any:
 
 
 def _network_style(plot: NetworkPlot) -> dict[str, Any]:
-    below, beside = (axis[0].major_label_overrides for axis in (plot.figure.below, plot.figure.right))
+    below, beside = plot.labels
     if len(below) > _MOST_NAMED:
         below = {x: text.removesuffix(" neurons") for x, text in below.items()}
     ticks = {"xticks": list(below.items()), "yticks": list(beside.items()), "yaxis": "right" if beside else None}

@@ -155,6 +155,11 @@ class NetworkPlot:
         self._update_haze(snapshot, places)
         self._describe(snapshot, before)
 
+    @property
+    def labels(self) -> tuple[dict[Any, Any], dict[Any, Any]]:
+        """Texts below the layers by their x, and beside few outputs by their y."""
+        return dict(self.figure.xaxis[0].major_label_overrides), dict(self._classes.major_label_overrides)
+
     def play(self, phases: Sequence[str]) -> None:
         """Play the evolution that is drawn in slow motion; the phases are titled prune, regrow and train."""
         self.cue.data = {"text": list(phases)}
