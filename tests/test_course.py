@@ -120,7 +120,8 @@ def test_notebooks__have_all_sections_and_widgets(path):
         "To read on",
     ):
         assert f"\n## {heading}\n" in prose, heading
-    assert sum("pn.bind(" in text(cell) for cell in cells(path, "code")) >= MIN_PLAYS
+    plays = [cell for cell in cells(path, "code") if re.search(r"pn\.bind\(|views\.trials\(", text(cell))]
+    assert len(plays) >= MIN_PLAYS
     for target in re.findall(r"\]\(([^)#]+)\)", prose):
         assert target.startswith("http") or (path.parent / target).exists(), target
 
@@ -142,10 +143,14 @@ def test_solutions__solve_the_exercises_of_the_notebook(path):
 
 
 @pytest.mark.parametrize("path", ALL, ids=name)
-def test_cells__may_fail_only_in_checks_of_unsolved_exercises(path):
-    for cell in cells(path):
-        may_fail = "raises-exception" in cell["metadata"].get("tags", ())
-        assert may_fail == (path in NOTEBOOKS and cell["id"].startswith("check")), cell["id"]
+def test_checks__report_each_exercise_and_no_cell_may_fail(path):
+    made = next(text(cell) for cell in cells(path, "code") if "views.Exercises(" in text(cell))
+    checked = [text(cell).splitlines()[0] for cell in cells(path, "code") if cell["id"].startswith("check")]
+    names = [re.fullmatch(r'with exercises\.check\("(\d\.\d)"\):', line)[1] for line in checked]
+    assert f"views.Exercises({', '.join(map(json.dumps, names))})" in made
+    assert not any("raises-exception" in cell["metadata"].get("tags", ()) for cell in cells(path))
+    if path not in NOTEBOOKS:
+        assert text(cells(path, "code")[-1]) == "assert exercises.missing == []", "a wrong solution fails"
 
 
 def test_readme__contains_the_command_that_opens_the_course():

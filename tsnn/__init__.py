@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tsnn.jobs.launch import fork, resume, start, stop
     from tsnn.runs import Run, RunStore
     from tsnn.runs.control import request
+    from tsnn.views.report import report
 
 __all__ = [
     "Config",
@@ -73,6 +74,7 @@ __all__ = [
     "make_dataset",
     "memory_estimate",
     "prune_neurons",
+    "report",
     "request",
     "resume",
     "save_network",
@@ -108,5 +110,6 @@ __getattr__, __dir__ = lazy.attach(
         "jobs.launch": "fork resume start stop",
         "runs": "Run RunStore",
         "runs.control": "request",
+        "views.report": "report",
     },
 )

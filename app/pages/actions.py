@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 
 from pages.dialogs import DownloadDialog, NotesDialog, ResumeDialog
 from pages.fork import ForkDialog
+from pages.reports import ReportButton
 from pages.theme import NATURAL
 from tsnn.config import Config
 from tsnn.errors import TsnnError
@@ -65,7 +66,8 @@ class RunActions:
         self._copy_settings, self._warn = copy_settings, warn
         self.view: RunView | None = None
         self.resume, self.notes = ResumeDialog(self._changed), NotesDialog(self._changed)
-        self.download, self.fork = DownloadDialog(DOWNLOADS), ForkDialog(open_run)
+        self.report = ReportButton(self._open_runs, warn, variant="outlined", margin=8, sizing_mode="stretch_width")
+        self.download, self.fork = DownloadDialog(DOWNLOADS, self.report.button), ForkDialog(open_run)
         self.actions: dict[str, Action] = {
             "Train longer …": Action("restart_alt", self.resume.open, OVER),
             "Continue from here …": Action("call_split", self._open_fork),
@@ -104,6 +106,9 @@ class RunActions:
                 self.actions[label].act(self.view.follower.run)
             except (TsnnError, OSError) as error:
                 self._warn(str(error))
+
+    def _open_runs(self) -> list[Run]:
+        return [] if self.view is None else [self.view.follower.run]
 
     def _copy(self, run: Run) -> None:
         self._copy_settings(run.config(), run.id)

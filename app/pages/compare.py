@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
+from pages.reports import ReportButton
 from pages.theme import CARD, NATURAL, html, plain
-from tsnn.config import Config, describe, setting_names
+from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import Run, RunStore
 from tsnn.runs.catalog import catalog
-from tsnn.runs.cells import Column, format_cell
+from tsnn.runs.cells import Column
 from tsnn.runs.comparison import RunResult, baselines, find, grouped, labels, result, seeds, table
 from tsnn.runs.export import csv_bytes
 from tsnn.views.live.follower import RunFollower, follow
@@ -25,22 +25,10 @@ from tsnn.views.plots.comparison import compare_plots, styled
 from tsnn.views.plots.curves import fork_epoch
 from tsnn.views.tabs.captions import CAPTIONS
 from tsnn.views.tabs.cards import card, grid
+from tsnn.views.tabs.results import comparison_html, ordered
 
 _MAX_OPTIONS = 300
-_MAX_SETTINGS_FIRST = 3
 _TABLE_SECONDS = 2.0
-_STYLE = """<style>
-.compared {border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; white-space: nowrap}
-.compared th {text-align: left; font-weight: 700; padding: 4px 14px 4px 0; opacity: .75}
-.compared td {padding: 4px 14px 4px 0; border-top: 1px solid color-mix(in srgb, currentColor 14%, transparent)}
-.compared .n {text-align: right}
-.swatch {display: inline-block; width: 26px; height: 0; border-top: 3px; vertical-align: middle; margin-right: 8px}
-</style>"""
-_CSS_DASH = {"solid": "solid", "dashed": "dashed", "dotted": "dotted", "dashdot": "dashed", "dotdash": "dotted"}
-_NOTE = (
-    "Results are from the <b>last epoch</b>; picking the best test epoch would overstate accuracy. For early stopping "
-    "set <b>Validation fraction</b> (Advanced)."
-)
 _HELP = (
     "Baselines train the first run's settings as SET (evolving), fixed random and dense; Repeat trains them with more "
     "seeds. Existing runs are not repeated."
@@ -81,8 +69,8 @@ class CompareTab:
             pn.Column(
                 self.runs, pn.FlexBox(self.axis, self.smoothing, self.seeds, align_items="center", margin=0,
                                       sizing_mode="stretch_width"),
-                pn.FlexBox(self.baselines, self.more_seeds, self.count, self.download, align_items="center", margin=0,
-                           sizing_mode="stretch_width"),
+                pn.FlexBox(self.baselines, self.more_seeds, self.count, self.download, self.report.button,
+                           align_items="center", margin=0, sizing_mode="stretch_width"),
                 pn.pane.HTML(html(_HELP, "font-size:12.5px;opacity:.75"), margin=(0, 8), sizing_mode="stretch_width"),
                 self.message, styles={**CARD, "padding": "8px"}, sizing_mode="stretch_width", margin=0,
             ),
@@ -111,6 +99,10 @@ class CompareTab:
         self.count = pmui.IntInput(label="Seeds", value=5, start=2, end=100, step=1, width=100, **style)
         self.download = pmui.FileDownload(label="Table as CSV", callback=self._csv, filename="comparison.csv",
                                           variant="outlined", **style)  # fmt: skip
+        self.report = ReportButton(
+            lambda: [follower.run for follower in self._followers.values()],
+            lambda text: self._show_message(text, "error"), variant="outlined", **style,
+        )  # fmt: skip
         self.message = pmui.Alert(severity="info", visible=False, closeable=True, margin=(4, 8),
                                sizing_mode="stretch_width")  # fmt: skip
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
@@ -121,7 +113,7 @@ class CompareTab:
             plot.clicked = self._hide_or_show
         self._cards = [card(plot.figure, f"compared_{plot.column}") for plot in self.plots]
         self._grid = grid(*self._cards)
-        for part in (self._table, self._grid, self.download):
+        for part in (self._table, self._grid, self.download, self.report.button):
             part.visible = False
         self.runs.param.watch(lambda event: self._on_choose(list(event.new)), "value")
         for widget, name in ((self.axis, "value"), (self.smoothing, "value_throttled"), (self.seeds, "value")):
@@ -171,11 +163,11 @@ class CompareTab:
         results = [self._result(follower) for follower in self._followers.values()]
         self._rows = grouped(results) if self.seeds.value else [[r] for r in results]
         self._labels = labels(self._rows)
-        self._columns = _ordered(table(results, over_seeds=self.seeds.value))
-        text = self._html() if results else ""
+        self._columns = ordered(table(results, over_seeds=self.seeds.value))
+        text = html(comparison_html(self._columns, self._labels)) if results else ""
         if text != self._table.object:
             self._table.object = text
-        for part in (self._table, self._grid, self.download):
+        for part in (self._table, self._grid, self.download, self.report.button):
             part.visible = bool(results)
         self._empty.visible = not results
 
@@ -203,25 +195,6 @@ class CompareTab:
                 plot.show_levels(d["baseline_accuracy"] for d in data if d.get("baseline_accuracy") is not None)
             if shell.visible != plot.visible:
                 shell.visible = plot.visible
-
-    def _html(self) -> str:
-        styles = styled(self._labels, [[]] * len(self._labels))
-        head = "".join(f"<th{_align(c.kind)}>{_head(c.title)}</th>" for c in self._columns)
-        body = ""
-        for i, row in enumerate(styles):
-            swatch = (
-                f"<span class='swatch' style='border-color:{row.color};border-top-style:{_CSS_DASH[row.dash]}'></span>"
-            )
-            ids = " ".join(r.run for r in self._rows[i])
-            cells = [
-                f"<td title='{escape(ids)}'>{swatch}{escape(row.label)}</td>"
-                if c.title == "run"
-                else f"<td{_align(c.kind)}>{escape(_cell(c, i))}</td>"
-                for c in self._columns
-            ]
-            body += f"<tr>{''.join(cells)}</tr>"
-        return html(f"{_STYLE}<table class='compared'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-                    f"<div style='font-size:12.5px;opacity:.75;margin-top:8px'>{_NOTE}</div>")  # fmt: skip
 
     def _csv(self) -> io.BytesIO:
         columns: dict[str, list[Any]] = {}
@@ -260,28 +233,6 @@ class CompareTab:
 
     def _show_message(self, text: str, severity: str) -> None:
         self.message.param.update(object=plain(text), severity=severity, visible=True)
-
-
-def _align(kind: str) -> str:
-    return "" if kind == "text" else " class='n'"
-
-
-def _cell(column: Column, row: int) -> str:
-    text = format_cell(column.kind, column.values[row])
-    return describe(column.title).display_name(text) if column.title in setting_names() else text
-
-
-def _ordered(columns: list[Column]) -> list[Column]:
-    """Return the columns, the settings after the results if many settings differ."""
-    settings = [column for column in columns if "." in column.title]
-    if len(settings) <= _MAX_SETTINGS_FIRST:
-        return columns
-    return [*(column for column in columns if column not in settings), *settings]
-
-
-def _head(title: str) -> str:
-    short = "data" if title == "data.name" else title.rpartition(".")[2].replace("_", " ")
-    return f"<span title='{escape(title)}'>{escape(short)}</span>"
 
 
 def _unique(name: str, run: str) -> str:

@@ -15,7 +15,6 @@ import param
 from pages import keys
 from pages.actions import RunActions
 from pages.compare import CompareTab
-from pages.controls import LiveControls
 from pages.form import StartForm
 from pages.keys import PageKeys
 from pages.runs import RunsTab
@@ -27,6 +26,7 @@ from tsnn.jobs.queue import start_queue_thread
 from tsnn.runs import RunStore, default_root
 from tsnn.runs.catalog import catalog
 from tsnn.views.live.browser import Throttle
+from tsnn.views.live.controls import LiveControls
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.ticker import Ticker
 from tsnn.views.tabs.replay import Replay

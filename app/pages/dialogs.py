@@ -150,9 +150,11 @@ class DownloadDialog:
     ----------
     files : mapping
         By label of the button: suffix of the file, and a function that returns its content.
+    *further
+        Further buttons.
     """
 
-    def __init__(self, files: Mapping[str, tuple[str, Callable[[Run], bytes]]]):
+    def __init__(self, files: Mapping[str, tuple[str, Callable[[Run], bytes]]], *further: Any):
         self._run: Run | None = None
         self._suffixes = {label: suffix for label, (suffix, _) in files.items()}
         self._error = pmui.Alert(severity="error", visible=False, margin=8, sizing_mode="stretch_width")
@@ -164,7 +166,7 @@ class DownloadDialog:
             for label, (_, make) in files.items()
         }  # fmt: skip
         self.layout = pmui.Dialog(
-            *self.buttons.values(), self._error, title="Download", close_on_click=True, width_option="xs",
+            *self.buttons.values(), *further, self._error, title="Download", close_on_click=True, width_option="xs",
             show_close_button=True,
         )  # fmt: skip
 

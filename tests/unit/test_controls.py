@@ -2,7 +2,6 @@
 
 import param
 import pytest
-from pages.controls import LiveControls
 from pages.form import StartForm
 
 from tests.support import fake_engine
@@ -10,6 +9,7 @@ from tsnn.config import Config
 from tsnn.runs import RunStore
 from tsnn.runs.control import ControlReader, request
 from tsnn.runs.writer import RunWriter
+from tsnn.views.live.controls import LiveControls
 from tsnn.views.live.follower import RunFollower
 
 

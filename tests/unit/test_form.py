@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import unescape
 
 import pytest
-from pages.controls import LiveControls
 from pages.form import StartForm
 from pages.settings import widget_value
 
@@ -15,6 +14,7 @@ from tsnn.datasets.preview import Preview
 from tsnn.errors import ConfigError
 from tsnn.registry import ACTIVATIONS
 from tsnn.runs import RunStore
+from tsnn.views.live.controls import LiveControls
 
 #: Settings with a widget of their own, outside ``StartForm.widgets``.
 SELECTORS = {"data.name": ("data", "path")}

@@ -4,17 +4,22 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import panel as pn
+import panel_material_ui as pmui
 import param
 import pytest
 from bokeh.models import Title
 
 from tests.support import fake_engine
 from tsnn import views
-from tsnn.config import Config
+from tsnn.config import Config, describe
 from tsnn.errors import RunError
 from tsnn.runs import RunStore
+from tsnn.runs.control import ControlReader
+from tsnn.runs.writer import RunWriter
+from tsnn.views import notebook
 from tsnn.views.live import browser, ticker
 from tsnn.views.live.browser import Throttle, on_release
+from tsnn.views.live.follower import RunFollower
 from tsnn.views.notebook import Ticker
 
 
@@ -35,6 +40,87 @@ def test_watch__leaves_bound_figures_live(finished):
     root = pn.Column(bound).get_root()
     widget.value = 3
     assert [title.text for title in root.select({"type": Title})] == ["3 values"]
+
+
+def test_watch__has_the_controls_of_a_live_run(store):
+    run = store.create(Config.preset("fashion_mnist").replace(epochs=9))
+    with RunWriter(run) as writer:
+        writer.meta(fake_engine.meta(run.config()))
+        writer.update(state="training", epochs=9)
+        writer.line("epoch", **fake_engine.epoch_record(1, run.config()).to_dict())
+        pane = views.watch(RunFollower(run, min_interval=0), controls=True)
+        buttons = {part.label: part for part in pane.select(pmui.Button) if part.visible}
+        buttons["Pause"].clicks += 1
+        assert ControlReader(run).poll()[-1].action == "pause"
+        sliders = {part.label: part for part in pane.select(pmui.FloatSlider)}
+        zeta = sliders[describe("zeta").label]
+        with param.edit_constant(zeta):
+            zeta.value_throttled = 0.6  # like a user who releases it
+        assert ControlReader(run).poll()[-1].settings == {"zeta": 0.6}
+        assert not views.watch(run).select(pmui.FloatSlider), "only on request"
+
+
+def test_watch__continues_a_stopped_run_without_a_queue(store, monkeypatch):
+    run = fake_engine.finished_run(store, {"training.epochs": 9}, 3, state="stopped")
+    resumed = []
+    monkeypatch.setattr(notebook.launch, "resume", resumed.append)
+    pane = views.watch(run, controls=True)
+    next(part for part in pane.select(pmui.Button) if part.label == "Continue").clicks += 1
+    assert resumed == [run]
+
+
+def test_watch__links_to_the_dashboard_that_reads_the_same_folder(finished, monkeypatch):
+    servers = [{"pid": 4711, "base_url": "/user/x/"}]
+    monkeypatch.setattr("jupyter_server.serverapp.list_running_servers", lambda: servers)
+    monkeypatch.setenv("JPY_PARENT_PID", "4711")
+    monkeypatch.delenv("TSNN_RUNS", raising=False)
+    assert notebook._link(finished) == []
+    monkeypatch.setenv("TSNN_RUNS", str(finished.path.parent))
+    [link] = notebook._link(finished)
+    assert f"href='/user/x/tsnn/app?run={finished.id}'" in link.object
+    monkeypatch.setenv("JPY_PARENT_PID", "4712")
+    assert notebook._link(finished) == [], "another server's kernel"
+
+
+def test_trials__keep_the_last_three_as_ghosts():
+    zeta = pn.widgets.FloatSlider(label="zeta", start=0, end=1, value=0.1)
+
+    def draw(zeta):
+        return views.curves("t", "x", "y", {"curve": ([1, 2], [zeta, 10 * zeta])})
+
+    pane = views.trials(draw, zeta=zeta)
+
+    def trial(value):
+        with param.edit_constant(zeta):
+            zeta.value_throttled = value
+        [plot] = pane.select(pn.pane.Bokeh)
+        return plot.object
+
+    for value in (0.2, 0.3, 0.4):
+        trial(value)
+    fig = trial(0.05)
+    labels = [item.label.value for item in fig.legend[0].items]
+    assert labels == ["curve", "before: zeta 0.4", "before: zeta 0.3", "before: zeta 0.2"]
+    assert fig.y_range.end > 4, "the ghosts are inside, too"
+    assert len([item for item in trial(0.4).legend[0].items if "0.4" in item.label.value]) == 0, "not its own ghost"
+
+
+def test_exercises__are_counted_without_tracebacks(capsys):
+    exercises = views.Exercises("1.1", "1.2")
+    with exercises.check("1.1"):
+        raise NotImplementedError("Exercise 1.1")
+    with exercises.check("1.2"):
+        raise AssertionError("<b>not</b> equal")
+    assert exercises.missing == ["1.1", "1.2"]
+    with exercises.check("1.1"):
+        pass
+    assert exercises.missing == ["1.2"]
+    with pytest.raises(TypeError), exercises.check("1.1"):
+        raise TypeError
+    assert exercises.missing == ["1.1", "1.2"], "an error is no success"
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["○ 1.1: not done yet. 0 of 2 done.", "✗ 1.2 is not right yet: <b>not</b> equal. 0 of 2 done.",
+                    "✓ 1.1 is right. 1 of 2 done."]  # fmt: skip
 
 
 def answer(throttle):

@@ -19,6 +19,7 @@ from tsnn.datasets import guess_task, inspection, known_datasets
 from tsnn.datasets.preview import preview
 from tsnn.datasets.sources import local_file
 from tsnn.errors import ConfigError, DataError, TsnnError
+from tsnn.extras import require
 from tsnn.files import os_error_message
 from tsnn.jobs.launch import command_line, prepare_resume, watch
 from tsnn.records import Compilation, EpochRecord, Event, Progress
@@ -182,6 +183,17 @@ def compare(options: argparse.Namespace) -> int:
     columns = table([result(store.open(name)) for name in options.run], over_seeds=options.seeds)
     print("\n".join(console.comparison_lines(columns)))
     print("Results are from the last epoch; picking the best test epoch would overstate accuracy.")
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write a report of runs as one HTML file."""
+    require("holoviews", "tsnn report")
+    from tsnn.views.report import report  # imports Panel
+
+    store = RunStore(options.runs)
+    path = report([store.open(name) for name in options.run], options.output)
+    print(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 

@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tsnn", description="Truly sparse neural networks on a CPU.")
     parser.add_argument("--version", action="version", version=f"tsnn {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    first = (_add_train, _add_inspect, _add_resume, _add_fork, _add_runs, _add_compare)
+    first = (_add_train, _add_inspect, _add_resume, _add_fork, _add_runs, _add_compare, _add_report)
     then = (_add_export, _add_predict, _add_features, _add_datasets, _add_doctor, _add_bench)
     for add in (_add_dashboard, _add_course, *first, *then):
         add(subparsers)
@@ -162,6 +162,20 @@ def _add_compare(subparsers: _Subparsers) -> None:
     compare.add_argument("--seeds", action="store_true", help="mean and spread of runs that differ only in the seed")
     _add_root(compare)
     compare.set_defaults(command=commands.compare)
+
+
+def _add_report(subparsers: _Subparsers) -> None:
+    report = subparsers.add_parser(
+        "report",
+        help="write a report of runs as one HTML file",
+        description="Write a report of a run, or a comparison of several, as one HTML file: result, curves, topology "
+        "with a slider over the epochs, settings, the command that repeats the run. It needs no server and no network.",
+    )
+    _add_run(report, nargs="+")
+    report.add_argument("-o", "--output", type=Path, default=Path("report.html"), metavar="FILE",
+                        help="output file (default: %(default)s)")  # fmt: skip
+    _add_root(report)
+    report.set_defaults(command=commands.report)
 
 
 def _add_export(subparsers: _Subparsers) -> None:

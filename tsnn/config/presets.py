@@ -57,6 +57,9 @@ REGRESSION: dict[str, Any] = {
     "training.learning_rate": 0.001,
 }
 
+#: Settings that a preset or :func:`preset_for_shape` may choose for data that have no preset of their own.
+BY_SHAPE = (REGRESSION.keys() | PRESETS["madelon"].keys()) - {"training.epochs"}
+
 _WIDE = 20  # features for each sample, as in data of microarrays
 _FEW_FEATURES = 100
 _FEW_SAMPLES = 10_000

@@ -143,8 +143,7 @@ def _check_change(check: Callable[[Config], None], data: Dataset, before: Config
     if memory_estimate(after, *shape).total > memory_estimate(before, *shape).total:
         check(after)
     if (before.training.prune, before.training.regrow) != (after.training.prune, after.training.regrow):
-        sizes = data.n_features, *after.network.hidden, data.n_outputs
-        compile_evolution(after, data, workspace_width(after, sizes, len(data.x_train)))
+        compile_evolution(after)
 
 
 def check_workers(run: Run) -> None:

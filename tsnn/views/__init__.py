@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tsnn import lazy
 
 if TYPE_CHECKING:
+    from tsnn.views.exercises import Exercises
     from tsnn.views.history import History
     from tsnn.views.live.follower import RunFollower
     from tsnn.views.notebook import ended, watch
@@ -24,17 +25,19 @@ if TYPE_CHECKING:
     from tsnn.views.plots.neurons import ImportancePlot
     from tsnn.views.plots.topology import MatrixMap, draw, input_plot
     from tsnn.views.plots.workers import StalenessPlot, TimePlot
+    from tsnn.views.trials import trials
 
 __all__ = [
-    "AgePlot", "ClassPlot", "ConfusionPlot", "DegreePlot", "History", "ImportancePlot", "MatrixMap", "NetworkPlot",
-    "RunFollower", "ScatterPlot", "StalenessPlot", "TimePlot", "accuracy", "connections", "curves", "density", "draw",
-    "ended", "histogram", "input_plot", "loss", "mistakes", "r2", "seconds", "watch",
+    "AgePlot", "ClassPlot", "ConfusionPlot", "DegreePlot", "Exercises", "History", "ImportancePlot", "MatrixMap",
+    "NetworkPlot", "RunFollower", "ScatterPlot", "StalenessPlot", "TimePlot", "accuracy", "connections", "curves",
+    "density", "draw", "ended", "histogram", "input_plot", "loss", "mistakes", "r2", "seconds", "trials", "watch",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(
     __name__,
     {
         "live.follower": "RunFollower",
+        "exercises": "Exercises",
         "history": "History",
         "notebook": "ended watch",
         "plots.charts": "curves histogram",
@@ -45,5 +48,6 @@ __getattr__, __dir__ = lazy.attach(
         "plots.neurons": "ImportancePlot",
         "plots.topology": "MatrixMap draw input_plot",
         "plots.workers": "StalenessPlot TimePlot",
+        "trials": "trials",
     },
 )

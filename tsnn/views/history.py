@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.config import LIVE_NUMBERS, LiveValue
-from tsnn.records import EpochRecord, Event, LayerRecord
+from tsnn.records import EpochRecord, Event, EventKind, LayerRecord
 from tsnn.runs import Run
 
 
@@ -25,6 +25,8 @@ SCALARS = (*_numbers(EpochRecord), *LIVE_NUMBERS)
 MAX_EPOCHS = 20_000
 #: Columns that sum up to the time of an epoch.
 SECONDS = tuple(name for name in SCALARS if name.startswith("seconds_"))
+#: Kinds of events at the start of every run, which are not marked in the curves.
+START_EVENTS = (EventKind.DATA, EventKind.DATA_WARNING, EventKind.DENSE_LAYER)
 #: Columns with one number per epoch and layer.
 _PER_LAYER = (*_numbers(LayerRecord), "replaced")
 

@@ -6,20 +6,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
+import os
 import threading
 import time
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import panel as pn
 from panel_material_ui.theme import MaterialDesign
 
 from tsnn.errors import RunError
+from tsnn.jobs import launch
 from tsnn.records import ENDED, RunState
-from tsnn.runs import Run
+from tsnn.runs import Run, default_root
 from tsnn.views.live.browser import Throttle
+from tsnn.views.live.controls import LiveControls
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.ticker import Ticker
 from tsnn.views.tabs.run import RunView
+
+_SETTINGS_WIDTH = 240  # of the sliders beside the plots, in pixels
 
 
 class LivePane(pn.Column):
@@ -40,13 +50,15 @@ class LivePane(pn.Column):
             super()._on_msg(*args)
 
 
-def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") -> Any:
+def watch(run: Run | RunFollower, *, controls: bool = False, period: int = 1000, tab: str = "overview") -> Any:
     """Return a pane that follows a run while it trains, or replays one that has ended.
 
     Parameters
     ----------
     run : Run or RunFollower
         The run.
+    controls : bool
+        Add the dashboard's controls of a live run: pause, one epoch, stop, and the sliders of live settings.
     period : int
         Milliseconds between two updates.
     tab : {"overview", "network", "connectivity", "neurons", "errors", "workers"}
@@ -60,15 +72,22 @@ def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") 
     _restore_design()
     view = RunView(run if isinstance(run, RunFollower) else follow(run))
     view.tick(tab)
-    pane = LivePane(view.head, view.replay.layout, view.tabs[tab].layout, sizing_mode="stretch_width")
+    parts: list[Any] = [view.replay.layout, view.tabs[tab].layout]
+    updates: list[Callable[[], bool]] = [view.tick]
+    restarting: list[Any] = [view.replay.play]
+    if controls:
+        live = _Controls(view.follower)
+        parts = live.around(parts)
+        updates.append(live.tick)
+        restarting.append(live.continue_button)
+    pane = LivePane(view.head, *_link(view.follower.run), *parts, sizing_mode="stretch_width")
 
     def push() -> None:
-        if not pn.state.served:
-            pn.io.push_notebook(pane)
+        _push(pane)
 
     def tick() -> bool:
         with pane.lock:
-            if changed := view.tick():
+            if changed := max([update() for update in updates]):
                 push()
         if not view.follower.live and not view.replay.playing:
             ticker.callback.stop()
@@ -84,8 +103,50 @@ def watch(run: Run | RunFollower, *, period: int = 1000, tab: str = "overview") 
 
     view.after_draw = draw
     ticker = Ticker(tick, pane.throttle, period, start=view.follower.live)
-    view.replay.play.on_click(restart)
+    for button in restarting:
+        button.on_click(restart)
     return pane
+
+
+def _push(pane: Any) -> None:
+    """Send the changes of a pane to a notebook; a server sends them by itself."""
+    if not pn.state.served:
+        pn.io.push_notebook(pane)
+
+
+class _Controls(LiveControls):
+    """Controls of a run in a notebook; it is continued in a process that this one starts, and errors are texts."""
+
+    def __init__(self, follower: RunFollower):
+        super().__init__(self._show, launch.resume)
+        self.error = pn.pane.HTML("", visible=False, margin=(0, 14))
+        self.open(follower)
+
+    def _show(self, text: str) -> None:
+        self.error.param.update(object=escape(text), visible=True)
+
+    def around(self, drawn: list[Any]) -> list[Any]:
+        """Return the buttons, and the settings beside the plots."""
+        self.settings.param.update(width=_SETTINGS_WIDTH, sizing_mode="fixed")
+        plots = pn.Column(*drawn, sizing_mode="stretch_width", margin=0)
+        return [self.buttons, self.error, pn.Row(self.settings, plots, sizing_mode="stretch_width", margin=0)]
+
+
+def _link(run: Run) -> list[Any]:
+    """Return a link to the run in the dashboard of this Jupyter server, if that reads the run's folder.
+
+    The dashboard inherits TSNN_RUNS as this kernel does. Without it, both look into the folder that they started in.
+    """
+    if not Path(os.environ.get("TSNN_RUNS", "")).is_absolute() or default_root().resolve() != run.path.parent.resolve():
+        return []
+    with contextlib.suppress(ImportError):
+        running = importlib.import_module("jupyter_server.serverapp").list_running_servers()
+        importlib.import_module("jupyter_server_proxy")
+        server = next((each for each in running if str(each["pid"]) == os.environ.get("JPY_PARENT_PID")), None)
+        if server is not None:
+            address = f"{server['base_url']}tsnn/app?run={run.id}"
+            return [pn.pane.HTML(f"<a href='{escape(address)}' target='_blank'>Open in dashboard</a>", margin=(0, 4))]
+    return []
 
 
 def _restore_design() -> None:

@@ -205,6 +205,14 @@ class RunFollower:
             self._search = None
         return bool(lines)
 
+    def finish(self) -> None:
+        """Read everything that is there, also the events of a long file, which :meth:`poll` finds in parts."""
+        with self._lock:
+            self.poll()
+            while self._search_events() or self._search is not None:
+                pass
+            self.version += 1
+
     def _take_all(self, lines: Sequence[Mapping[str, Any]]) -> None:
         for line in lines:
             with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):

@@ -286,6 +286,18 @@ def _layer_curves(column: str, layers: int) -> list[Curve]:
     return [Curve(f"{column}_{l}", f"layer {l + 1}", *styles[l]) for l in range(layers)]
 
 
+def run_plots(layers: int, *, validation: bool, **shared: Any) -> dict[str, tuple[str, Callable[[], CurvePlot]]]:
+    """Return how the plots of a run are made: by name, the column that each needs, and a function."""
+    return {
+        "accuracy": ("test_accuracy", lambda: accuracy_plot(validation=validation, **shared)),
+        "r2": ("test_r2", lambda: r2_plot(validation=validation, **shared)),
+        "loss": ("test_loss", lambda: loss_plot(validation=validation, **shared)),
+        "connections": ("connections_0", lambda: connections_plot(layers, **shared)),
+        "density": ("density_0", lambda: density_plot(layers, **shared)),
+        "seconds": ("seconds_train", lambda: seconds_plot(**shared)),
+    }
+
+
 Source = History | Run | Iterable[EpochRecord]
 
 

@@ -138,13 +138,20 @@ def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figur
         **options,
     )
     add_actions(fig)
+    dress(fig)
+    return fig
+
+
+def dress(fig: figure) -> None:
+    """Give a figure the common look."""
     fig.toolbar.logo = None
     fig.toolbar.autohide = True
     fig.axis.axis_label_text_font_style = "normal"
+    fig.axis.minor_tick_line_color = None
+    fig.axis.axis_line_alpha = fig.axis.major_tick_line_alpha = 0.4
     fig.grid.grid_line_color = palette.GREY
     fig.grid.grid_line_alpha = 0.2
     fig.outline_line_color = None
-    return fig
 
 
 def make_lean(fig: figure) -> None:
@@ -166,7 +173,7 @@ def add_legend(fig: figure, columns: int = 6) -> None:
     legend.orientation = "horizontal"
     legend.ncols = columns
     legend.click_policy = "hide"
-    legend.update(margin=0, padding=0)
+    legend.update(margin=0, padding=0, spacing=14)
     legend.border_line_color = None
     legend.background_fill_alpha = 0.0
     legend.glyph_width = 24

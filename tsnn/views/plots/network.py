@@ -32,7 +32,7 @@ from tsnn.views.plots.motion import FAN, SLOW_MOTION
 
 HEIGHT = 520
 _HAZE = 0.07  # opacity of the fullest band
-_CHANGED = 0.85  # opacity of connections that came or went
+CHANGED = 0.85  # opacity of connections that came or went
 _NAMED = 20  # outputs whose names are written beside them
 #: Colour and dash of connections by their fate.
 STYLES = {
@@ -149,11 +149,16 @@ class NetworkPlot:
             data: dict[str, Any] = {name: np.concatenate([part[name] for part in columns]) for name in _EDGES}
             if kind != "kept":
                 data["width"] = np.maximum(data["width"], 1.1)
-                data["alpha"] = np.full(len(data["width"]), _CHANGED, np.float32)
+                data["alpha"] = np.full(len(data["width"]), CHANGED, np.float32)
             self.counts[kind] = len(data["width"])
             self.sources[kind].data = data
         self._update_haze(snapshot, places)
         self._describe(snapshot, before)
+
+    @property
+    def labels(self) -> tuple[dict[Any, Any], dict[Any, Any]]:
+        """Texts below the layers by their x, and beside few outputs by their y."""
+        return dict(self.figure.xaxis[0].major_label_overrides), dict(self._classes.major_label_overrides)
 
     def play(self, phases: Sequence[str]) -> None:
         """Play the evolution that is drawn in slow motion; the phases are titled prune, regrow and train."""

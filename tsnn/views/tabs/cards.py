@@ -99,7 +99,8 @@ def with_caption(widget: Any, caption: str) -> Any:
 
 
 def figure_pane(fig: Any) -> Any:
-    """Return a pane with a figure, sized by the figure."""
+    """Return a pane with a figure, sized by the figure and in the colour of its card."""
+    fig.update(background_fill_color=None, border_fill_color=None)
     return pn.pane.Bokeh(fig, sizing_mode=fig.sizing_mode, margin=0, styles={"font-size": "12.5px"})
 
 

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 from bokeh.models import Range1d
 
-from tsnn.records import EventKind
+from tsnn.views.history import START_EVENTS
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves
 from tsnn.views.plots.curves import CurvePlot, describe_accuracy, fit_epochs, fork_epoch
@@ -21,9 +20,6 @@ from tsnn.views.tabs.captions import CAPTIONS
 from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
 from tsnn.views.tabs.inputs import InputCard
 from tsnn.views.tabs.replay import Replay
-
-#: Kinds of events at the start of every run, which are not marked in the curves.
-_START_EVENTS = (EventKind.DATA, EventKind.DATA_WARNING, EventKind.DENSE_LAYER)
 
 
 class Overview:
@@ -35,17 +31,9 @@ class Overview:
         self._x_range = Range1d(start=0, end=2)
         self._marks = EventMarks()
         layers = len(follower.config.network.hidden) + 1
-        shared: dict[str, Any] = {"x_range": self._x_range, "marks": self._marks}
-        tested: dict[str, Any] = {"validation": follower.config.data.validation_fraction > 0, **shared}
+        validation = follower.config.data.validation_fraction > 0
         # Each is made when its column has values: a figure takes time and a megabyte in every page.
-        self._makers: dict[str, tuple[str, Callable[[], CurvePlot]]] = {
-            "accuracy": ("test_accuracy", lambda: curves.accuracy_plot(**tested)),
-            "r2": ("test_r2", lambda: curves.r2_plot(**tested)),
-            "loss": ("test_loss", lambda: curves.loss_plot(**tested)),
-            "connections": ("connections_0", lambda: curves.connections_plot(layers, **shared)),
-            "density": ("density_0", lambda: curves.density_plot(layers, **shared)),
-            "seconds": ("seconds_train", lambda: curves.seconds_plot(**shared)),
-        }
+        self._makers = curves.run_plots(layers, validation=validation, x_range=self._x_range, marks=self._marks)
         self.plots: dict[str, CurvePlot] = {}
         self._cards: dict[str, Any] = {}
         self.input = InputCard(follower, replay)
@@ -89,7 +77,7 @@ class Overview:
         if state == self._drawn:
             return
         self._drawn = state
-        self._marks.update([event for event in events if event.kind not in _START_EVENTS])
+        self._marks.update([event for event in events if event.kind not in START_EVENTS])
         self._make_plots()
         if "accuracy" in self.plots:
             describe_accuracy(self.plots["accuracy"], self._follower.meta.get("data", {}))

@@ -14,18 +14,10 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from tsnn.views.live import icons
 from tsnn.views.live.browser import on_release
 from tsnn.views.tabs.cards import with_caption
 
-
-def _icon(path: str) -> str:
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path d="{path}"/></svg>'
-
-
-#: SVG, because a notebook has no icon font.
-_PLAY, _PAUSE = _icon("M8 5v14l11-7z"), _icon("M6 5h4v14H6zm8 0h4v14h-4z")
-_BACK = _icon("M15.4 7.4 14 6l-6 6 6 6 1.4-1.4-4.6-4.6z")
-_FORWARD = _icon("M8.6 7.4 10 6l6 6-6 6-1.4-1.4 4.6-4.6z")
 #: Seconds within which the browser may echo a position that the server has sent.
 ECHO_SECONDS = 2.0
 _REMEMBERED = 500  # positions sent
@@ -70,11 +62,11 @@ class Replay:
             sizing_mode="stretch_width", margin=(2, 16),
         )  # fmt: skip
         button: dict[str, Any] = {"size": "small", "align": "center", "margin": (0, 2)}
-        self.play = pmui.IconButton(icon=_PLAY, description="Play", **button)
+        self.play = pmui.IconButton(icon=icons.PLAY, description="Play", **button)
         # a second button, because the icon of a button cannot change
-        self.pause = pmui.IconButton(icon=_PAUSE, description="Pause", visible=False, **button)
-        self.back = pmui.IconButton(icon=_BACK, description="Previous snapshot", **button)
-        self.forward = pmui.IconButton(icon=_FORWARD, description="Next snapshot", **button)
+        self.pause = pmui.IconButton(icon=icons.PAUSE, description="Pause", visible=False, **button)
+        self.back = pmui.IconButton(icon=icons.BACK, description="Previous snapshot", **button)
+        self.forward = pmui.IconButton(icon=icons.FORWARD, description="Next snapshot", **button)
         self.layer = pmui.Select(
             label="Layer of connections", options={"1": 0}, value=0, size="small", width=250, margin=(4, 8),
         )  # fmt: skip

@@ -1,5 +1,8 @@
 """Controls of a run: pause, step, stop, continue, live settings. A command is pending until its ack arrives."""
 
+# mypy: disable-error-code="no-untyped-call"
+# Panel's constructors are not annotated.
+
 from __future__ import annotations
 
 import functools
@@ -12,12 +15,13 @@ from typing import Any, NamedTuple
 import panel as pn
 import panel_material_ui as pmui
 
-from pages.theme import html
 from tsnn.config import LIVE_NUMBERS, LIVE_SETTINGS, LiveValue, Setting, describe
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs import launch, queue
 from tsnn.records import RunState
+from tsnn.runs import Run
 from tsnn.runs.control import request
+from tsnn.views.live import icons
 from tsnn.views.live.browser import after, on_release
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
@@ -30,6 +34,7 @@ _HELD_SECONDS = 60.0
 #: Seconds without another release until a slider's value is sent: arrow keys release at every press.
 _QUIET_SECONDS = 0.4
 _STARTING = (RunState.CREATED, RunState.STARTING, RunState.COMPILING)
+_MESSAGE_STYLE = "font-family:var(--bokeh-base-font);line-height:1.45;font-size:13px"
 _CONTINUABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
 
 
@@ -146,6 +151,8 @@ class LiveControls:
     ----------
     warn : callable
         Called with the text of an error.
+    resume : callable
+        Continues an interrupted run.
 
     Attributes
     ----------
@@ -155,19 +162,19 @@ class LiveControls:
         Sliders and selections of the live settings, and the answers to commands.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
-        self._warn = warn
+    def __init__(self, warn: Callable[[str], None], resume: Callable[[Run], object] = queue.resume) -> None:
+        self._warn, self._resume = warn, resume
         self._follower: RunFollower | None = None
         self._pending: dict[str, PendingCommand] = {}
         self._answers: list[str] = []
         self._version = -1
-        self.pause = pmui.Button(label="Pause", icon="pause", variant="outlined", size="small", margin=(0, 4))
-        self.step = pmui.Button(label="One epoch", icon="skip_next", variant="outlined", size="small", margin=(0, 4))
+        self.pause = pmui.Button(label="Pause", icon=icons.PAUSE, variant="outlined", size="small", margin=(0, 4))
+        self.step = pmui.Button(label="One epoch", icon=icons.STEP, variant="outlined", size="small", margin=(0, 4))
         self.continue_button = pmui.Button(
-            label="Continue", icon="restart_alt", variant="outlined", size="small", margin=(0, 4), visible=False
+            label="Continue", icon=icons.AGAIN, variant="outlined", size="small", margin=(0, 4), visible=False
         )
         self.stop = pmui.Button(
-            label="Stop", icon="stop", variant="outlined", color="error", size="small", margin=(0, 4)
+            label="Stop", icon=icons.STOP, variant="outlined", color="error", size="small", margin=(0, 4)
         )
         self.buttons = pn.Row(
             self.pause, self.step, self.continue_button, self.stop, margin=0, align="start", visible=False
@@ -197,10 +204,12 @@ class LiveControls:
                 live.show(follower.current(name), now=True)
         self.update()
 
-    def tick(self) -> None:
-        """Show the changes of the run since the last call, if there are any."""
-        if self._follower is not None and (self._follower.poll() != self._version or self._pending):
+    def tick(self) -> bool:
+        """Show the changes of the run since the last call; returns whether there may be any."""
+        due = self._follower is not None and (self._follower.poll() != self._version or bool(self._pending))
+        if due:
             self.update()
+        return due
 
     def update(self) -> None:
         """Show the run's state, its current settings and its answers to commands."""
@@ -231,7 +240,7 @@ class LiveControls:
         actions = {command.action for command in self._pending.values()}
         button: dict[str, Any] = {
             "label": "Resume" if paused else "Pause",
-            "icon": "play_arrow" if paused else "pause",
+            "icon": icons.PLAY if paused else icons.PAUSE,
             "disabled": bool(actions & {"pause", "resume", "step"}) or follower.state in _STARTING,
         }
         if self.step.disabled != button["disabled"]:
@@ -284,7 +293,7 @@ class LiveControls:
     def _continue(self, _event: Any) -> None:
         if self._follower is not None:
             try:
-                queue.resume(self._follower.run)
+                self._resume(self._follower.run)
             except (TsnnError, OSError) as error:
                 self._warn(str(error))
 
@@ -300,7 +309,7 @@ class LiveControls:
     def _show_messages(self) -> None:
         lines = [escape(answer) for answer in self._answers]
         lines += [f"<i>{escape(command.text)}: requested …</i>" for command in self._pending.values()]
-        text = html("<br>".join(lines), "font-size:13px") if lines else ""
+        text = f"<div style='{_MESSAGE_STYLE}'>{'<br>'.join(lines)}</div>" if lines else ""
         if text != self._messages.object:
             self._messages.object = text
 

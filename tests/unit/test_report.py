@@ -1,0 +1,196 @@
+"""Reports: one file with all that a run consists of, of bounded size, without scripts or addresses from outside."""
+
+import asyncio
+import json
+import re
+import shlex
+import sys
+
+import numpy as np
+import pytest
+from pages.reports import ReportButton
+
+import tsnn
+from tests.support import fake_engine
+from tsnn.cli import commands, main
+from tsnn.cli.parser import build_parser
+from tsnn.config import Config
+from tsnn.errors import RunError, TsnnError
+from tsnn.runs import RunStore
+from tsnn.runs.notes import annotate
+from tsnn.runs.repeat import code, command, differences
+from tsnn.runs.writer import RunWriter
+from tsnn.views import report as reports
+from tsnn.views.plots.frames import choose_epochs, topology_map
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+CONFIGS = {
+    "preset": Config.preset("digits").replace(seed=7, zeta=1 / 3),
+    "text": Config.preset("madelon").replace(hidden=(40,), missing_marks=("n/a", "a b"), target="7"),
+    "parallel": Config.preset("fashion_mnist").replace(workers=2, mode="wassp", hidden=(10, 20)),
+}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def run(store):
+    return fake_engine.finished_run(store, {"data.name": "fashion_mnist", "training.epochs": 6}, 6)
+
+
+def parsed(line):
+    """Return the settings that a command line trains with."""
+    program, *arguments = shlex.split(line)
+    assert program == "tsnn"
+    return commands._suited(build_parser().parse_args(arguments))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_command_and_code__repeat_all_settings(name, monkeypatch):
+    config = CONFIGS[name]
+    assert parsed(command(config)) == config
+    started = []
+    monkeypatch.setattr(tsnn, "start", started.append)
+    exec(code(config), {})
+    assert started == [config]
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_command__repeats_a_file_whatever_its_shape_suggests(task, tmp_path):
+    path = tmp_path / "own table.csv"
+    rows = np.random.default_rng(0).normal(size=(60, 4))
+    target = rows[:, 0] > 0 if task == "classification" else rows[:, 0]
+    path.write_text(
+        "a,b,c,d,y\n" + "\n".join(",".join(map(str, [*row, y])) for row, y in zip(rows, target, strict=True))
+    )
+    config = Config.preset(str(path)).replace(epochs=3)
+    assert parsed(command(config)) == config, "the defaults, which its shape would change"
+    assert "training.epochs" in differences(config)
+
+
+def test_report__is_one_file_with_everything(run, tmp_path):
+    annotate(run, title="My <b>run</b>", tags=["for the paper"])
+    text = tsnn.report(run, tmp_path / "a.html").read_text()
+    assert len(text) < reports.MAX_BYTES
+    assert "My &lt;b&gt;run&lt;/b&gt;" in text
+    assert "for the paper" in text
+    assert command(run.config()) in text
+    assert "tsnn.Config.preset(&#x27;fashion_mnist&#x27;)" in text
+    assert "7 of 7 snapshots" in text
+    assert all(title in text for title in ("Accuracy (%)", "Connections per layer", "Connections of each input"))
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="?http', text)
+    assert '"ImportedStyleSheet"' not in text.partition('<script type="application/json"')[2]
+
+
+def test_report__escapes_text_from_files(store, tmp_path):
+    run = fake_engine.finished_run(store, {"data.name": "madelon", "training.epochs": 2}, 2)
+    meta = fake_engine.meta(run.config())
+    meta["data"] |= {"class_names": [EVIL, "b"], "feature_names": [f"{EVIL}{i}" for i in range(500)], "digest": EVIL}
+    (run.path / "meta.json").write_text(json.dumps(meta | {"versions": {EVIL: EVIL}, "machine": {"processor": EVIL}}))
+    (run.path / "notes.json").write_text(json.dumps({"title": EVIL, "tags": [EVIL], "text": EVIL}))
+    with RunWriter(run) as writer:
+        writer.line("event", epoch=1, kind="setting", message=EVIL)
+        writer.end("failed", EVIL)
+    for runs in (run, [run, run]):
+        text = tsnn.report(runs, tmp_path / "evil.html").read_text()
+        assert "alert(1)" in text
+        assert "<script>alert(1)" not in text
+        assert "<img src=x" not in text
+
+
+@pytest.mark.parametrize("name", ["meta.json", "config.toml", "metrics.jsonl", "notes.json", "snapshots/0000006.npz"])
+def test_report__of_a_damaged_run_shows_the_rest(run, name, tmp_path):
+    (run.path / name).write_bytes(b"\x00garbage")
+    assert run.id in tsnn.report(run, tmp_path / "damaged.html").read_text()
+
+
+def test_report__names_the_damage_of_impossible_snapshots(run, tmp_path):
+    for path in (run.path / "snapshots").iterdir():
+        arrays = dict(np.load(path))
+        np.savez(path, **arrays | {"edges_0": arrays["edges_0"] + 10**6})
+    assert "The snapshots are damaged" in tsnn.report(run, tmp_path / "damaged.html").read_text()
+
+
+def test_report__draws_fewer_epochs_where_they_would_be_too_large(run, tmp_path, monkeypatch):
+    full = tsnn.report(run, tmp_path / "full.html").stat().st_size
+    monkeypatch.setattr(reports, "MAX_BYTES", full - 1)
+    path = tsnn.report(run, tmp_path / "less.html")
+    assert path.stat().st_size < full
+    assert re.search(r"[2-6] of 7 snapshots", path.read_text())
+    monkeypatch.setattr(reports, "MAX_BYTES", 1000)
+    assert "of 7 snapshots" not in tsnn.report(run, tmp_path / "none.html").read_text()
+
+
+def test_report__compares_runs(run, store, tmp_path):
+    other = fake_engine.finished_run(store, {"training.epochs": 6, "training.method": "dense"}, 6)
+    text = tsnn.report([run, other], tmp_path / "b.html").read_text()
+    assert "Comparison of 2 runs" in text
+    assert command(other.config()) in text
+    assert "Test accuracy (%)" in text
+
+
+def test_report__of_many_long_runs_is_no_larger_than_allowed(store, tmp_path):
+    run = fake_engine.finished_run(store, {"training.epochs": 500}, 500)
+    assert tsnn.report([run] * reports.MAX_RUNS, tmp_path / "many.html").stat().st_size < reports.MAX_BYTES
+
+
+def test_report__refuses_no_runs_and_too_many(run):
+    for runs in ([], [run] * (reports.MAX_RUNS + 1)):
+        with pytest.raises(RunError, match="1 to 20 runs"):
+            tsnn.report(runs)
+
+
+def test_report__says_what_the_command_does_not_repeat(run, tmp_path):
+    with RunWriter(run) as writer:
+        writer.line("event", epoch=4, kind="setting", message="zeta: 0.3 -> 0.5")
+        writer.end("finished", "")
+    assert "repeats the run up to epoch 4" in tsnn.report(run, tmp_path / "c.html").read_text()
+
+
+def test_topology_map__draws_the_snapshots(run):
+    snapshots = {epoch: (run.snapshot(epoch), None) for epoch in (1, 6)}
+    drawn = topology_map(snapshots, run.meta()["data"])
+    network, picture, degrees = drawn.values()
+    assert list(network.keys()) == list(picture.keys()) == list(degrees.keys()) == [1, 6]
+    kept = network[6].get(1) if len(network[6]) else None
+    assert kept is not None
+    image = picture[6].dimension_values(2, flat=False)
+    assert np.array_equal(image.ravel(), run.snapshot(6).input_degree)
+
+
+def test_choose_epochs__keeps_first_and_last():
+    assert choose_epochs([0, 1, 5], 40) == [0, 1, 5]
+    chosen = choose_epochs(range(200), 40)
+    assert chosen[0] == 0
+    assert chosen[-1] == 199
+    assert len(chosen) == 40
+
+
+def test_command_line__writes_a_report(run, tmp_path, capsys):
+    path = tmp_path / "out.html"
+    assert main(["report", run.id, "--runs", str(run.path.parent), "-o", str(path)]) == 0
+    assert str(path) in capsys.readouterr().out
+    assert path.exists()
+
+
+def test_command_line__names_the_missing_extra(run, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "holoviews", None)
+    assert main(["report", run.id, "--runs", str(run.path.parent)]) == 1
+    assert "pip install 'tsnn[app]'" in capsys.readouterr().err
+
+
+def test_button__writes_the_report_in_another_process(run):
+    warnings = []
+    report = ReportButton(lambda: [run], warnings.append)
+    content = asyncio.run(report._content()).read()
+    assert content.startswith(b"<!DOCTYPE html>")
+    assert run.id.encode() in content
+    assert not report.button.disabled
+    (run.path / "config.toml").unlink()
+    with pytest.raises(TsnnError):
+        asyncio.run(report._content())
+    assert "There is no run" in warnings[0]
+    assert report.button.label == "Report"
