@@ -61,7 +61,7 @@ _TEXT = "_text"  # ends the name of the hidden column with a setting's text
 
 def formatters() -> dict[str, Any]:
     """Return the formatters of the columns by name."""
-    number = {"nan_format": "–"}
+    number: dict[str, Any] = {"nan_format": "–"}
     return {
         "state": "html",
         "test_accuracy": NumberFormatter(format="0.0 %", **number),

@@ -195,6 +195,19 @@ def test_duration__from_runs_nearest_in_size(store):
     assert seconds_per_connection(store, _read(store), connections=200_000, method="set") > 2 * speeds[1]
 
 
+def test_duration__prefers_runs_whose_size_was_not_changed(store):
+    fake_engine.finished_run(store, SETTINGS, 1)
+    before = seconds_per_connection(store, _read(store), connections=10**5, method="set")
+    for _ in range(4):
+        shrunk = fake_engine.finished_run(store, SETTINGS, 1)
+        lines = [json.loads(line) for line in (shrunk.path / "metrics.jsonl").read_text().splitlines()]
+        lines = [line | {"seconds_train": 50.0} if line["type"] == "epoch" else line for line in lines]
+        (shrunk.path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        status = json.loads((shrunk.path / "status.json").read_text())
+        (shrunk.path / "status.json").write_text(json.dumps(status | {"settings": {"epsilon": 1.0}}))
+    assert seconds_per_connection(store, _read(store), connections=10**5, method="set") == before
+
+
 def test_export__equals_the_records(finished, tmp_path):
     lines = to_csv(finished).decode().splitlines()
     assert lines[0].startswith("epoch,samples,train_loss")

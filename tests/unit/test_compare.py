@@ -150,6 +150,25 @@ def test_grouped__run_changed_live_is_its_own_group(store):
     assert column(table(results), "changed live") == (0, 0, 1)
 
 
+def test_table__settings_changed_live_show_both_values(store):
+    runs = [run_with(store, training__zeta=0.3) for _ in range(2)]
+    with RunWriter(changed := store.create(runs[0].config().replace({"training.epochs": 4}))) as writer:
+        line = fake_engine.epoch_record(1, changed.config()).to_dict()
+        writer.line("epoch", **line | {"settings": line["settings"] | {"zeta": 0.81, "regrow": "gradient"}})
+        writer.end("finished", "")
+    results = [result(run) for run in (*runs, changed)]
+    columns = table(results)
+    assert column(columns, "training.zeta") == ("0.3", "0.3", "0.3 → 0.81")
+    assert column(columns, "training.regrow") == ("random", "random", "random → gradient")
+    assert labels([[results[0]], [results[2]]])[1].startswith("zeta 0.3 → 0.81")
+
+
+def test_table__states_of_seeds_are_counted(store):
+    states = ("finished", "stopped", "finished")
+    results = [result(run_with(store, state=state, run__seed=s)) for s, state in enumerate(states)]
+    assert column(table(results, over_seeds=True), "state") == ("2 finished, 1 stopped",)
+
+
 def test_labels__only_settings_needed_to_be_unique(store):
     rows = [[result(run_with(store, training__method=t, training__zeta=z))] for t, z in (("set", 0.1), ("dense", 0.3))]
     assert labels(rows) == ["SET (evolving)", "dense"]

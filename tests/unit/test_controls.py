@@ -78,6 +78,29 @@ def test_slider__is_never_moved_under_a_hand(controls, writer, run):
     assert zeta.value == 0.4
 
 
+def test_slider__five_arrow_presses_are_one_command(controls, writer, run, monkeypatch):
+    later = []
+    monkeypatch.setattr("pages.controls.after", lambda function, seconds: later.append(function))
+    record(writer, 1, zeta=0.3)
+    for value in (0.31, 0.32, 0.33, 0.34, 0.15 + 0.2):
+        drag(controls, value)
+        release(controls, value)
+    for send in later:
+        send()
+    assert [command.settings for command in ControlReader(run).poll()] == [{"zeta": 0.35}], "rounded, too"
+
+
+def test_slider__released_for_another_run_is_not_sent(controls, writer, run, monkeypatch):
+    later = []
+    monkeypatch.setattr("pages.controls.after", lambda function, seconds: later.append(function))
+    record(writer, 1, zeta=0.3)
+    drag(controls, 0.5)
+    release(controls, 0.5)
+    controls.open(RunFollower(run, min_interval=0))
+    later[0]()
+    assert ControlReader(run).poll() == []
+
+
 def test_slider__shows_the_old_value_after_a_refusal(controls, writer, run):
     record(writer, 1, zeta=0.3)
     drag(controls, 0.5)

@@ -111,7 +111,9 @@ def summarise(run: Run) -> RunSummary:
     try:
         return _summary(run)
     except Exception as error:  # the list must not depend on the contents of a single run
-        unknown = dict.fromkeys(("epsilon", "zeta", "seed", "test_accuracy", "test_loss", "connections"))
+        unknown: dict[str, Any] = dict.fromkeys(
+            ("epsilon", "zeta", "seed", "test_accuracy", "test_loss", "connections")
+        )
         return RunSummary(
             run=run.id, state=RunState.LOST, title="", tags=(), data="unreadable", method="", epochs=0, planned=0,
             host="", started=_started(run), problem=f"{type(error).__name__}: {error}"[:200], **unknown,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from bokeh.core.properties import value
 from bokeh.events import LegendItemClick
-from bokeh.models import ColumnDataSource, CustomJS, HoverTool, Legend, LegendItem, NumeralTickFormatter, Span
+from bokeh.models import ColumnDataSource, CustomJS, HoverTool, NumeralTickFormatter
+from bokeh.models.annotations import Legend, LegendItem, Span
 from numpy.typing import NDArray
 
 from tsnn.views.history import SECONDS, History

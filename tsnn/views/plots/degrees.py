@@ -148,7 +148,8 @@ class DegreePlot:
             axis.formatter = NumeralTickFormatter(format=form)
             axis.ticker = FixedTicker(ticks=ROUND)
         add_legend(self.figure, columns=3)
-        self._tail_label = next(item for item in self.figure.legend[0].items if item.label.value == "power law")
+        items: list[Any] = list(self.figure.legend[0].items)
+        self._tail_label = next(item for item in items if item.label.value == "power law")
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw a snapshot."""

@@ -15,8 +15,8 @@ from bokeh.models import (
     LogScale,
     NumeralTickFormatter,
     Range1d,
-    Span,
 )
+from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 
 from tsnn.views.plots import palette
@@ -104,10 +104,9 @@ def add_log_switch(fig: figure, y_format: str) -> Range1d:
     fig.extra_y_ranges[_LOG] = log_range
     fig.extra_y_scales[_LOG] = LogScale()
     linear_parts: list[Any] = [fig.yaxis[0], fig.ygrid[0]]
-    axis = LogAxis(
-        y_range_name=_LOG, visible=False, ticker=FixedTicker(ticks=ROUND), axis_label=fig.yaxis[0].axis_label,
-        formatter=NumeralTickFormatter(format=y_format), axis_label_text_font_style="normal",
-    )  # fmt: skip
+    parts: dict[str, Any] = {"ticker": FixedTicker(ticks=ROUND), "formatter": NumeralTickFormatter(format=y_format)}
+    parts |= {"axis_label": fig.yaxis[0].axis_label, "axis_label_text_font_style": "normal"}
+    axis = LogAxis(y_range_name=_LOG, visible=False, **parts)
     fig.add_layout(axis, "left")
     lines = Grid(axis=axis, dimension=1, visible=False, grid_line_color=palette.GREY, grid_line_alpha=0.2)
     fig.add_layout(lines)
