@@ -192,7 +192,6 @@ def test_tab__of_regression(store, tmp_path, rng):
     tab = view.tabs["errors"]
     assert tab.plots.keys() == {"scatter"}
     assert len(tab.plots["scatter"].source.data["actual"]) == 40
-    assert not tab.cell.visible
     label = next(iter(tab.sample.options))
     assert ": price: " in label
     names = {name.partition(" ")[0] for name in tab.contributions.source.data["label"]}

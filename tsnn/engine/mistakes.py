@@ -19,11 +19,10 @@ from tsnn.engine.losses import squared_errors
 from tsnn.engine.network import Layer, Network
 from tsnn.engine.propagation import forward
 from tsnn.engine.workspace import Workspace
-from tsnn.snapshot import MAX_CONFUSED, MAX_COUNTED
+from tsnn.snapshot import MAX_CONFUSED, MAX_COUNTED, MAX_PIXELS
 
 POOL = 20_000  # test samples of which some are kept; all are counted
 KEPT = 64  # samples of a snapshot
-INPUT_BYTES = 32_000  # of their pixels; images with more than these are not kept
 DECIDING = 40  # inputs of a sample whose contributions are kept
 SCATTERED = 2000  # pairs of an actual and a predicted value in regression
 #: Correct answers come after this many mistakes of each kind.
@@ -205,8 +204,8 @@ class Examiner:
         }  # fmt: skip
         self.answers = kinds[data.task]()
         pixels = data.n_features if data.image_shape is not None else 0
-        self._with_pixels = 0 < pixels <= INPUT_BYTES
-        self._most = min(KEPT, INPUT_BYTES // pixels) if self._with_pixels else KEPT
+        self._with_pixels = 0 < pixels <= MAX_PIXELS
+        self._most = min(KEPT, MAX_PIXELS // pixels) if self._with_pixels else KEPT
         self._samples: dict[str, NDArray[Any]] = {}
 
     def examine(self, network: Network, epoch: int, workspace: Workspace) -> float:
