@@ -1,4 +1,4 @@
-"""Errors tab and its plots: what they draw, what is chosen, and what is said where there is nothing to draw."""
+"""Errors tab and its plots: drawn values, chosen samples, and messages where there is nothing to draw."""
 
 from __future__ import annotations
 

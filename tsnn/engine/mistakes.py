@@ -35,7 +35,7 @@ Float32 = NDArray[np.float32]
 
 
 class Judgement(NamedTuple):
-    """What is known of some samples: int64[m] and float32[m, 2].
+    """Facts about some samples: int64[m] and float32[m, 2].
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Answers(Protocol):
         """Return the rows of the samples to keep, at most ``most``."""
 
     def judge(self, rows: Int64, z: Float32) -> Judgement:
-        """Return what is known of samples, with the output neurons' sums float32[n_outputs, m]."""
+        """Return the facts about samples, by the output neurons' sums float32[n_outputs, m]."""
 
 
 class _Classes:
@@ -233,7 +233,7 @@ class Examiner:
         return self.seconds
 
     def arrays(self, epoch: int) -> dict[str, NDArray[Any]]:
-        """Return what is known of an epoch's test, as fields of a snapshot; empty if it is not the last one."""
+        """Return the counts and samples of an epoch's test, as fields of a snapshot; empty if it is not the last one."""
         if epoch != self.epoch or not len(self._pool):
             return {}
         return {**self.answers.arrays(), **self._samples}

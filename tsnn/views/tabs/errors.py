@@ -1,4 +1,4 @@
-"""Errors tab: what the network gets wrong in the snapshot of the timeline, and the inputs that decided."""
+"""Errors tab: mistakes of the network in the snapshot of the timeline, and the inputs that decided."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
