@@ -26,6 +26,7 @@ MAX_BYTES = 64 * 2**20
 MAX_SIZES = 10_000  #: layers of neurons
 MAX_CONFUSED = 50  #: classes of which a snapshot holds the confusion matrix
 MAX_COUNTED = 10_000  #: classes of which it holds counts
+MAX_PIXELS = 32_000  #: of all images in it; of a larger image, none
 
 _DIMENSIONS = {
     "sizes": 1, "percentile": 0, "input_degree": 1, "input_strength": 1, "epoch": 0, "ages_since": 0,

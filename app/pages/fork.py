@@ -81,7 +81,7 @@ class ForkDialog:
         self.layout.open = True
 
     def _show_settings(self) -> None:
-        """Show the settings that were in force at the epoch."""
+        """Show the settings that were current at the epoch."""
         if self._run is None or self.epoch.value is None:
             return
         flat = self._run.config().flat()

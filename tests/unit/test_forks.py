@@ -81,7 +81,8 @@ def test_fork__changes_settings_from_its_epoch_on(parent):
     assert len(set(labels([[result(parent)], [result(fork)]]))) == 2
 
 
-def test_fork__keeps_settings_that_were_changed_live(store, filed):
+def test_fork__keeps_settings_that_were_changed_live(store, filed, monkeypatch):
+    monkeypatch.setattr("tsnn.execution.commands.POLL_SECONDS", 0)
     parent = store.create(filed.replace({"training.epochs": 6, "run.checkpoint_epochs": 1}))
     execution = execute(parent)
     for item in execution:

@@ -18,7 +18,7 @@ from tsnn.engine.training import steps
 from tsnn.engine.workspace import Workspace
 from tsnn.execution.engine import execute
 from tsnn.records import EpochRecord
-from tsnn.snapshot import MAX_CONFUSED, Snapshot
+from tsnn.snapshot import MAX_CONFUSED, MAX_PIXELS, Snapshot
 
 
 def examined(data, config, rng, due=lambda epoch: True):
@@ -113,7 +113,7 @@ def test_samples__are_images_in_bounded_bytes(rng):
     data = make_dataset(x, np.arange(300) % 3, rng=rng)
     assert data.image_shape == (30, 60)
     found, _, _ = examined(data, Config().replace(hidden=(20,), epsilon=5), rng)
-    assert found["test_pixels"].nbytes <= mistakes.INPUT_BYTES
+    assert found["test_pixels"].nbytes <= MAX_PIXELS
     assert "test_features" not in found
     row = found["test_samples"][0, 0]
     given = data.x_test[row] / data.scaling[1] + data.scaling[0]

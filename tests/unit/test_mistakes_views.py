@@ -1,4 +1,4 @@
-"""Errors tab and its plots: what they draw, what is chosen, and what is said where there is nothing to draw."""
+"""Errors tab and its plots: drawn values, chosen samples, and messages where there is nothing to draw."""
 
 from __future__ import annotations
 
@@ -192,7 +192,6 @@ def test_tab__of_regression(store, tmp_path, rng):
     tab = view.tabs["errors"]
     assert tab.plots.keys() == {"scatter"}
     assert len(tab.plots["scatter"].source.data["actual"]) == 40
-    assert not tab.cell.visible
     label = next(iter(tab.sample.options))
     assert ": price: " in label
     names = {name.partition(" ")[0] for name in tab.contributions.source.data["label"]}

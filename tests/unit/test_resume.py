@@ -245,7 +245,7 @@ def test_resume__killed_while_it_reads_its_data_leaves_the_run_as_it_was(store, 
 
 
 def test_resume__ignores_and_keeps_foreign_files_among_checkpoints(store, config):
-    run = store.create(config)
+    run = store.create(config.replace({"run.checkpoint_mb": 0}))
     execution = execute(run)
     advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 3)
     execution.close()
@@ -426,18 +426,39 @@ def test_resume__launched_run_continues_after_a_kill(store, config):
 def test_checkpoints__by_the_clock_within_the_time_limit(store, config, monkeypatch, writing, gap):
     now, written = [0.0], []
 
-    def write(run, epochs, samples, *rest):
+    def write(run, epochs, samples, *rest, **options):
         now[0] += writing
         written.append(now[0])
 
     monkeypatch.setattr("tsnn.execution.checkpointing.time.monotonic", lambda: now[0])
     monkeypatch.setattr("tsnn.execution.checkpointing.write_checkpoint", write)
-    run = store.create(config.replace({"training.epochs": 40, "run.checkpoint_epochs": 0}))
+    run = store.create(config.replace({"training.epochs": 40, "run.checkpoint_epochs": 0, "run.checkpoint_mb": 0}))
     for _ in execute(run):
         now[0] += 10
     gaps = np.diff(written[:-1])  # the last one comes at the end
     assert ((gaps >= gap) & (gaps <= gap + 20 + writing)).all()
     assert len(gaps) > 1
+
+
+@pytest.mark.parametrize(("writing", "gap"), [(0, 0), (2, 100)])
+def test_checkpoints__to_fork_from_at_geometric_epochs_within_the_time_limit(store, config, monkeypatch, writing, gap):
+    now, written = [0.0], []
+
+    def write(run, epochs, samples, *rest, kept_bytes):
+        now[0] += writing
+        written.append((epochs, samples, now[0]))
+        assert 0 < kept_bytes <= 200 * 2**20
+
+    monkeypatch.setattr("tsnn.execution.checkpointing.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tsnn.execution.checkpointing.write_checkpoint", write)
+    settings = {"training.epochs": 100, "run.checkpoint_epochs": 0, "run.checkpoint_minutes": 10_000}
+    for _ in execute(store.create(config.replace(settings))):
+        now[0] += 10
+    epochs, samples, times = np.array(written).T
+    assert not samples.any(), "ends of epochs only"
+    assert (np.diff(times[:-1]) >= gap).all()
+    assert 8 < len(epochs) <= 22
+    assert (epochs[2:] / epochs[1:-1] < 3.1).all()
 
 
 def epochs_of(run):

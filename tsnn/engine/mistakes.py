@@ -19,11 +19,10 @@ from tsnn.engine.losses import squared_errors
 from tsnn.engine.network import Layer, Network
 from tsnn.engine.propagation import forward
 from tsnn.engine.workspace import Workspace
-from tsnn.snapshot import MAX_CONFUSED, MAX_COUNTED
+from tsnn.snapshot import MAX_CONFUSED, MAX_COUNTED, MAX_PIXELS
 
 POOL = 20_000  # test samples of which some are kept; all are counted
 KEPT = 64  # samples of a snapshot
-INPUT_BYTES = 32_000  # of their pixels; images with more than these are not kept
 DECIDING = 40  # inputs of a sample whose contributions are kept
 SCATTERED = 2000  # pairs of an actual and a predicted value in regression
 #: Correct answers come after this many mistakes of each kind.
@@ -36,7 +35,7 @@ Float32 = NDArray[np.float32]
 
 
 class Judgement(NamedTuple):
-    """What is known of some samples: int64[m] and float32[m, 2].
+    """Facts about some samples: int64[m] and float32[m, 2].
 
     Attributes
     ----------
@@ -68,7 +67,7 @@ class Answers(Protocol):
         """Return the rows of the samples to keep, at most ``most``."""
 
     def judge(self, rows: Int64, z: Float32) -> Judgement:
-        """Return what is known of samples, with the output neurons' sums float32[n_outputs, m]."""
+        """Return the facts about samples, by the output neurons' sums float32[n_outputs, m]."""
 
 
 class _Classes:
@@ -205,8 +204,8 @@ class Examiner:
         }  # fmt: skip
         self.answers = kinds[data.task]()
         pixels = data.n_features if data.image_shape is not None else 0
-        self._with_pixels = 0 < pixels <= INPUT_BYTES
-        self._most = min(KEPT, INPUT_BYTES // pixels) if self._with_pixels else KEPT
+        self._with_pixels = 0 < pixels <= MAX_PIXELS
+        self._most = min(KEPT, MAX_PIXELS // pixels) if self._with_pixels else KEPT
         self._samples: dict[str, NDArray[Any]] = {}
 
     def examine(self, network: Network, epoch: int, workspace: Workspace) -> float:
@@ -234,7 +233,7 @@ class Examiner:
         return self.seconds
 
     def arrays(self, epoch: int) -> dict[str, NDArray[Any]]:
-        """Return what is known of an epoch's test, as fields of a snapshot; empty if it is not the last one."""
+        """Return the counts and samples of an epoch's test, as fields of a snapshot; empty if it is not the last one."""
         if epoch != self.epoch or not len(self._pool):
             return {}
         return {**self.answers.arrays(), **self._samples}

@@ -41,7 +41,7 @@ def make_fork(run: Run, epoch: int | None = None, settings: Mapping[str, Any] | 
     epoch : int, optional
         One of ``run.fork_epochs()``; default is the last one.
     settings : mapping, optional
-        Settings that differ from those in force at that epoch, by short or full name.
+        Settings that differ from the current ones at that epoch, by short or full name.
 
     Raises
     ------
@@ -82,7 +82,7 @@ class _Fork:
         self.header: dict[str, Any] = {}
 
     def config(self) -> Config:
-        """Return the settings of the fork: those in force at the epoch, with the changes."""
+        """Return the settings of the fork: the current ones at the epoch, with the changes."""
         self.header = read_header(self.source)
         check_format(f"Checkpoint {self.source.name} of run {self.run.id}", self.header.get("format"))
         try:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import base_figure, padded, set_range, set_title
-from tsnn.views.plots.mistakes import class_name
+from tsnn.views.plots.mistakes import output_name
 from tsnn.views.plots.topology import as_picture
 
 PER_ROW, ROWS = 2, 3  # samples, each as two pictures
@@ -45,7 +45,7 @@ def describe_sample(snapshot: Snapshot, index: int, names: Sequence[str], *, reg
     if regression:
         target = f"{names[actual]}: " if actual < len(names) else ""
         return f"{target}{first:.4g} → {second:.4g}"
-    return f"{class_name(names, actual)} → {class_name(names, predicted)} {palette.percent(second, 0)}"
+    return f"{output_name(names, actual)} → {output_name(names, predicted)} {palette.percent(second, 0)}"
 
 
 def grey_or_colours(pixels: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8] | None:
@@ -160,7 +160,7 @@ class ContributionPlot:
         numbers = inputs[index, :BARS].tolist()
         known = None if snapshot.test_features is None else snapshot.test_features[index]
         values = ["" if known is None else f"{v:.4g}" for v in ([0.0] * BARS if known is None else known.tolist())]
-        names = [class_name(self.names, n) for n in numbers]
+        names = [output_name(self.names, n) for n in numbers]
         labels = [_label(name, value) for name, value in zip(names, values, strict=False)]
         labels = (
             labels if len(set(labels)) == len(labels) else [f"{t} #{n}" for t, n in zip(labels, numbers, strict=True)]

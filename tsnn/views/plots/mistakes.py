@@ -33,7 +33,7 @@ _STRONG = 0.05
 _DARK, _LIGHT = "#14181d", "#ffffff"  # text on the colours of cells
 
 
-def class_name(names: Sequence[str], number: int) -> str:
+def output_name(names: Sequence[str], number: int) -> str:
     """Return the name of a class or label, else its number; of -1 that it is absent."""
     return "none" if number < 0 else names[number] if number < len(names) else str(number)
 
@@ -84,7 +84,7 @@ class ConfusionPlot:
         strength = np.where(np.eye(k, dtype=bool), -part, wrong / max(float(wrong.max(initial=0)), _STRONG))
         shade = np.rint(127.5 + 127.5 * strength).astype(int).ravel().tolist()
         y, x = np.divmod(np.arange(k * k), k)
-        labels = [class_name(self.names, c) for c in range(k)]
+        labels = [output_name(self.names, c) for c in range(k)]
         flat = counts.ravel().tolist()
         self.source.data = {
             "x": x + 0.5, "y": y + 0.5, "count": flat, "part": part.ravel(),
@@ -173,7 +173,7 @@ class ClassPlot:
         if k > LISTED:
             chosen = np.sort(np.argsort(np.where(counts[:, 0] > 0, recall, np.inf), kind="stable")[:LISTED])
         self.note = f"The {LISTED} of {k:,} classes with the lowest recall." if k > LISTED else ""
-        names = [class_name(self.names, c) for c in chosen.tolist()]
+        names = [output_name(self.names, c) for c in chosen.tolist()]
         labels = short_labels(chosen.tolist(), self.names)
         if self._factors.factors != labels:
             self._factors.factors = labels

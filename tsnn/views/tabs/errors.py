@@ -1,22 +1,24 @@
-"""Errors tab: what the network gets wrong in the snapshot of the timeline, and the inputs that decided."""
+"""Errors tab: mistakes of the network in the snapshot of the timeline, and the inputs that decided."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
+from numpy.typing import NDArray
 
-from tsnn.snapshot import MAX_CONFUSED, MAX_COUNTED, Snapshot
+from tsnn.snapshot import MAX_CONFUSED, MAX_COUNTED, MAX_PIXELS, Snapshot
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
 from tsnn.views.plots.examples import ContributionPlot, ExamplePictures, describe_sample
-from tsnn.views.plots.mistakes import ClassPlot, ConfusionPlot, ScatterPlot, class_name, output_names
+from tsnn.views.plots.mistakes import ClassPlot, ConfusionPlot, ScatterPlot, output_name, output_names
 from tsnn.views.tabs.cards import Card, empty_pane, figure_pane, grid, say_empty, update_empty_pane, with_caption
 from tsnn.views.tabs.replay import Replay
 
@@ -47,6 +49,8 @@ class ErrorsTab:
         self._listing = False
         self._chosen: Cell | None = None  # by the user; None: the most frequent confusion
         self._cards: dict[str, Card] = {}
+        self.pictures: ExamplePictures | None = None
+        self.contributions: ContributionPlot | None = None
         self._empty = empty_pane()
         self.layout = pn.Column(self._empty, sizing_mode="stretch_width", margin=0)
 
@@ -99,47 +103,40 @@ class ErrorsTab:
 
     def _build(self, snapshot: Snapshot) -> None:
         """Make the figures and choices for the kind of task."""
-        self._names, shape = output_names(self._data), self._follower.image_shape
-        regression = self._task == "regression"
-        self.plots: dict[str, Any] = {}
-        if snapshot.test_confusion is not None:
-            self.plots["confusion"] = ConfusionPlot(self._names, self.choose)
-        if snapshot.test_counts is not None:
-            self.plots["classes"] = ClassPlot(self._names)
-        if snapshot.test_scatter is not None:
-            self.plots["scatter"] = ScatterPlot(self._names)
-        select: dict[str, Any] = {
-            "options": {},
-            "size": "small",
-            "sizing_mode": "stretch_width",
-            "margin": (8, 8, 4, 8),
-        }
-        self.cell = pmui.Select(label="Actual → predicted", visible=not regression, **select)
-        self.sample = pmui.Select(label="Test sample", **select)
-        self.target = pmui.Select(label="Target", visible=False, **select)
-        self.cell.param.watch(self._cell_chosen, "value")
-        self.sample.param.watch(lambda _: self._draw_sample(), "value")
-        self.target.param.watch(self._target_chosen, "value")
+        self._names, n = output_names(self._data), int(snapshot.sizes[-1])
+        plots = {"confusion": (snapshot.test_confusion, ConfusionPlot(self._names, self.choose)),
+                 "classes": (snapshot.test_counts, ClassPlot(self._names)),
+                 "scatter": (snapshot.test_scatter, ScatterPlot(self._names))}  # fmt: skip
+        self.plots: dict[str, Any] = {name: plot for name, (field, plot) in plots.items() if field is not None}
         self._cards = {name: Card(figure_pane(plot.figure), name) for name, plot in self.plots.items()}
-        if snapshot.test_scatter is not None and (n := snapshot.test_scatter.shape[2]) > 1:
-            self.target.param.update(options={class_name(self._names, i): i for i in range(n)}, value=0, visible=True)
+        self.target = _select(
+            "Target", {output_name(self._names, i): i for i in range(n)} if "scatter" in self.plots else {}
+        )
+        self.target.param.watch(self._target_chosen, "value")
+        if "scatter" in self.plots and n > 1:
             self._cards["scatter"].insert(1, with_caption(self.target, "target"))
-        self.pictures = ExamplePictures(shape, self._names, regression=regression) if shape else None
-        self.contributions = ContributionPlot(self._follower.feature_names, self._names, regression=regression)
-        cell, figures = with_caption(self.cell, "cell"), pn.Row(sizing_mode="stretch_width", margin=0)
-        with_pictures = self.pictures is not None and snapshot.test_pixels is not None
-        if self.pictures is not None and with_pictures:
-            figures.styles = {"justify-content": "center"}
-            figures.append(figure_pane(self.pictures.figure))
-        else:
-            self.pictures = None
-            figures.append(figure_pane(self.contributions.figure))
-        sample = pn.Column() if with_pictures else with_caption(self.sample, "sample")
-        caption = "pictures" if with_pictures else "errors_contributions" if regression else "contributions"
-        content = pn.Column(cell, sample, figures, sizing_mode="stretch_width", margin=0)
-        self._cards["samples"] = Card(content, caption)
+        self._cards["samples"] = self._build_samples()
         order = ("confusion", "scatter", "samples", "classes")
         self._grid = grid(*(self._cards[name] for name in order if name in self._cards))
+
+    def _build_samples(self) -> Card:
+        """Make the card of the samples: pictures, or the contributions of features to one sample."""
+        shape, regression = self._follower.image_shape, self._task == "regression"
+        self.cell, self.sample = _select("Actual → predicted"), _select("Test sample")
+        self.cell.param.watch(self._cell_chosen, "value")
+        self.sample.param.watch(lambda _: self._draw_sample(), "value")
+        choices = [] if regression else [with_caption(self.cell, "cell")]
+        if shape and math.prod(shape) <= MAX_PIXELS:
+            self.pictures = ExamplePictures(shape, self._names, regression=regression)
+            figure, caption = self.pictures.figure, "pictures"
+        else:
+            self.contributions = ContributionPlot(self._follower.feature_names, self._names, regression=regression)
+            figure, caption = self.contributions.figure, "errors_contributions" if regression else "contributions"
+            choices.append(with_caption(self.sample, "sample"))
+        centred = pn.Row(
+            figure_pane(figure), sizing_mode="stretch_width", margin=0, styles={"justify-content": "center"}
+        )  # fmt: skip
+        return Card(pn.Column(*choices, centred, sizing_mode="stretch_width", margin=0), caption)
 
     def choose(self, actual: int, predicted: int) -> None:
         """Show samples of a class for which a class is predicted."""
@@ -189,7 +186,7 @@ class ErrorsTab:
         return {(int(a), int(p)): int(n) for (a, p), n in zip(places[order], counts[order], strict=True)}
 
     def _cell_label(self, cell: Cell, count: int) -> str:
-        actual, predicted = (class_name(self._names, c) for c in cell)
+        actual, predicted = (output_name(self._names, c) for c in cell)
         kept = "" if self._snapshot is not None and self._snapshot.test_confusion is not None else " kept"
         return f"{actual} → {predicted} ({palette.count(count)}{kept})"
 
@@ -217,11 +214,19 @@ class ErrorsTab:
         return f"Test sample {snapshot.test_samples[index, 0]:,}: {text}"
 
     def _draw_sample(self) -> None:
-        if not self._listing and self._snapshot is not None and self.pictures is None:
+        if not self._listing and self._snapshot is not None and self.contributions is not None:
             self.contributions.update(self._snapshot, self.sample.value)
 
 
-def _note(samples: Sequence[Any] | Any, kept: int, count: int, *, regression: bool) -> str:
+def _select(label: str, options: dict[str, int] | None = None) -> Any:
+    options = options or {}
+    value = next(iter(options.values()), None)
+    return pmui.Select(
+        label=label, options=options, value=value, size="small", sizing_mode="stretch_width", margin=(8, 8, 4, 8)
+    )  # fmt: skip
+
+
+def _note(samples: NDArray[Any] | None, kept: int, count: int, *, regression: bool) -> str:
     """Return a note about how many samples are shown."""
     if samples is None:
         return "Only counts were recorded at this epoch; the planned snapshots hold samples."
