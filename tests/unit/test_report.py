@@ -16,10 +16,10 @@ from tsnn.cli import commands, main
 from tsnn.cli.parser import build_parser
 from tsnn.config import Config
 from tsnn.errors import RunError, TsnnError
+from tsnn.files import append_line, read_json
 from tsnn.runs import RunStore
 from tsnn.runs.notes import annotate
 from tsnn.runs.repeat import code, command, differences
-from tsnn.runs.writer import RunWriter
 from tsnn.views import report as reports
 from tsnn.views.plots.frames import choose_epochs, topology_map
 
@@ -91,9 +91,10 @@ def test_report__escapes_text_from_files(store, tmp_path):
     meta["data"] |= {"class_names": [EVIL, "b"], "feature_names": [f"{EVIL}{i}" for i in range(500)], "digest": EVIL}
     (run.path / "meta.json").write_text(json.dumps(meta | {"versions": {EVIL: EVIL}, "machine": {"processor": EVIL}}))
     (run.path / "notes.json").write_text(json.dumps({"title": EVIL, "tags": [EVIL], "text": EVIL}))
-    with RunWriter(run) as writer:
-        writer.line("event", epoch=1, kind="setting", message=EVIL)
-        writer.end("failed", EVIL)
+    line = {"type": "event", "seq": 99, "time": 1.0, "epoch": 1, "kind": "setting", "message": EVIL}
+    append_line(run.path / "metrics.jsonl", line)
+    status = read_json(run.path / "status.json")
+    (run.path / "status.json").write_text(json.dumps(status | {"state": "failed", "message": EVIL}))
     for runs in (run, [run, run]):
         text = tsnn.report(runs, tmp_path / "evil.html").read_text()
         assert "alert(1)" in text
@@ -144,9 +145,8 @@ def test_report__refuses_no_runs_and_too_many(run):
 
 
 def test_report__says_what_the_command_does_not_repeat(run, tmp_path):
-    with RunWriter(run) as writer:
-        writer.line("event", epoch=4, kind="setting", message="zeta: 0.3 -> 0.5")
-        writer.end("finished", "")
+    line = {"type": "event", "seq": 99, "time": 1.0, "epoch": 4, "kind": "setting", "message": "zeta: 0.3 -> 0.5"}
+    append_line(run.path / "metrics.jsonl", line)
     assert "repeats the run up to epoch 4" in tsnn.report(run, tmp_path / "c.html").read_text()
 
 
