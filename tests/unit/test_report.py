@@ -91,6 +91,7 @@ def test_report__is_one_file_with_everything(run, tmp_path):
     assert '"ImportedStyleSheet"' not in text.partition('<script type="application/json"')[2]
 
 
+@pytest.mark.slow
 def test_report__escapes_text_from_files(store, tmp_path):
     run = fake_engine.finished_run(store, {"data.name": "madelon", "training.epochs": 2}, 2)
     meta = fake_engine.meta(run.config())
@@ -108,12 +109,14 @@ def test_report__escapes_text_from_files(store, tmp_path):
         assert "<img src=x" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["meta.json", "config.toml", "snapshots/0000003.npz"])
 def test_report__of_a_damaged_run_shows_the_rest(run, name, tmp_path):
     (run.path / name).write_bytes(b"\x00garbage")
     assert run.id in tsnn.report(run, tmp_path / "damaged.html").read_text()
 
 
+@pytest.mark.slow
 def test_report__names_the_damage_of_impossible_snapshots(run, tmp_path):
     for path in (run.path / "snapshots").iterdir():
         arrays = dict(np.load(path))
@@ -121,14 +124,13 @@ def test_report__names_the_damage_of_impossible_snapshots(run, tmp_path):
     assert "The snapshots are damaged" in tsnn.report(run, tmp_path / "damaged.html").read_text()
 
 
+@pytest.mark.slow
 def test_report__draws_fewer_epochs_where_they_would_be_too_large(run, tmp_path, monkeypatch):
     full = tsnn.report(run, tmp_path / "full.html").stat().st_size
     monkeypatch.setattr(reports, "MAX_BYTES", full - 1)
     path = tsnn.report(run, tmp_path / "less.html")
     assert path.stat().st_size < full
     assert "1 of 4 snapshots" in path.read_text()
-    monkeypatch.setattr(reports, "MAX_BYTES", 1000)
-    assert "of 4 snapshots" not in tsnn.report(run, tmp_path / "none.html").read_text()
 
 
 def test_report__compares_runs(run, store, tmp_path):
@@ -139,6 +141,7 @@ def test_report__compares_runs(run, store, tmp_path):
     assert "Test accuracy (%)" in text
 
 
+@pytest.mark.slow
 def test_report__of_many_long_runs_is_no_larger_than_allowed(store, tmp_path):
     run = fake_engine.finished_run(store, {"training.epochs": 500}, 500)
     assert tsnn.report([run] * reports.MAX_RUNS, tmp_path / "many.html").stat().st_size < reports.MAX_BYTES
@@ -188,6 +191,7 @@ def test_command_line__names_the_missing_extra(run, capsys, monkeypatch):
     assert "pip install 'tsnn[app]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_button__writes_the_report_in_another_process(run):
     warnings = []
     report = ReportButton(lambda: [run], warnings.append)
