@@ -16,10 +16,10 @@ from tsnn.cli import commands, main
 from tsnn.cli.parser import build_parser
 from tsnn.config import Config
 from tsnn.errors import RunError, TsnnError
+from tsnn.files import append_line, read_json
 from tsnn.runs import RunStore
 from tsnn.runs.notes import annotate
 from tsnn.runs.repeat import code, command, differences
-from tsnn.runs.writer import RunWriter
 from tsnn.views import report as reports
 from tsnn.views.plots.frames import choose_epochs, topology_map
 
@@ -38,7 +38,13 @@ def store(tmp_path):
 
 @pytest.fixture
 def run(store):
-    return fake_engine.finished_run(store, {"data.name": "fashion_mnist", "training.epochs": 6}, 6)
+    return fake_engine.finished_run(store, {"data.name": "fashion_mnist", "training.epochs": 3}, 3)
+
+
+@pytest.fixture(autouse=True)
+def _few_frames(monkeypatch):
+    """Draw the topology at two epochs: each takes a tenth of a second."""
+    monkeypatch.setattr(reports, "FRAMES", 2)
 
 
 def parsed(line):
@@ -79,21 +85,23 @@ def test_report__is_one_file_with_everything(run, tmp_path):
     assert "for the paper" in text
     assert command(run.config()) in text
     assert "tsnn.Config.preset(&#x27;fashion_mnist&#x27;)" in text
-    assert "7 of 7 snapshots" in text
+    assert "2 of 4 snapshots" in text
     assert all(title in text for title in ("Accuracy (%)", "Connections per layer", "Connections of each input"))
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="?http', text)
     assert '"ImportedStyleSheet"' not in text.partition('<script type="application/json"')[2]
 
 
+@pytest.mark.slow
 def test_report__escapes_text_from_files(store, tmp_path):
     run = fake_engine.finished_run(store, {"data.name": "madelon", "training.epochs": 2}, 2)
     meta = fake_engine.meta(run.config())
     meta["data"] |= {"class_names": [EVIL, "b"], "feature_names": [f"{EVIL}{i}" for i in range(500)], "digest": EVIL}
     (run.path / "meta.json").write_text(json.dumps(meta | {"versions": {EVIL: EVIL}, "machine": {"processor": EVIL}}))
     (run.path / "notes.json").write_text(json.dumps({"title": EVIL, "tags": [EVIL], "text": EVIL}))
-    with RunWriter(run) as writer:
-        writer.line("event", epoch=1, kind="setting", message=EVIL)
-        writer.end("failed", EVIL)
+    line = {"type": "event", "seq": 99, "time": 1.0, "epoch": 1, "kind": "setting", "message": EVIL}
+    append_line(run.path / "metrics.jsonl", line)
+    status = read_json(run.path / "status.json")
+    (run.path / "status.json").write_text(json.dumps(status | {"state": "failed", "message": EVIL}))
     for runs in (run, [run, run]):
         text = tsnn.report(runs, tmp_path / "evil.html").read_text()
         assert "alert(1)" in text
@@ -101,12 +109,14 @@ def test_report__escapes_text_from_files(store, tmp_path):
         assert "<img src=x" not in text
 
 
-@pytest.mark.parametrize("name", ["meta.json", "config.toml", "metrics.jsonl", "notes.json", "snapshots/0000006.npz"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["meta.json", "config.toml", "snapshots/0000003.npz"])
 def test_report__of_a_damaged_run_shows_the_rest(run, name, tmp_path):
     (run.path / name).write_bytes(b"\x00garbage")
     assert run.id in tsnn.report(run, tmp_path / "damaged.html").read_text()
 
 
+@pytest.mark.slow
 def test_report__names_the_damage_of_impossible_snapshots(run, tmp_path):
     for path in (run.path / "snapshots").iterdir():
         arrays = dict(np.load(path))
@@ -114,24 +124,24 @@ def test_report__names_the_damage_of_impossible_snapshots(run, tmp_path):
     assert "The snapshots are damaged" in tsnn.report(run, tmp_path / "damaged.html").read_text()
 
 
+@pytest.mark.slow
 def test_report__draws_fewer_epochs_where_they_would_be_too_large(run, tmp_path, monkeypatch):
     full = tsnn.report(run, tmp_path / "full.html").stat().st_size
     monkeypatch.setattr(reports, "MAX_BYTES", full - 1)
     path = tsnn.report(run, tmp_path / "less.html")
     assert path.stat().st_size < full
-    assert re.search(r"[2-6] of 7 snapshots", path.read_text())
-    monkeypatch.setattr(reports, "MAX_BYTES", 1000)
-    assert "of 7 snapshots" not in tsnn.report(run, tmp_path / "none.html").read_text()
+    assert "1 of 4 snapshots" in path.read_text()
 
 
 def test_report__compares_runs(run, store, tmp_path):
-    other = fake_engine.finished_run(store, {"training.epochs": 6, "training.method": "dense"}, 6)
+    other = fake_engine.finished_run(store, {"training.epochs": 3, "training.method": "dense"}, 3)
     text = tsnn.report([run, other], tmp_path / "b.html").read_text()
     assert "Comparison of 2 runs" in text
     assert command(other.config()) in text
     assert "Test accuracy (%)" in text
 
 
+@pytest.mark.slow
 def test_report__of_many_long_runs_is_no_larger_than_allowed(store, tmp_path):
     run = fake_engine.finished_run(store, {"training.epochs": 500}, 500)
     assert tsnn.report([run] * reports.MAX_RUNS, tmp_path / "many.html").stat().st_size < reports.MAX_BYTES
@@ -144,21 +154,20 @@ def test_report__refuses_no_runs_and_too_many(run):
 
 
 def test_report__says_what_the_command_does_not_repeat(run, tmp_path):
-    with RunWriter(run) as writer:
-        writer.line("event", epoch=4, kind="setting", message="zeta: 0.3 -> 0.5")
-        writer.end("finished", "")
-    assert "repeats the run up to epoch 4" in tsnn.report(run, tmp_path / "c.html").read_text()
+    line = {"type": "event", "seq": 99, "time": 1.0, "epoch": 2, "kind": "setting", "message": "zeta: 0.3 -> 0.5"}
+    append_line(run.path / "metrics.jsonl", line)
+    assert "repeats the run up to epoch 2" in tsnn.report(run, tmp_path / "c.html").read_text()
 
 
 def test_topology_map__draws_the_snapshots(run):
-    snapshots = {epoch: (run.snapshot(epoch), None) for epoch in (1, 6)}
+    snapshots = {epoch: (run.snapshot(epoch), None) for epoch in (1, 3)}
     drawn = topology_map(snapshots, run.meta()["data"])
     network, picture, degrees = drawn.values()
-    assert list(network.keys()) == list(picture.keys()) == list(degrees.keys()) == [1, 6]
-    kept = network[6].get(1) if len(network[6]) else None
+    assert list(network.keys()) == list(picture.keys()) == list(degrees.keys()) == [1, 3]
+    kept = network[3].get(1) if len(network[3]) else None
     assert kept is not None
-    image = picture[6].dimension_values(2, flat=False)
-    assert np.array_equal(image.ravel(), run.snapshot(6).input_degree)
+    image = picture[3].dimension_values(2, flat=False)
+    assert np.array_equal(image.ravel(), run.snapshot(3).input_degree)
 
 
 def test_choose_epochs__keeps_first_and_last():
@@ -182,6 +191,7 @@ def test_command_line__names_the_missing_extra(run, capsys, monkeypatch):
     assert "pip install 'tsnn[app]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_button__writes_the_report_in_another_process(run):
     warnings = []
     report = ReportButton(lambda: [run], warnings.append)

@@ -208,7 +208,7 @@ def _topology(follower: RunFollower, frames: int) -> list[Any]:
     if drawn is None:
         return []
     text = f"{len(snapshots)} of {len(known)} snapshots. Drag the slider, or use the arrow keys."
-    pane = pn.pane.HoloViews(drawn)
+    pane = pn.pane.HoloViews(drawn, widgets={"Epoch": pn.widgets.DiscreteSlider})  # not Material's, as on a page
     for slider in pane.widget_box:
         slider.param.update(value=max(snapshots), width=600, margin=(0, 8))
     return [_heading("Topology", text), *pane.widget_box, pane]
