@@ -20,6 +20,7 @@ from pages.welcome import Welcome
 from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import start_queue_thread
+from tsnn.jobs.race import start_race
 from tsnn.runs import RunStore, default_root
 from tsnn.runs.catalog import catalog
 from tsnn.views.live.browser import Throttle
@@ -61,7 +62,7 @@ class Dashboard(param.Parameterized):
         self._shown = ""  # id of the displayed run
         self._looked = -float("inf")  # when a newer run was looked for
         self._throttle = Throttle()
-        self.form = StartForm(self.store, self.open)
+        self.form = StartForm(self.store, self.open, self.race)
         self.controls = LiveControls(self._notify)
         self.menu = pmui.TabMenu(
             items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()],
@@ -76,7 +77,7 @@ class Dashboard(param.Parameterized):
         self._narrow = pmui.BreakpointSwitcher(
             media_query="(min-width: 900px)", small=pn.Spacer(**empty), large=pn.Spacer(**empty), **empty
         )
-        self.welcome = Welcome(self.store, self._open_network, self._notify)
+        self.welcome = Welcome(self.store, self._open_network, self.race, self._notify)
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px"}, **stretch)
         self._replay = pn.Column(**stretch)
@@ -150,6 +151,10 @@ class Dashboard(param.Parameterized):
         """Compare runs."""
         self._choose_compared(run_ids)
         self.tab = "compare"
+
+    def race(self, configs: list[Config]) -> None:
+        """Start runs that race, and compare them."""
+        self.compare([run.id for run in start_race(configs, self.store)])
 
     def _choose_compared(self, run_ids: list[str]) -> None:
         self.compared = ",".join(run_ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 from html import escape
 from typing import Any
@@ -18,6 +19,7 @@ from tsnn.datasets import DatasetInfo, known_datasets
 from tsnn.datasets.preview import Preview
 from tsnn.errors import ConfigError, DataError, TsnnError
 from tsnn.jobs.queue import enqueue
+from tsnn.jobs.race import contenders, default_contenders, variants
 from tsnn.runs import RunStore
 from tsnn.views.live.browser import after
 
@@ -53,10 +55,15 @@ class StartForm:
         Where runs are kept.
     open_run : callable
         Called with the id of the started run.
+    race : callable
+        Called with the settings of runs that are to race.
     """
 
-    def __init__(self, store: RunStore, open_run: Callable[[str], None]):
-        self._store, self._open = store, open_run
+    def __init__(
+        self, store: RunStore, open_run: Callable[[str], None],
+        race: Callable[[list[Config]], None] = lambda configs: None,
+    ):  # fmt: skip
+        self._store, self._open, self._start_race = store, open_run, race
         self._known = {info.name: info for info in known_datasets()}
         self._loading = False
         self._suggest, self._new_file = True, False
@@ -75,6 +82,15 @@ class StartForm:
             label="Start", icon="play_arrow", color="primary", variant="contained", size="large",
             sizing_mode="stretch_width", margin=(8, 4),
         )  # fmt: skip
+        self.race = pmui.Button(
+            label="Race", icon="sports_score", variant="outlined", size="large", margin=(8, 4),
+            description="Train these settings as SET, fixed random and dense, and compare them as they train. "
+            "Others can race, too: see Contenders under Advanced.",
+        )  # fmt: skip
+        self.contenders = pmui.MultiChoice(
+            label="Contenders", options=list(contenders()), value=default_contenders(), visual_size="small",
+            sizing_mode="stretch_width", margin=(6, 4), description="Methods and rules of evolution in a race.",
+        )  # fmt: skip
         self.error = pmui.Alert(severity="error", visible=False, margin=(8, 4), sizing_mode="stretch_width")
         self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
         self.layout = self._layout()
@@ -85,7 +101,8 @@ class StartForm:
         for name in (name for name in self.widgets if name.startswith("data.")):
             self.widgets[name].param.watch(self._check, "value")
         self.own.use.on_click(self._use_suggested)
-        self.start.on_click(self._start)
+        self.start.on_click(lambda _: self._begin(self.start, self._start_run))
+        self.race.on_click(lambda _: self._begin(self.race, self._race))
 
     def config(self) -> Config:
         """Return the configuration in the form.
@@ -126,6 +143,7 @@ class StartForm:
             fields.append(pmui.Typography(cls.title, variant="subtitle2", margin=(8, 4, 0, 4)))
             names = (name for name in ADVANCED if name not in FILE_SETTINGS)
             fields += [w[name] for name in names if name.startswith(f"{section}.")]
+        fields += [pmui.Typography("Race", variant="subtitle2", margin=(8, 4, 0, 4)), self.contenders]
         advanced = pmui.Accordion(
             ("Advanced", pn.Column(*fields, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
             margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_ACCORDION, dynamic=True,
@@ -141,7 +159,7 @@ class StartForm:
             pair("network.dropout", "run.seed"),
             self.preview,
             self.error,
-            self.start,
+            pn.Row(self.start, self.race, sizing_mode="stretch_width", margin=0),
             advanced,
             sizing_mode="stretch_width",
             margin=0,
@@ -272,26 +290,42 @@ class StartForm:
     def _show_error(self, text: str) -> None:
         self.error.param.update(object=plain(text), visible=bool(text))
 
-    def _start(self, _event: Any) -> None:
-        """Answer at once; start the run when the page has been told. Clicks in between start no other run."""
+    def _begin(self, button: Any, act: Callable[[Config], None]) -> None:
+        """Answer at once; act when the page has been told. Clicks in between start nothing else."""
         if self.start.disabled:
             return
-        self.start.param.update(disabled=True, label="Starting …")
-        after(self._start_run, 0.05)
+        label = button.label
+        self.race.disabled = True
+        self.start.disabled = True
+        button.label = "Starting …"
+        after(functools.partial(self._act, button, label, act), 0.05)
 
-    def _start_run(self) -> None:
+    def _act(self, button: Any, label: str, act: Callable[[Config], None]) -> None:
         self._show_error("")
         try:
             config = self.config()
             if self.data.value == _FILE and (problem := self.own.problem()):
                 raise DataError(problem)
-            run = enqueue(config, self._store)
-            self.own.show_card(False)
-            self._open(run.id)
+            act(config)
         except (TsnnError, OSError) as error:
             self._show_error(str(error))
         finally:  # clicks that arrived meanwhile are still to be handled
-            after(lambda: self.start.param.update(disabled=False, label="Start"), 1.0)
+            after(functools.partial(self._finish, button, label), 1.0)
+
+    def _finish(self, button: Any, label: str) -> None:
+        button.label = label
+        self.start.disabled = self.race.disabled = False
+
+    def _start_run(self, config: Config) -> None:
+        run = enqueue(config, self._store)
+        self.own.show_card(False)
+        self._open(run.id)
+
+    def _race(self, config: Config) -> None:
+        if len(configs := variants(config, self.contenders.value or [])) < 2:
+            raise ConfigError("A race needs two contenders or more. Choose them under Advanced.")
+        self.own.show_card(False)
+        self._start_race(configs)
 
 
 def _value(name: str, value: Any) -> Any:

@@ -59,6 +59,8 @@ class RunResult:
         Likewise; of regression.
     task : str
         Such as "regression"; empty until the data have been read.
+    host : str
+        Machine that it runs or ran on; empty if unknown.
     """
 
     run: str
@@ -81,6 +83,7 @@ class RunResult:
     test_r2: float | None = None
     best_r2: float | None = None
     task: str = ""
+    host: str = ""
 
 
 def result(run: Run) -> RunResult:
@@ -128,6 +131,7 @@ def result(run: Run) -> RunResult:
         test_r2=last.get("test_r2"),
         best_r2=best.get("test_r2"),
         task=task,
+        host=str(process.get("host", "")) if isinstance(process := status.get("process"), dict) else "",
     )
 
 
