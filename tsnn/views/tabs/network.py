@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 
 from tsnn.snapshot import Snapshot
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.plots.network import NetworkPlot
+from tsnn.views.plots.network import HEIGHT, NetworkPlot
 from tsnn.views.tabs.cards import Card, empty_pane, figure_pane, say_empty, update_empty_pane, with_caption
 from tsnn.views.tabs.replay import Replay
 
@@ -26,10 +26,10 @@ PARTS = (
 )  # fmt: skip
 
 
-def network_plot(follower: RunFollower, *height: int, label: str = "") -> NetworkPlot:
+def network_plot(follower: RunFollower, height: int = HEIGHT, label: str = "") -> NetworkPlot:
     """Return the empty drawing of a run's network."""
     classes = tuple(map(str, follower.meta.get("data", {}).get("class_names") or ()))
-    return NetworkPlot(follower.image_shape, follower.feature_names, classes, *height, label=label)
+    return NetworkPlot(follower.image_shape, follower.feature_names, classes, height, label)
 
 
 class NetworkTab:
