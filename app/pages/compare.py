@@ -15,11 +15,11 @@ from pages.theme import CARD, NATURAL, html, plain
 from tsnn.config import Config, describe, setting_names
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import enqueue
-from tsnn.jobs.race import RACE
-from tsnn.runs import Run, RunStore
+from tsnn.jobs.race import RACE, find_runs
+from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog
 from tsnn.runs.cells import Column, format_cell
-from tsnn.runs.comparison import RunResult, baselines, find, grouped, labels, result, seeds, table
+from tsnn.runs.comparison import RunResult, baselines, grouped, labels, result, seeds, table
 from tsnn.runs.export import csv_bytes
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.plots.comparison import compare_plots, styled
@@ -264,14 +264,9 @@ class CompareTab:
 
     def _start_missing(self, configs: list[Config]) -> tuple[list[str], int]:
         """Return the run of each configuration, and the number of new ones, which are queued."""
-        lines, runs, n_new = self._catalog.summaries(), [], 0
-        for config in configs:
-            key = (config.data.name, config.training.method, config.run.seed, config.training.epochs)
-            similar = (line.run for line in lines if (line.data, line.method, line.seed, line.planned) == key)
-            run = find(config, (Run(self._store.root / name) for name in similar))
-            n_new += run is None
-            runs.append((run or enqueue(config, self._store)).id)
-        return runs, n_new
+        found = find_runs(configs, self._store)
+        runs = [run or enqueue(config, self._store) for run, config in zip(found, configs, strict=True)]
+        return [run.id for run in runs], found.count(None)
 
     def _show_message(self, text: str, severity: str) -> None:
         self.message.param.update(object=plain(text), severity=severity, visible=True)

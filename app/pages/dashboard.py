@@ -14,6 +14,7 @@ import param
 from pages.compare import CompareTab
 from pages.controls import LiveControls
 from pages.form import StartForm
+from pages.lesson_strip import LessonStrip
 from pages.runs import RunsTab
 from pages.theme import CARD, KEYS, MENU, PAGE, THEME, plain
 from pages.welcome import Welcome
@@ -51,6 +52,7 @@ class Dashboard(param.Parameterized):
     epoch = param.Parameter(default=NEWEST, doc="Epoch of the displayed snapshot; 'newest' follows the run.")
     layer = param.Integer(default=1, doc="Displayed layer of connections, from 1.")
     compared = param.String(default="", doc="Ids of the compared runs, separated by commas.")
+    lesson = param.String(default="", doc="Name of the open lesson; empty for none.")
 
     def __init__(self, store: RunStore | None = None):
         super().__init__()
@@ -77,14 +79,16 @@ class Dashboard(param.Parameterized):
         self._narrow = pmui.BreakpointSwitcher(
             media_query="(min-width: 900px)", small=pn.Spacer(**empty), large=pn.Spacer(**empty), **empty
         )
+        self.strip = LessonStrip(self.store, self.compare, self._choose_lesson, self._notify)
         self.welcome = Welcome(self.store, self._open_network, self.race, self._notify)
+        self.welcome.list_lessons(self.strip.lessons, self.strip.problems, self._choose_lesson)
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px"}, **stretch)
         self._replay = pn.Column(**stretch)
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
-            self.notice, self.form.own.card, self.welcome.layout, self._head, self._replay, *self._tabs.values(),
-            *self._throttle.parts, styles={"padding": "16px", "gap": "12px"}, **stretch,
+            self.notice, self.strip.layout, self.form.own.card, self.welcome.layout, self._head, self._replay,
+            *self._tabs.values(), *self._throttle.parts, styles={"padding": "16px", "gap": "12px"}, **stretch,
         )  # fmt: skip
 
     @functools.cached_property
@@ -116,13 +120,23 @@ class Dashboard(param.Parameterized):
         with param.edit_constant(page):
             page.param.update(busy=False)  # cuts the link to the session's, which walks the whole page at every change
         if pn.state.location:
-            names = {"run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare"}
+            names = {
+                "run_id": "run",
+                "tab": "tab",
+                "epoch": "epoch",
+                "layer": "layer",
+                "compared": "compare",
+                "lesson": "lesson",
+            }
             pn.state.location.sync(self, names)
         self.menu.active = list(TABS).index(self.tab)
         self.menu.param.watch(self._tab_chosen, "active")
         self.param.watch(self._run_changed, "run_id")
         self.param.watch(lambda _: self._show_tab(), "tab")
         self.param.watch(lambda _: self._show_compared(), "compared")
+        self.param.watch(lambda event: self.strip.show(event.new), "lesson")
+        if self.lesson:
+            self.strip.show(self.lesson)
         start_queue_thread(self.store)
         known = catalog(self.store)
         known.refresh(seconds=_READING_SECONDS)
@@ -156,6 +170,9 @@ class Dashboard(param.Parameterized):
         """Start runs that race, and compare them."""
         self.compare([run.id for run in start_race(configs, self.store)])
 
+    def _choose_lesson(self, name: str) -> None:
+        self.lesson = name
+
     def _choose_compared(self, run_ids: list[str]) -> None:
         self.compared = ",".join(run_ids)
 
@@ -177,6 +194,7 @@ class Dashboard(param.Parameterized):
             self._follow_latest()
         changed = False
         self.controls.tick()
+        self.strip.tick()
         if self.tab == "runs":
             self.runs.update()
         elif self.tab == "compare":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
-from pages.theme import CARD, html
+from pages.lessons import Lesson
+from pages.theme import CARD, html, plain
 from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import enqueue
@@ -32,6 +34,7 @@ RACE = {
     "training.epochs": 30,
 }
 _SHAPE, _CLASSES = (8, 8), tuple(map(str, range(10)))
+_LINK = {"textTransform": "none", "padding": "2px 6px", "textAlign": "left"}
 _TICKS = 3  # of the page for each frame
 _TEXT = """
 <h2 style='margin:0 0 8px;font-weight:700;font-size:22px'>Watch a sparse network learn</h2>
@@ -76,7 +79,8 @@ class Welcome:
         self.race.on_click(lambda _: self._try(self._race))
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         buttons = pn.FlexBox(self.train, self.race, margin=0)
-        text = pn.Column(pn.pane.HTML(html(_TEXT, "font-size:15px"), **stretch), buttons, margin=0,
+        self._lessons = pn.Column(**stretch)
+        text = pn.Column(pn.pane.HTML(html(_TEXT, "font-size:15px"), **stretch), buttons, self._lessons, margin=0,
                          styles={"flex": "1 1 340px"})  # fmt: skip
         empty = {"width": 0, "height": 0, "margin": 0}
         # A page that asks for less motion shows the last frame.
@@ -86,6 +90,18 @@ class Welcome:
         self._picture = pn.Column(margin=0, styles={"flex": "2 1 420px", "min-width": "0"})
         self.layout = pn.FlexBox(text, self._picture, self._still, **stretch,
                                  styles={**CARD, "padding": "24px 28px", "gap": "24px"})  # fmt: skip
+
+    def list_lessons(
+        self, lessons: Mapping[str, Lesson], problems: Iterable[str], choose: Callable[[str], None]
+    ) -> None:
+        """List the lessons, and the problems of files that cannot be read; a click calls ``choose`` with the name."""
+        parts: list[Any] = [pmui.Typography("Lessons", variant="subtitle2", margin=(14, 0, 0, 0))]
+        for name, lesson in lessons.items():
+            button = pmui.Button(label=lesson.title, description=lesson.summary, variant="text", margin=0, sx=_LINK)
+            button.on_click(functools.partial(_choose, choose, name))
+            parts.append(button)
+        parts += [pmui.Alert(object=plain(text), severity="warning", margin=(4, 0)) for text in problems]
+        self._lessons.objects = parts
 
     def tick(self) -> bool:
         """Draw the next frame, about one in a second, up to the last; returns whether it did."""
@@ -119,3 +135,7 @@ class Welcome:
     def _race(self) -> None:
         config = Config.preset("fashion_mnist").replace(RACE)
         self._start_race(variants(config, default_contenders()))
+
+
+def _choose(choose: Callable[[str], None], name: str, _event: Any) -> None:
+    choose(name)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from tsnn.config import Config, describe
 from tsnn.jobs.queue import cores, enqueue
 from tsnn.runs import Run, RunStore
-from tsnn.runs.comparison import BASELINES
+from tsnn.runs.catalog import catalog
+from tsnn.runs.comparison import BASELINES, find
 from tsnn.runs.notes import annotate
 
 #: Tags of the runs of a race begin with this word.
@@ -43,12 +44,22 @@ def fair_threads(n: int) -> int:
     return cores() // n or cores()
 
 
-def start_race(configs: Sequence[Config], store: RunStore) -> list[Run]:
+def find_runs(configs: Iterable[Config], store: RunStore) -> list[Run | None]:
+    """Return of each configuration the run that was or is trained with it; None if there is none."""
+    lines, found = catalog(store).summaries(), []
+    for config in configs:
+        key = (config.data.name, config.training.method, config.run.seed, config.training.epochs)
+        similar = (line.run for line in lines if (line.data, line.method, line.seed, line.planned) == key)
+        found.append(find(config, (Run(store.root / name) for name in similar)))
+    return found
+
+
+def start_race(configs: Sequence[Config], store: RunStore, name: str = "") -> list[Run]:
     """Queue runs that race: each with the same number of threads, together if there are cores for all of them.
 
-    They are ordinary runs with a common tag.
+    They are ordinary runs with a common tag, which ends with ``name`` or the time.
     """
-    threads, tag = fair_threads(len(configs)), f"{RACE} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    threads, tag = fair_threads(len(configs)), f"{RACE} {name or time.strftime('%Y-%m-%d %H:%M:%S')}"
     runs = [enqueue(config.replace({"run.threads": threads}), store) for config in configs]
     for run in runs:
         annotate(run, tags=(tag,))
