@@ -11,6 +11,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from pages.readonly import is_readonly
 from pages.theme import CARD, NATURAL, html, plain
 from tsnn.config import Config, describe, setting_names
 from tsnn.errors import TsnnError
@@ -84,8 +85,7 @@ class CompareTab:
                                       sizing_mode="stretch_width"),
                 pn.FlexBox(self.baselines, self.more_seeds, self.count, self.download, align_items="center", margin=0,
                            sizing_mode="stretch_width"),
-                pn.pane.HTML(html(_HELP, "font-size:12.5px;opacity:.75"), margin=(0, 8), sizing_mode="stretch_width"),
-                self.message, styles={**CARD, "padding": "8px"}, sizing_mode="stretch_width", margin=0,
+                self._help, self.message, styles={**CARD, "padding": "8px"}, sizing_mode="stretch_width", margin=0,
             ),
             self._empty, self._verdict, self.race.layout, self._table, self._grid, sizing_mode="stretch_width",
             margin=0, styles={"gap": "12px"},
@@ -117,13 +117,15 @@ class CompareTab:
                                sizing_mode="stretch_width")  # fmt: skip
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._empty = pn.pane.HTML(html(_EMPTY, "font-size:15px;padding:24px"), styles=CARD, **stretch)
+        self._help = pn.pane.HTML(html(_HELP, "font-size:12.5px;opacity:.75"), **{**stretch, "margin": (0, 8)})
         self._verdict = pn.pane.HTML("", visible=False, styles={**CARD, "padding": "12px 16px"}, **stretch)
         self.race = RaceView(self._mark)
         self._table = pn.pane.HTML("", styles={**CARD, "padding": "10px 14px", "overflow-x": "auto"}, **stretch)
         self.plots = compare_plots()
         self._cards = [card(plot.figure, f"compared_{plot.column}") for plot in self.plots]
         self._grid = grid(*self._cards)
-        for part in (self._table, self._grid, self.download):
+        starts = [self.baselines, self.more_seeds, self.count, self._help] if is_readonly() else []
+        for part in (self._table, self._grid, self.download, *starts):
             part.visible = False
         self.runs.param.watch(lambda event: self._on_choose(list(event.new)), "value")
         for widget, name in ((self.axis, "value"), (self.smoothing, "value_throttled"), (self.seeds, "value")):

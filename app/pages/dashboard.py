@@ -15,8 +15,9 @@ from pages.compare import CompareTab
 from pages.controls import LiveControls
 from pages.form import StartForm
 from pages.lesson_strip import LessonStrip
+from pages.readonly import TITLE, is_readonly
 from pages.runs import RunsTab
-from pages.theme import CARD, KEYS, MENU, PAGE, THEME, plain
+from pages.theme import CARD, KEYS, LARGE, MENU, PAGE, THEME, plain
 from pages.welcome import Welcome
 from tsnn.config import Config
 from tsnn.errors import TsnnError
@@ -53,6 +54,7 @@ class Dashboard(param.Parameterized):
     layer = param.Integer(default=1, doc="Displayed layer of connections, from 1.")
     compared = param.String(default="", doc="Ids of the compared runs, separated by commas.")
     lesson = param.String(default="", doc="Name of the open lesson; empty for none.")
+    large = param.Integer(default=0, doc="1: large type, for a projector.")
 
     def __init__(self, store: RunStore | None = None):
         super().__init__()
@@ -103,12 +105,16 @@ class Dashboard(param.Parameterized):
 
     def page(self) -> Any:
         """Build the page and start its periodic update."""
+        readonly = is_readonly()
+        zoom = pn.pane.HTML("", width=0, height=0, margin=0)
+        header = [self.menu, self._narrow, pn.pane.HTML(KEYS, width=0, height=0, margin=0), zoom]
         page = pmui.Page(
             title="tsnn",
-            header=[self.menu, self._narrow, pn.pane.HTML(KEYS, width=0, height=0, margin=0)],
-            sidebar_open=True,
-            sidebar=[self.controls.settings, pmui.Typography("New run", variant="subtitle2", margin=(10, 14, 0, 14)),
-                     pn.Column(self.form.layout, margin=(0, 10), sizing_mode="stretch_width")],
+            header=[*header, pmui.Chip(label=TITLE, size="small", align="center")] if readonly else header,
+            sidebar_open=not readonly,
+            sidebar=[] if readonly else [
+                self.controls.settings, pmui.Typography("New run", variant="subtitle2", margin=(10, 14, 0, 14)),
+                pn.Column(self.form.layout, margin=(0, 10), sizing_mode="stretch_width")],
             main=[self._main],
             sidebar_width=340,
             theme_config=THEME,
@@ -127,8 +133,10 @@ class Dashboard(param.Parameterized):
                 "layer": "layer",
                 "compared": "compare",
                 "lesson": "lesson",
+                "large": "large",
             }
             pn.state.location.sync(self, names)
+        zoom.object = LARGE if self.large else ""
         self.menu.active = list(TABS).index(self.tab)
         self.menu.param.watch(self._tab_chosen, "active")
         self.param.watch(self._run_changed, "run_id")
@@ -137,7 +145,10 @@ class Dashboard(param.Parameterized):
         self.param.watch(lambda event: self.strip.show(event.new), "lesson")
         if self.lesson:
             self.strip.show(self.lesson)
-        start_queue_thread(self.store)
+        if readonly:
+            self.welcome.watch_only()
+        else:
+            start_queue_thread(self.store)
         known = catalog(self.store)
         known.refresh(seconds=_READING_SECONDS)
         if not self.run_id and (live := known.live()):
@@ -278,7 +289,8 @@ class Dashboard(param.Parameterized):
         if self.view is not None:
             self.view.tick("overview")
             self._restore_position(self.view.replay)
-            head, replay = [self.view.head, self.controls.buttons], [self.view.replay.layout]
+            buttons = [] if is_readonly() else [self.controls.buttons]
+            head, replay = [self.view.head, *buttons], [self.view.replay.layout]
             tabs = {name: [self.view.tabs[name].layout] for name in _RUN_TABS}
         self._head.objects, self._replay.objects = head, replay
         for name, objects in tabs.items():

@@ -16,6 +16,7 @@ import panel_material_ui as pmui
 from bokeh.models.widgets.tables import NumberFormatter
 
 from pages.dialogs import DeleteDialog, RenameDialog, ResumeDialog
+from pages.readonly import is_readonly
 from pages.theme import CARD, html, plain
 from tsnn.config import Config, describe
 from tsnn.errors import TsnnError
@@ -132,9 +133,9 @@ class RunsTab:
             label="List as CSV", callback=self._export_list, filename="runs.csv", **style
         )
         self._selected_text = pn.pane.HTML("", margin=(6, 8), align="center")
+        changing = [] if is_readonly() else [self.clone, self.continue_button, self.rename, self.delete]
         self.actions = pn.FlexBox(
-            self._selected_text, self.compare, self.clone, self.continue_button, self.rename, self.delete,
-            *self.downloads.values(),
+            self._selected_text, self.compare, *changing, *self.downloads.values(),
             align_items="center", margin=0, sizing_mode="stretch_width", visible=False,
         )  # fmt: skip
         self.compare.on_click(lambda _: self._compare(list(self.selected)))

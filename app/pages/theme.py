@@ -69,6 +69,10 @@ document.addEventListener("keydown", event => {
 </script>"""
 
 
+#: Enlarges everything, for a projector.
+LARGE = "<script>document.documentElement.style.zoom = 1.35</script>"
+
+
 def plain(text: str) -> str:
     """Escape a text for an alert, which takes Markdown: links, pictures and emphasis in it stay text."""
     return re.sub(r"[^\w ]|_", lambda match: f"&#{ord(match[0])};", text) or " "

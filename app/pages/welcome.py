@@ -48,6 +48,11 @@ the curves.</li></ul>
 <p style='margin:10px 0 0;opacity:.75'>Earlier runs are under <b>Runs</b>. On the right: a recording of 702 connections
 that learn to read digits of 8 × 8 pixels. Train them yourself: it takes seconds.</p>
 """
+_WATCH = """
+<h2 style='margin:0 0 8px;font-weight:700;font-size:22px'>Watch a sparse network learn</h2>
+<p style='margin:0 0 10px'>This page is for watching: runs are started elsewhere. Choose one under <b>Runs</b>, or
+several under <b>Compare</b>. On the right: a recording of 702 connections that learn to read digits of 8 × 8 pixels.</p>
+"""
 
 
 class Welcome:
@@ -79,8 +84,9 @@ class Welcome:
         self.race.on_click(lambda _: self._try(self._race))
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         buttons = pn.FlexBox(self.train, self.race, margin=0)
+        self._text = pn.pane.HTML(html(_TEXT, "font-size:15px"), **stretch)
         self._lessons = pn.Column(**stretch)
-        text = pn.Column(pn.pane.HTML(html(_TEXT, "font-size:15px"), **stretch), buttons, self._lessons, margin=0,
+        text = pn.Column(self._text, buttons, self._lessons, margin=0,
                          styles={"flex": "1 1 340px"})  # fmt: skip
         empty = {"width": 0, "height": 0, "margin": 0}
         # A page that asks for less motion shows the last frame.
@@ -102,6 +108,11 @@ class Welcome:
             parts.append(button)
         parts += [pmui.Alert(object=plain(text), severity="warning", margin=(4, 0)) for text in problems]
         self._lessons.objects = parts
+
+    def watch_only(self) -> None:
+        """Leave out what starts runs."""
+        self._text.object = html(_WATCH, "font-size:15px")
+        self.train.visible = self.race.visible = False
 
     def tick(self) -> bool:
         """Draw the next frame, about one in a second, up to the last; returns whether it did."""
