@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Mapping
 from html import escape
 from typing import Any
@@ -13,15 +12,14 @@ import panel_material_ui as pmui
 from pages.estimate import network_estimate
 from pages.own_data import FILE_SETTINGS, OwnData
 from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, setting_widget, widget_value
-from pages.theme import html, plain
+from pages.start_buttons import StartButtons
+from pages.theme import html
 from tsnn.config import SECTIONS, Config
 from tsnn.datasets import DatasetInfo, known_datasets
 from tsnn.datasets.preview import Preview
-from tsnn.errors import ConfigError, DataError, TsnnError
+from tsnn.errors import ConfigError, DataError
 from tsnn.jobs.queue import enqueue
-from tsnn.jobs.race import contenders, default_contenders, variants
 from tsnn.runs import RunStore
-from tsnn.views.live.browser import after
 
 #: First preset of the page, a run of half a minute on the bundled images. Not the papers' settings (``tsnn train
 #: fashion_mnist``): as accurate (85.6 against 85.7 % after 60 epochs, three seeds), and it shows that evolution finds
@@ -63,7 +61,7 @@ class StartForm:
         self, store: RunStore, open_run: Callable[[str], None],
         race: Callable[[list[Config]], None] = lambda configs: None,
     ):  # fmt: skip
-        self._store, self._open, self._start_race = store, open_run, race
+        self._store, self._open = store, open_run
         self._known = {info.name: info for info in known_datasets()}
         self._loading = False
         self._suggest, self._new_file = True, False
@@ -78,20 +76,8 @@ class StartForm:
         self.widgets = {name: setting_widget(name, self._preset) for name in BASIC if name != "data.name"}
         self.widgets |= {name: setting_widget(name, self._preset, help_below=True) for name in ADVANCED}
         self.widgets |= self.own.widgets
-        self.start = pmui.Button(
-            label="Start", icon="play_arrow", color="primary", variant="contained", size="large",
-            sizing_mode="stretch_width", margin=(8, 4),
-        )  # fmt: skip
-        self.race = pmui.Button(
-            label="Race", icon="sports_score", variant="outlined", size="large", margin=(8, 4),
-            description="Train these settings as SET, fixed random and dense, and compare them as they train. "
-            "Others can race, too: see Contenders under Advanced.",
-        )  # fmt: skip
-        self.contenders = pmui.MultiChoice(
-            label="Contenders", options=list(contenders()), value=default_contenders(), visual_size="small",
-            sizing_mode="stretch_width", margin=(6, 4), description="Methods and rules of evolution in a race.",
-        )  # fmt: skip
-        self.error = pmui.Alert(severity="error", visible=False, margin=(8, 4), sizing_mode="stretch_width")
+        self.buttons = StartButtons(self._checked_config, self._start_run, race)
+        self.start, self.race, self.error = self.buttons.start, self.buttons.race, self.buttons.error
         self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
         self.layout = self._layout()
         self.data.param.watch(self._data_chosen, "value")
@@ -101,8 +87,6 @@ class StartForm:
         for name in (name for name in self.widgets if name.startswith("data.")):
             self.widgets[name].param.watch(self._check, "value")
         self.own.use.on_click(self._use_suggested)
-        self.start.on_click(lambda _: self._begin(self.start, self._start_run))
-        self.race.on_click(lambda _: self._begin(self.race, self._race))
 
     def config(self) -> Config:
         """Return the configuration in the form.
@@ -143,7 +127,7 @@ class StartForm:
             fields.append(pmui.Typography(cls.title, variant="subtitle2", margin=(8, 4, 0, 4)))
             names = (name for name in ADVANCED if name not in FILE_SETTINGS)
             fields += [w[name] for name in names if name.startswith(f"{section}.")]
-        fields += [pmui.Typography("Race", variant="subtitle2", margin=(8, 4, 0, 4)), self.contenders]
+        fields += [pmui.Typography("Race", variant="subtitle2", margin=(8, 4, 0, 4)), self.buttons.contenders]
         advanced = pmui.Accordion(
             ("Advanced", pn.Column(*fields, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
             margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_ACCORDION, dynamic=True,
@@ -158,8 +142,7 @@ class StartForm:
             pair("network.activation", "network.alpha"),
             pair("network.dropout", "run.seed"),
             self.preview,
-            self.error,
-            pn.Row(self.start, self.race, sizing_mode="stretch_width", margin=0),
+            self.buttons.layout,
             advanced,
             sizing_mode="stretch_width",
             margin=0,
@@ -262,7 +245,7 @@ class StartForm:
 
     def _changed(self, *_events: Any) -> None:
         if not self._loading:
-            self._show_error("")
+            self.buttons.show_error("")
             self.show_estimate()
             found = self.own.preview
             self.own.use.visible = found is not None and any(
@@ -287,45 +270,16 @@ class StartForm:
             return self.own.preview.info if self.own.preview is not None else None
         return self._known.get(config.data.name)
 
-    def _show_error(self, text: str) -> None:
-        self.error.param.update(object=plain(text), visible=bool(text))
-
-    def _begin(self, button: Any, act: Callable[[Config], None]) -> None:
-        """Answer at once; act when the page has been told. Clicks in between start nothing else."""
-        if self.start.disabled:
-            return
-        label = button.label
-        self.race.disabled = True
-        self.start.disabled = True
-        button.label = "Starting …"
-        after(functools.partial(self._act, button, label, act), 0.05)
-
-    def _act(self, button: Any, label: str, act: Callable[[Config], None]) -> None:
-        self._show_error("")
-        try:
-            config = self.config()
-            if self.data.value == _FILE and (problem := self.own.problem()):
-                raise DataError(problem)
-            act(config)
-        except (TsnnError, OSError) as error:
-            self._show_error(str(error))
-        finally:  # clicks that arrived meanwhile are still to be handled
-            after(functools.partial(self._finish, button, label), 1.0)
-
-    def _finish(self, button: Any, label: str) -> None:
-        button.label = label
-        self.start.disabled = self.race.disabled = False
+    def _checked_config(self) -> Config:
+        """Return the configuration in the form, if a run can start with it."""
+        config = self.config()
+        if self.data.value == _FILE and (problem := self.own.problem()):
+            raise DataError(problem)
+        self.own.show_card(False)
+        return config
 
     def _start_run(self, config: Config) -> None:
-        run = enqueue(config, self._store)
-        self.own.show_card(False)
-        self._open(run.id)
-
-    def _race(self, config: Config) -> None:
-        if len(configs := variants(config, self.contenders.value or [])) < 2:
-            raise ConfigError("A race needs two contenders or more. Choose them under Advanced.")
-        self.own.show_card(False)
-        self._start_race(configs)
+        self._open(enqueue(config, self._store).id)
 
 
 def _value(name: str, value: Any) -> Any:

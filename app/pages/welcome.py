@@ -51,7 +51,8 @@ that learn to read digits of 8 × 8 pixels. Train them yourself: it takes second
 _WATCH = """
 <h2 style='margin:0 0 8px;font-weight:700;font-size:22px'>Watch a sparse network learn</h2>
 <p style='margin:0 0 10px'>This page is for watching: runs are started elsewhere. Choose one under <b>Runs</b>, or
-several under <b>Compare</b>. On the right: a recording of 702 connections that learn to read digits of 8 × 8 pixels.</p>
+several under <b>Compare</b>. On the right: a recording of 702 connections that learn to read digits of 8 × 8
+pixels.</p>
 """
 
 

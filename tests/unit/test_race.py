@@ -76,10 +76,10 @@ def test_buttons__form_and_welcome_start_a_race(store):
     form.race.clicks += 1
     assert [c.training.method for c in raced.pop()] == ["set", "fixed", "dense"]
     assert (form.race.label, form.race.disabled, form.start.disabled) == ("Race", False, False)
-    form.contenders.value = ["dense", "SET, regrowth random"]
+    form.buttons.contenders.value = ["dense", "SET, regrowth random"]
     form.race.clicks += 1
     assert [(c.training.method, c.training.regrow) for c in raced.pop()] == [("dense", "gradient"), ("set", "random")]
-    form.contenders.value = ["dense"]
+    form.buttons.contenders.value = ["dense"]
     form.race.clicks += 1
     assert not raced
     assert "two contenders" in form.error.object

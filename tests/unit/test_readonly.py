@@ -60,7 +60,7 @@ def files(root: Path):
 def test_readonly__refuses_every_change_of_the_runs(store, change):
     (run,) = store.list()
     before = files(store.root)
-    with pytest.raises(RunError, match="read-only|not running|has ended|finished"):
+    with pytest.raises(RunError, match=r"read-only|not running|has ended|finished"):
         change(store, run)
     assert files(store.root) == before
 
