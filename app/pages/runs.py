@@ -108,9 +108,10 @@ class RunsTab:
         self._rename, self._delete = RenameDialog(self._changed), DeleteDialog(self._changed)
         self._resume = ResumeDialog(self._changed)
         self._build_actions()
+        dialogs = [] if is_readonly() else [self._rename.layout, self._delete.layout, self._resume.layout]
         self.layout = pn.Column(
             pn.Row(self.filter, self._count, self._list_csv, margin=0, sizing_mode="stretch_width"),
-            self.actions, self.problem, self.table, self._rename.layout, self._delete.layout, self._resume.layout,
+            self.actions, self.problem, self.table, *dialogs,
             sizing_mode="stretch_width", styles={**CARD, "padding": "8px"}, margin=0,
         )  # fmt: skip
         self.table.on_click(self._clicked)
