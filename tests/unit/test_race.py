@@ -15,6 +15,7 @@ from tsnn.config import Config
 from tsnn.jobs import queue, race
 from tsnn.registry import REGROWTH
 from tsnn.runs import RunStore
+from tsnn.runs.catalog import catalog
 from tsnn.runs.comparison import RunResult
 from tsnn.runs.notes import annotate, notes
 from tsnn.runs.writer import RunWriter
@@ -68,6 +69,7 @@ def test_start_race__ordinary_runs_with_the_same_threads_and_tag(store, monkeypa
     assert len(tags) == 1
     assert tags.pop()[0].startswith("race ")
     assert [run.status()["state"] for run in runs] == ["queued"] * 3
+    assert all(line.tags for line in catalog(store).summaries()), "the page knows the tags at once"
 
 
 def test_buttons__form_and_welcome_start_a_race(store):
@@ -146,8 +148,22 @@ def test_verdict__none_without_two_results_on_the_same_data():
     assert verdict(waiting, ["SET", "dense"]) == []
 
 
+@pytest.mark.parametrize(
+    ("threads", "cores", "text"),
+    [
+        (2, 2, "Each run has 2 threads: one trains after another."),
+        (1, 2, "Each run has 1 thread: all can train at once."),
+        (2, 4, "Each run has 2 threads: all can train at once."),
+        (0, 8, "Each run has all cores: one trains after another."),
+    ],
+)
+def test_clock_text__together_or_one_after_another(threads, cores, text, monkeypatch):
+    monkeypatch.setenv("TSNN_CORES", str(cores))
+    runs = [outcome(method, 0.8, 9, 9, **{"run.threads": threads}) for method in ("set", "dense")]
+    assert clock_text(runs).endswith(text)
+
+
 def test_clock_text__says_what_makes_times_incomparable():
-    assert clock_text([SPARSE, DENSE]).endswith("Each run has 2 threads.")
     assert "different numbers of threads" in clock_text([SPARSE, outcome("dense", 0.8, 9, 9, **{"run.threads": 1})])
     hosts = [RunResult(**{**vars(r), "host": host}) for r, host in ((SPARSE, "a"), (DENSE, "b"))]
     assert "different machines" in clock_text(hosts)

@@ -63,4 +63,5 @@ def start_race(configs: Sequence[Config], store: RunStore, name: str = "") -> li
     runs = [enqueue(config.replace({"run.threads": threads}), store) for config in configs]
     for run in runs:
         annotate(run, tags=(tag,))
+        catalog(store).refresh_run(run.id)
     return runs

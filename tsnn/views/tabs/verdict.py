@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from statistics import fmean
 
+from tsnn.jobs.queue import cores
 from tsnn.records import INTERRUPTED, OVER, RunState, accuracy_name
 from tsnn.runs.comparison import RunResult
 from tsnn.views.plots import palette
@@ -103,8 +104,12 @@ def clock_text(results: Sequence[RunResult]) -> str:
     if len(threads) != 1:
         return f"{clock} These runs have different numbers of threads: their times are not comparable."
     (n,) = threads
-    each = f"{n} thread{'s' if n > 1 else ''}" if n else "all cores, so they train one after another"
-    return f"{clock} Each run has {each}."
+    available = cores()
+    at_once = available // n if n else 1
+    order = "all can train at once" if at_once >= len(results) else f"{at_once} of them train at once"
+    order = "one trains after another" if at_once <= 1 < len(results) else order
+    each = f"{n} thread{'s' if n > 1 else ''}" if n else "all cores"
+    return f"{clock} Each run has {each}: {order}."
 
 
 def _method(standing: _Standing) -> str:
