@@ -27,7 +27,7 @@ from tsnn.views.tabs.race import MAX_LANES
 #: Environment variable: a folder with further lessons.
 LESSONS = "TSNN_LESSONS"
 _OWN = Path(__file__).parents[1] / "lessons"
-_KEYS = {"title", "summary", "order", "settings", "runs", "predict", "explain"}
+_KEYS = {"title", "order", "settings", "runs", "predict", "explain"}
 _BORDER = 3  # pixels
 
 
@@ -47,8 +47,8 @@ class Lesson:
 
     Attributes
     ----------
-    name, title, summary : str
-        Name of the file, without its suffix; title; one sentence for the list.
+    name, title : str
+        Name of the file, without its suffix; title.
     order : float
         Place in the list.
     configs : mapping of str to Config
@@ -65,7 +65,6 @@ class Lesson:
 
     name: str
     title: str
-    summary: str
     order: float
     configs: Mapping[str, Config]
     question: str
@@ -181,7 +180,7 @@ def _lesson(name: str, table: Mapping[str, Any]) -> Lesson:
         configs[key] = Config.preset(str(settings["data.name"])).replace(settings)
     value = predict.get("value", {})
     lesson = Lesson(
-        name=name, title=str(table["title"]), summary=str(table["summary"]), order=float(table.get("order", 100)),
+        name=name, title=str(table["title"]), order=float(table.get("order", 100)),
         configs=configs, question=str(predict["question"]), explanation=tuple(map(str, table["explain"]["text"])),
         measure=str(predict.get("measure", "accuracy")), run=str(predict.get("run", next(iter(runs)))),
         minus=str(predict.get("minus", "")), choices=tuple(Choice(**choice) for choice in predict.get("choices", ())),

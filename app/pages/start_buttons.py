@@ -43,13 +43,11 @@ class StartButtons:
             sizing_mode="stretch_width", margin=(8, 4),
         )  # fmt: skip
         self.race = pmui.Button(
-            label="Race", icon="sports_score", variant="outlined", size="large", margin=(8, 4),
-            description="Train these settings as SET, fixed random and dense, and compare them as they train. "
-            "Others can race, too: see Contenders under Advanced.",
+            label="Race", icon="sports_score", variant="outlined", size="large", margin=(8, 4)
         )  # fmt: skip
         self.contenders = pmui.MultiChoice(
             label="Contenders", options=list(contenders()), value=default_contenders(), visual_size="small",
-            sizing_mode="stretch_width", margin=(6, 4), description="Methods and rules of evolution in a race.",
+            sizing_mode="stretch_width", margin=(6, 4), description="Methods and rules that the button Race trains with these settings and compares as they train.",
         )  # fmt: skip
         self.error = pmui.Alert(severity="error", visible=False, margin=(8, 4), sizing_mode="stretch_width")
         self.layout = pn.Column(self.error, pn.Row(self.start, self.race, sizing_mode="stretch_width", margin=0),

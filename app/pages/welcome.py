@@ -104,7 +104,7 @@ class Welcome:
         """List the lessons, and the problems of files that cannot be read; a click calls ``choose`` with the name."""
         parts: list[Any] = [pmui.Typography("Lessons", variant="subtitle2", margin=(14, 0, 0, 0))]
         for name, lesson in lessons.items():
-            button = pmui.Button(label=lesson.title, description=lesson.summary, variant="text", margin=0, sx=_LINK)
+            button = pmui.Button(label=lesson.title, variant="text", margin=0, sx=_LINK)
             button.on_click(functools.partial(_choose, choose, name))
             parts.append(button)
         parts += [pmui.Alert(object=plain(text), severity="warning", margin=(4, 0)) for text in problems]

@@ -21,7 +21,6 @@ from tsnn.runs.writer import RunWriter
 
 OWN = """
 title = "Own"
-summary = "For this test."
 order = 0
 [settings]
 "data.name" = "fashion_mnist"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from statistics import fmean
 
+from tsnn.errors import ConfigError
 from tsnn.jobs.queue import cores
 from tsnn.records import INTERRUPTED, OVER, RunState, accuracy_name
 from tsnn.runs.comparison import RunResult
@@ -104,7 +106,9 @@ def clock_text(results: Sequence[RunResult]) -> str:
     if len(threads) != 1:
         return f"{clock} These runs have different numbers of threads: their times are not comparable."
     (n,) = threads
-    available = cores()
+    available = 1
+    with contextlib.suppress(ConfigError):
+        available = cores()
     at_once = available // n if n else 1
     order = "all can train at once" if at_once >= len(results) else f"{at_once} of them train at once"
     order = "one trains after another" if at_once <= 1 < len(results) else order
