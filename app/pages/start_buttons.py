@@ -47,9 +47,8 @@ class StartButtons:
         )  # fmt: skip
         self.contenders = pmui.MultiChoice(
             label="Contenders", options=list(contenders()), value=default_contenders(), visual_size="small",
-            sizing_mode="stretch_width", margin=(6, 4), 
+            sizing_mode="stretch_width", margin=(6, 4),
             description="Race trains these settings with each of them, and compares them as they train.",
-           ,
         )  # fmt: skip
         self.error = pmui.Alert(severity="error", visible=False, margin=(8, 4), sizing_mode="stretch_width")
         self.layout = pn.Column(self.error, pn.Row(self.start, self.race, sizing_mode="stretch_width", margin=0),
