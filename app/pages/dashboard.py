@@ -106,8 +106,7 @@ class Dashboard(param.Parameterized):
     def page(self) -> Any:
         """Build the page and start its periodic update."""
         readonly = is_readonly()
-        zoom = pn.pane.HTML("", width=0, height=0, margin=0)
-        header = [self.menu, self._narrow, pn.pane.HTML(KEYS, width=0, height=0, margin=0), zoom]
+        header = [self.menu, self._narrow, pn.pane.HTML(KEYS, width=0, height=0, margin=0)]
         page = pmui.Page(
             title="tsnn",
             header=[*header, pmui.Chip(label=TITLE, size="small", align="center")] if readonly else header,
@@ -136,7 +135,8 @@ class Dashboard(param.Parameterized):
                 "large": "large",
             }
             pn.state.location.sync(self, names)
-        zoom.object = LARGE if self.large else ""
+        if self.large:
+            self._main.styles = {**self._main.styles, **LARGE}
         self.menu.active = list(TABS).index(self.tab)
         self.menu.param.watch(self._tab_chosen, "active")
         self.param.watch(self._run_changed, "run_id")

@@ -69,8 +69,8 @@ document.addEventListener("keydown", event => {
 </script>"""
 
 
-#: Enlarges everything, for a projector.
-LARGE = "<script>document.documentElement.style.zoom = 1.35</script>"
+#: Style of enlarged content, for a projector.
+LARGE = {"zoom": "1.35"}
 
 
 def plain(text: str) -> str:

@@ -100,3 +100,13 @@ def test_page__has_no_controls_and_says_so(store):
     assert not [
         part for part in page.select() if "FileInput" in type(part).__name__ or "UploadField" in str(type(part))
     ]
+
+
+def test_page__large_type_for_a_projector(store):
+    dashboard = Dashboard(store)
+    dashboard.page()
+    assert "zoom" not in dashboard._main.styles
+    dashboard = Dashboard(store)
+    dashboard.large = 1
+    dashboard.page()
+    assert float(dashboard._main.styles["zoom"]) > 1
