@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 
 from pages.dialogs import DownloadDialog, NotesDialog, ResumeDialog
 from pages.fork import ForkDialog
+from pages.readonly import is_readonly
 from pages.reports import ReportButton
 from pages.theme import NATURAL
 from tsnn.config import Config
@@ -75,6 +76,8 @@ class RunActions:
             "Notes …": Action("edit_note", self.notes.open),
             "Download …": Action("download", self.download.open),
         }
+        if is_readonly():
+            self.actions = {"Download …": self.actions["Download …"]}
         self.menu = pmui.MenuButton(
             label="More", icon="more_horiz", variant="outlined", size="small", margin=(0, 4), sx=NATURAL,
             on_click=lambda item: self.choose(item["label"]),

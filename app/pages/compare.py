@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
+from pages.readonly import is_readonly
 from pages.reports import ReportButton
 from pages.theme import CARD, NATURAL, html, plain
 from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import enqueue
-from tsnn.runs import Run, RunStore
+from tsnn.jobs.race import RACE, find_runs
+from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog
 from tsnn.runs.cells import Column
-from tsnn.runs.comparison import RunResult, baselines, find, grouped, labels, result, seeds, table
+from tsnn.runs.comparison import RunResult, baselines, grouped, labels, result, seeds, table
 from tsnn.runs.export import csv_bytes
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.plots.comparison import compare_plots, styled
 from tsnn.views.plots.curves import fork_epoch
 from tsnn.views.tabs.captions import CAPTIONS
 from tsnn.views.tabs.cards import card, grid
+from tsnn.views.tabs.race import RaceView
 from tsnn.views.tabs.results import comparison_html, ordered
+from tsnn.views.tabs.verdict import verdict_html
 
 _MAX_OPTIONS = 300
 _TABLE_SECONDS = 2.0
@@ -71,10 +75,10 @@ class CompareTab:
                                       sizing_mode="stretch_width"),
                 pn.FlexBox(self.baselines, self.more_seeds, self.count, self.download, self.report.button,
                            align_items="center", margin=0, sizing_mode="stretch_width"),
-                pn.pane.HTML(html(_HELP, "font-size:12.5px;opacity:.75"), margin=(0, 8), sizing_mode="stretch_width"),
-                self.message, styles={**CARD, "padding": "8px"}, sizing_mode="stretch_width", margin=0,
+                self._help, self.message, styles={**CARD, "padding": "8px"}, sizing_mode="stretch_width", margin=0,
             ),
-            self._empty, self._table, self._grid, sizing_mode="stretch_width", margin=0, styles={"gap": "12px"},
+            self._empty, self._verdict, self.race.layout, self._table, self._grid, sizing_mode="stretch_width",
+            margin=0, styles={"gap": "12px"},
         )  # fmt: skip
 
     def _build(self) -> None:
@@ -107,13 +111,17 @@ class CompareTab:
                                sizing_mode="stretch_width")  # fmt: skip
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._empty = pn.pane.HTML(html(_EMPTY, "font-size:15px;padding:24px"), styles=CARD, **stretch)
+        self._help = pn.pane.HTML(html(_HELP, "font-size:12.5px;opacity:.75"), **{**stretch, "margin": (0, 8)})
+        self._verdict = pn.pane.HTML("", visible=False, styles={**CARD, "padding": "12px 16px"}, **stretch)
+        self.race = RaceView(self._mark)
         self._table = pn.pane.HTML("", styles={**CARD, "padding": "10px 14px", "overflow-x": "auto"}, **stretch)
         self.plots = compare_plots()
         for plot in self.plots:
             plot.clicked = self._hide_or_show
         self._cards = [card(plot.figure, f"compared_{plot.column}") for plot in self.plots]
         self._grid = grid(*self._cards)
-        for part in (self._table, self._grid, self.download, self.report.button):
+        starts = [self.baselines, self.more_seeds, self.count, self._help] if is_readonly() else []
+        for part in (self._table, self._grid, self.download, self.report.button, *starts):
             part.visible = False
         self.runs.param.watch(lambda event: self._on_choose(list(event.new)), "value")
         for widget, name in ((self.axis, "value"), (self.smoothing, "value_throttled"), (self.seeds, "value")):
@@ -135,11 +143,13 @@ class CompareTab:
                 followers[run_id] = self._followers.get(run_id) or follow(self._store.open(run_id))
             except TsnnError as error:
                 self._show_message(str(error), "warning")
-        self._followers = followers
+        before, self._followers = self._followers, followers
         options = [*list(known)[:_MAX_OPTIONS], *(run for run in followers if run not in list(known)[:_MAX_OPTIONS])]
         names = {_unique(known.get(run, run), run): run for run in options}
         if names != self.runs.options or self.runs.value != list(followers):
             self.runs.param.update(options=names, value=list(followers))
+        if list(followers) != list(before) and self._is_race(followers):
+            self.axis.value = "seconds"
         self._drawn, self._selection = (), ()
         self.update()
 
@@ -152,18 +162,36 @@ class CompareTab:
         if due or selection != self._selection:
             self._versions, self._selection, self._tabulated_at = versions, selection, time.monotonic()
             self._tabulate()
+        moved = self.race.update(self.axis.value == "seconds")
+        self._mark()
         lengths = tuple(len(follower.history) for follower in self._followers.values())
         drawn = (lengths, self.axis.value, self.smoothing.value, self.seeds.value, tuple(map(len, self._rows)))
         if changed := drawn != self._drawn:
             self._drawn = drawn
             self._draw()
-        return changed
+        return changed or moved
+
+    def _mark(self) -> None:
+        """Mark the moment of the clock in the curves."""
+        for plot in self.plots:
+            plot.show_cursor(None if self.axis.value == "samples" else self.race.moment)
+
+    def _is_race(self, runs: Iterable[str]) -> bool:
+        """Return whether runs have a common tag of a race."""
+        tags = [set(line.tags) for line in self._catalog.summaries() if line.run in runs]
+        return bool(tags) and any(tag.startswith(RACE) for tag in set.intersection(*tags))
 
     def _tabulate(self) -> None:
         results = [self._result(follower) for follower in self._followers.values()]
         self._rows = grouped(results) if self.seeds.value else [[r] for r in results]
         self._labels = labels(self._rows)
         self._columns = ordered(table(results, over_seeds=self.seeds.value))
+        self.race.show([(label, self._followers[row[0].run])
+                        for label, row in zip(self._labels, self._rows, strict=True)])  # fmt: skip
+        self._show_verdict()
+        parts = [self._grid, self._table] if self.race.layout.visible else [self._table, self._grid]
+        if self.layout.objects[-2:] != parts:  # of a race, networks and curves are seen together
+            self.layout.objects = [*self.layout.objects[:-2], *parts]
         text = html(comparison_html(self._columns, self._labels)) if results else ""
         if text != self._table.object:
             self._table.object = text
@@ -176,6 +204,11 @@ class CompareTab:
         self.plots[0].hidden.symmetric_difference_update([label])
         self._drawn = ()
         self.update()
+
+    def _show_verdict(self) -> None:
+        text = verdict_html(self._rows, self._labels)
+        if text != self._verdict.object or self._verdict.visible != bool(text):
+            self._verdict.param.update(object=text, visible=bool(text))
 
     def _result(self, follower: RunFollower) -> RunResult:
         version, known = self._results.get(follower.run.id, (-1, None))
@@ -222,14 +255,9 @@ class CompareTab:
 
     def _start_missing(self, configs: list[Config]) -> tuple[list[str], int]:
         """Return the run of each configuration, and the number of new ones, which are queued."""
-        lines, runs, n_new = self._catalog.summaries(), [], 0
-        for config in configs:
-            key = (config.data.name, config.training.method, config.run.seed, config.training.epochs)
-            similar = (line.run for line in lines if (line.data, line.method, line.seed, line.planned) == key)
-            run = find(config, (Run(self._store.root / name) for name in similar))
-            n_new += run is None
-            runs.append((run or enqueue(config, self._store)).id)
-        return runs, n_new
+        found = find_runs(configs, self._store)
+        runs = [run or enqueue(config, self._store) for run, config in zip(found, configs, strict=True)]
+        return [run.id for run in runs], found.count(None)
 
     def _show_message(self, text: str, severity: str) -> None:
         self.message.param.update(object=plain(text), severity=severity, visible=True)

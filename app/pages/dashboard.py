@@ -17,12 +17,15 @@ from pages.actions import RunActions
 from pages.compare import CompareTab
 from pages.form import StartForm
 from pages.keys import PageKeys
+from pages.lesson_strip import LessonStrip
+from pages.readonly import TITLE, is_readonly
 from pages.runs import RunsTab
-from pages.theme import CARD, MENU, PAGE, THEME, plain
+from pages.theme import CARD, LARGE, MENU, PAGE, THEME, plain
 from pages.welcome import Welcome
 from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.jobs.queue import start_queue_thread
+from tsnn.jobs.race import start_race
 from tsnn.runs import RunStore, default_root
 from tsnn.runs.catalog import catalog
 from tsnn.views.live.browser import Throttle
@@ -58,6 +61,8 @@ class Dashboard(param.Parameterized):
     columns = param.String(
         default="", doc="Columns of the list of runs, separated by commas; empty for the usual ones."
     )
+    lesson = param.String(default="", doc="Name of the open lesson; empty for none.")
+    large = param.Integer(default=0, doc="1: large type, for a projector.")
 
     def __init__(self, store: RunStore | None = None):
         super().__init__()
@@ -69,7 +74,7 @@ class Dashboard(param.Parameterized):
         self._shown = ""  # id of the displayed run
         self._looked = -float("inf")  # when a newer run was looked for
         self._throttle = Throttle()
-        self.form = StartForm(self.store, self.open)
+        self.form = StartForm(self.store, self.open, self.race)
         self.controls = LiveControls(self._notify)
         self.actions = RunActions(self._load_settings, self._notify, self.open)
         self.keys = PageKeys({
@@ -91,14 +96,16 @@ class Dashboard(param.Parameterized):
         self._narrow = pmui.BreakpointSwitcher(
             media_query="(min-width: 900px)", small=pn.Spacer(**empty), large=pn.Spacer(**empty), **empty
         )
-        self.welcome = Welcome(self.store, self._open_network, self._notify)
+        self.strip = LessonStrip(self.store, self.compare, self._choose_lesson, self._notify)
+        self.welcome = Welcome(self.store, self._open_network, self.race, self._notify)
+        self.welcome.list_lessons(self.strip.lessons, self.strip.problems, self._choose_lesson)
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px"}, **stretch)
         self._replay = pn.Column(**stretch)
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
-            self.notice, self.form.own.card, self.welcome.layout, self._head, self._replay, *self._tabs.values(),
-            self.actions.dialogs, self.keys.dialog, *self.keys.parts, *self._throttle.parts,
+            self.notice, self.strip.layout, self.form.own.card, self.welcome.layout, self._head, self._replay,
+            *self._tabs.values(), self.actions.dialogs, self.keys.dialog, *self.keys.parts, *self._throttle.parts,
             styles={"padding": "16px", "gap": "12px"}, **stretch,
         )  # fmt: skip
 
@@ -118,12 +125,15 @@ class Dashboard(param.Parameterized):
 
     def page(self) -> Any:
         """Build the page and start its periodic update."""
+        readonly = is_readonly()
+        header = [self.menu, self._narrow, self.keys.script]
         page = pmui.Page(
             title="tsnn",
-            header=[self.menu, self._narrow, self.keys.script],
-            sidebar_open=True,
-            sidebar=[self.controls.settings, pmui.Typography("New run", variant="subtitle2", margin=(10, 14, 0, 14)),
-                     pn.Column(self.form.layout, margin=(0, 10), sizing_mode="stretch_width")],
+            header=[*header, pmui.Chip(label=TITLE, size="small", align="center")] if readonly else header,
+            sidebar_open=not readonly,
+            sidebar=[] if readonly else [
+                self.controls.settings, pmui.Typography("New run", variant="subtitle2", margin=(10, 14, 0, 14)),
+                pn.Column(self.form.layout, margin=(0, 10), sizing_mode="stretch_width")],
             main=[self._main],
             sidebar_width=340,
             theme_config=THEME,
@@ -135,15 +145,25 @@ class Dashboard(param.Parameterized):
         with param.edit_constant(page):
             page.param.update(busy=False)  # cuts the link to the session's, which walks the whole page at every change
         if pn.state.location:
-            names = {"run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare",
-                     "columns": "columns"}  # fmt: skip
+            names = {
+                "run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare",
+                "columns": "columns", "lesson": "lesson", "large": "large",
+            }  # fmt: skip
             pn.state.location.sync(self, names)
+        if self.large:
+            self._main.styles = {**self._main.styles, **LARGE}
         self.menu.active = list(TABS).index(self.tab)
         self.menu.param.watch(self._tab_chosen, "active")
         self.param.watch(self._run_changed, "run_id")
         self.param.watch(lambda _: self._show_tab(), "tab")
         self.param.watch(lambda _: self._show_compared(), "compared")
-        start_queue_thread(self.store)
+        self.param.watch(lambda event: self.strip.show(event.new), "lesson")
+        if self.lesson:
+            self.strip.show(self.lesson)
+        if readonly:
+            self.welcome.watch_only()
+        else:
+            start_queue_thread(self.store)
         known = catalog(self.store)
         known.refresh(seconds=_READING_SECONDS)
         if not self.run_id and (live := known.live()):
@@ -172,6 +192,13 @@ class Dashboard(param.Parameterized):
         self._choose_compared(run_ids)
         self.tab = "compare"
 
+    def race(self, configs: list[Config]) -> None:
+        """Start runs that race, and compare them."""
+        self.compare([run.id for run in start_race(configs, self.store)])
+
+    def _choose_lesson(self, name: str) -> None:
+        self.lesson = name
+
     def _choose_compared(self, run_ids: list[str]) -> None:
         self.compared = ",".join(run_ids)
 
@@ -195,6 +222,7 @@ class Dashboard(param.Parameterized):
         self.controls.tick()
         self.actions.tick()
         self.keys.tick(self.view.follower if self.view else None)
+        self.strip.tick()
         if self.tab == "runs":
             self.runs.update()
         elif self.tab == "compare":
@@ -283,7 +311,8 @@ class Dashboard(param.Parameterized):
         if self.view is not None:
             self.view.tick("overview")
             self._restore_position(self.view.replay)
-            head, replay = [self.view.head, self.controls.buttons, self.actions.menu], [self.view.replay.layout]
+            buttons = [] if is_readonly() else [self.controls.buttons]
+            head, replay = [self.view.head, *buttons, self.actions.menu], [self.view.replay.layout]
             tabs = {name: [self.view.tabs[name].layout] for name in _RUN_TABS}
         self._head.objects, self._replay.objects = head, replay
         for name, objects in tabs.items():

@@ -12,14 +12,14 @@ import panel_material_ui as pmui
 from pages.estimate import network_estimate
 from pages.own_data import FILE_SETTINGS, OwnData
 from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, setting_widget, widget_value
-from pages.theme import html, plain
+from pages.start_buttons import StartButtons
+from pages.theme import html
 from tsnn.config import SECTIONS, Config
 from tsnn.datasets import DatasetInfo, known_datasets
 from tsnn.datasets.preview import Preview
-from tsnn.errors import ConfigError, DataError, TsnnError
+from tsnn.errors import ConfigError, DataError
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import RunStore
-from tsnn.views.live.browser import after
 
 #: First preset of the page, a run of half a minute on the bundled images. Not the papers' settings (``tsnn train
 #: fashion_mnist``): as accurate (85.6 against 85.7 % after 60 epochs, three seeds), and it shows that evolution finds
@@ -55,9 +55,14 @@ class StartForm:
         Where runs are kept.
     open_run : callable
         Called with the id of the started run.
+    race : callable
+        Called with the settings of runs that are to race.
     """
 
-    def __init__(self, store: RunStore, open_run: Callable[[str], None]):
+    def __init__(
+        self, store: RunStore, open_run: Callable[[str], None],
+        race: Callable[[list[Config]], None] = lambda configs: None,
+    ):  # fmt: skip
         self._store, self._open = store, open_run
         self._known = {info.name: info for info in known_datasets()}
         self._loading = False
@@ -73,11 +78,8 @@ class StartForm:
         self.widgets = {name: setting_widget(name, self._preset) for name in BASIC if name != "data.name"}
         self.widgets |= {name: setting_widget(name, self._preset, help_below=True) for name in ADVANCED}
         self.widgets |= self.own.widgets
-        self.start = pmui.Button(
-            label="Start", icon="play_arrow", color="primary", variant="contained", size="large",
-            sizing_mode="stretch_width", margin=(8, 4),
-        )  # fmt: skip
-        self.error = pmui.Alert(severity="error", visible=False, margin=(8, 4), sizing_mode="stretch_width")
+        self.buttons = StartButtons(self._checked_config, self._start_run, race)
+        self.start, self.race, self.error = self.buttons.start, self.buttons.race, self.buttons.error
         self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
         self.layout = self._layout()
         self.data.param.watch(self._data_chosen, "value")
@@ -87,7 +89,6 @@ class StartForm:
         for name in (name for name in self.widgets if name.startswith("data.")):
             self.widgets[name].param.watch(self._check, "value")
         self.own.use.on_click(self._use_suggested)
-        self.start.on_click(self._start)
 
     def config(self) -> Config:
         """Return the configuration in the form.
@@ -128,6 +129,7 @@ class StartForm:
             fields.append(pmui.Typography(cls.title, variant="subtitle2", margin=(8, 4, 0, 4)))
             names = (name for name in ADVANCED if name not in FILE_SETTINGS)
             fields += [w[name] for name in names if name.startswith(f"{section}.")]
+        fields += [pmui.Typography("Race", variant="subtitle2", margin=(8, 4, 0, 4)), self.buttons.contenders]
         advanced = pmui.Accordion(
             ("Advanced", pn.Column(*fields, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
             margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_ACCORDION, dynamic=True,
@@ -142,7 +144,7 @@ class StartForm:
             pair("network.activation", "network.alpha"),
             pair("network.dropout", "run.seed"),
             self.preview,
-            pn.Column(self.error, self.start, styles=_STICKY, sizing_mode="stretch_width", margin=0),
+            pn.Column(self.buttons.layout, styles=_STICKY, sizing_mode="stretch_width", margin=0),
             advanced,
             sizing_mode="stretch_width",
             margin=0,
@@ -245,7 +247,7 @@ class StartForm:
 
     def _changed(self, *_events: Any) -> None:
         if not self._loading:
-            self._show_error("")
+            self.buttons.show_error("")
             self.show_estimate()
             found = self.own.preview
             self.own.use.visible = found is not None and any(
@@ -270,29 +272,16 @@ class StartForm:
             return self.own.preview.info if self.own.preview is not None else None
         return self._known.get(config.data.name)
 
-    def _show_error(self, text: str) -> None:
-        self.error.param.update(object=plain(text), visible=bool(text))
+    def _checked_config(self) -> Config:
+        """Return the configuration in the form, if a run can start with it."""
+        config = self.config()
+        if self.data.value == _FILE and (problem := self.own.problem()):
+            raise DataError(problem)
+        self.own.show_card(False)
+        return config
 
-    def _start(self, _event: Any) -> None:
-        """Answer at once; start the run when the page has been told. Clicks in between start no other run."""
-        if self.start.disabled:
-            return
-        self.start.param.update(disabled=True, label="Starting …")
-        after(self._start_run, 0.05)
-
-    def _start_run(self) -> None:
-        self._show_error("")
-        try:
-            config = self.config()
-            if self.data.value == _FILE and (problem := self.own.problem()):
-                raise DataError(problem)
-            run = enqueue(config, self._store)
-            self.own.show_card(False)
-            self._open(run.id)
-        except (TsnnError, OSError) as error:
-            self._show_error(str(error))
-        finally:  # clicks that arrived meanwhile are still to be handled
-            after(lambda: self.start.param.update(disabled=False, label="Start"), 1.0)
+    def _start_run(self, config: Config) -> None:
+        self._open(enqueue(config, self._store).id)
 
 
 def _value(name: str, value: Any) -> Any:

@@ -14,6 +14,7 @@ import panel_material_ui as pmui
 
 from pages import run_table
 from pages.dialogs import DeleteDialog, NotesDialog, ResumeDialog
+from pages.readonly import is_readonly
 from pages.run_table import RunFilter
 from pages.theme import CARD, html, plain
 from tsnn.config import Config
@@ -89,11 +90,11 @@ class RunsTab:
         self._notes, self._delete = NotesDialog(self._changed), DeleteDialog(self._changed)
         self._resume = ResumeDialog(self._changed)
         self._build_actions()
+        dialogs = [] if is_readonly() else [self._notes.layout, self._delete.layout, self._resume.layout]
         self.layout = pn.Column(
             pn.Row(self.filter, self._count, self.choose_columns, self._list_csv, margin=0,
                    sizing_mode="stretch_width"),
-            self.columns, self.actions, self.problem, self.table,
-            self._notes.layout, self._delete.layout, self._resume.layout,
+            self.columns, self.actions, self.problem, self.table, *dialogs,
             sizing_mode="stretch_width", styles={**CARD, "padding": "8px"}, margin=0,
         )  # fmt: skip
         self.table.on_click(self._clicked)
@@ -119,9 +120,9 @@ class RunsTab:
         )
         self.choose_columns = pmui.Toggle(label="Columns", icon="view_column", **style)
         self._selected_text = pn.pane.HTML("", margin=(6, 8), align="center")
+        changing = [] if is_readonly() else [self.clone, self.continue_button, self.notes, self.delete]
         self.actions = pn.FlexBox(
-            self._selected_text, self.compare, self.clone, self.continue_button, self.notes, self.delete,
-            *self.downloads.values(),
+            self._selected_text, self.compare, *changing, *self.downloads.values(),
             align_items="center", margin=0, sizing_mode="stretch_width", visible=False,
         )  # fmt: skip
         self.compare.on_click(lambda _: self._compare(list(self.selected)))

@@ -59,6 +59,10 @@ CARD: dict[str, str] = {
 }
 
 
+#: Style of enlarged content, for a projector.
+LARGE = {"zoom": "1.35"}
+
+
 def plain(text: str) -> str:
     """Escape a text for an alert, which takes Markdown: links, pictures and emphasis in it stay text."""
     return re.sub(r"[^\w ]|_", lambda match: f"&#{ord(match[0])};", text) or " "

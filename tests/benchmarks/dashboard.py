@@ -27,7 +27,7 @@ from tsnn.config import Config
 from tsnn.runs import Run, RunStore
 from tsnn.views.live.ticker import PERIOD
 
-PARTS = ("frame", "tick", "click", "sessions", "hidden", "soak", "stores")
+PARTS = ("frame", "race", "tick", "click", "sessions", "hidden", "soak", "stores")
 EPOCHS, SECONDS_PER_EPOCH = 2000, 0.5
 WINDOWS, CLICKS = 12, 10
 #: Networks whose drawing is measured: one that is drawn completely, and large ones.
@@ -210,6 +210,23 @@ def soak(bench, process, pages, minutes):
         bench.report(name, growth, 100, "MiB", ".0f")
 
 
+def measure_race(bench):
+    """Measure a race of three runs that train, with its networks, curves and sentence."""
+    with bench.server("race") as (server, process), contextlib.ExitStack() as stack:
+        for method in ("set", "fixed", "dense"):
+            run = server.store.create(Config.preset("fashion_mnist").replace({"training.method": method}))
+            command = [sys.executable, "-m", fake_engine.__name__, str(run.path), str(SECONDS_PER_EPOCH)]
+            engine = subprocess.Popen(command, cwd=ROOT)
+            stack.callback(engine.wait)
+            stack.callback(engine.kill)
+        ids = ",".join(run.id for run in server.store.list())
+        wait_until(lambda: all(run.status().get("epoch", 0) > 2 for run in server.store.list()), 120, "all train")
+        page = bench.open(server, f"tab=compare&compare={ids}")
+        settle([page])
+        bench.report("server CPU per tick, a race of three live runs", cpu_per_tick(process, 1), 12, "ms")
+        page.close()
+
+
 def measure_frame(bench):
     """Measure the server's time for one frame of the drawing: read, compare, draw, serialise; without the browser."""
     from bokeh.document import Document
@@ -294,7 +311,9 @@ def main(arguments=None):
         print("| measurement | value | limit | met |\n|---|---|---|---|", flush=True)
         if "frame" in parts:
             measure_frame(bench)
-        if set(parts) - {"stores", "frame"}:
+        if "race" in parts:
+            measure_race(bench)
+        if set(parts) - {"stores", "frame", "race"}:
             measure_live(bench, parts, options.soak)
         if "stores" in parts:
             measure_stores(bench)

@@ -72,7 +72,16 @@ def test_wheel__contains_dashboard_and_course_in_one_package(installed):
     notebooks = {f"tsnn/{path.relative_to(ROOT)}" for path in (ROOT / "notebooks").rglob("*_*.ipynb")}
     assert len(notebooks) == 14
     pages = {f"tsnn/{path.relative_to(ROOT)}" for path in (ROOT / "app").rglob("*.py")}
-    assert {*notebooks, *pages, "tsnn/app/icon.svg", "tsnn/py.typed"} <= names
+    lessons = {f"tsnn/{path.relative_to(ROOT)}" for path in (ROOT / "app" / "lessons").glob("*.toml")}
+    assert len(lessons) == 5
+    assert {
+        *notebooks,
+        *pages,
+        *lessons,
+        "tsnn/app/assets/digits.npz.xz",
+        "tsnn/app/icon.svg",
+        "tsnn/py.typed",
+    } <= names
     assert not [name for name in names if "README" in name or "tests" in name]
     with tarfile.open(installed.sdist) as archive:
         names = set(archive.getnames())

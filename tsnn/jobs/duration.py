@@ -49,6 +49,35 @@ def seconds_per_connection(
     return known[len(known) // 2] if known else None
 
 
+def dense_seconds(
+    store: RunStore, summaries: Iterable[RunSummary], *, connections: int, data: str, samples: float
+) -> tuple[float, bool] | None:
+    """Return the seconds of an epoch of a dense network on this machine, and whether such a run has measured them.
+
+    Else they are estimated from the nearest dense runs; None if there are none.
+
+    Parameters
+    ----------
+    store, summaries
+        Folder of the runs, and the runs to choose from.
+    connections : int
+        Connections of the dense network.
+    data : str
+        Name of its data.
+    samples : float
+        Training samples in an epoch.
+    """
+    dense = [s for s in summaries if s.method == "dense"]
+    for summary in dense:
+        if (summary.data, summary.connections, summary.host) == (data, connections, socket.gethostname()):
+            last = last_epoch(Run(store.root / summary.run))
+            with contextlib.suppress(KeyError, TypeError, ZeroDivisionError, OverflowError):
+                if last["samples"] / last["epoch"] == samples:
+                    return float(last["seconds_train"] + last["seconds_evolve"] + last["seconds_evaluate"]), True
+    speed = seconds_per_connection(store, dense, connections=connections, method="dense")
+    return None if speed is None else (speed * connections * samples, False)
+
+
 def _measured(run: Run) -> float | None:
     """Return seconds per connection and sample of a run's last epoch."""
     last = last_epoch(run)

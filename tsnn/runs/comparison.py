@@ -62,6 +62,8 @@ class RunResult:
         Likewise; of regression.
     task : str
         Such as "regression"; empty until the data have been read.
+    host : str
+        Machine that it runs or ran on; empty if unknown.
     """
 
     run: str
@@ -85,6 +87,7 @@ class RunResult:
     best_r2: float | None = None
     task: str = ""
     now: Mapping[str, Any] = field(default_factory=dict)
+    host: str = ""
 
     def setting_text(self, name: str) -> str:
         """Return a setting as text: ``0.3``, or ``0.3 → 0.81`` if it was changed while the run was training."""
@@ -141,6 +144,7 @@ def result(run: Run) -> RunResult:
         best_r2=best.get("test_r2"),
         task=task,
         now={LIVE_SETTINGS[name]: v for name, v in last.get("settings", {}).items() if name in LIVE_SETTINGS},
+        host=str(process.get("host", "")) if isinstance(process := status.get("process"), dict) else "",
     )
 
 

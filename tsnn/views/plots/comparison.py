@@ -129,6 +129,8 @@ class ComparePlot:
         tips = [("", "@label"), (title, f"$snap_y{{{y_format}}}"), ("at", "$snap_x{0,0.[00]}")]
         hover = HoverTool(renderers=[drawn], tooltips=tips, line_policy="nearest", visible=False)
         self.figure.add_tools(hover)
+        self.cursor = Span(dimension="height", line_color=palette.GREY, line_width=1.5, visible=False)
+        self.figure.add_layout(self.cursor)
         legend = Legend(items=[])
         self.figure.add_layout(legend)
         add_legend(self.figure)
@@ -144,6 +146,11 @@ class ComparePlot:
     def visible(self) -> bool:
         """Whether any curve is drawn."""
         return bool(self._drawn)
+
+    def show_cursor(self, at: float | None) -> None:
+        """Mark a position of the horizontal axis; None marks none."""
+        if (self.cursor.location if self.cursor.visible else None) != at:
+            self.cursor.update(location=at, visible=at is not None)
 
     def update(self, rows: Sequence[Row], axis: str, smoothing: float) -> None:
         """Draw these curves, and fit the ranges to them."""

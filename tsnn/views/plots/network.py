@@ -58,6 +58,8 @@ class NetworkPlot:
         Names of features and of classes.
     height : int
         Height of the figure, in pixels.
+    label : str
+        Name of the network where several are drawn side by side, with fewer words and without a legend.
 
     Attributes
     ----------
@@ -71,8 +73,9 @@ class NetworkPlot:
 
     def __init__(
         self, image_shape: Sequence[int] | None = None, inputs: Sequence[str] = (), outputs: Sequence[str] = (),
-        height: int = HEIGHT,
+        height: int = HEIGHT, label: str = "",
     ):  # fmt: skip
+        self._label, self._thickness = label, np.float32(0.4 if label else 1)
         self._picture = Picture.of(image_shape) if image_shape else None
         self._names, self._outputs = tuple(inputs), tuple(outputs)
         self.counts = dict.fromkeys(STYLES, 0)
@@ -122,6 +125,8 @@ class NetworkPlot:
         play = CustomJS(args={"edges": edges, "fig": fig, "cue": self.cue}, code=SLOW_MOTION)
         self.cue.js_on_change("data", play)
         fig.tags = [self.cue]  # so that it goes to the page with the figure
+        if self._label:
+            return
         looks = {kind: fig.segment([], [], [], [], color=color, line_dash=dash, line_width=2)
                  for kind, (color, dash) in STYLES.items()}  # fmt: skip
         both: Any = {kind: [looks[kind], edges[kind]] for kind in STYLES}
@@ -150,6 +155,7 @@ class NetworkPlot:
             if kind != "kept":
                 data["width"] = np.maximum(data["width"], 1.1)
                 data["alpha"] = np.full(len(data["width"]), CHANGED, np.float32)
+            data["width"] = data["width"] * self._thickness
             self.counts[kind] = len(data["width"])
             self.sources[kind].data = data
         self._update_haze(snapshot, places)
@@ -238,6 +244,7 @@ class NetworkPlot:
         roles = ["inputs", *["neurons"] * (len(sizes) - 2), "outputs"]
         texts = [f"{n:,} {role}" if n == size else f"{n:,} of {size:,} {role}"
                  for n, size, role in zip(drawn, sizes, roles, strict=True)]  # fmt: skip
+        texts = [f"{n:,}" for n in sizes] if self._label else texts
         _set_labels(self.figure.xaxis[0], dict(zip(at, texts, strict=True)))
         last = columns[-1]
         if len(last["x"]) <= _NAMED:
@@ -277,11 +284,12 @@ class NetworkPlot:
         kept, pruned, regrown = self.counts.values()
         since = "" if before is None or before.epoch is None else f" since epoch {int(before.epoch):,}"
         changes = f"{kept:,} kept, {pruned:,} pruned, {regrown:,} regrown{since}" if since else f"{kept:,} connections"
-        set_title(self.figure, f"The network{epoch}: {changes}")
+        set_title(self.figure, f"{self._label}{epoch}" if self._label else f"The network{epoch}: {changes}")
         cut = sum(int((np.asarray(source.data["living"]) == 0).sum()) for source in (self.neurons, self.pixels))
         shape = "–".join(f"{n:,}" for n in snapshot.sizes.tolist())
+        name = f"{self._label}, {shape}" if self._label else shape
         self.text = (
-            f"Drawing of the network {shape}{epoch}. Of the connections drawn, {changes}. "
+            f"Drawing of the network {name}{epoch}. Of the connections drawn, {changes}. "
             f"{cut:,} of the neurons drawn are cut off and grey."
         )
         self.figure.html_attributes = {"role": "figure", "aria-label": self.text}

@@ -76,6 +76,8 @@ CAPTIONS: dict[str, str] = {
     "weights to overfit with.",
     "compared_connections": "The cost of each result: memory and time grow with the connections "
     "(2102.01732, section 3).",
+    "race": "The networks at one moment of the clock. Blue: connections, dotted red: pruned, dashed green: regrown. "
+    "Of large layers the neurons with the strongest connections are drawn.",
     # workers
     "speed": "Batches that each worker trains in a second. With enough cores all are alike; a slow one delays WASSP, "
     "not WASAP (2102.01732, section 3.1).",

@@ -12,18 +12,24 @@ import panel_material_ui as pmui
 
 from tsnn.snapshot import Snapshot
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.plots.network import NetworkPlot
+from tsnn.views.plots.network import HEIGHT, NetworkPlot
 from tsnn.views.tabs.cards import Card, empty_pane, figure_pane, say_empty, update_empty_pane, with_caption
 from tsnn.views.tabs.replay import Replay
 
 _OLDER = (
     "This run was recorded by an older version of tsnn, without the connections to draw. Start it again to see them."
 )
-#: Fields of a snapshot that the tab displays.
-_PARTS = (
+#: Fields of a snapshot that the drawing displays.
+PARTS = (
     "epoch", "ages_since", "input_degree", "drawn_inputs", "drawn_input_degree", "drawn", "drawn_degree", "edges",
     "edge_weights", "edge_births", "density",
 )  # fmt: skip
+
+
+def network_plot(follower: RunFollower, height: int = HEIGHT, label: str = "") -> NetworkPlot:
+    """Return the empty drawing of a run's network."""
+    classes = tuple(map(str, follower.meta.get("data", {}).get("class_names") or ()))
+    return NetworkPlot(follower.image_shape, follower.feature_names, classes, height, label)
 
 
 class NetworkTab:
@@ -59,11 +65,10 @@ class NetworkTab:
         self.plot.update(snapshot, before, after)
 
     def _snapshot(self, epoch: int | None) -> Snapshot | None:
-        return None if epoch is None else self._follower.snapshot(epoch, None, _PARTS)
+        return None if epoch is None else self._follower.snapshot(epoch, None, PARTS)
 
     def _build(self) -> None:
-        classes = self._follower.meta.get("data", {}).get("class_names") or ()
-        self.plot = NetworkPlot(self._follower.image_shape, self._follower.feature_names, tuple(map(str, classes)))
+        self.plot = network_plot(self._follower)
         button = with_caption(self.slow_motion, "slow_motion")
         drawing = pn.Column(button, figure_pane(self.plot.figure), sizing_mode="stretch_width", margin=0)
         self.layout.objects = [Card(drawing, "network")]

@@ -15,6 +15,7 @@ import panel as pn
 
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.tabs.connectivity import ConnectivityTab
+from tsnn.views.tabs.cost import CostGauge
 from tsnn.views.tabs.errors import ErrorsTab
 from tsnn.views.tabs.network import NetworkTab
 from tsnn.views.tabs.neurons import NeuronsTab
@@ -48,7 +49,8 @@ class RunView:
     def __init__(self, follower: RunFollower):
         self.follower = follower
         self.replay = Replay(follower.config.training.epochs, self._follow_newest, self.draw)
-        self.head = pn.pane.HTML(summary_html(follower), sizing_mode="stretch_width", margin=0)
+        self._cost = CostGauge(follower)
+        self.head = pn.pane.HTML(summary_html(follower, self._cost.html()), sizing_mode="stretch_width", margin=0)
         self.tabs: dict[str, Any] = {
             "overview": Overview(follower, self.replay),
             "network": NetworkTab(follower, self.replay),
@@ -71,7 +73,7 @@ class RunView:
         changed = version != self._version
         if changed:
             self._version = version
-            html = summary_html(self.follower)
+            html = summary_html(self.follower, self._cost.html())
             if html != self.head.object:
                 self.head.object = html
             self.replay.update(self.follower.snapshots)

@@ -50,8 +50,8 @@ _OWN_MESSAGE = (RunState.QUEUED, RunState.FAILED, RunState.STOPPED, RunState.FIN
 _NO_MESSAGE = (RunState.LOST, RunState.TRAINING)
 
 
-def summary_html(follower: RunFollower) -> str:
-    """Return state, name, progress and the main numbers of a run."""
+def summary_html(follower: RunFollower, cost: str = "") -> str:
+    """Return state, name, progress and the main numbers of a run, with its cost (:mod:`tsnn.views.tabs.cost`)."""
     state = follower.state
     color = palette.STATE_COLORS.get(state, palette.GREY)
     done, total = progress(follower)
@@ -59,7 +59,7 @@ def summary_html(follower: RunFollower) -> str:
         f"<style>{STYLE}</style><div class='head'><div class='line'>"
         f"<span class='badge' style='background:{color}'>{escape(state)}</span>"
         f"{_name(follower)}<span class='detail'>{escape(run_description(follower))}</span></div>"
-        f"<div class='tiles'>{''.join(_tile(*tile) for tile in _tiles(follower))}</div>"
+        f"<div class='tiles'>{''.join(_tile(*tile) for tile in _tiles(follower))}</div>{cost}"
         f"<div class='bar' role='progressbar' aria-label='Progress' aria-valuenow='{100 * done / total:.0f}'>"
         f"<div style='width:{100 * done / total:.2f}%;background:{color}'></div></div>"
         f"{_note(follower)}{_warnings(follower)}{_user_notes(follower)}</div>"
