@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import panel as pn
 import panel_material_ui as pmui
 
-from pages.theme import html
+from pages.theme import heading, html
 from tsnn.config import LIVE_SETTINGS, Setting, describe
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs import launch, queue
@@ -135,7 +135,7 @@ class LiveControls:
         self.sliders = {name: live.widget for name, live in self.live.items()}
         self._messages = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 14, 8, 14))
         self.settings = pn.Column(
-            pmui.Typography("Change while it trains", variant="subtitle2", margin=(8, 14, 0, 14)),
+            heading("Change while it trains", 2, margin=(8, 14, 0, 14)),
             *self.sliders.values(),
             self._messages,
             sizing_mode="stretch_width",

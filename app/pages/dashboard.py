@@ -11,11 +11,12 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
+from pages.accessibility import accessibility
 from pages.compare import CompareTab
 from pages.controls import LiveControls
 from pages.form import StartForm
 from pages.runs import RunsTab
-from pages.theme import CARD, KEYS, MENU, PAGE, THEME, plain
+from pages.theme import CARD, MENU, PAGE, THEME, plain
 from pages.welcome import Welcome
 from tsnn.config import Config
 from tsnn.errors import TsnnError
@@ -100,10 +101,12 @@ class Dashboard(param.Parameterized):
         """Build the page and start its periodic update."""
         page = pmui.Page(
             title="tsnn",
-            header=[self.menu, self._narrow, pn.pane.HTML(KEYS, width=0, height=0, margin=0)],
+            header=[self.menu, self._narrow, accessibility()],
             sidebar_open=True,
-            sidebar=[self.controls.settings, pmui.Typography("New run", variant="subtitle2", margin=(10, 14, 0, 14)),
-                     pn.Column(self.form.layout, margin=(0, 10), sizing_mode="stretch_width")],
+            sidebar=[
+                self.controls.settings, self.form.head,
+                pn.Column(self.form.layout, margin=(0, 10), sizing_mode="stretch_width"),
+            ],
             main=[self._main],
             sidebar_width=340,
             theme_config=THEME,

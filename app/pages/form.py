@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 from pages.estimate import network_estimate
 from pages.own_data import FILE_SETTINGS, OwnData
 from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, setting_widget, widget_value
-from pages.theme import html, plain
+from pages.theme import heading, html, plain
 from tsnn.config import SECTIONS, Config
 from tsnn.datasets import DatasetInfo, known_datasets
 from tsnn.datasets.preview import Preview
@@ -34,6 +34,10 @@ DEMONSTRATION = {
     "training.epochs": 200,
 }
 _FILE = "a file"
+_HEAD = {
+    "position": "sticky", "top": "56px", "bottom": "0", "z-index": "3", "padding": "8px 14px",
+    "background": "var(--panel-surface-color)",
+}  # fmt: skip
 _CLEAR = {"backgroundColor": "transparent", "backgroundImage": "none"}
 _ACCORDION = {**_CLEAR, "& .MuiPaper-root": _CLEAR}  # its own colour does not follow the theme
 
@@ -72,9 +76,16 @@ class StartForm:
         self.widgets |= {name: setting_widget(name, self._preset, help_below=True) for name in ADVANCED}
         self.widgets |= self.own.widgets
         self.start = pmui.Button(
-            label="Start", icon="play_arrow", color="primary", variant="contained", size="large",
-            sizing_mode="stretch_width", margin=(8, 4),
-        )  # fmt: skip
+            label="Start",
+            icon="play_arrow",
+            color="primary",
+            variant="contained",
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        #: Title and Start; they stay in sight wherever the form is scrolled.
+        self.head = pn.Row(heading("New run", 2, margin=(6, 0, 0, 0), width=80), self.start, styles=_HEAD, margin=0,
+                           sizing_mode="stretch_width")  # fmt: skip
         self.error = pmui.Alert(severity="error", visible=False, margin=(8, 4), sizing_mode="stretch_width")
         self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
         self.layout = self._layout()
@@ -123,14 +134,15 @@ class StartForm:
 
         fields: list[Any] = []
         for section, cls in SECTIONS.items():
-            fields.append(pmui.Typography(cls.title, variant="subtitle2", margin=(8, 4, 0, 4)))
+            fields.append(heading(cls.title, 4, margin=(8, 4, 0, 4)))
             names = (name for name in ADVANCED if name not in FILE_SETTINGS)
             fields += [w[name] for name in names if name.startswith(f"{section}.")]
         advanced = pmui.Accordion(
             ("Advanced", pn.Column(*fields, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
-            margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_ACCORDION, dynamic=True,
+            margin=(8, 4), disable_gutters=True, title_variant="body2", sx=_ACCORDION, dynamic=True,
         )  # fmt: skip
         return pn.Column(
+            self.error,
             self.data,
             self.own.layout,
             pair("data.size", "training.method"),
@@ -140,8 +152,6 @@ class StartForm:
             pair("network.activation", "network.alpha"),
             pair("network.dropout", "run.seed"),
             self.preview,
-            self.error,
-            self.start,
             advanced,
             sizing_mode="stretch_width",
             margin=0,

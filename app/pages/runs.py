@@ -32,6 +32,7 @@ _TABLE = """
 :host .tabulator .tabulator-row .tabulator-cell {padding: 4px 6px}
 :host .tabulator .tabulator-header .tabulator-col .tabulator-col-content {padding: 4px 6px}
 .tabulator-col-title {font-weight: 700}
+:host .tabulator .tabulator-footer:not(:has([data-page="2"])) {display: none}
 :host .tabulator .tabulator-row.tabulator-selected, :host .tabulator .tabulator-row.tabulator-selected:hover {
     background: color-mix(in srgb, var(--panel-primary-color) 18%, transparent) !important; color: inherit !important}
 """

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import panel_material_ui as pmui
+
 from tsnn.views.plots import palette
 
 THEME: dict[str, Any] = {
@@ -17,8 +19,8 @@ THEME: dict[str, Any] = {
     },
     "dark": {
         "palette": {
-            "primary": {"main": palette.SKY},
-            "secondary": {"main": palette.ORANGE},
+            "primary": {"main": "#56B4E9"},
+            "secondary": {"main": "#E69F00"},
             "default": {"main": "#d5dae0", "contrastText": "#101418"},
             "background": {"default": "#101418", "paper": "#1a1f25"},
         },
@@ -36,6 +38,7 @@ PAGE: dict[str, Any] = {
     },
     "& .MuiAppBar-root .MuiTypography-root": {"color": "primary.main", "fontWeight": 700},
     "& .MuiToolbar-root": {"minHeight": "56px !important", "margin": "0 4px !important"},
+    "& .MuiAppBar-root .MuiLinearProgress-root, & .MuiToolbar-root > h5": {"display": "none"},  # both are empty
     "& main": {"backgroundColor": "background.default"},
 }
 
@@ -59,16 +62,6 @@ CARD: dict[str, str] = {
 }
 
 
-#: Opens a selection by Enter, Space or the down arrow, as a click does.
-KEYS = """<script>
-document.addEventListener("keydown", event => {
-    const on = event.composedPath()[0]
-    const opens = ["Enter", " ", "ArrowDown"].includes(event.key)
-    if (opens && on.getAttribute("role") == "combobox" && on.tagName == "DIV" && on.ariaExpanded != "true") on.click()
-})
-</script>"""
-
-
 def plain(text: str) -> str:
     """Escape a text for an alert, which takes Markdown: links, pictures and emphasis in it stay text."""
     return re.sub(r"[^\w ]|_", lambda match: f"&#{ord(match[0])};", text) or " "
@@ -77,3 +70,8 @@ def plain(text: str) -> str:
 def html(body: str, style: str = "") -> str:
     """Wrap HTML in the page's font."""
     return f"<div style='font-family:var(--bokeh-base-font);line-height:1.45;{style}'>{body}</div>"
+
+
+def heading(text: str, level: int, **options: Any) -> Any:
+    """Return a heading of a level, in the look of a small title."""
+    return pmui.Typography(text, variant=f"h{level}", sx={"typography": "subtitle2"}, **options)

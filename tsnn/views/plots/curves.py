@@ -24,11 +24,13 @@ from tsnn.views.plots.figures import (
     add_legend,
     base_figure,
     decimate,
+    describe,
     log_padded,
     make_lean,
     padded,
     set_range,
     set_title,
+    title_of,
 )
 
 
@@ -78,6 +80,7 @@ class CurvePlot:
         self.curves = tuple(curves)
         self._bounds = bounds
         self._log = log
+        self._format = y_format
         self.source = ColumnDataSource({"epoch": [], **{c.column: [] for c in curves}})
         self._head = ColumnDataSource({"epoch": [], "y": [], "color": []})
         self.figure = base_figure(title, "Epoch", y_label, x_range=x_range or Range1d(start=0, end=1),
@@ -127,9 +130,15 @@ class CurvePlot:
             "y": [columns[c.column][-1] for c in self.curves],
             "color": [c.color for c in self.curves],
         }
+        describe(self.figure, aria_label=self._text(history))
         if follow:
             fit = log_padded if self._log else padded
             set_range(self.figure.y_range, *fit(list(columns.values()), *self._bounds))
+
+    def _text(self, history: History) -> str:
+        """Return the text alternative: title and last values."""
+        values = ", ".join(f"{c.label} {palette.formatted(history[c.column][-1], self._format)}" for c in self.curves)
+        return f"{title_of(self.figure)}. Epoch {history['epoch'][-1]:,.0f}: {values}."
 
     def show_cursor(self, epoch: int | None) -> None:
         """Mark an epoch; None removes the mark."""

@@ -120,6 +120,7 @@ def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figur
     fig.add_tools(
         CustomAction(description="Save as SVG", icon=_SVG_ICON, callback=CustomJS(args={"fig": fig}, code=_SVG))
     )
+    describe(fig, role="figure", tabindex="0", aria_label=title)
     fig.toolbar.logo = None
     fig.toolbar.autohide = True
     fig.axis.axis_label_text_font_style = "normal"
@@ -192,8 +193,24 @@ def set_range(target: Range, start: float, end: float) -> None:
         target.update(start=start, end=end)
 
 
+def title_of(fig: figure) -> str:
+    """Return a figure's title."""
+    assert isinstance(fig.title, Title)
+    return str(fig.title.text)
+
+
 def set_title(fig: figure, text: str) -> None:
     """Set a figure's title, if it differs."""
-    assert isinstance(fig.title, Title)
-    if fig.title.text != text:
+    if title_of(fig) != text:
         fig.title.text = text
+        describe(fig, aria_label=text)
+
+
+def describe(fig: figure, **attributes: str) -> None:
+    """Set attributes of a figure's element, such as its text alternative, ``aria_label``; nothing if they are the same.
+
+    A screen reader reads the label, the title and the last values, and then ``aria_description``, the caption.
+    """
+    named = {**fig.html_attributes, **{name.replace("_", "-"): text for name, text in attributes.items()}}
+    if named != fig.html_attributes:
+        fig.html_attributes = named

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import add_legend, base_figure, set_title
+from tsnn.views.plots.figures import add_legend, base_figure, describe, set_title
 from tsnn.views.plots.layout import (
     COLUMNS_Y,
     PICTURE,
@@ -279,7 +279,7 @@ class NetworkPlot:
             f"Drawing of the network {shape}{epoch}. Of the connections drawn, {changes}. "
             f"{cut:,} of the neurons drawn are cut off and grey."
         )
-        self.figure.html_attributes = {"role": "figure", "aria-label": self.text}
+        describe(self.figure, aria_label=self.text)
 
 
 def _set_labels(axis: Any, labels: dict[float, str]) -> None:

@@ -9,9 +9,11 @@ from html import escape
 from typing import Any
 
 import panel as pn
+from bokeh.plotting import figure
 
 from tsnn.records import RunState
 from tsnn.views.live.follower import RunFollower
+from tsnn.views.plots.figures import describe
 from tsnn.views.tabs.captions import CAPTIONS
 
 CARD = {
@@ -73,10 +75,16 @@ class Card(pn.Column):
         Objects between the content and the texts.
     **options
         Options of the column.
+
+    Attributes
+    ----------
+    figure : Bokeh figure or None
+        The figure in the card.
     """
 
     def __init__(self, content: Any, caption: str, *below: Any, **options: Any):
-        self._caption = escape(CAPTIONS[caption])
+        self._caption = CAPTIONS[caption]
+        self.figure = getattr(content, "object", None)
         self._text = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
         super().__init__(
             content, *below, self._text, styles=CARD, margin=0, sizing_mode="stretch_width", name=caption, **options
@@ -86,9 +94,15 @@ class Card(pn.Column):
     def set_note(self, note: str) -> None:
         """Set the note above the caption."""
         head = f"<div>{escape(note)}</div>" if note else ""
-        text = f"<div style='{_CAPTION_STYLE}'>{head}<div style='opacity:.72'>{self._caption}</div></div>"
+        text = f"<div style='{_CAPTION_STYLE}'>{head}<div style='opacity:.72'>{escape(self._caption)}</div></div>"
         if text != self._text.object:
             self._text.object = text
+            self.describe(note)
+
+    def describe(self, note: str = "") -> None:
+        """Give the figure the texts of the card as its description."""
+        if isinstance(self.figure, figure):
+            describe(self.figure, aria_description=f"{note} {self._caption}".strip())
 
 
 def with_caption(widget: Any, caption: str) -> Any:

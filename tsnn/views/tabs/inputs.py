@@ -48,6 +48,8 @@ class InputCard:
         if self.plot is None:
             self.plot = input_plot(self._follower.image_shape, measure, self._follower.feature_names)
             self._figure.objects = [figure_pane(self.plot.figure)]
+            self.layout.figure = self.plot.figure
+            self.layout.describe()
             self.layout.visible = True
         self.plot.measure = measure
         self.plot.update(snapshot)

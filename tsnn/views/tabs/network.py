@@ -66,7 +66,10 @@ class NetworkTab:
         self.plot = NetworkPlot(self._follower.image_shape, self._follower.feature_names, tuple(map(str, classes)))
         button = with_caption(self.slow_motion, "slow_motion")
         drawing = pn.Column(button, figure_pane(self.plot.figure), sizing_mode="stretch_width", margin=0)
-        self.layout.objects = [Card(drawing, "network")]
+        card = Card(drawing, "network")
+        card.figure = self.plot.figure
+        card.describe()
+        self.layout.objects = [card]
 
     def _play(self) -> None:
         """Play the displayed evolution in slow motion; if there is none, the last one before it."""
