@@ -15,22 +15,16 @@ from typing import Any
 
 import panel as pn
 
-_STYLE = """
-.tsnn-skip {position: fixed; left: 8px; top: -80px; z-index: 3000; padding: 10px 16px; border-radius: 4px; border: 0;
-    background: #0072B2; color: #fff; font: 500 15px var(--bokeh-base-font, sans-serif); cursor: pointer}
-.tsnn-skip:focus {top: 8px}
-.bk-tooltip-row-label {color: inherit !important; opacity: .8}
-@media (prefers-reduced-motion: reduce) {
-    *, ::before, ::after {animation-duration: 1ms !important; animation-iteration-count: 1 !important;
-        transition-duration: 1ms !important; scroll-behavior: auto !important}
-}
-"""
+_SKIP = """position: fixed; left: 8px; z-index: 3000; padding: 10px 16px; border-radius: 4px; border: 0; color: #fff;
+    background: #0072B2; font: 500 15px var(--bokeh-base-font, sans-serif); cursor: pointer"""
+_STILL = """*, ::before, ::after {animation-duration: 1ms !important; animation-iteration-count: 1 !important;
+    transition-duration: 1ms !important; scroll-behavior: auto !important}"""
 #: ``watch`` visits all elements of a tree, also those that come later, and enters their shadow trees.
 _SCRIPT = """
 if (!window.tsnnWatches) {
     window.tsnnWatches = true
-    const sheet = new CSSStyleSheet()
-    sheet.replaceSync(`STYLE`)
+    const still = new CSSStyleSheet()
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) still.replaceSync(`STILL`)
     const help = "label svg"
     const field = ".MuiFormControl-root, .MuiFormControlLabel-root"
     const control = "[role=combobox], input:not([aria-hidden=true]), textarea"
@@ -55,14 +49,23 @@ if (!window.tsnnWatches) {
             element.ariaLevel = "1"
         } else if (element.matches("header")) {
             const skip = document.createElement("button")
-            skip.className = "tsnn-skip"
             skip.textContent = "Skip to the results"
+            skip.style.cssText = `SKIP`
+            skip.onfocus = () => { skip.style.top = "8px" }
+            skip.onblur = () => { skip.style.top = "-80px" }
+            skip.onblur()
             skip.onclick = () => {
                 const main = element.getRootNode().querySelector("main")
                 main.tabIndex = -1
                 main.focus()
             }
             element.prepend(skip)
+        } else if (element.matches(".MuiDrawer-paper[role=dialog]")) {
+            element.ariaLabel = "New run"
+        } else if (element.matches(".MuiToolbar-root > h5")) {
+            element.style.display = "none"  // it is empty
+        } else if (element.matches(".bk-tooltip-row-label")) {
+            element.style.setProperty("color", "inherit", "important")
         } else if (element.matches(".bk-events")) {
             element.tabIndex = -1
         } else {
@@ -83,7 +86,7 @@ if (!window.tsnnWatches) {
         if (watched.has(root)) return
         watched.add(root)
         root.addEventListener("focusin", focused)  // in each tree: it does not leave one within which the focus moves
-        root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet]
+        if (still.cssRules.length) root.adoptedStyleSheets = [...root.adoptedStyleSheets, still]
         new MutationObserver((records) => records.forEach((record) => record.addedNodes.forEach(visit)))
             .observe(root, {childList: true, subtree: true})
         for (const child of root.children) visit(child)
@@ -116,7 +119,7 @@ if (!window.tsnnWatches) {
     })
     watch(document)
 }
-""".replace("STYLE", _STYLE)
+""".replace("SKIP", _SKIP).replace("STILL", _STILL)
 
 
 def accessibility() -> Any:

@@ -69,6 +69,8 @@ class Dashboard(param.Parameterized):
             active=0,
             margin=(0, 16),
             sizing_mode="stretch_width",
+            variant="scrollable",
+            styles={"min-width": "0"},
             sx=MENU,
         )
         self.notice = pmui.Alert(severity="warning", visible=False, closeable=True, margin=0,

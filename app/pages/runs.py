@@ -102,14 +102,15 @@ class RunsTab:
             },
             text_align=dict.fromkeys(_NUMBERS, "right"), row_height=34, stylesheets=[_TABLE], visible=False,
         )  # fmt: skip
-        self._count = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 8), align="center")
+        self._count = pn.pane.HTML("", margin=(4, 8), styles={"flex": "1 1 240px"})
         self.problem = pmui.Alert(severity="error", visible=False, closeable=True, margin=(4, 8),
                                   sizing_mode="stretch_width")  # fmt: skip
         self._rename, self._delete = RenameDialog(self._changed), DeleteDialog(self._changed)
         self._resume = ResumeDialog(self._changed)
         self._build_actions()
         self.layout = pn.Column(
-            pn.Row(self.filter, self._count, self._list_csv, margin=0, sizing_mode="stretch_width"),
+            pn.FlexBox(self.filter, self._count, self._list_csv, align_items="center", margin=0,
+                       sizing_mode="stretch_width"),
             self.actions, self.problem, self.table, self._rename.layout, self._delete.layout, self._resume.layout,
             sizing_mode="stretch_width", styles={**CARD, "padding": "8px"}, margin=0,
         )  # fmt: skip
@@ -119,6 +120,7 @@ class RunsTab:
 
     def _build_actions(self) -> None:
         style: dict[str, Any] = {"size": "small", "variant": "outlined", "margin": (2, 4), "align": "center"}
+        self.open = pmui.Button(label="Open", icon="open_in_new", **style)
         self.compare = pmui.Button(label="Compare", icon="stacked_line_chart", **style)
         self.clone = pmui.Button(label="Copy settings", icon="content_copy", **style)
         self.continue_button = pmui.Button(label="Continue", icon="restart_alt", **style)
@@ -134,10 +136,11 @@ class RunsTab:
         )
         self._selected_text = pn.pane.HTML("", margin=(6, 8), align="center")
         self.actions = pn.FlexBox(
-            self._selected_text, self.compare, self.clone, self.continue_button, self.rename, self.delete,
+            self._selected_text, self.open, self.compare, self.clone, self.continue_button, self.rename, self.delete,
             *self.downloads.values(),
             align_items="center", margin=0, sizing_mode="stretch_width", visible=False,
         )  # fmt: skip
+        self.open.on_click(lambda _: self._open(self.selected[0]))
         self.compare.on_click(lambda _: self._compare(list(self.selected)))
         self.clone.on_click(self._clone)
         self.continue_button.on_click(self._open_resume)
@@ -199,7 +202,7 @@ class RunsTab:
         n = len(self.selected)
         self.actions.visible = n > 0
         self._selected_text.object = html(f"<b>{n:,} selected</b>", "font-size:13px;white-space:nowrap")
-        for part in (self.clone, self.rename, *self.downloads.values()):
+        for part in (self.open, self.clone, self.rename, *self.downloads.values()):
             part.visible = n == 1
         self.continue_button.visible = n == 1 and any(
             r.run in self.selected and r.state in (*ENDED, "lost") for r in self._rows

@@ -38,7 +38,10 @@ PAGE: dict[str, Any] = {
     },
     "& .MuiAppBar-root .MuiTypography-root": {"color": "primary.main", "fontWeight": 700},
     "& .MuiToolbar-root": {"minHeight": "56px !important", "margin": "0 4px !important"},
-    "& .MuiAppBar-root .MuiLinearProgress-root, & .MuiToolbar-root > h5": {"display": "none"},  # both are empty
+    "& .MuiAppBar-root .MuiToolbar-root > .MuiBox-root:not(:has(.title))": {
+        "minWidth": 0
+    },  # tabs that do not fit scroll
+    "& .MuiAppBar-root .MuiLinearProgress-root": {"display": "none"},  # never moves, has no name
     "& main": {"backgroundColor": "background.default"},
 }
 

@@ -201,7 +201,8 @@ def title_of(fig: figure) -> str:
 
 def set_title(fig: figure, text: str) -> None:
     """Set a figure's title, if it differs."""
-    if title_of(fig) != text:
+    assert isinstance(fig.title, Title)
+    if fig.title.text != text:
         fig.title.text = text
         describe(fig, aria_label=text)
 

@@ -19,6 +19,7 @@ from tsnn.views.tabs.captions import CAPTIONS
 CARD = {
     "border": "1px solid color-mix(in srgb, currentColor 16%, transparent)",
     "border-radius": "8px",
+    "height": "auto",  # of all cards of a row the same
     "background": "var(--panel-surface-color, transparent)",
     "padding": "8px 4px 4px",
     "min-width": "0",
@@ -31,6 +32,8 @@ _GRID = {
     "flex-shrink": "0",
     "gap": "12px",
 }
+#: Style of a picture of fixed width that has the texts of its card beside it.
+BESIDE = {"flex": "0 1 310px", "min-width": "0"}
 #: Style of a table in a card.
 TABLE = """
 :host .tabulator {font-size: 12.5px; font-family: var(--bokeh-base-font)}
@@ -73,6 +76,8 @@ class Card(pn.Column):
         Name of the caption in :data:`tsnn.views.tabs.captions.CAPTIONS`.
     *below : Panel objects
         Objects between the content and the texts.
+    beside : bool
+        Put the texts on the right of the content where there is room, instead of below it.
     **options
         Options of the column.
 
@@ -82,13 +87,16 @@ class Card(pn.Column):
         The figure in the card.
     """
 
-    def __init__(self, content: Any, caption: str, *below: Any, **options: Any):
+    def __init__(self, content: Any, caption: str, *below: Any, beside: bool = False, **options: Any):
         self._caption = CAPTIONS[caption]
         self.figure = getattr(content, "object", None)
         self._text = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
-        super().__init__(
-            content, *below, self._text, styles=CARD, margin=0, sizing_mode="stretch_width", name=caption, **options
-        )
+        parts = [content, *below, self._text]
+        if beside:
+            stretch = {"sizing_mode": "stretch_width", "margin": 0}
+            texts = pn.Column(*parts[1:], **stretch, styles={"flex": "1 1 150px"})
+            parts = [pn.Row(content, texts, **stretch, styles={"flex-flow": "row wrap", "align-items": "center"})]
+        super().__init__(*parts, styles=CARD, margin=0, sizing_mode="stretch_width", name=caption, **options)
         self.set_note("")
 
     def set_note(self, note: str) -> None:
