@@ -231,7 +231,7 @@ class NetworkPlot:
         if self._picture is not None:
             drawn, at = [self._drawn_pixels, *drawn], [sum(PICTURE) / 2, *at]
         roles = ["inputs", *["neurons"] * (len(sizes) - 2), "outputs"]
-        texts = [f"{n:,} {role}" if n == size else f"{n:,} of {size:,} {role}"
+        texts = [f"{n:,}\n{role}" if n == size else f"{n:,}\nof {size:,}\n{role}"
                  for n, size, role in zip(drawn, sizes, roles, strict=True)]  # fmt: skip
         _set_labels(self.figure.xaxis[0], dict(zip(at, texts, strict=True)))
         last = columns[-1]

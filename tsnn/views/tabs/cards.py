@@ -33,7 +33,7 @@ _GRID = {
     "gap": "12px",
 }
 #: Style of a picture of fixed width that has the texts of its card beside it.
-BESIDE = {"flex": "0 1 310px", "min-width": "0"}
+_BESIDE = {"flex": "0 1 310px", "min-width": "0"}
 #: Style of a table in a card.
 TABLE = """
 :host .tabulator {font-size: 12.5px; font-family: var(--bokeh-base-font)}
@@ -85,6 +85,8 @@ class Card(pn.Column):
     ----------
     figure : Bokeh figure or None
         The figure in the card.
+    place : Panel row
+        Place of a content that has the texts beside it.
     """
 
     def __init__(self, content: Any, caption: str, *below: Any, beside: bool = False, **options: Any):
@@ -94,8 +96,9 @@ class Card(pn.Column):
         parts = [content, *below, self._text]
         if beside:
             stretch = {"sizing_mode": "stretch_width", "margin": 0}
+            self.place = pn.Row(content, **stretch, styles=_BESIDE)
             texts = pn.Column(*parts[1:], **stretch, styles={"flex": "1 1 150px"})
-            parts = [pn.Row(content, texts, **stretch, styles={"flex-flow": "row wrap", "align-items": "center"})]
+            parts = [pn.Row(self.place, texts, **stretch, styles={"flex-flow": "row wrap", "align-items": "center"})]
         super().__init__(*parts, styles=CARD, margin=0, sizing_mode="stretch_width", name=caption, **options)
         self.set_note("")
 

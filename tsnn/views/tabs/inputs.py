@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots.topology import MEASURES, input_plot
-from tsnn.views.tabs.cards import BESIDE, Card, figure_pane, with_caption
+from tsnn.views.tabs.cards import Card, figure_pane, with_caption
 from tsnn.views.tabs.replay import Replay
 
 _SMALL_BUTTONS = {"& .MuiButtonBase-root": {"fontSize": "11.5px", "padding": "4px 6px", "textTransform": "none"}}
@@ -32,7 +32,7 @@ class InputCard:
             size="small", width=None, align="center", margin=(0, 2, 4, 8), sx=_SMALL_BUTTONS,
         )  # fmt: skip
         self.measure.param.watch(lambda _: self.update(), "value")
-        self._figure = pn.Row(sizing_mode="stretch_width", margin=0, styles=BESIDE)
+        self._figure = pn.Row(sizing_mode="stretch_width", margin=0)
         self.layout = Card(self._figure, "input", with_caption(self.measure, "measure"), beside=True, visible=False)
 
     @pn.io.hold()
@@ -49,7 +49,7 @@ class InputCard:
             self.plot = input_plot(self._follower.image_shape, measure, self._follower.feature_names)
             self._figure.objects = [figure_pane(self.plot.figure)]
             if self.plot.figure.sizing_mode != "fixed":  # bars take the whole width of the card, texts are below
-                self._figure.styles = {"flex": "1 1 100%"}
+                self.layout.place.styles = {"flex": "1 1 100%"}
             self.layout.figure = self.plot.figure
             self.layout.describe()
             self.layout.visible = True

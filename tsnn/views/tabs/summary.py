@@ -17,7 +17,7 @@ STYLE = """
 .head .badge {border-radius: 10px; padding: 1px 10px; font-size: 12px; font-weight: 700}
 .head .id {font-size: 16px; font-weight: 700; overflow-wrap: anywhere}
 .head .detail {font-size: 13px; opacity: .75}
-.head .tiles {display: flex; flex-wrap: wrap; gap: 6px 32px; margin: 8px 0 6px}
+.head .tiles {display: flex; flex-wrap: wrap; gap: 6px 24px; margin: 8px 0 6px}
 .head .tile b {display: block; font-size: 19px; font-weight: 700; white-space: nowrap}
 .head .tile span {font-size: 12px; opacity: .75}
 .head .bar {height: 5px; border-radius: 3px; overflow: hidden;
