@@ -53,7 +53,7 @@ _COLUMNS = {
     "started": "Started",
 }
 _NUMBERS = ("epsilon", "zeta", "seed", "epochs", "test_accuracy", "test_r2", "test_loss", "connections")
-_EMPTY = "<b>No runs yet.</b> Press Start in the form on the left; every run is kept and listed here."
+_EMPTY = "<b>No runs yet.</b> Press Start in the form (☰ opens it); every run is kept and listed here."
 
 
 class RunsTab:
