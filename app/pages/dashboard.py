@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 import param
 
 from pages import keys
+from pages.accessibility import accessibility
 from pages.actions import RunActions
 from pages.compare import CompareTab
 from pages.form import StartForm
@@ -88,6 +89,8 @@ class Dashboard(param.Parameterized):
             active=0,
             margin=(0, 16),
             sizing_mode="stretch_width",
+            variant="scrollable",
+            styles={"min-width": "0"},
             sx=MENU,
         )
         self.notice = pmui.Alert(severity="warning", visible=False, closeable=True, margin=0,
@@ -126,14 +129,15 @@ class Dashboard(param.Parameterized):
     def page(self) -> Any:
         """Build the page and start its periodic update."""
         readonly = is_readonly()
-        header = [self.menu, self._narrow, self.keys.script]
+        header = [self.menu, self._narrow, self.keys.script, accessibility()]
         page = pmui.Page(
             title="tsnn",
             header=[*header, pmui.Chip(label=TITLE, size="small", align="center")] if readonly else header,
             sidebar_open=not readonly,
             sidebar=[] if readonly else [
-                self.controls.settings, pmui.Typography("New run", variant="subtitle2", margin=(10, 14, 0, 14)),
-                pn.Column(self.form.layout, margin=(0, 10), sizing_mode="stretch_width")],
+                self.controls.settings, self.form.head,
+                pn.Column(self.form.layout, margin=(0, 10), sizing_mode="stretch_width"),
+            ],
             main=[self._main],
             sidebar_width=340,
             theme_config=THEME,

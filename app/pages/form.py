@@ -13,7 +13,7 @@ from pages.estimate import network_estimate
 from pages.own_data import FILE_SETTINGS, OwnData
 from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, setting_widget, widget_value
 from pages.start_buttons import StartButtons
-from pages.theme import html
+from pages.theme import heading, html
 from tsnn.config import SECTIONS, Config
 from tsnn.datasets import DatasetInfo, known_datasets
 from tsnn.datasets.preview import Preview
@@ -34,8 +34,10 @@ DEMONSTRATION = {
     "training.epochs": 200,
 }
 _FILE = "a file"
-#: Keeps Start in sight, however long the drawer is.
-_STICKY = {"position": "sticky", "bottom": "0", "z-index": "5", "background": "var(--panel-surface-color, inherit)"}
+_HEAD = {
+    "position": "sticky", "top": "56px", "bottom": "0", "z-index": "3", "padding": "8px 14px",
+    "background": "var(--panel-surface-color)",
+}  # fmt: skip
 _CLEAR = {"backgroundColor": "transparent", "backgroundImage": "none"}
 _ACCORDION = {**_CLEAR, "& .MuiPaper-root": _CLEAR}  # its own colour does not follow the theme
 
@@ -80,6 +82,9 @@ class StartForm:
         self.widgets |= self.own.widgets
         self.buttons = StartButtons(self._checked_config, self._start_run, race)
         self.start, self.race, self.error = self.buttons.start, self.buttons.race, self.buttons.error
+        #: Title and Start; they stay in sight wherever the form is scrolled.
+        self.head = pn.Row(heading("New run", 2, margin=(6, 0, 0, 0), width=80), self.start, self.race, styles=_HEAD,
+                           margin=0, sizing_mode="stretch_width")  # fmt: skip
         self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
         self.layout = self._layout()
         self.data.param.watch(self._data_chosen, "value")
@@ -126,15 +131,16 @@ class StartForm:
 
         fields: list[Any] = []
         for section, cls in SECTIONS.items():
-            fields.append(pmui.Typography(cls.title, variant="subtitle2", margin=(8, 4, 0, 4)))
+            fields.append(heading(cls.title, 4, margin=(8, 4, 0, 4)))
             names = (name for name in ADVANCED if name not in FILE_SETTINGS)
             fields += [w[name] for name in names if name.startswith(f"{section}.")]
-        fields += [pmui.Typography("Race", variant="subtitle2", margin=(8, 4, 0, 4)), self.buttons.contenders]
+        fields += [heading("Race", 4, margin=(8, 4, 0, 4)), self.buttons.contenders]
         advanced = pmui.Accordion(
             ("Advanced", pn.Column(*fields, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
-            margin=(8, 4), disable_gutters=True, title_variant="subtitle2", sx=_ACCORDION, dynamic=True,
+            margin=(8, 4), disable_gutters=True, title_variant="body2", sx=_ACCORDION, dynamic=True,
         )  # fmt: skip
         return pn.Column(
+            self.error,
             self.data,
             self.own.layout,
             pair("data.size", "training.method"),
@@ -144,7 +150,6 @@ class StartForm:
             pair("network.activation", "network.alpha"),
             pair("network.dropout", "run.seed"),
             self.preview,
-            pn.Column(self.buttons.layout, styles=_STICKY, sizing_mode="stretch_width", margin=0),
             advanced,
             sizing_mode="stretch_width",
             margin=0,

@@ -23,14 +23,12 @@ HELP = {
 }
 #: Names by which the page calls the keys.
 PAUSE, BACK, FORWARD, FOLLOW, LIST = " ", "ArrowLeft", "ArrowRight", "f", "?"
-#: Opens a selection by Enter, Space or the down arrow, as a click does. Sends the other keys to the server, unless a
-#: field, button, slider, menu or dialog has the focus: those use them themselves. A number makes each press a change.
+#: Sends the keys to the server, unless a field, button, slider, menu or dialog has the focus: those use them
+#: themselves. A number makes each press a change.
 _SCRIPT = """<script>
 let tsnnPresses = 0
 document.addEventListener("keydown", event => {
-    const path = event.composedPath(), on = path[0]
-    const opens = ["Enter", " ", "ArrowDown"].includes(event.key)
-    if (opens && on.getAttribute("role") == "combobox" && on.tagName == "DIV" && on.ariaExpanded != "true") on.click()
+    const path = event.composedPath()
     if (!KEYS.includes(event.key) || event.ctrlKey || event.altKey || event.metaKey) return
     const own = "input, textarea, select, button, a, summary, [role], [contenteditable], [tabindex='0']"
     if (path.some(part => part instanceof Element && part.tagName != "MAIN" && part.matches(own))) return

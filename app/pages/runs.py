@@ -31,10 +31,11 @@ _TABLE = """
 :host .tabulator .tabulator-row .tabulator-cell {padding: 4px 6px}
 :host .tabulator .tabulator-header .tabulator-col .tabulator-col-content {padding: 4px 6px}
 .tabulator-col-title {font-weight: 700}
+:host .tabulator .tabulator-footer:not(:has([data-page="2"])) {display: none}
 :host .tabulator .tabulator-row.tabulator-selected, :host .tabulator .tabulator-row.tabulator-selected:hover {
     background: color-mix(in srgb, var(--panel-primary-color) 18%, transparent) !important; color: inherit !important}
 """
-_EMPTY = "<b>No runs yet.</b> Press Start in the form on the left; every run is kept and listed here."
+_EMPTY = "<b>No runs yet.</b> Press Start in the form (☰ opens it); every run is kept and listed here."
 
 
 class RunsTab:
@@ -84,7 +85,7 @@ class RunsTab:
             formatters=run_table.keyed(run_table.formatters()), text_align=run_table.alignment(), row_height=34,
             hidden_columns=run_table.hidden(self.columns.value or (), empty), stylesheets=[_TABLE], visible=False,
         )  # fmt: skip
-        self._count = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 8), align="center")
+        self._count = pn.pane.HTML("", margin=(4, 8), styles={"flex": "1 1 240px"})
         self.problem = pmui.Alert(severity="error", visible=False, closeable=True, margin=(4, 8),
                                   sizing_mode="stretch_width")  # fmt: skip
         self._notes, self._delete = NotesDialog(self._changed), DeleteDialog(self._changed)
@@ -92,8 +93,8 @@ class RunsTab:
         self._build_actions()
         dialogs = [] if is_readonly() else [self._notes.layout, self._delete.layout, self._resume.layout]
         self.layout = pn.Column(
-            pn.Row(self.filter, self._count, self.choose_columns, self._list_csv, margin=0,
-                   sizing_mode="stretch_width"),
+            pn.FlexBox(self.filter, self._count, self.choose_columns, self._list_csv, align_items="center", margin=0,
+                       sizing_mode="stretch_width"),
             self.columns, self.actions, self.problem, self.table, *dialogs,
             sizing_mode="stretch_width", styles={**CARD, "padding": "8px"}, margin=0,
         )  # fmt: skip
@@ -105,6 +106,7 @@ class RunsTab:
 
     def _build_actions(self) -> None:
         style: dict[str, Any] = {"size": "small", "variant": "outlined", "margin": (2, 4), "align": "center"}
+        self.open = pmui.Button(label="Open", icon="open_in_new", **style)
         self.compare = pmui.Button(label="Compare", icon="stacked_line_chart", **style)
         self.clone = pmui.Button(label="Copy settings", icon="content_copy", **style)
         self.continue_button = pmui.Button(label="Continue", icon="restart_alt", **style)
@@ -122,9 +124,10 @@ class RunsTab:
         self._selected_text = pn.pane.HTML("", margin=(6, 8), align="center")
         changing = [] if is_readonly() else [self.clone, self.continue_button, self.notes, self.delete]
         self.actions = pn.FlexBox(
-            self._selected_text, self.compare, *changing, *self.downloads.values(),
+            self._selected_text, self.open, self.compare, *changing, *self.downloads.values(),
             align_items="center", margin=0, sizing_mode="stretch_width", visible=False,
         )  # fmt: skip
+        self.open.on_click(lambda _: self._open(self.selected[0]))
         self.compare.on_click(lambda _: self._compare(list(self.selected)))
         self.clone.on_click(self._clone)
         self.continue_button.on_click(self._open_resume)
@@ -193,7 +196,7 @@ class RunsTab:
         n = len(self.selected)
         self.actions.visible = n > 0
         self._selected_text.object = html(f"<b>{n:,} selected</b>", "font-size:13px;white-space:nowrap")
-        for part in (self.clone, self.notes, *self.downloads.values()):
+        for part in (self.open, self.clone, self.notes, *self.downloads.values()):
             part.visible = n == 1
         self.continue_button.visible = n == 1 and any(
             r.run in self.selected and r.state in (*ENDED, "lost") for r in self._rows

@@ -58,7 +58,7 @@ def setting_widget(name: str, config: Config, *, help_below: bool = False, **opt
     about = describe(name)
     value = widget_value(config.flat().get(name))
     options = {"label": about.label, "value": value, "size": "small", "sizing_mode": "stretch_width", **options}
-    options.setdefault("margin", (6, 4))
+    options.setdefault("margin", (12 if help_below else 6, 4, 6, 4))
     options.setdefault("sx", EVEN_HEIGHT)
     if isinstance(value, bool):
         return pmui.Switch(description=about.help, **options)

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 
 from pages.theme import plain
@@ -39,11 +38,11 @@ class StartButtons:
     ):
         self._config, self._start_run, self._start_race = config, start, race
         self.start = pmui.Button(
-            label="Start", icon="play_arrow", color="primary", variant="contained", size="large",
-            sizing_mode="stretch_width", margin=(8, 4),
+            label="Start", icon="play_arrow", color="primary", variant="contained", sizing_mode="stretch_width",
+            margin=0,
         )  # fmt: skip
         self.race = pmui.Button(
-            label="Race", icon="sports_score", variant="outlined", size="large", margin=(8, 4)
+            label="Race", icon="sports_score", variant="outlined", margin=(0, 0, 0, 8)
         )  # fmt: skip
         self.contenders = pmui.MultiChoice(
             label="Contenders", options=list(contenders()), value=default_contenders(), visual_size="small",
@@ -51,8 +50,6 @@ class StartButtons:
             description="Race trains these settings with each of them, and compares them as they train.",
         )  # fmt: skip
         self.error = pmui.Alert(severity="error", visible=False, margin=(8, 4), sizing_mode="stretch_width")
-        self.layout = pn.Column(self.error, pn.Row(self.start, self.race, sizing_mode="stretch_width", margin=0),
-                                sizing_mode="stretch_width", margin=0)  # fmt: skip
         self.start.on_click(lambda _: self._begin(self.start, self._start_run))
         self.race.on_click(lambda _: self._begin(self.race, self._race))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import panel_material_ui as pmui
+
 from tsnn.views.plots import palette
 
 THEME: dict[str, Any] = {
@@ -17,8 +19,8 @@ THEME: dict[str, Any] = {
     },
     "dark": {
         "palette": {
-            "primary": {"main": palette.SKY},
-            "secondary": {"main": palette.ORANGE},
+            "primary": {"main": "#56B4E9"},
+            "secondary": {"main": "#E69F00"},
             "default": {"main": "#d5dae0", "contrastText": "#101418"},
             "background": {"default": "#101418", "paper": "#1a1f25"},
         },
@@ -36,6 +38,10 @@ PAGE: dict[str, Any] = {
     },
     "& .MuiAppBar-root .MuiTypography-root": {"color": "primary.main", "fontWeight": 700},
     "& .MuiToolbar-root": {"minHeight": "56px !important", "margin": "0 4px !important"},
+    "& .MuiAppBar-root .MuiToolbar-root > .MuiBox-root:not(:has(.title))": {
+        "minWidth": 0
+    },  # tabs that do not fit scroll
+    "& .MuiAppBar-root .MuiLinearProgress-root": {"display": "none"},  # never moves, has no name
     "& main": {"backgroundColor": "background.default"},
 }
 
@@ -71,3 +77,8 @@ def plain(text: str) -> str:
 def html(body: str, style: str = "") -> str:
     """Wrap HTML in the page's font."""
     return f"<div style='font-family:var(--bokeh-base-font);line-height:1.45;{style}'>{body}</div>"
+
+
+def heading(text: str, level: int, **options: Any) -> Any:
+    """Return a heading of a level, in the look of a small title."""
+    return pmui.Typography(text, variant=f"h{level}", sx={"typography": "subtitle2"}, **options)

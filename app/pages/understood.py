@@ -35,7 +35,7 @@ _STYLE = (
 .seen tr + tr td {border-top: 1px solid color-mix(in srgb, currentColor 8%, transparent)}
 .seen .right {text-align: right}
 .seen .target {background-color: color-mix(in srgb, BLUE 16%, var(--panel-surface-color))}
-.seen .dropped {opacity: .5; text-decoration: line-through}
+.seen .dropped {opacity: .65; text-decoration: line-through}
 .seen .kind {display: block; font-weight: 400; opacity: .65; font-size: 11px}
 .seen .parts {display: flex; flex-wrap: wrap; gap: 16px; margin-top: 14px; align-items: flex-start}
 .seen .parts > * {flex: 2 1 260px; min-width: 0}

@@ -38,14 +38,14 @@ _LINK = {"textTransform": "none", "padding": "2px 6px", "textAlign": "left"}
 _TICKS = 3  # of the page for each frame
 _TEXT = """
 <h2 style='margin:0 0 8px;font-weight:700;font-size:22px'>Watch a sparse network learn</h2>
-<p style='margin:0 0 10px'>Press <b>Start</b> in the form on the left. A network with a few per cent of the
+<p style='margin:0 0 10px'>Press <b>Start</b> in the form (☰ opens it). A network with a few per cent of the
 connections of a dense one trains on this machine's CPU, in its own process; closing this page does not stop it.</p>
 <ul style='margin:0;padding-left:20px'>
 <li><b>Network</b> draws it: after every epoch its weakest connections are pruned and others regrown.</li>
 <li><b>Accuracy</b> rises and <b>loss</b> falls, epoch by epoch.</li>
 <li>While it trains, <b>change zeta, epsilon and the learning rate</b>, pause it, and see the effect marked in
 the curves.</li></ul>
-<p style='margin:10px 0 0;opacity:.75'>Earlier runs are under <b>Runs</b>. On the right: a recording of 702 connections
+<p style='margin:10px 0 0;opacity:.75'>Earlier runs are under <b>Runs</b>. The drawing is a recording of 702 connections
 that learn to read digits of 8 × 8 pixels. Train them yourself: it takes seconds.</p>
 """
 _WATCH = """

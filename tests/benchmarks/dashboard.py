@@ -3,7 +3,8 @@
 Prints a table of measurements and their limits. The server's CPU time is read from outside, so it includes
 files, figures and serialisation. Memory is observed for a few minutes and extrapolated to an hour.
 
-Run ``python -m tests.benchmarks.dashboard [--soak MINUTES] [--part NAME ...]``; needs ``.[test]`` and a Chromium.
+Run ``python -m tests.benchmarks.dashboard [--soak MINUTES] [--part NAME ...] [--tab NAME]``; needs ``.[test]`` and a
+Chromium.
 """
 
 import argparse
@@ -118,19 +119,25 @@ def settle(pages):
         page.wait_for_timeout(3000)
 
 
-def measure_live(bench, parts, soak_minutes):
-    """Measure a run that is watched while it trains."""
+def measure_live(bench, parts, soak_minutes, tab):
+    """Measure a run that is watched while it trains, with a tab open."""
     with bench.server("live") as (server, process), bench.live_run(server.store) as run:
-        pages = [bench.open(server, f"run={run.id}")]
+        query = f"run={run.id}&tab={tab}"
+        pages = [bench.open(server, query)]
         settle(pages)
         if "tick" in parts:
+            before = pages[0].received
             value = cpu_per_tick(process, 1)
-            bench.report("server CPU per tick, 1 session, curves of 2000 epochs", value, 15, "ms")
+            bench.report(f"server CPU per tick, 1 session, {tab}, curves of 2000 epochs", value, 15, "ms")
+            pages[0].wait_for_timeout(100)  # counts what has arrived
+            bench.report(
+                "sent to the page per second", (pages[0].received - before) / WINDOWS / 1024, None, "kB", ".0f"
+            )
         if "hidden" in parts:
             hidden(bench, server, process, run, pages[0])
         if "sessions" in parts or "click" in parts or "soak" in parts:
             read = {1: read_per_second(process)}
-            pages += [bench.open(server, f"run={run.id}") for _ in range(3)]
+            pages += [bench.open(server, query) for _ in range(3)]
             settle(pages)
         if "tick" in parts:
             bench.report("the same, per session, 4 sessions", cpu_per_tick(process, 4), 15, "ms")
@@ -139,7 +146,7 @@ def measure_live(bench, parts, soak_minutes):
         if "soak" in parts:
             soak(bench, process, pages, soak_minutes)
         if "sessions" in parts:
-            pages += [bench.open(server, f"run={run.id}") for _ in range(6)]
+            pages += [bench.open(server, query) for _ in range(6)]
             settle(pages)
             read[10] = read_per_second(process)
             bench.report("bytes read from files, 10 sessions / 1 session", read[10] / read[1], 1.5, "x", ".2f")
@@ -303,6 +310,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.dashboard", description=__doc__)
     parser.add_argument("--soak", type=float, default=3.0, metavar="MINUTES")
     parser.add_argument("--part", action="append", choices=PARTS)
+    parser.add_argument("--tab", default="overview", help="tab of the live run that is open")
     options = parser.parse_args(arguments)
     parts = options.part or PARTS
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its child processes end with it
@@ -314,7 +322,7 @@ def main(arguments=None):
         if "race" in parts:
             measure_race(bench)
         if set(parts) - {"stores", "frame", "race"}:
-            measure_live(bench, parts, options.soak)
+            measure_live(bench, parts, options.soak, options.tab)
         if "stores" in parts:
             measure_stores(bench)
         bench.browser.close()

@@ -67,6 +67,7 @@ def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> 
         seconds_train=1.5 + wave, seconds_evolve=0.08, seconds_evaluate=0.2,
         settings={short: config.flat()[name] for short, name in LIVE_SETTINGS.items()},
         connections=sum(l.connections for l in layers), memory_bytes=300_000_000, layers=layers, events=events,
+        workers=tuple(WorkerRecord(**worker(number)) for number in range(1, config.parallel.workers + 1)),
     )  # fmt: skip
 
 

@@ -183,7 +183,9 @@ class LiveControls:
         self.widgets = {name: live.widget for name, live in self.live.items()}
         self._messages = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 14, 8, 14))
         self.settings = pn.Column(
-            pmui.Typography("Change while it trains", variant="subtitle2", margin=(8, 14, 0, 14)),
+            pmui.Typography(
+                "Change while it trains", variant="h2", sx={"typography": "subtitle2"}, margin=(8, 14, 0, 14)
+            ),
             *self.widgets.values(),
             self._messages,
             sizing_mode="stretch_width",

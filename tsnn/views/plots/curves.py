@@ -25,12 +25,14 @@ from tsnn.views.plots.figures import (
     add_legend,
     base_figure,
     decimate,
+    describe,
     log_padded,
     make_lean,
     padded,
     set_range,
     set_title,
     smoothed,
+    title_of,
 )
 from tsnn.views.plots.tools import DECORATION, ROUND, add_log_switch
 
@@ -79,7 +81,7 @@ class CurvePlot:
         marks: EventMarks | None = None,
     ):
         self.curves = tuple(curves)
-        self._bounds, self._log, self._marks = bounds, log, marks
+        self._bounds, self._log, self._marks, self._format = bounds, log, marks, y_format
         self.source = ColumnDataSource({"epoch": [], **{c.column: [] for c in curves}, "event": []})
         self._head = ColumnDataSource({"epoch": [], "y": [], "color": []}, tags=[DECORATION])
         self._measured = ColumnDataSource({"xs": [], "ys": [], "color": []}, tags=[DECORATION])
@@ -150,6 +152,7 @@ class CurvePlot:
             "y": [means[c.column][-1] for c in self.curves],
             "color": [c.color for c in self.curves],
         }
+        describe(self.figure, aria_label=self._text(history))
         if follow:
             values = list(columns.values())
             fit = log_padded if self._log else padded
@@ -177,6 +180,11 @@ class CurvePlot:
         for curve in self.curves:
             style: dict[str, Any] = {"color": curve.color, "line_dash": curve.dash, "line_width": 2, "line_alpha": 0.35}
             self.figure.line("epoch", curve.column, source=self._trunk, **style)
+
+    def _text(self, history: History) -> str:
+        """Return the text alternative: title and last values."""
+        values = ", ".join(f"{c.label} {palette.formatted(history[c.column][-1], self._format)}" for c in self.curves)
+        return f"{title_of(self.figure)}. Epoch {history['epoch'][-1]:,.0f}: {values}."
 
     def show_cursor(self, epoch: int | None) -> None:
         """Mark an epoch; None removes the mark."""

@@ -138,6 +138,7 @@ def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figur
         **options,
     )
     add_actions(fig)
+    describe(fig, role="figure", tabindex="0", aria_label=title)
     dress(fig)
     return fig
 
@@ -239,8 +240,25 @@ def set_range(target: Range, start: float, end: float) -> None:
         target.update(start=start, end=end)
 
 
+def title_of(fig: figure) -> str:
+    """Return a figure's title."""
+    assert isinstance(fig.title, Title)
+    return str(fig.title.text)
+
+
 def set_title(fig: figure, text: str) -> None:
     """Set a figure's title, if it differs."""
     assert isinstance(fig.title, Title)
     if fig.title.text != text:
         fig.title.text = text
+        describe(fig, aria_label=text)
+
+
+def describe(fig: figure, **attributes: str) -> None:
+    """Set attributes of a figure's element, such as its text alternative, ``aria_label``; nothing if they are the same.
+
+    A screen reader reads the label, the title and the last values, and then ``aria_description``, the caption.
+    """
+    named = {**fig.html_attributes, **{name.replace("_", "-"): text for name, text in attributes.items()}}
+    if named != fig.html_attributes:
+        fig.html_attributes = named

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import add_legend, base_figure, set_title
+from tsnn.views.plots.figures import add_legend, base_figure, describe, set_title
 from tsnn.views.plots.layout import (
     COLUMNS_Y,
     PICTURE,
@@ -242,7 +242,7 @@ class NetworkPlot:
         if self._picture is not None:
             drawn, at = [self._drawn_pixels, *drawn], [sum(PICTURE) / 2, *at]
         roles = ["inputs", *["neurons"] * (len(sizes) - 2), "outputs"]
-        texts = [f"{n:,} {role}" if n == size else f"{n:,} of {size:,} {role}"
+        texts = [f"{n:,}\n{role}" if n == size else f"{n:,}\nof {size:,}\n{role}"
                  for n, size, role in zip(drawn, sizes, roles, strict=True)]  # fmt: skip
         texts = [f"{n:,}" for n in sizes] if self._label else texts
         _set_labels(self.figure.xaxis[0], dict(zip(at, texts, strict=True)))
@@ -292,7 +292,7 @@ class NetworkPlot:
             f"Drawing of the network {name}{epoch}. Of the connections drawn, {changes}. "
             f"{cut:,} of the neurons drawn are cut off and grey."
         )
-        self.figure.html_attributes = {"role": "figure", "aria-label": self.text}
+        describe(self.figure, aria_label=self.text)
 
 
 def _set_labels(axis: Any, labels: dict[float, str]) -> None:

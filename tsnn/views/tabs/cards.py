@@ -9,14 +9,17 @@ from html import escape
 from typing import Any
 
 import panel as pn
+from bokeh.plotting import figure
 
 from tsnn.records import RunState
 from tsnn.views.live.follower import RunFollower
+from tsnn.views.plots.figures import describe
 from tsnn.views.tabs.captions import CAPTIONS
 
 CARD = {
     "border": "1px solid color-mix(in srgb, currentColor 16%, transparent)",
     "border-radius": "8px",
+    "height": "auto",  # of all cards of a row the same
     "background": "var(--panel-surface-color, transparent)",
     "padding": "8px 4px 4px",
     "min-width": "0",
@@ -29,6 +32,8 @@ _GRID = {
     "flex-shrink": "0",
     "gap": "12px",
 }
+#: Style of a picture of fixed width that has the texts of its card beside it.
+_BESIDE = {"flex": "0 1 310px", "min-width": "0"}
 #: Style of a table in a card.
 TABLE = """
 :host .tabulator {font-size: 12.5px; font-family: var(--bokeh-base-font)}
@@ -71,24 +76,44 @@ class Card(pn.Column):
         Name of the caption in :data:`tsnn.views.tabs.captions.CAPTIONS`.
     *below : Panel objects
         Objects between the content and the texts.
+    beside : bool
+        Put the texts on the right of the content where there is room, instead of below it.
     **options
         Options of the column.
+
+    Attributes
+    ----------
+    figure : Bokeh figure or None
+        The figure in the card.
+    place : Panel row
+        Place of a content that has the texts beside it.
     """
 
-    def __init__(self, content: Any, caption: str, *below: Any, **options: Any):
-        self._caption = escape(CAPTIONS[caption])
+    def __init__(self, content: Any, caption: str, *below: Any, beside: bool = False, **options: Any):
+        self._caption = CAPTIONS[caption]
+        self.figure = getattr(content, "object", None)
         self._text = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
-        super().__init__(
-            content, *below, self._text, styles=CARD, margin=0, sizing_mode="stretch_width", name=caption, **options
-        )
+        parts = [content, *below, self._text]
+        if beside:
+            stretch = {"sizing_mode": "stretch_width", "margin": 0}
+            self.place = pn.Row(content, **stretch, styles=_BESIDE)
+            texts = pn.Column(*parts[1:], **stretch, styles={"flex": "1 1 150px"})
+            parts = [pn.Row(self.place, texts, **stretch, styles={"flex-flow": "row wrap", "align-items": "center"})]
+        super().__init__(*parts, styles=CARD, margin=0, sizing_mode="stretch_width", name=caption, **options)
         self.set_note("")
 
     def set_note(self, note: str) -> None:
         """Set the note above the caption."""
         head = f"<div>{escape(note)}</div>" if note else ""
-        text = f"<div style='{_CAPTION_STYLE}'>{head}<div style='opacity:.72'>{self._caption}</div></div>"
+        text = f"<div style='{_CAPTION_STYLE}'>{head}<div style='opacity:.72'>{escape(self._caption)}</div></div>"
         if text != self._text.object:
             self._text.object = text
+            self.describe(note)
+
+    def describe(self, note: str = "") -> None:
+        """Give the figure the texts of the card as its description."""
+        if isinstance(self.figure, figure):
+            describe(self.figure, aria_description=f"{note} {self._caption}".strip())
 
 
 def with_caption(widget: Any, caption: str) -> Any:

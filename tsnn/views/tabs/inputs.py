@@ -32,8 +32,8 @@ class InputCard:
             size="small", width=None, align="center", margin=(0, 2, 4, 8), sx=_SMALL_BUTTONS,
         )  # fmt: skip
         self.measure.param.watch(lambda _: self.update(), "value")
-        self._figure = pn.Row(sizing_mode="stretch_width", margin=0, styles={"justify-content": "center"})
-        self.layout = Card(self._figure, "input", with_caption(self.measure, "measure"), visible=False)
+        self._figure = pn.Row(sizing_mode="stretch_width", margin=0)
+        self.layout = Card(self._figure, "input", with_caption(self.measure, "measure"), beside=True, visible=False)
 
     @pn.io.hold()
     def update(self) -> None:
@@ -48,6 +48,10 @@ class InputCard:
         if self.plot is None:
             self.plot = input_plot(self._follower.image_shape, measure, self._follower.feature_names)
             self._figure.objects = [figure_pane(self.plot.figure)]
+            if self.plot.figure.sizing_mode != "fixed":  # bars take the whole width of the card, texts are below
+                self.layout.place.styles = {"flex": "1 1 100%"}
+            self.layout.figure = self.plot.figure
+            self.layout.describe()
             self.layout.visible = True
         self.plot.measure = measure
         self.plot.update(snapshot)

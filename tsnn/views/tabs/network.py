@@ -71,7 +71,10 @@ class NetworkTab:
         self.plot = network_plot(self._follower)
         button = with_caption(self.slow_motion, "slow_motion")
         drawing = pn.Column(button, figure_pane(self.plot.figure), sizing_mode="stretch_width", margin=0)
-        self.layout.objects = [Card(drawing, "network")]
+        card = Card(drawing, "network")
+        card.figure = self.plot.figure
+        card.describe()
+        self.layout.objects = [card]
 
     def _play(self) -> None:
         """Play the displayed evolution in slow motion; if there is none, the last one before it."""

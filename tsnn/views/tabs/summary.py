@@ -14,10 +14,10 @@ from tsnn.views.plots import palette
 STYLE = """
 .head {font-family: var(--bokeh-base-font, sans-serif); line-height: 1.35; font-variant-numeric: tabular-nums}
 .head .line {display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px}
-.head .badge {color: #fff; border-radius: 10px; padding: 1px 10px; font-size: 12px; font-weight: 700}
+.head .badge {border-radius: 10px; padding: 1px 10px; font-size: 12px; font-weight: 700}
 .head .id {font-size: 16px; font-weight: 700; overflow-wrap: anywhere}
 .head .detail {font-size: 13px; opacity: .75}
-.head .tiles {display: flex; flex-wrap: wrap; gap: 6px 32px; margin: 8px 0 6px}
+.head .tiles {display: flex; flex-wrap: wrap; gap: 6px 24px; margin: 8px 0 6px}
 .head .tile b {display: block; font-size: 19px; font-weight: 700; white-space: nowrap}
 .head .tile span {font-size: 12px; opacity: .75}
 .head .bar {height: 5px; border-radius: 3px; overflow: hidden;
@@ -57,7 +57,7 @@ def summary_html(follower: RunFollower, cost: str = "") -> str:
     done, total = progress(follower)
     return (
         f"<style>{STYLE}</style><div class='head'><div class='line'>"
-        f"<span class='badge' style='background:{color}'>{escape(state)}</span>"
+        f"<span class='badge' style='background:{color};color:{palette.text_on(color)}'>{escape(state)}</span>"
         f"{_name(follower)}<span class='detail'>{escape(run_description(follower))}</span></div>"
         f"<div class='tiles'>{''.join(_tile(*tile) for tile in _tiles(follower))}</div>{cost}"
         f"<div class='bar' role='progressbar' aria-label='Progress' aria-valuenow='{100 * done / total:.0f}'>"

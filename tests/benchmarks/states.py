@@ -1,0 +1,138 @@
+"""Pictures of the dashboard to look at: every tab in every state of a run, light and dark, in three widths.
+
+Run ``python -m tests.benchmarks.states FOLDER [--state NAME ...] [--width PIXELS ...] [--scheme NAME ...]``. A fake
+engine writes the runs. Each picture shows the whole tab, and with it whether anything leaves its card. Needs
+``.[test]`` and a Chromium; all pictures take about ten minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from tests.support import fake_engine
+from tests.support.dashboard import ROOT, Server, chromium
+from tests.support.waiting import wait_until
+from tsnn.config import Config
+from tsnn.jobs.queue import enqueue
+from tsnn.runs.notes import annotate
+
+STATES = ("empty", "form", "queued", "live", "finished", "failed")
+TABS = ("overview", "network", "connectivity", "neurons", "workers", "compare", "runs")
+WIDTHS = {1440: 900, 820: 1100, 390: 844}
+SCHEMES = ("light", "dark")
+_MOST = 6000  # pixels of a picture's height
+#: Height that the page would need to show its tab without scrolling; the form counts where it is open.
+_HEIGHT = """() => {
+    const root = document.querySelector(".bk-panel-models-esm-ReactComponent").shadowRoot
+    const drawer = root.querySelector("nav .MuiDrawer-paper")
+    const open = drawer && drawer.getBoundingClientRect().right > 0
+    return Math.max(root.querySelector(".main-content").scrollHeight + 64, open ? drawer.scrollHeight : 0)
+}"""
+
+
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[tuple[Server, dict[str, str]]]:
+    """Serve a dashboard with a run in each state; yields the server, and the address of the page by state."""
+    os.environ["TSNN_CORES"] = "1"  # the second run is queued
+    server = Server(folder / "runs")
+    server.start()
+    store = server.store
+    settings: dict[str, Any] = {"data.name": "fashion_mnist", "training.epochs": 40}
+    finished = [
+        fake_engine.finished_run(store, {**settings, "training.method": method, "parallel.workers": 2}, 40)
+        for method in ("set", "fixed", "dense")
+    ]
+    annotate(finished[1], title="Without evolution", tags=["lecture 1", "baseline"])
+    failed = fake_engine.finished_run(store, {"data.name": "madelon", "training.epochs": 30}, 12, "failed")
+    live = store.create(Config.preset("fashion_mnist").replace({"training.epochs": 2000}))
+    engine = subprocess.Popen([sys.executable, "-m", fake_engine.__name__, str(live.path), "1", "25"], cwd=ROOT)
+    try:
+        wait_until(lambda: live.status().get("epoch", 0) > 25, what="the fake engine trains")
+        runs = {"queued": enqueue(Config.preset("digits"), store), "live": live, "finished": finished[0],
+                "failed": failed}  # fmt: skip
+        compared = ",".join(run.id for run in finished)
+        yield server, {state: f"run={run.id}&compare={compared}" for state, run in runs.items()}
+    finally:
+        engine.kill()
+        engine.wait()
+        server.stop()
+
+
+def settle(page: Any) -> None:
+    """Wait until the page has drawn all that it has received."""
+    page.wait_for_timeout(1200)
+    page.wait_for_function("Bokeh.documents.every((document) => document.is_idle)")
+
+
+def shoot(page: Any, width: int, path: Path) -> None:
+    """Write a picture of the whole tab."""
+    for _ in range(2):  # a taller page may have a wider column: no scroll bar
+        page.set_viewport_size({"width": width, "height": min(_MOST, max(WIDTHS[width], page.evaluate(_HEIGHT)))})
+        page.wait_for_timeout(500)
+    page.screenshot(path=path)
+    page.set_viewport_size({"width": width, "height": WIDTHS[width]})
+
+
+def visit(page: Any, address: str, state: str, width: int, folder: Path, scheme: str) -> None:
+    """Open every tab in a state of a run, and write the pictures."""
+    page.goto(address)
+    page.get_by_role("tab", name="Runs").wait_for()
+    page.wait_for_function("Bokeh.documents.length > 0")
+    settle(page)
+    name = f"{state}-{{}}-{width}-{scheme}.png"
+    if state == "form":
+        if not page.get_by_role("button", name="Start", exact=True).is_visible():
+            page.get_by_role("button", name="Open drawer").click()
+        page.get_by_role("button", name="Advanced").click()
+        settle(page)
+        shoot(page, width, folder / name.format("advanced"))
+        return
+    for tab in TABS if state in ("empty", "finished") else TABS[:-2]:  # the others do not depend on the open run
+        page.get_by_role("tab", name=tab.capitalize()).click()
+        settle(page)
+        shoot(page, width, folder / name.format(tab))
+
+
+def main() -> None:
+    """Start the dashboard and write the pictures."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.states", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--state", action="append", choices=STATES)
+    parser.add_argument("--width", action="append", choices=WIDTHS, type=int)
+    parser.add_argument("--scheme", action="append", choices=SCHEMES)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = chromium(playwright)
+        empty = Server(Path(folder) / "none" / "runs")
+        empty.runs.mkdir(parents=True)
+        empty.start()
+        (Path(folder) / "some").mkdir()
+        with contextlib.closing(browser), staged(Path(folder) / "some") as (server, queries):
+            try:
+                for scheme in options.scheme or SCHEMES:
+                    for width in options.width or WIDTHS:
+                        context = browser.new_context(
+                            viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme
+                        )
+                        page = context.new_page()
+                        for state in options.state or STATES:
+                            address = f"{server.url}?{queries[state]}" if state in queries else empty.url
+                            visit(page, address, state, width, options.folder, scheme)
+                        context.close()
+            finally:
+                empty.stop()
+
+
+if __name__ == "__main__":
+    main()
