@@ -31,7 +31,7 @@ from tsnn.runs import OVER, RunState, RunStore
 from tsnn.runs.control import request
 
 TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "memory_bytes", "workers")
-LIFE_SECONDS = 240.0  #: after which a life without end counts as hung
+LIFE_SECONDS = 60.0  #: after which a life without end counts as hung
 
 
 def tiny_config(folder: Path) -> Config:

@@ -113,6 +113,35 @@ def test_parallel_run__pauses_applies_settings_and_continues(store, config):
     tsnn.stop(run, wait=60)
 
 
+def bits(run):
+    """Return the recorded epochs without times, by number."""
+    lines = [line for line in run.lines()[0] if line["type"] == "epoch"]
+    names = ("train_loss", "test_loss", "settings", "layers")
+    return {line["epoch"]: [line[name] for name in names] for line in lines}
+
+
+@pytest.mark.parametrize("mode", ["wassp", "local"])
+def test_synchronous_run__repeats_changed_settings_bit_for_bit(store, config, mode):
+    run = begin(config.replace({**ENDLESS, "parallel.mode": mode}), store)
+    wait_until(lambda: run.resumes_from() > 0)
+    for change in ({"zeta": 0.1}, {"learning_rate": 2e-4, "dropout": 0.3}):
+        request(run, "set", **change)
+        wait_until(lambda change=change: run.records()[-1].settings.items() >= change.items())
+    changed = len(run.records())
+    wait_until(lambda: len(run.records()) > changed + 3)
+    os.kill(run.status()["process"]["pid"], signal.SIGKILL)  # the supervisor
+    wait_until(lambda: not of_run(run), 20)
+    before = bits(run)
+    for checkpoint in run.checkpoints():
+        if int(checkpoint.name[:7]) >= changed - 1:
+            checkpoint.unlink()
+    resume(run)
+    wait_until(lambda: len(run.records()) > len(before) or ended(run))
+    tsnn.stop(run, wait=60)
+    after = bits(run)
+    assert [epoch for epoch in before if before[epoch] != after[epoch]] == []
+
+
 def test_worker_error__ends_the_run_with_its_message(store, config, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"

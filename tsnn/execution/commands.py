@@ -32,6 +32,8 @@ class CommandHandler:
         Changed settings are put into its ``pending``.
     check : callable
         Raises a :class:`tsnn.errors.TsnnError` if the run has no memory for a configuration.
+    parallel : bool
+        Whether there are workers: they have begun the next epoch when one is recorded.
 
     Attributes
     ----------
@@ -39,10 +41,12 @@ class CommandHandler:
         Whether training is paused, or is to stop.
     """
 
-    def __init__(self, run: Run, writer: RunWriter, state: TrainingState, check: Callable[[Config], None]):
+    def __init__(
+        self, run: Run, writer: RunWriter, state: TrainingState, check: Callable[[Config], None], *, parallel: bool
+    ):
         self.paused = self.stopping = False
         self._stepping = False  # one epoch, then pause
-        self._writer, self._state, self._check = writer, state, check
+        self._writer, self._state, self._check, self._parallel = writer, state, check, parallel
         self._reader = ControlReader(run)
         self._pending: list[Ack] = []  # answers to be written when the settings have been applied
         self._repeated: list[Ack] = []  # settings of a resumed run that apply later, in the order of their places
@@ -145,6 +149,8 @@ class CommandHandler:
     def _answer(self, command: Command, here: Place) -> Ack | None:
         """Change settings by a command; return its ack, or None if it has one when they have been applied."""
         epoch, at_start = max(here, (self._recorded, True))
+        if at_start and self._parallel:
+            epoch, at_start = epoch + 1, False
         ack = Ack(command.id, epoch, command.settings, at_start=at_start)
         try:
             config = changed_config(self._state.pending, command.settings)

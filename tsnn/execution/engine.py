@@ -180,7 +180,8 @@ class _Engine:
     def _begin(self, start: Preparation) -> None:
         """Bring records, snapshots and commands to the state that training starts from."""
         self.state, self.data, saved = start.state, start.data, start.checkpoint
-        self.commands = CommandHandler(self.run, self.writer, self.state, start.check_memory)
+        parallel = self.channel is not None
+        self.commands = CommandHandler(self.run, self.writer, self.state, start.check_memory, parallel=parallel)
         self.ages = Ages(self.state.displayed, self.state.epoch, saved.arrays if saved else {})
         self.snapshot_epochs = snapshot_epochs(self.state.config.training.epochs, self.state.config.run.snapshots)
         self.between_batches = True
