@@ -33,7 +33,7 @@ FAILURES = ("lost", "changed", "unreadable", "hung", "orphans", "shared memory",
 COLUMNS = ("faults", "stories", "changes", "epochs", "replaced", *FAILURES)
 FAULTS_PER_STORY = 8
 Part: TypeAlias = "tuple[str, type[Story], int, Path, dict[str, object]]"
-MODES = ("wasap", "wassp", "local")
+PHASE1 = {"wasap": 0.7, "wassp": 1, "local": 1}  # modes, and the part of the epochs in which they share a model
 
 
 def campaign(
@@ -79,9 +79,9 @@ def parts(options: argparse.Namespace, folder: Path) -> Generator[Part, None, No
     with FullDiskStory.small_disk(folder / "disk") as disk:
         yield "full disks", FullDiskStory, options.disk, disk, {}
     yield "launched runs", LaunchedStory, options.launched, folder, {}
-    for mode in MODES:
-        parallel = {"parallel.workers": 2, "parallel.mode": mode}
-        yield f"parallel runs, {mode}", LaunchedStory, -(-options.parallel // len(MODES)), folder, parallel
+    for mode in PHASE1:
+        parallel = {"parallel.workers": 2, "parallel.mode": mode, "parallel.phase1_fraction": PHASE1[mode]}
+        yield f"parallel runs, {mode}", LaunchedStory, -(-options.parallel // len(PHASE1)), folder, parallel
 
 
 def main() -> int:

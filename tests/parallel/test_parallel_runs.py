@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 import tsnn
 from tests.support.processes import of_run
 from tests.support.waiting import wait_until
+from tsnn.cli import main
 from tsnn.jobs.launch import resume
 from tsnn.runs import ENDED
 from tsnn.runs.control import request
@@ -204,7 +206,22 @@ def test_ctrl_c__stops_the_run_in_order(config, store, tmp_path):
     assert terminal.returncode == 130, errors
     assert f"tsnn resume {run.id}" in errors
     assert run.status()["state"] == "stopped"
+    assert of_run(run) == []
+
+
+def test_resume_command__returns_when_the_run_has_ended(store, config, capsys):
+    run = begin(config.replace(ENDLESS), store)
+    tsnn.stop(run, wait=60)
     wait_until(lambda: not of_run(run), 20)
+    command = ["resume", run.id, "--runs", str(store.root), "--epochs", str(len(run.records()) + 20)]
+    data = Path(run.config().data.name)
+    data.rename(data.with_suffix(".bak"))
+    assert main(command) == 1
+    assert "blobs" in capsys.readouterr().err
+    assert (run.status()["state"], of_run(run)) == ("stopped", [])
+    data.with_suffix(".bak").rename(data)
+    assert main(command) == 0
+    assert (run.status()["state"], of_run(run)) == ("finished", [])
 
 
 def test_sigterm_to_mpiexec__stops_the_run_in_order(store, config):

@@ -162,12 +162,26 @@ def test_resume__keeps_settings_changed_live(store, config):
     advance(execution, lambda item: item.epoch == 2)
     request(run, "set", zeta=0.6)
     advance(execution, lambda item: item.epoch == 4)
-    request(run, "set", learning_rate=0.01)  # too late to be read now: applied when the run is resumed
     execution.close()
     list(execute(run))
     assert run.records()[-1].settings["zeta"] == 0.6
-    assert run.records()[-1].settings["learning_rate"] == 0.01
-    assert len(recorded(run, "ack")) == 2
+
+
+@pytest.mark.parametrize("end", ["stopped", "finished"])
+def test_resume__does_not_apply_a_command_that_came_when_the_run_ended(store, config, end):
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: item.epoch == 4)
+    if end == "finished":
+        list(execution)
+    execution.close()
+    assert run.status()["state"] == end
+    leave_command(run, "set", learning_rate=0.01)
+    prepare_resume(run, 8)
+    list(execute(run))
+    assert {record.settings["learning_rate"] for record in run.records()} == {0.05}
+    (answer,) = recorded(run, "ack")
+    assert (answer["accepted"], answer["message"]) == (False, "The command came when the run had ended")
 
 
 def test_resume__ignores_old_stop_commands(store, config, monkeypatch):

@@ -10,13 +10,14 @@ from typing import Any
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.engine.state import TrainingState
 from tsnn.errors import TsnnError
-from tsnn.records import EpochRecord, Progress
+from tsnn.records import EpochRecord, Progress, RunState
 from tsnn.runs import Run
 from tsnn.runs.acks import Ack, Place, settings_until
 from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.writer import RunWriter
 
 POLL_SECONDS = 0.1
+_TOO_LATE = "The command came when the run had ended"
 
 
 class CommandHandler:
@@ -63,11 +64,12 @@ class CommandHandler:
         self._reader.offset = values["commands_read"]
         self._pending = [Ack(**ack) for ack in values["pending_commands"] if isinstance(ack, dict)]
 
-    def repeat(self, acks: Sequence[Ack], config: Config, recorded: int, *, diverged: bool) -> list[Ack]:
+    def repeat(self, acks: Sequence[Ack], config: Config, recorded: int, previous: Mapping[str, Any]) -> list[Ack]:
         """Change the settings of a resumed run as before: each where it was acknowledged.
 
         Commands that were not acknowledged, and those that come while epochs are repeated, apply after the last
-        recorded epoch: so that epochs that were recorded do not change. Those to pause or stop are obsolete.
+        recorded epoch: so that epochs that were recorded do not change. Those to pause or stop are obsolete, and so
+        are all that came when the run had just finished or stopped.
 
         Parameters
         ----------
@@ -77,8 +79,8 @@ class CommandHandler:
             The settings that the run was started with.
         recorded : int
             The last epoch that was recorded.
-        diverged : bool
-            Whether training diverged at the end: then the settings that were applied last are left out.
+        previous : mapping
+            Status at the end. If training diverged, the settings that were applied last are left out.
 
         Returns
         -------
@@ -86,7 +88,8 @@ class CommandHandler:
             Those to be recorded before training begins.
         """
         state, answered = self._state, {ack.command for ack in acks}
-        last = max((ack.place for ack in acks if ack.accepted), default=None) if diverged else None
+        last = max((ack.place for ack in acks if ack.accepted), default=None)
+        last = last if previous.get("diverged") else None
         left_out = [_left_out(ack) for ack in acks if ack.accepted and ack.place == last]
         acks = [ack for ack in acks if not ack.accepted or ack.place != last] + left_out
         self._revert(acks, config)
@@ -95,7 +98,10 @@ class CommandHandler:
         self._recorded = recorded
         here: Place = (state.epoch + 1, False) if state.done else (state.epoch, True)
         new = [c for c in self._reader.poll() if c.action == "set" and c.id not in answered]
-        answers = [ack for command in new if (ack := self._answer(command, here))]
+        if previous.get("state") in (RunState.FINISHED, RunState.STOPPED):
+            answers = [Ack(command.id, recorded, {}, accepted=False, message=_TOO_LATE) for command in new]
+        else:
+            answers = [ack for command in new if (ack := self._answer(command, here))]
         self._change_repeated(here)
         return left_out + answers
 

@@ -191,7 +191,7 @@ class _Engine:
             self.commands.restore(saved.values)
         if saved is not None or start.resumed:
             known, recorded = recorded_acks(self.run), max([*dropped, recorded_before(self.run)])
-            acks = self.commands.repeat(known, self.run.config(), recorded, diverged=start.diverged)
+            acks = self.commands.repeat(known, self.run.config(), recorded, start.previous)
         self.writer.rewind(position, self.state.epoch if saved else -1, map(dataclasses.asdict, acks), recorded)
         if saved is not None:
             self.last_snapshot = self._newest_snapshot()

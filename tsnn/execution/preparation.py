@@ -54,8 +54,8 @@ class Preparation:
         Whether the run has been started before.
     check_memory : callable
         Raises a ConfigError if the run has no memory for a configuration.
-    diverged : bool
-        Whether training diverged at the end of the previous attempt.
+    previous : mapping
+        Status at the end of the previous attempt; empty if there was none.
     warnings : tuple of str
         Warnings about the data.
     """
@@ -66,7 +66,7 @@ class Preparation:
     estimate: MemoryEstimate
     resumed: bool
     check_memory: Callable[[Config], None]
-    diverged: bool = False
+    previous: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
 
 
@@ -121,9 +121,7 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Generator
         state = TrainingState.begin(network, config, rng=rng)
     run.accept_epochs()
     warnings = list(dict.fromkeys((*warnings, *data.warnings)))
-    return Preparation(
-        data, state, checkpoint, estimate, bool(meta), check, bool(previous.get("diverged")), tuple(warnings)
-    )
+    return Preparation(data, state, checkpoint, estimate, bool(meta), check, previous, tuple(warnings))
 
 
 def check_workers(run: Run) -> None:
