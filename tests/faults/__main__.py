@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Generator
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import psutil
+from numba.np.ufunc import parallel
 
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")  # the only one that survives a fork
@@ -80,8 +82,8 @@ def parts(options: argparse.Namespace, folder: Path) -> Generator[Part, None, No
         yield "full disks", FullDiskStory, options.disk, disk, {}
     yield "launched runs", LaunchedStory, options.launched, folder, {}
     for mode in PHASE1:
-        parallel = {"parallel.workers": 2, "parallel.mode": mode, "parallel.phase1_fraction": PHASE1[mode]}
-        yield f"parallel runs, {mode}", LaunchedStory, -(-options.parallel // len(PHASE1)), folder, parallel
+        settings = {"parallel.workers": 2, "parallel.mode": mode, "parallel.phase1_fraction": PHASE1[mode]}
+        yield f"parallel runs, {mode}", LaunchedStory, -(-options.parallel // len(PHASE1)), folder, settings
 
 
 def main() -> int:
@@ -103,6 +105,8 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix="tsnn-faults-"))
         stack.callback(_remove, folder)
         list(execute(RunStore(folder / "first").create(tiny_config(folder).replace(epochs=2))))  # compiles, once
+        # Numba's lock is shared by all forks: one that is killed while it has it would stop all later ones.
+        parallel._backend_init_process_lock = threading.RLock()
         print("  ".join([f"{'':<22}", *COLUMNS]), flush=True)
         for title, kind, faults, place, settings in stack.enter_context(contextlib.closing(parts(options, folder))):
             counts: Counter[str] = Counter()

@@ -156,7 +156,8 @@ def test_resume__extends_a_finished_run(store, config):
     assert events(run, "evolution") == ["Resumed after epoch 3 (the pending evolution was done first)"]
 
 
-def test_resume__keeps_settings_changed_live(store, config):
+def test_resume__keeps_settings_changed_live(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.execution.commands.POLL_SECONDS", 0)
     run = store.create(config)
     execution = execute(run)
     advance(execution, lambda item: item.epoch == 2)
