@@ -1,7 +1,7 @@
 """Campaign of faults at random moments of runs; prints a table, and fails if anything was lost, changed or left.
 
-``python -m tests.faults`` takes about an hour on two cores, ``--quick`` half a minute. Ctrl-C prints the table so far.
-``--seed`` repeats a campaign's choices; the moments also depend on the machine.
+``python -m tests.faults`` takes a quarter of an hour on two cores, ``--quick`` half a minute. Ctrl-C prints the table so
+far. ``--seed`` repeats a campaign's choices; the moments also depend on the machine. ``--hours H`` tries one long run.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from numba.np.ufunc import parallel
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")  # the only one that survives a fork
 
+from tests.faults.endurance import Endurance
 from tests.faults.stories import ForkedStory, FullDiskStory, LaunchedStory, Story, shared_memory, tiny_config
 from tsnn.execution.engine import execute
 from tsnn.runs import RunStore
@@ -94,6 +95,7 @@ def main() -> int:
     parser.add_argument("--parallel", type=int, default=36, help="kills and stops in parallel runs")
     parser.add_argument("--disk", type=int, default=100, help="full disks")
     parser.add_argument("--quick", action="store_true", help="a few of each kind but parallel runs")
+    parser.add_argument("--hours", type=float, help="instead of all that: one long run with changes and two pages")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
     if options.quick:
@@ -103,6 +105,8 @@ def main() -> int:
     chance, started, failed = random.Random(options.seed), time.monotonic(), False
     with contextlib.ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="tsnn-faults-"))
+        if options.hours:
+            return int(bool(Endurance(folder, chance).last(options.hours)))
         stack.callback(_remove, folder)
         list(execute(RunStore(folder / "first").create(tiny_config(folder).replace(epochs=2))))  # compiles, once
         # Numba's lock is shared by all forks: one that is killed while it has it would stop all later ones.
