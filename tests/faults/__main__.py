@@ -1,7 +1,7 @@
 """Campaign of faults at random moments of runs; prints a table, and fails if anything was lost, changed or left.
 
-``python -m tests.faults`` takes a quarter of an hour on two cores, ``--quick`` half a minute. Ctrl-C prints the table so
-far. ``--seed`` repeats a campaign's choices; the moments also depend on the machine. ``--hours H`` tries one long run.
+``python -m tests.faults`` takes 20 minutes on two cores, ``--quick`` half a minute. Ctrl-C prints the table so far.
+``--seed`` repeats a campaign's choices; the moments also depend on the machine. ``--hours H`` tries one long run.
 """
 
 from __future__ import annotations

@@ -5,8 +5,11 @@ import pickle
 import pytest
 
 import tsnn
+from tsnn.config import Config
 from tsnn.errors import MAX_MESSAGE, ConfigError, DataError, MissingPackageError, abbreviated
 from tsnn.files import os_error_message
+from tsnn.records import Event, EventKind
+from tsnn.runs.writer import RunWriter
 
 
 def test_error__abbreviates_a_long_value_and_keeps_the_remedy():
@@ -38,3 +41,11 @@ def test_error__of_a_table_with_long_names_is_short(tmp_path, rng):
 
 def test_os_error_message__abbreviates_a_long_path():
     assert len(os_error_message(OSError(36, "File name too long", "a" * 5000))) < 200
+
+
+def test_event__abbreviates_a_long_value(store):
+    run = store.create(Config())
+    with RunWriter(run) as writer:
+        writer.event(Event(0, EventKind.DATA_WARNING, f"column {'x' * 10_000} is constant"))
+    (line,) = run.lines()[0]
+    assert len(line["message"]) < 200
