@@ -135,7 +135,7 @@ class Dashboard(param.Parameterized):
         return page
 
     def restore(self, location: Any) -> None:
-        """Take the state of an address, and keep it there; what is not possible is left out."""
+        """Take the state of an address, and keep it there; values that are impossible are left out."""
 
         def restore_each(values: dict[str, Any]) -> None:
             for name, value in values.items():

@@ -42,7 +42,7 @@ PHASE1 = {"wasap": 0.7, "wassp": 1, "local": 1}  # modes, and the part of the ep
 def campaign(
     counts: Counter[str], kind: type[Story], faults: int, folder: Path, chance: random.Random, **settings: object
 ) -> None:
-    """Tell stories of a kind until they have had a number of faults; count what happens."""
+    """Tell stories of a kind until they have had a number of faults; count their failures."""
     before, store = shared_memory(), RunStore(folder / "runs")
     while counts["faults"] < faults:
         counts["stories"] += 1

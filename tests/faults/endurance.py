@@ -45,7 +45,7 @@ class Endurance:
         self.changes, self.lost_pages = 0, 0
 
     def last(self, hours: float) -> list[str]:
-        """Train for a time; return what was lost or has grown."""
+        """Train for a time; return the problems found."""
         self.server.runs.mkdir(parents=True)
         config = Config.preset("fashion_mnist").replace({"data.size": "small", "training.epochs": 10**7})
         os.environ["TSNN_RUNS"] = str(self.server.runs)
