@@ -17,6 +17,7 @@ from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.writer import RunWriter
 
 POLL_SECONDS = 0.1
+END_SECONDS = 1.0  #: after the end of a run, in which its status is not known to all
 _TOO_LATE = "The command came when the run had ended"
 
 
@@ -98,12 +99,11 @@ class CommandHandler:
         self._recorded = recorded
         here: Place = (state.epoch + 1, False) if state.done else (state.epoch, True)
         new = [c for c in self._reader.poll() if c.action == "set" and c.id not in answered]
-        if previous.get("state") in (RunState.FINISHED, RunState.STOPPED):
-            answers = [Ack(command.id, recorded, {}, accepted=False, message=_TOO_LATE) for command in new]
-        else:
-            answers = [ack for command in new if (ack := self._answer(command, here))]
+        late = [command for command in new if _came_at_end(command, previous)]
+        refused = [Ack(command.id, recorded, {}, accepted=False, message=_TOO_LATE) for command in late]
+        answers = [ack for command in new if command not in late and (ack := self._answer(command, here))]
         self._change_repeated(here)
-        return left_out + answers
+        return left_out + refused + answers
 
     def _revert(self, acks: Sequence[Ack], config: Config) -> None:
         """Undo the settings that were left out, as far as the state has them."""
@@ -180,6 +180,12 @@ class CommandHandler:
 
     def _write(self, ack: Ack) -> None:
         self._writer.line("ack", **dataclasses.asdict(ack))
+
+
+def _came_at_end(command: Command, previous: Mapping[str, Any]) -> bool:
+    """Return whether a command came when a run had just finished or stopped, not when it had been resumed."""
+    ended = previous.get("state") in (RunState.FINISHED, RunState.STOPPED)
+    return ended and command.time < previous.get("time", 0.0) + END_SECONDS
 
 
 def _left_out(ack: Ack) -> Ack:
