@@ -4,9 +4,26 @@ Each is also the builtin error that a caller would expect: ``except ValueError``
 all of them. A message names the value that was given, the value that was expected, and a remedy.
 """
 
+import re
+
+MAX_WORD, MAX_MESSAGE = 300, 2000  #: characters; a path is a word
+_LONG_WORD = re.compile(rf"(\S{{60}})\S{{{MAX_WORD - 80},}}(\S{{20}})")
+
+
+def abbreviated(message: str) -> str:
+    """Return a message without the middle of values that are too long to be read, such as a cell of a table."""
+    message = _LONG_WORD.sub(r"\1...\2", message)
+    if len(message) <= MAX_MESSAGE:
+        return message
+    half = MAX_MESSAGE // 2 - 5
+    return f"{message[:half]} ... {message[-half:]}"
+
 
 class TsnnError(Exception):
-    """Base class of every error raised by tsnn."""
+    """Base class of every error raised by tsnn; long values in its message are abbreviated."""
+
+    def __init__(self, *arguments: object):
+        super().__init__(*(abbreviated(a) if isinstance(a, str) else a for a in arguments))
 
 
 class ConfigError(TsnnError, ValueError):

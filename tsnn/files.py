@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from tsnn.errors import RunError
+from tsnn.errors import RunError, abbreviated
 from tsnn.records import FORMAT, json_safe
 
 MAX_FILE_BYTES = 64 * 2**20  #: of a JSON or TOML file
@@ -49,7 +49,7 @@ def os_error_message(error: OSError, path: object = None) -> str:
     where = path if path is not None else error.filename2 or error.filename
     reason = error.strerror or str(error) or type(error).__name__
     remedy = f" {_REMEDIES[error.errno]}." if error.errno in _REMEDIES else ""
-    return f"{f'{where}: ' if where is not None else ''}{reason}.{remedy}"
+    return abbreviated(f"{f'{where}: ' if where is not None else ''}{reason}.{remedy}")
 
 
 def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:

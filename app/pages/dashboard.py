@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import time
@@ -45,6 +46,11 @@ TABS = {
 _MULTI_RUN_TABS = ("compare", "runs")
 _RUN_TABS = tuple(tab for tab in TABS if tab not in _MULTI_RUN_TABS)
 NEWEST = "newest"
+#: Parts of the state in the address: names of parameters and of values there.
+ADDRESS = {
+    "run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare", "columns": "columns",
+    "lesson": "lesson", "large": "large",
+}  # fmt: skip
 #: In place of a run's id in the address: the newest run, and each newer one as soon as it starts.
 LATEST = "latest"
 _LATEST_SECONDS = 1.0  # between two looks for a newer run
@@ -149,11 +155,7 @@ class Dashboard(param.Parameterized):
         with param.edit_constant(page):
             page.param.update(busy=False)  # cuts the link to the session's, which walks the whole page at every change
         if pn.state.location:
-            names = {
-                "run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare",
-                "columns": "columns", "lesson": "lesson", "large": "large",
-            }  # fmt: skip
-            pn.state.location.sync(self, names)
+            self.restore(pn.state.location)
         if self.large:
             self._main.styles = {**self._main.styles, **LARGE}
         self.menu.active = list(TABS).index(self.tab)
@@ -176,6 +178,16 @@ class Dashboard(param.Parameterized):
             self._show_run()
         pn.state.onload(self._start_ticker)  # changes while the page is loading do not reach it
         return page
+
+    def restore(self, location: Any) -> None:
+        """Take the state of an address, and keep it there; values that are impossible are left out."""
+
+        def restore_each(values: dict[str, Any]) -> None:
+            for name, value in values.items():
+                with contextlib.suppress(ValueError):
+                    setattr(self, name, value)
+
+        location.sync(self, ADDRESS, on_error=restore_each)
 
     def open(self, run_id: str) -> None:
         """Open a run."""

@@ -267,7 +267,13 @@ class LaunchedStory(Story):
 
     def __init__(self, store: RunStore, config: Config, chance: random.Random, counts: Counter[str]):
         super().__init__(store, config, chance, counts)
-        self.exact = config.parallel.workers == 0
+        parallel = config.parallel
+        self.exact = parallel.workers == 0 or (parallel.mode != "wasap" and parallel.phase1_fraction == 1)
+
+    def check(self) -> None:
+        """Compare the records with earlier ones, unless epochs have been repeated with fewer workers."""
+        self.exact &= "one worker fewer" not in self.run.log(10**8)
+        super().check()
 
     def begin(self) -> None:
         """Start or resume the run in the background."""
@@ -280,7 +286,8 @@ class LaunchedStory(Story):
         """Begin the random time when training has begun, or before that."""
         if self.chance.random() < 0.8:
             before = len(self.run.records())
-            wait_until(lambda: len(self.run.records()) != before or not self.alive(), LIFE_SECONDS)
+            with contextlib.suppress(AssertionError):  # on a busy machine
+                wait_until(lambda: len(self.run.records()) != before or not self.alive(), LIFE_SECONDS)
         super().live(changes=changes)
 
     def alive(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import logging
 import shutil
@@ -21,19 +22,23 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
+from pages.dashboard import ADDRESS, Dashboard
+from pages.security import readable_query
+from panel.io.location import Location
 
 import tsnn
-from tests.fuzz.strategies import damaged, names, scalars, tables, texts, values
+from tests.fuzz.strategies import addresses, damaged, names, scalars, tables, values
 from tests.support import fake_engine
 from tsnn.cli.console import run_lines
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.datasets import load_dataset
-from tsnn.errors import TsnnError
+from tsnn.errors import MAX_MESSAGE, TsnnError
 from tsnn.jobs import launch, queue
 from tsnn.jobs.outcome import job_outcome
 from tsnn.runs import Run, RunStore
@@ -49,7 +54,7 @@ from tsnn.views.live.follower import RunFollower
 SECONDS = 60  #: that an input may take, also on a busy machine
 #: Parts of the inputs.
 WEIGHTS = {
-    "settings": 8, "configurations": 5, "commands": 4, "run directories": 1, "tables": 1, "archives": 1, "addresses": 3,
+    "settings": 6, "configurations": 4, "commands": 4, "run directories": 2, "tables": 2, "archives": 1, "addresses": 1,
 }  # fmt: skip
 
 
@@ -62,7 +67,7 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> None:
     else:
         return
     assert message.strip(), "no message"
-    assert len(message) < 3000, "the message repeats the input"
+    assert len(message) <= MAX_MESSAGE, "the message repeats the input"
     assert "Traceback" not in message
 
 
@@ -105,7 +110,7 @@ class Fuzzer:
             "run directories": (self.directory, files),
             "tables": (self.table, tables()),
             "archives": (self.npz, damaged(self.archive)),
-            "addresses": (self.address, texts),
+            "addresses": (self.address, addresses(self.run.id, 3)),
         }  # fmt: skip
 
     def settings(self, changes: dict[Any, Any]) -> None:
@@ -167,9 +172,20 @@ class Fuzzer:
         attempt(lambda: load_dataset(path, rng=np.random.default_rng(0)))
         attempt(tsnn.load_network, path)
 
-    def address(self, text: str) -> None:
-        """Open a run by the name in an address."""
-        attempt(RunStore(self.run.path.parent).open, text)
+    @functools.cached_property
+    def page(self) -> Dashboard:
+        """One page for all addresses."""
+        return Dashboard(RunStore(self.run.path.parent))
+
+    def address(self, values: dict[str, str]) -> None:
+        """Open the page at an address."""
+        page, location = self.page, Location(search=f"?{readable_query(urlencode(values, errors='replace'))}")
+        page.param.update(**{name: page.param[name].default for name in ADDRESS})
+        page.restore(location)
+        location.unsync(page)
+        page._show_run()
+        page._show_compared()
+        page.tick()
 
 
 def _command(changes: dict[str, Any]) -> bytes:

@@ -83,3 +83,13 @@ def tables(draw: st.DrawFn) -> bytes:
     end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
     encoding = draw(st.sampled_from(["utf-8", "utf-8", "utf-16", "latin-1"]))
     return end.join(separator.join(row) for row in rows).encode(encoding, errors="replace")
+
+
+def addresses(run: str, epochs: int) -> st.SearchStrategy[dict[str, str]]:
+    """Return a strategy of addresses of the page: values by name, of which some are right."""
+    numbers = st.integers(-2, epochs + 2).map(str)
+    right = {
+        "run": st.sampled_from([run, "latest", ""]), "tab": st.sampled_from(["network", "neurons", "compare", "runs"]),
+        "epoch": numbers | st.just("newest"), "layer": numbers, "compare": st.sampled_from([run, f"{run},{run}", ","]),
+    }  # fmt: skip
+    return st.fixed_dictionaries({}, optional={name: value | texts for name, value in right.items()})

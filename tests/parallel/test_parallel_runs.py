@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 import tsnn
 from tests.support.processes import of_run
 from tests.support.waiting import wait_until
+from tsnn.cli import main
 from tsnn.jobs.launch import resume
 from tsnn.runs import ENDED
 from tsnn.runs.control import request
@@ -113,6 +115,35 @@ def test_parallel_run__pauses_applies_settings_and_continues(store, config):
     tsnn.stop(run, wait=60)
 
 
+def bits(run):
+    """Return the recorded epochs without times, by number."""
+    lines = [line for line in run.lines()[0] if line["type"] == "epoch"]
+    names = ("train_loss", "test_loss", "settings", "layers")
+    return {line["epoch"]: [line[name] for name in names] for line in lines}
+
+
+@pytest.mark.parametrize("mode", ["wassp", "local"])
+def test_synchronous_run__repeats_changed_settings_bit_for_bit(store, config, mode):
+    run = begin(config.replace({**ENDLESS, "parallel.mode": mode}), store)
+    wait_until(lambda: run.resumes_from() > 0)
+    for change in ({"zeta": 0.1}, {"learning_rate": 2e-4, "dropout": 0.3}):
+        request(run, "set", **change)
+        wait_until(lambda change=change: run.records()[-1].settings.items() >= change.items())
+    changed = len(run.records())
+    wait_until(lambda: len(run.records()) > changed + 3)
+    os.kill(run.status()["process"]["pid"], signal.SIGKILL)  # the supervisor
+    wait_until(lambda: not of_run(run), 20)
+    before = bits(run)
+    for checkpoint in run.checkpoints():
+        if int(checkpoint.name[:7]) >= changed - 1:
+            checkpoint.unlink()
+    resume(run)
+    wait_until(lambda: len(run.records()) > len(before) or ended(run))
+    tsnn.stop(run, wait=60)
+    after = bits(run)
+    assert [epoch for epoch in before if before[epoch] != after[epoch]] == []
+
+
 def test_worker_error__ends_the_run_with_its_message(store, config, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
@@ -175,7 +206,22 @@ def test_ctrl_c__stops_the_run_in_order(config, store, tmp_path):
     assert terminal.returncode == 130, errors
     assert f"tsnn resume {run.id}" in errors
     assert run.status()["state"] == "stopped"
+    assert of_run(run) == []
+
+
+def test_resume_command__returns_when_the_run_has_ended(store, config, capsys):
+    run = begin(config.replace(ENDLESS), store)
+    tsnn.stop(run, wait=60)
     wait_until(lambda: not of_run(run), 20)
+    command = ["resume", run.id, "--runs", str(store.root), "--epochs", str(len(run.records()) + 20)]
+    data = Path(run.config().data.name)
+    data.rename(data.with_suffix(".bak"))
+    assert main(command) == 1
+    assert "blobs" in capsys.readouterr().err
+    assert (run.status()["state"], of_run(run)) == ("stopped", [])
+    data.with_suffix(".bak").rename(data)
+    assert main(command) == 0
+    assert (run.status()["state"], of_run(run)) == ("finished", [])
 
 
 def test_sigterm_to_mpiexec__stops_the_run_in_order(store, config):

@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 
 from tests.support.ranks import Threads, begin
-from tests.support.replay import assert_replayed
+from tests.support.replay import assert_replayed, assert_same_bits
 from tsnn import kernels
 from tsnn.datasets import shard
 from tsnn.engine.batches import Batch, train_batch
 from tsnn.engine.shapes import layer_shapes
-from tsnn.engine.state import TrainingState
+from tsnn.engine.state import random_streams
 from tsnn.engine.training import make_workspace, steps
 from tsnn.errors import ConfigError, DivergenceError, WorkerError
 from tsnn.jobs.launch import mpiexec
 from tsnn.parallel import worker
 from tsnn.parallel.averaging import average
+from tsnn.parallel.server import serve
 from tsnn.records import EpochRecord, Progress
 
 ROOT = Path(__file__).parents[2]
@@ -193,6 +194,17 @@ def test_mpi_run__equals_its_replay_bit_for_bit(mode, workers):
     assert 0.5 * gradients < compiled < gradients
 
 
+def train_alone(own, data, config, rank):
+    """Train a state on a worker's shard, with its random streams of each epoch; return the records."""
+    records, rng = [], begin(data, config)[1]
+    items = steps(own, shard(data, rank - 1, 2))
+    for epoch in range(own.epoch, config.training.epochs):
+        own.shuffle, evolution, own.key = random_streams(worker.worker_rng(rng, rank, epoch))
+        own.evolution = evolution.spawn(1)[0]
+        records.append(next(item for item in items if isinstance(item, EpochRecord)))
+    return records
+
+
 def test_phase2__keeps_the_workers_models_separate(blobs, config):
     """Fault 2 of the published code: the server's old weights replaced them every few batches."""
     config = config.replace({"parallel.phase1_fraction": 0, "training.epochs": 4})
@@ -202,11 +214,10 @@ def test_phase2__keeps_the_workers_models_separate(blobs, config):
     connections = [layer.topology.connections for layer in state.network.layers]
     models = []
     for w in range(2):
-        start, rng = begin(blobs, config)
-        own = TrainingState.begin(start.network, config, rng=worker.worker_rng(rng, w + 1, 0))
-        own.evolution, own.evolution_every = own.evolution.spawn(1)[0], 2
+        own, _ = begin(blobs, config)
+        own.evolution_every = 2
         models.append(own)
-        separate = records_of(steps(own, shard(blobs, w, 2)))
+        separate = train_alone(own, blobs, config, w + 1)
         assert len(separate) == len(records) == 4
     expected = average((model.network for model in models), 2, connections)
     assert_close(threads.state.network, expected, rtol=0, atol=0)
@@ -226,19 +237,30 @@ def test_phase2__keeps_the_momentum_but_not_the_rate_factor(blobs, config, mode)
     records_of(both)
     models = []
     for w in range(2):
-        own = TrainingState.begin(
-            copy.deepcopy(first.state.network), both_phases, rng=worker.worker_rng(begin(blobs, config)[1], w + 1, 0)
-        )
-        own.epoch, part = 2, shard(blobs, w, 2)
+        own, _ = begin(blobs, both_phases)
+        own.network, own.epoch = copy.deepcopy(first.state.network), 2
         for layer in own.network.layers:
             layer.velocity /= 2
             layer.bias_velocity /= 2
-        for _ in range(2):
-            own.shuffle.permutation(len(part.x_train))
-        records_of(steps(own, part))
+        train_alone(own, blobs, both_phases, w + 1)
         models.append(own.network)
     connections = [layer.topology.connections for layer in models[0].layers]
     assert_close(both.state.network, average(iter(models), 2, connections), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(("mode", "phase1"), [("wassp", 1), ("local", 1), ("wassp", 0.5), ("wasap", 0)])
+def test_resumed_run__repeats_its_epochs_bit_for_bit(blobs, config, mode, phase1):
+    changes = {"parallel.mode": mode, "parallel.phase1_fraction": phase1, "parallel.warmup": 5, "training.epochs": 8}
+    whole, saved = Threads(blobs, config.replace(changes)), {}
+    for item in whole:
+        if isinstance(item, EpochRecord) and whole.state.resumable:
+            saved[item.epoch] = whole.state.copy()
+    for epoch in sorted(saved)[:-1]:
+        resumed = Threads(blobs, config.replace(changes))
+        resumed.items = serve(resumed.channels[0], saved[epoch], blobs)
+        assert len(records_of(resumed)) == 8 - epoch
+        assert_same_bits(saved[epoch].network, whole.state.network)
+    assert len(saved) > 2 or phase1 == 0
 
 
 @pytest.mark.parametrize("mode", ["wasap", "wassp", "local"])

@@ -67,7 +67,7 @@ def replay(data: Dataset, config: Config, order: Sequence[int], staleness: Seque
         own = weights.copy(), np.zeros_like(weights)
         bind(network, *own)
         if w not in states:
-            states[w] = TrainingState.begin(network, config, rng=worker.worker_rng(rng, w + 1, 0))
+            states[w] = TrainingState.begin(network, config, rng=worker.worker_rng(rng, w + 1, state.epoch))
         models[w] = network, own, version, updates
 
     first = {

@@ -10,7 +10,7 @@ import pytest
 import tsnn
 from tsnn.archives import npz_bytes, read_archive, read_npz
 from tsnn.config import Config
-from tsnn.errors import RunError
+from tsnn.errors import DataError, RunError
 
 
 def with_header(shape, data=b"", method=zipfile.ZIP_STORED):
@@ -66,3 +66,12 @@ def test_load_network__reads_what_was_saved(tmp_path, rng):
     tsnn.save_network(network, tmp_path / "weights.npz")
     again = tsnn.load_network(tmp_path / "weights.npz")
     assert (again.layers[0].weights == network.layers[0].weights).all()
+
+
+def test_data_archive__with_a_claim_beyond_the_memory_is_refused(tmp_path, rng):
+    path = tmp_path / "data.npz"
+    with zipfile.ZipFile(path, "w") as archive, zipfile.ZipFile(io.BytesIO(with_header((10**15,)))) as claim:
+        archive.writestr("X.npy", claim.read("weights_0.npy"))
+        archive.writestr("y.npy", claim.read("weights_0.npy"))
+    with pytest.raises(DataError, match="does not fit into memory"):
+        tsnn.load_dataset(path, rng=rng)

@@ -159,3 +159,11 @@ def test_preset_for_shape__suits_wide_small_and_large_data(shape, expected):
     assert suggested.items() >= expected.items()
     assert bool(suggested) == bool(expected)
     Config().replace(suggested)
+
+
+@pytest.mark.parametrize(
+    "change", [{"data.target": "\ud800"}, {"data.name": "caf\udce9.csv"}, {"data.drop": ["a", "\udcff"]}]
+)
+def test_replace__refuses_text_that_cannot_be_written_to_a_file(change):
+    with pytest.raises(ConfigError, match=r"data\.(target|name|drop) must be UTF-8 text"):
+        Config().replace(change)

@@ -284,3 +284,12 @@ def test_queue_thread__survives_any_error(run, monkeypatch):
     with pytest.raises(SystemExit):
         queue._advance_periodically(RunStore())
     assert len(calls) == 3
+
+
+def test_address__impossible_value_leaves_the_others(run):
+    dashboard = pytest.importorskip("pages.dashboard")
+    from panel.io.location import Location
+
+    page = dashboard.Dashboard(RunStore(run.path.parent))
+    page.restore(Location(search=f"?tab=x&layer=many&run={run.id}&epoch=2"))
+    assert (page.run_id, page.tab, page.layer, page.epoch) == (run.id, "overview", 1, 2)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -21,10 +22,11 @@ from tsnn import files
 from tsnn.cli import main
 from tsnn.errors import ConfigError, DataError, DivergenceError, RunError
 from tsnn.execution.engine import execute
+from tsnn.files import append_line
 from tsnn.jobs.launch import prepare_resume
 from tsnn.records import Compilation, EpochRecord
 from tsnn.runs import OVER, RunStore
-from tsnn.runs.control import ControlReader, request
+from tsnn.runs.control import Command, ControlReader, request
 from tsnn.runs.export import to_csv
 from tsnn.runs.liveness import identity
 
@@ -157,18 +159,35 @@ def test_resume__extends_a_finished_run(store, config):
     assert events(run, "evolution") == ["Resumed after epoch 3 (the pending evolution was done first)"]
 
 
-def test_resume__keeps_settings_changed_live(store, config):
+def test_resume__keeps_settings_changed_live(store, config, monkeypatch):
+    monkeypatch.setattr("tsnn.execution.commands.POLL_SECONDS", 0)
     run = store.create(config)
     execution = execute(run)
     advance(execution, lambda item: item.epoch == 2)
     request(run, "set", zeta=0.6)
     advance(execution, lambda item: item.epoch == 4)
-    request(run, "set", learning_rate=0.01)  # too late to be read now: applied when the run is resumed
     execution.close()
     list(execute(run))
     assert run.records()[-1].settings["zeta"] == 0.6
-    assert run.records()[-1].settings["learning_rate"] == 0.01
-    assert len(recorded(run, "ack")) == 2
+
+
+@pytest.mark.parametrize("end", ["stopped", "finished"])
+def test_resume__does_not_apply_a_command_that_came_when_the_run_ended(store, config, end):
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: item.epoch == 4)
+    if end == "finished":
+        list(execution)
+    execution.close()
+    assert run.status()["state"] == end
+    leave_command(run, "set", learning_rate=0.01)
+    append_line(run.path / "control.jsonl", asdict(Command("set", {"dropout": 0.2}, time=time.time() + 5)))  # resumed
+    prepare_resume(run, 8)
+    list(execute(run))
+    assert {record.settings["learning_rate"] for record in run.records()} == {0.05}
+    assert run.records()[-1].settings["dropout"] == 0.2
+    late = next(line for line in recorded(run, "ack") if not line["accepted"])
+    assert late["message"] == "The command came when the run had ended"
 
 
 def test_resume__ignores_old_stop_commands(store, config, monkeypatch):

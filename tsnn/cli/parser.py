@@ -127,7 +127,8 @@ def _add_resume(subparsers: _Subparsers) -> None:
     resume = subparsers.add_parser(
         "resume",
         help="continue an interrupted run, or train a finished one for more epochs",
-        description="Continue a run from its last checkpoint, bit for bit, as if it had not been interrupted.",
+        description="Continue a run from its last checkpoint, bit for bit, as if it had not been interrupted. If "
+        "training diverged after a setting was changed, that change is left out.",
     )
     _add_run(resume)
     resume.add_argument("--epochs", type=int, help="total number of epochs (default: unchanged)")

@@ -167,7 +167,7 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         return _coerce_whole_numbers(name, value, original)
     if hint in (bool, str) and isinstance(value, hint):
-        return value
+        return _checked_text(name, value) if hint is str else value
     if hint is int and (_is_int(value) or (isinstance(value, float) and value.is_integer())):
         return int(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -191,8 +191,17 @@ def _coerce_texts(name: str, value: Any) -> tuple[str, ...]:
         parsed = _parse_text(value) if value.lstrip().startswith("[") else value
         value = value.split(",") if isinstance(parsed, str) else parsed
     if isinstance(value, list | tuple) and all(isinstance(v, str | int | float) for v in value):
-        return tuple(text for v in value if (text := str(v).strip()))
+        return tuple(_checked_text(name, text) for v in value if (text := str(v).strip()))
     raise ConfigError(f'{name} must be names separated by commas, or ["a", "b"]; got {shortened(original)}.')
+
+
+def _checked_text(name: str, text: str) -> str:
+    """Return a text that can be written to a file; on the command line bytes that are no UTF-8 give others."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{name} must be UTF-8 text, got {shortened(text)}. Choose another name.") from error
+    return text
 
 
 def _is_int(value: Any) -> bool:

@@ -194,6 +194,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise DataError(f"There is no file {path}. Check the path.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}). Save it as CSV with UTF-8.") from error
+    except MemoryError as error:
+        raise DataError(f"{path} does not fit into memory: {error}. Make it smaller; it may be damaged.") from error
     except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as {kind}: {error}. It is truncated, damaged or of another kind: delete "

@@ -96,11 +96,16 @@ class TrainingState:
     @classmethod
     def begin(cls, network: Network, config: Config, *, rng: np.random.Generator) -> TrainingState:
         """Return the state before the first epoch."""
-        shuffle, dropout, evolution = rng.spawn(3)
-        state = cls(network, config, config, shuffle, evolution, int(dropout.integers(KEYS)), config.network.epsilon)
+        state = cls(network, config, config, *random_streams(rng), config.network.epsilon)
         topologies = [layer.topology for layer in network.layers]
         state.events = [_dense_event(l, t) for l, t in enumerate(topologies) if t.density == 1]
         return state
+
+
+def random_streams(rng: np.random.Generator) -> tuple[np.random.Generator, np.random.Generator, int]:
+    """Return new values of :class:`TrainingState`'s ``shuffle``, ``evolution`` and ``key``."""
+    shuffle, dropout, evolution = rng.spawn(3)
+    return shuffle, evolution, int(dropout.integers(KEYS))
 
 
 def _dense_event(l: int, t: Topology) -> Event:

@@ -10,13 +10,15 @@ from typing import Any
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.engine.state import TrainingState
 from tsnn.errors import TsnnError
-from tsnn.records import EpochRecord, Progress
+from tsnn.records import EpochRecord, Progress, RunState
 from tsnn.runs import Run
 from tsnn.runs.acks import Ack, Place, settings_until
 from tsnn.runs.control import Command, ControlReader, changed_config
 from tsnn.runs.writer import RunWriter
 
 POLL_SECONDS = 0.1
+END_SECONDS = 1.0  #: after the end of a run, in which its status is not known to all
+_TOO_LATE = "The command came when the run had ended"
 
 
 class CommandHandler:
@@ -33,6 +35,8 @@ class CommandHandler:
     check : callable
         Called with the configuration before and after a change; raises a :class:`tsnn.errors.TsnnError` if the run has
         no memory for it.
+    parallel : bool
+        Whether there are workers: they have begun the next epoch when one is recorded.
 
     Attributes
     ----------
@@ -42,10 +46,13 @@ class CommandHandler:
         Whether it is to pause after the present epoch.
     """
 
-    def __init__(self, run: Run, writer: RunWriter, state: TrainingState, check: Callable[[Config, Config], None]):
+    def __init__(
+        self, run: Run, writer: RunWriter, state: TrainingState, check: Callable[[Config, Config], None], *,
+        parallel: bool,
+    ):  # fmt: skip
         self.paused = self.stopping = False
         self.stepping = False
-        self._writer, self._state, self._check = writer, state, check
+        self._writer, self._state, self._check, self._parallel = writer, state, check, parallel
         self._reader = ControlReader(run)
         self._pending: list[Ack] = []  # answers to be written when the settings have been applied
         self._repeated: list[Ack] = []  # settings of a resumed run that apply later, in the order of their places
@@ -62,11 +69,12 @@ class CommandHandler:
         self._reader.offset = values["commands_read"]
         self._pending = [Ack(**ack) for ack in values["pending_commands"] if isinstance(ack, dict)]
 
-    def repeat(self, acks: Sequence[Ack], config: Config, recorded: int, *, diverged: bool) -> list[Ack]:
+    def repeat(self, acks: Sequence[Ack], config: Config, recorded: int, previous: Mapping[str, Any]) -> list[Ack]:
         """Change the settings of a resumed run as before: each where it was acknowledged.
 
         Commands that were not acknowledged, and those that come while epochs are repeated, apply after the last
-        recorded epoch: so that epochs that were recorded do not change. Those to pause or stop are obsolete.
+        recorded epoch: so that epochs that were recorded do not change. Those to pause or stop are obsolete, and so
+        are all that came when the run had just finished or stopped.
 
         Parameters
         ----------
@@ -76,8 +84,8 @@ class CommandHandler:
             The settings that the run was started with.
         recorded : int
             The last epoch that was recorded.
-        diverged : bool
-            Whether training diverged at the end: then the settings that were applied last are left out.
+        previous : mapping
+            Status at the end. If training diverged, the settings that were applied last are left out.
 
         Returns
         -------
@@ -85,7 +93,8 @@ class CommandHandler:
             Those to be recorded before training begins.
         """
         state, answered = self._state, {ack.command for ack in acks}
-        last = max((ack.place for ack in acks if ack.accepted), default=None) if diverged else None
+        last = max((ack.place for ack in acks if ack.accepted), default=None)
+        last = last if previous.get("diverged") else None
         left_out = [_left_out(ack) for ack in acks if ack.accepted and ack.place == last]
         acks = [ack for ack in acks if not ack.accepted or ack.place != last] + left_out
         self._revert(acks, config)
@@ -94,9 +103,11 @@ class CommandHandler:
         self._recorded = recorded
         here: Place = (state.epoch + 1, False) if state.done else (state.epoch, True)
         new = [c for c in self._reader.poll() if c.action == "set" and c.id not in answered]
-        answers = [ack for command in new if (ack := self._answer(command, here))]
+        late = [command for command in new if _came_at_end(command, previous)]
+        refused = [Ack(command.id, recorded, {}, accepted=False, message=_TOO_LATE) for command in late]
+        answers = [ack for command in new if command not in late and (ack := self._answer(command, here))]
         self._change_repeated(here)
-        return left_out + answers
+        return left_out + refused + answers
 
     def _revert(self, acks: Sequence[Ack], config: Config) -> None:
         """Undo the settings that were left out, as far as the state has them."""
@@ -148,6 +159,8 @@ class CommandHandler:
     def _answer(self, command: Command, here: Place) -> Ack | None:
         """Change settings by a command; return its ack, or None if it has one when they have been applied."""
         epoch, at_start = max(here, (self._recorded, True))
+        if at_start and self._parallel:
+            epoch, at_start = epoch + 1, False
         ack = Ack(command.id, epoch, command.settings, at_start=at_start)
         try:
             config = changed_config(self._state.pending, command.settings)
@@ -170,6 +183,12 @@ class CommandHandler:
 
     def _write(self, ack: Ack) -> None:
         self._writer.line("ack", **dataclasses.asdict(ack))
+
+
+def _came_at_end(command: Command, previous: Mapping[str, Any]) -> bool:
+    """Return whether a command came when a run had just finished or stopped, not when it had been resumed."""
+    ended = previous.get("state") in (RunState.FINISHED, RunState.STOPPED)
+    return ended and command.time < previous.get("time", 0.0) + END_SECONDS
 
 
 def _left_out(ack: Ack) -> Ack:

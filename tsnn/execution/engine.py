@@ -190,7 +190,8 @@ class _Engine:
     def _begin(self, start: Preparation) -> None:
         """Bring records, snapshots and commands to the state that training starts from."""
         self.state, self.data, saved = start.state, start.data, start.checkpoint
-        self.commands = CommandHandler(self.run, self.writer, self.state, start.check_change)
+        parallel = self.channel is not None
+        self.commands = CommandHandler(self.run, self.writer, self.state, start.check_change, parallel=parallel)
         self.ages = Ages(self.state.displayed, self.state.epoch, saved.arrays if saved else {})
         self.snapshot_epochs = snapshot_epochs(self.state.config.training.epochs, self.state.config.run.snapshots)
         self.state.examiner = Examiner(self.data, self.state.config.run.seed, self._examined)
@@ -201,7 +202,7 @@ class _Engine:
             self.commands.restore(saved.values)
         if saved is not None or start.resumed:
             known, recorded = recorded_acks(self.run), max([*dropped, recorded_before(self.run)])
-            acks = self.commands.repeat(known, self.run.config(), recorded, diverged=start.diverged)
+            acks = self.commands.repeat(known, self.run.config(), recorded, start.previous)
         self.writer.rewind(position, self.state.epoch if saved else -1, map(dataclasses.asdict, acks), recorded)
         if saved is not None:
             self.last_snapshot = self._newest_snapshot()

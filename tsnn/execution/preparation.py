@@ -55,8 +55,8 @@ class Preparation:
     check_change : callable
         Called with the configuration before and after a live change: raises a ConfigError if the change needs memory
         that is not there, and compiles kernels for other rules of evolution.
-    diverged : bool
-        Whether training diverged at the end of the previous attempt.
+    previous : mapping
+        Status at the end of the previous attempt; empty if there was none.
     warnings : tuple of str
         Warnings about the data.
     """
@@ -67,7 +67,7 @@ class Preparation:
     estimate: MemoryEstimate
     resumed: bool
     check_change: Callable[[Config, Config], None]
-    diverged: bool = False
+    previous: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
 
 
@@ -122,16 +122,8 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Generator
         state = TrainingState.begin(network, config, rng=rng)
     run.accept_epochs()
     warnings = list(dict.fromkeys((*warnings, *data.warnings)))
-    return Preparation(
-        data,
-        state,
-        checkpoint,
-        estimate,
-        bool(meta),
-        functools.partial(_check_change, check, data),
-        bool(previous.get("diverged")),
-        tuple(warnings),
-    )
+    change = functools.partial(_check_change, check, data)
+    return Preparation(data, state, checkpoint, estimate, bool(meta), change, previous, tuple(warnings))
 
 
 def _check_change(check: Callable[[Config], None], data: Dataset, before: Config, after: Config) -> None:

@@ -66,6 +66,12 @@ class Phase1Schedule:
         """Number of workers whose gradients or models make one update."""
         return 1 if self.mode == "wasap" else self.workers
 
+    def last_rate_factor(self, epoch: int) -> float:
+        """Return the factor of the learning rate in the velocities after an epoch."""
+        if epoch == 0 or self.mode == "local":
+            return self.rate_factor(epoch, 0)
+        return self.rate_factor(epoch - 1, self.updates_per_epoch - 1)
+
     def rate_factor(self, epoch: int, update: int) -> float:
         """Return the factor of the learning rate after an epoch and a number of updates of the next one.
 

@@ -97,7 +97,7 @@ class _Server:
             state.network = average(iter(state.copies), len(state.copies), connections)
             state.copies = []
         self.epoch_begun, self.epoch_updates, self.epoch_samples = False, 0, 0
-        self.model = SharedModel(state.network, self.rate_factor())
+        self.model = SharedModel(state.network, self.schedule.last_rate_factor(state.epoch))
         self.answers = Answers(channel, state, self.model, self.schedule.last_epoch)
         self.round: dict[int, Message] = {}  # gradients of the next update, by rank
         self.arrival: dict[int, float] = {}  # their times

@@ -23,7 +23,7 @@ from tsnn.config import Config
 from tsnn.datasets import Dataset, shard
 from tsnn.engine.batches import Batch, batch_gradient, train_batch
 from tsnn.engine.network import Network
-from tsnn.engine.state import KEYS, TrainingState
+from tsnn.engine.state import KEYS, TrainingState, random_streams
 from tsnn.engine.training import make_workspace, steps
 from tsnn.errors import TsnnError
 from tsnn.kernels.wire import AnswerHead, GradientHead
@@ -79,7 +79,8 @@ class _Worker:
         self.channel, self.data, self.rng = channel, data, rng
         self.config = config.replace({"run.threads": max(1, config.run.threads)})  # 0 would be all cores for each
         self.state: TrainingState | None = None
-        self.local = config.parallel.mode == "local"
+        self.local, self.synchronous = config.parallel.mode == "local", config.parallel.mode != "wasap"
+        self.epoch = -1  # finished epochs when the random streams began
         self.head = AnswerHead(0, 0, 0, 0)  # of the last answer
         self.live: list[float] = []  # its live settings
         self.gathered_rows: NDArray[np.int64] | None = None  # the next batch, if it is in the workspace already
@@ -136,20 +137,34 @@ class _Worker:
         self.load_network(rebuild(answer.arrays, self.config, *vectors))
 
     def load_network(self, network: Network) -> TrainingState:
-        """Return the worker's state with this network. Its random streams are its own, and new ones after a restart."""
+        """Return the worker's state with this network."""
         if self.state is None:
-            rng = worker_rng(self.rng, self.channel.rank, int(self.head.epoch))
-            self.state = TrainingState.begin(network, self.config, rng=rng)
-            self.state.evolution = self.state.evolution.spawn(1)[0]  # the first worker's own is the server's
+            self.state = TrainingState.begin(network, self.config, rng=np.random.default_rng(0))
+            self.begin_streams(int(self.head.epoch))
             self.workspace = make_workspace(self.state, self.data)
         self.state.network = network
         self.memory_bytes = psutil.Process().memory_info().rss
         return self.state
 
+    def begin_streams(self, epoch: int) -> None:
+        """Begin the worker's own random streams after an epoch, and a pass over its shard.
+
+        Where epochs do not depend on the order of arrival, each has streams of its own: after a restart it is the same.
+        """
+        state = self.state
+        assert state is not None
+        if epoch != self.epoch:
+            rng, self.epoch = worker_rng(self.rng, self.channel.rank, epoch), epoch
+            state.shuffle, evolution, state.key = random_streams(rng)
+            state.evolution = evolution.spawn(1)[0]  # the first worker's own is the server's
+            state.order, state.done, self.gathered_rows = state.order[:0], 0, None
+
     def train_phase1(self, answer: Message) -> Message:
         """Compute a gradient on the received weights (in ``local`` mode train on them); send it, return the answer."""
         started = time.perf_counter()
         n = len(answer.values)
+        if self.synchronous:
+            self.begin_streams(int(self.head.epoch))
         if self.local:
             self.channel.outbox(0, n)[:] = answer.values
         results = [self.train_batch() for _ in range(self.batches_per_gradient())]
@@ -204,11 +219,13 @@ class _Worker:
             int(self.head.epoch), state.order[:0], self.config.network.epsilon,
         )  # fmt: skip
         state.evolution_every, state.events = self.channel.workers, []
+        self.begin_streams(state.epoch)
         self.seconds_communicate = self.seconds_idle = 0.0
         reported = time.perf_counter()
         for item in steps(state, self.data):
             if isinstance(item, EpochRecord):
                 self.report_epoch(item)
+                self.begin_streams(item.epoch)
             elif time.perf_counter() - reported > REPORT_SECONDS:
                 self.request(MessageKind.PROGRESS, [item.epoch, item.samples, item.loss])
                 reported = time.perf_counter()

@@ -9,11 +9,11 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
-from tsnn.errors import RunError
+from tsnn.errors import RunError, abbreviated
 from tsnn.files import append_line, json_line, open_regular, read_lines, write_atomic
 from tsnn.records import FORMAT, Event, EventKind, RunState, json_safe
 from tsnn.runs.checks import is_count
@@ -124,7 +124,8 @@ class RunWriter:
             self._synced = time.monotonic()
 
     def event(self, event: Event) -> None:
-        """Append an event to the metrics, and log it."""
+        """Append an event to the metrics, and log it; long values in its message are abbreviated."""
+        event = replace(event, message=abbreviated(event.message))
         level, head = (logging.WARNING, "Warning: ") if event.kind == EventKind.DATA_WARNING else (logging.INFO, "")
         log.log(level, "%s%s", head, event.message)
         self.line("event", **asdict(event))
