@@ -12,6 +12,7 @@ from tsnn.errors import TsnnError
 from tsnn.files import open_regular, read_json
 from tsnn.runs import ENDED, Run, RunState
 from tsnn.runs.checks import STATUS, fitting
+from tsnn.runs.liveness import identity
 
 TAIL_BYTES = 4000
 EXCERPT_CHARACTERS = 400  #: of the log, in a message
@@ -46,6 +47,8 @@ def job_outcome(run: Run, rc: int, kill_reason: str, *, stop_requested: bool, lo
     status = fitting(STATUS, read_json(run.path / "status.json"))
     state, message = status.get("state"), status.get("message", "")
     errors = [str(read_json(path).get("error", "")) for path in sorted(run.path.glob("error.rank*.json"))]
+    if state in ENDED and "process" in status and status["process"] != identity():  # that of before is restored
+        return Outcome(RunState.FAILED, _refusal(run), rc)
     if state == RunState.FINISHED and rc != 0:
         return Outcome(RunState.FAILED, f"All epochs are done, but the engine then ended with code {rc}", rc)
     if state in ENDED:
@@ -59,6 +62,12 @@ def job_outcome(run: Run, rc: int, kill_reason: str, *, stop_requested: bool, lo
         end = RunState.STOPPED if stop_requested else RunState.FAILED
         return Outcome(end, kill_reason, rc, died=not stop_requested)
     return _unexplained_outcome(run, rc, log_start)
+
+
+def _refusal(run: Run) -> str:
+    """Return why a run could not be resumed, from its last event."""
+    events = [line for line in run.checked_lines()[0] if line["type"] == "event"]
+    return events[-1]["message"].partition(": ")[2].rstrip(".") if events else "The engine gave no reason"
 
 
 def has_heartbeat(run: Run) -> bool:

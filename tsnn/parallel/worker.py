@@ -139,7 +139,7 @@ class _Worker:
     def load_network(self, network: Network) -> TrainingState:
         """Return the worker's state with this network."""
         if self.state is None:
-            self.state = TrainingState.begin(network, self.config, rng=np.random.default_rng(0))
+            self.state = TrainingState.begin(network, self.config, rng=np.random.default_rng(0))  # replaced at once
             self.begin_streams(int(self.head.epoch))
             self.workspace = make_workspace(self.state, self.data)
         self.state.network = network
