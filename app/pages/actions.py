@@ -31,7 +31,7 @@ DOWNLOADS: dict[str, tuple[str, Callable[[Run], bytes]]] = {
 
 
 class Action(NamedTuple):
-    """An entry of the menu: its icon, what it does with the run, and the states in which it is offered."""
+    """Entry of the menu: its icon, the function that it calls with the run, and the states that offer it."""
 
     icon: str
     act: Callable[[Run], None]
@@ -92,7 +92,7 @@ class RunActions:
         self.tick()
 
     def tick(self) -> None:
-        """Offer what the state of the run allows."""
+        """Offer the actions that the state of the run allows."""
         if self.view is None:
             return
         state = self.view.follower.state
@@ -103,7 +103,7 @@ class RunActions:
             self.menu.items = offered
 
     def choose(self, label: str) -> None:
-        """Do what the entry with this label says."""
+        """Call the action with this label."""
         if self.view is not None:
             try:
                 self.actions[label].act(self.view.follower.run)

@@ -13,8 +13,8 @@ import pandas as pd
 from bokeh.models.widgets.tables import HTMLTemplateFormatter, NumberFormatter
 
 from tsnn.config import describe, setting_names
-from tsnn.runs.catalog import RunSummary
 from tsnn.runs.cells import format_value
+from tsnn.runs.summaries import RunSummary
 from tsnn.views.plots import palette
 
 #: Titles of the columns. A column is a setting ``"section.field"`` or an attribute of :class:`RunSummary`.
@@ -107,12 +107,12 @@ def frame(rows: list[RunSummary]) -> pd.DataFrame:
 
 
 def value(row: RunSummary, name: str) -> Any:
-    """Return what a column holds: a setting's last value, or an attribute."""
+    """Return the value of a column: a setting's last value, or an attribute."""
     return row.setting(name) if name in setting_names() else getattr(row, name)
 
 
 def text(row: RunSummary, name: str) -> Any:
-    """Return what a column holds for a file: numbers stay numbers, a changed setting is ``0.3 → 0.81``."""
+    """Return the value of a column for a file: numbers stay numbers, a changed setting is ``0.3 → 0.81``."""
     found = value(row, name)
     if name in row.changed or isinstance(found, tuple | list):
         return _text(row, name)

@@ -20,8 +20,9 @@ from pages.theme import CARD, html, plain
 from tsnn.config import Config
 from tsnn.errors import TsnnError
 from tsnn.runs import ENDED, Run, RunStore
-from tsnn.runs.catalog import RunSummary, catalog
+from tsnn.runs.catalog import catalog
 from tsnn.runs.export import FORMATS, csv_bytes
+from tsnn.runs.summaries import RunSummary
 
 _REFRESH_SECONDS = 2.0
 _READING_SECONDS = 0.25

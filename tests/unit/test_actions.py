@@ -1,4 +1,4 @@
-"""Menu of the open run: what it offers in which state, and what its entries do."""
+"""Menu of the open run: its entries by state, and their actions."""
 
 import tomllib
 

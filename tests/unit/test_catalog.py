@@ -10,9 +10,10 @@ from tsnn.errors import RunError
 from tsnn.jobs.duration import seconds_per_connection
 from tsnn.runs import Run, RunStore
 from tsnn.runs import catalog as catalogs
-from tsnn.runs.catalog import Catalog, catalog, delete, summarise
+from tsnn.runs.catalog import Catalog, catalog, delete
 from tsnn.runs.export import csv_bytes, to_csv, to_toml
 from tsnn.runs.notes import annotate, notes
+from tsnn.runs.summaries import summarise
 from tsnn.runs.writer import RunWriter
 
 SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 3}

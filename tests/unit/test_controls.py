@@ -80,7 +80,7 @@ def test_slider__is_never_moved_under_a_hand(controls, writer, run):
 
 def test_slider__five_arrow_presses_are_one_command(controls, writer, run, monkeypatch):
     later = []
-    monkeypatch.setattr("pages.controls.after", lambda function, seconds: later.append(function))
+    monkeypatch.setattr("tsnn.views.live.live_settings.after", lambda function, seconds: later.append(function))
     record(writer, 1, zeta=0.3)
     for value in (0.31, 0.32, 0.33, 0.34, 0.15 + 0.2):
         drag(controls, value)
@@ -92,7 +92,7 @@ def test_slider__five_arrow_presses_are_one_command(controls, writer, run, monke
 
 def test_slider__released_for_another_run_is_not_sent(controls, writer, run, monkeypatch):
     later = []
-    monkeypatch.setattr("pages.controls.after", lambda function, seconds: later.append(function))
+    monkeypatch.setattr("tsnn.views.live.live_settings.after", lambda function, seconds: later.append(function))
     record(writer, 1, zeta=0.3)
     drag(controls, 0.5)
     release(controls, 0.5)
@@ -139,7 +139,7 @@ def test_slider__late_echo_of_the_browser_is_no_hand(controls, writer, run):
     assert controls.widgets["zeta"].value == 0.7
 
 
-def test_choice__sends_one_command_and_shows_the_rule_in_force(controls, writer, run):
+def test_choice__sends_one_command_and_shows_the_current_rule(controls, writer, run):
     regrow = controls.widgets["regrow"]
     record(writer, 1)
     controls.tick()

@@ -14,7 +14,7 @@ from tests.support.waiting import wait_until
 from tsnn.cli import main
 from tsnn.records import FORMAT
 from tsnn.runs import RunStore
-from tsnn.runs.catalog import summarise
+from tsnn.runs.summaries import summarise
 from tsnn.views.live.follower import RunFollower
 
 FOLDER = Path(__file__).parents[1] / "support" / "golden_runs"

@@ -11,8 +11,8 @@ from pages.runs import RunsTab
 
 from tests.support import fake_engine
 from tsnn.runs import RunStore
-from tsnn.runs.catalog import summarise
 from tsnn.runs.notes import annotate
+from tsnn.runs.summaries import summarise
 
 SMALL = {"data.name": "madelon", "network.hidden": (20, 10), "training.epochs": 12}
 

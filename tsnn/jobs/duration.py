@@ -10,8 +10,8 @@ from typing import Any
 
 from tsnn.files import open_regular, parse_object
 from tsnn.runs import Run, RunStore
-from tsnn.runs.catalog import RunSummary
 from tsnn.runs.checks import line_problem
+from tsnn.runs.summaries import RunSummary
 
 _TAIL_BYTES = 64 * 1024
 _RUNS_USED = 5

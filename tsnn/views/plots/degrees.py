@@ -100,7 +100,7 @@ def power_law_tail(degrees: NDArray[Any]) -> tuple[float, int, float] | None:
 
 
 class DegreePlot:
-    """Degree distributions of a layer, compared with those of as many connections at random.
+    """Degree distributions of a layer, compared with those of a random topology.
 
     Parameters
     ----------

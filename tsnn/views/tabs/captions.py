@@ -35,8 +35,8 @@ CAPTIONS: dict[str, str] = {
     "(data.preprocessing).",
     "matrix": "Where the layer's connections are, counted in cells. Even at the start; stripes appear as some neurons "
     "gain connections and others lose them.",
-    "degrees": "Fraction of neurons with at least k connections. Dashed: as many connections at "
-    "random, no hubs. A tail to the right means that some neurons have become hubs (SET, Results).",
+    "degrees": "Fraction of neurons with at least k connections. Dashed: the same number of "
+    "connections at random, no hubs. A tail to the right means that some neurons have become hubs (SET, Results).",
     "age": "Fraction of connections that are this old or older. Dotted: if pruning were random. Connections that carry "
     "signal grow strong and survive (SET, Methods).",
     "replaced": "Fraction of a layer's connections that an epoch's evolution replaced: about zeta, for any layer size. "
