@@ -57,7 +57,7 @@ def grey_or_colours(pixels: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[
         image = np.moveaxis(image, 0, 2)  # planes first
     if image.ndim == 2 or image.shape[2] != 3:
         image = np.repeat((image if image.ndim == 2 else image.mean(axis=2).astype(np.uint8))[:, :, None], 3, axis=2)
-    colours: NDArray[np.uint8] = np.asarray(image, np.uint8)
+    colours: NDArray[np.uint8] = image
     return colours
 
 
