@@ -71,8 +71,8 @@ def with_contributions(
     assert heat is not None
     strength = np.where(heat, 0.4 + 0.6 * np.sqrt(abs(heat) / (float(abs(heat).max()) or 1.0)), 0)[:, :, None]
     color = np.where(heat[:, :, None] > 0, _FOR, _AGAINST)
-    pale = 90 + image * 0.4
-    return np.rint(strength * color + (1 - strength) * pale).astype(np.uint8)
+    coloured: NDArray[np.uint8] = np.rint(strength * color + (1 - strength) * (90 + image * 0.4)).astype(np.uint8)
+    return coloured
 
 
 class ExamplePictures:
