@@ -14,7 +14,7 @@ from tsnn.config import LIVE_SETTINGS, describe
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs import queue
 from tsnn.runs import Run
-from tsnn.runs.forks import nearest_fork_epoch
+from tsnn.runs.forks import config_at, nearest_fork_epoch
 from tsnn.runs.notes import notes
 
 
@@ -35,6 +35,7 @@ class ForkDialog:
     def __init__(self, open_run: Callable[[str], None]):
         self._open_run = open_run
         self._run: Run | None = None
+        self._shown: dict[str, Any] = {}
         field: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": 8}
         self._text = pn.pane.HTML("", margin=(0, 8), sizing_mode="stretch_width")
         self.epoch = pmui.Select(label="Continue from the end of epoch", options={}, **field)
@@ -84,13 +85,13 @@ class ForkDialog:
         """Show the settings that were current at the epoch."""
         if self._run is None or self.epoch.value is None:
             return
-        flat = self._run.config().flat()
-        values = {name: flat[full] for name, full in LIVE_SETTINGS.items()}
-        for record in self._run.records():
-            if record.epoch <= self.epoch.value:
-                values |= record.settings
+        try:
+            flat = config_at(self._run, self.epoch.value).flat()
+        except TsnnError as error:
+            self._error.param.update(object=plain(str(error)), visible=True)
+            return
         for name, field in self.settings.items():
-            field.value = float(values[name])
+            field.value = float(flat[LIVE_SETTINGS[name]])
         planned = flat["training.epochs"]
         self.epochs.value = planned if planned > self.epoch.value else 2 * planned
         self._shown = {name: field.value for name, field in self.settings.items()}

@@ -233,7 +233,7 @@ class Examiner:
         return self.seconds
 
     def arrays(self, epoch: int) -> dict[str, NDArray[Any]]:
-        """Return the counts and samples of an epoch's test, as fields of a snapshot; empty if it is not the last."""
+        """Return the counts and samples of an epoch's test, as a snapshot's fields; empty if it is not the last."""
         if epoch != self.epoch or not len(self._pool):
             return {}
         return {**self.answers.arrays(), **self._samples}

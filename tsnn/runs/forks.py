@@ -73,6 +73,20 @@ def nearest_fork_epoch(run: Run, epoch: int) -> int | None:
     return max((e for e in known if e <= epoch), default=min(known, default=None))
 
 
+def config_at(run: Run, epoch: int) -> Config:
+    """Return the settings that a fork from one of ``run.fork_epochs()`` starts with.
+
+    Raises
+    ------
+    RunError
+        If the checkpoint cannot be read.
+    """
+    try:
+        return _Fork(run, epoch, {}).current()
+    except (OSError, ValueError) as error:
+        raise RunError(f"The checkpoint of epoch {epoch} of run {run.id} cannot be read: {error}.") from error
+
+
 class _Fork:
     """The parts of a parent that a fork takes over."""
 
@@ -81,8 +95,8 @@ class _Fork:
         self.source = run.checkpoint_folder / f"{epoch:07d}-{0:012d}.npz"
         self.header: dict[str, Any] = {}
 
-    def config(self) -> Config:
-        """Return the settings of the fork: the current ones at the epoch, with the changes."""
+    def current(self) -> Config:
+        """Return the current settings at the epoch, from the header of the checkpoint."""
         self.header = read_header(self.source)
         check_format(f"Checkpoint {self.source.name} of run {self.run.id}", self.header.get("format"))
         try:
@@ -93,7 +107,11 @@ class _Fork:
             raise ValueError(f"its checkpoint holds no state of training ({error!r})") from error
         parent = self.run.config().flat()
         kept = {name: value for name, value in parent.items() if name.startswith("run.")}
-        before = pending.replace({**kept, "training.epochs": parent["training.epochs"]})
+        return pending.replace({**kept, "training.epochs": parent["training.epochs"]})
+
+    def config(self) -> Config:
+        """Return the settings of the fork: the current ones at the epoch, with the changes."""
+        before = self.current()
         config = before.replace(self.settings)
         _check_changes(before, config)
         if config.training.epochs <= self.epoch:

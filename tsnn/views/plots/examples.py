@@ -57,7 +57,7 @@ def grey_or_colours(pixels: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[
         image = np.moveaxis(image, 0, 2)  # planes first
     if image.ndim == 2 or image.shape[2] != 3:
         image = np.repeat((image if image.ndim == 2 else image.mean(axis=2).astype(np.uint8))[:, :, None], 3, axis=2)
-    colours: NDArray[np.uint8] = np.asarray(image, np.uint8)
+    colours: NDArray[np.uint8] = image
     return colours
 
 
@@ -71,9 +71,8 @@ def with_contributions(
     assert heat is not None
     strength = np.where(heat, 0.4 + 0.6 * np.sqrt(abs(heat) / (float(abs(heat).max()) or 1.0)), 0)[:, :, None]
     color = np.where(heat[:, :, None] > 0, _FOR, _AGAINST)
-    pale = 90 + image * 0.4
-    mixed: NDArray[np.uint8] = np.rint(strength * color + (1 - strength) * pale).astype(np.uint8)
-    return mixed
+    coloured: NDArray[np.uint8] = np.rint(strength * color + (1 - strength) * (90 + image * 0.4)).astype(np.uint8)
+    return coloured
 
 
 class ExamplePictures:
