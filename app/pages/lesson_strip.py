@@ -15,6 +15,7 @@ from tsnn.errors import TsnnError
 from tsnn.jobs.race import find_runs, start_race
 from tsnn.records import INTERRUPTED, RunState
 from tsnn.runs import RunStore
+from tsnn.views.live.browser import after
 from tsnn.views.live.follower import RunFollower, follow
 
 STEPS = ("Predict", "Run", "Reveal", "Explain")
@@ -101,6 +102,12 @@ class LessonStrip:
         """Go to the next step."""
         if self.lesson is None or self.button.disabled:
             return
+        if STEPS[self.step] == "Predict":  # answer at once: processes take time to start
+            self.button.param.update(label="Starting …", disabled=True)
+        after(self._go_on, 0.05)
+
+    def _go_on(self) -> None:
+        assert self.lesson is not None
         try:
             if STEPS[self.step] == "Predict":
                 self._run(self.lesson)
@@ -108,6 +115,7 @@ class LessonStrip:
                 self._outcomes = {key: outcome(follower.run) for key, follower in self._followers.items()}
         except (TsnnError, OSError) as error:
             self._warn(str(error))
+            self._update_button()
             return
         if self.step == len(STEPS) - 1:
             self._choose(self._next())
