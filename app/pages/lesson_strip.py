@@ -122,6 +122,8 @@ class LessonStrip:
             return
         self.step += 1
         self.choices.disabled = self.value.disabled = True
+        if STEPS[self.step] == "Reveal":
+            self.choices.visible = self.value.visible = False
         self._draw()
 
     def _run(self, lesson: Lesson) -> None:
@@ -165,11 +167,11 @@ class LessonStrip:
         """Return the prediction beside the result, as text."""
         right = lesson.right(self._outcomes)
         if lesson.choices:
-            verdict = "Right" if right is not None and self.choices.value == right.text else "Not this time"
-            answer = f"You predicted: {self.choices.value}. {verdict}"
-            if any(choice.best for choice in lesson.choices):
-                return f"{answer}: {right.text if right else 'none of these'} is the best."
-            return f"{answer}: {self._measured(lesson)}."
+            found = right is not None and self.choices.value == right.text
+            answer = f"You predicted “{self.choices.value}”. {'Right' if found else 'Not this time'}"
+            if not any(choice.best for choice in lesson.choices):
+                return f"{answer}: {self._measured(lesson)}."
+            return f"{answer}." if found or right is None else f"{answer}: the best is “{right.text}”."
         return f"You predicted {self.value.value:g}; measured: {self._measured(lesson)}."
 
     def _measured(self, lesson: Lesson) -> str:
