@@ -104,9 +104,9 @@ class LessonStrip:
             return
         if STEPS[self.step] == "Predict":  # answer at once: processes take time to start
             self.button.param.update(label="Starting …", disabled=True)
-        after(self._go_on, 0.05)
+        after(self._act_now, 0.05)
 
-    def _go_on(self) -> None:
+    def _act_now(self) -> None:
         assert self.lesson is not None
         try:
             if STEPS[self.step] == "Predict":
