@@ -61,6 +61,7 @@ class CompareTab:
         self._catalog = catalog(store)
         self._followers: dict[str, RunFollower] = {}
         self._drawn: tuple[Any, ...] = ()
+        self._turn = False  # whether the networks are to be drawn next
         self._tabulated_at = -float("inf")
         self._results: dict[str, tuple[int, RunResult]] = {}
         self._rows: list[list[RunResult]] = []
@@ -162,14 +163,17 @@ class CompareTab:
         if due or selection != self._selection:
             self._versions, self._selection, self._tabulated_at = versions, selection, time.monotonic()
             self._tabulate()
-        moved = self.race.update(self.axis.value == "seconds")
-        self._mark()
         lengths = tuple(len(follower.history) for follower in self._followers.values())
         drawn = (lengths, self.axis.value, self.smoothing.value, self.seeds.value, tuple(map(len, self._rows)))
-        if changed := drawn != self._drawn:
-            self._drawn = drawn
+        changed = drawn != self._drawn
+        if changed and not (self._turn and drawn[1:] == self._drawn[1:]):  # curves and networks take turns
+            self._drawn, self._turn = drawn, self.race.layout.visible
             self._draw()
-        return changed or moved
+        else:
+            self._turn = False
+            changed = self.race.update(self.axis.value == "seconds") or changed
+        self._mark()
+        return changed
 
     def _mark(self) -> None:
         """Mark the moment of the clock in the curves."""

@@ -15,6 +15,7 @@ from tsnn.errors import TsnnError
 from tsnn.jobs.race import find_runs, start_race
 from tsnn.records import INTERRUPTED, RunState
 from tsnn.runs import RunStore
+from tsnn.views.live.browser import after
 from tsnn.views.live.follower import RunFollower, follow
 
 STEPS = ("Predict", "Run", "Reveal", "Explain")
@@ -101,6 +102,12 @@ class LessonStrip:
         """Go to the next step."""
         if self.lesson is None or self.button.disabled:
             return
+        if STEPS[self.step] == "Predict":  # answer at once: processes take time to start
+            self.button.param.update(label="Starting …", disabled=True)
+        after(self._act_now, 0.05)
+
+    def _act_now(self) -> None:
+        assert self.lesson is not None
         try:
             if STEPS[self.step] == "Predict":
                 self._run(self.lesson)
@@ -108,12 +115,15 @@ class LessonStrip:
                 self._outcomes = {key: outcome(follower.run) for key, follower in self._followers.items()}
         except (TsnnError, OSError) as error:
             self._warn(str(error))
+            self._update_button()
             return
         if self.step == len(STEPS) - 1:
             self._choose(self._next())
             return
         self.step += 1
         self.choices.disabled = self.value.disabled = True
+        if STEPS[self.step] == "Reveal":
+            self.choices.visible = self.value.visible = False
         self._draw()
 
     def _run(self, lesson: Lesson) -> None:
@@ -157,11 +167,11 @@ class LessonStrip:
         """Return the prediction beside the result, as text."""
         right = lesson.right(self._outcomes)
         if lesson.choices:
-            verdict = "Right" if right is not None and self.choices.value == right.text else "Not this time"
-            answer = f"You predicted: {self.choices.value}. {verdict}"
-            if any(choice.best for choice in lesson.choices):
-                return f"{answer}: {right.text if right else 'none of these'} is the best."
-            return f"{answer}: {self._measured(lesson)}."
+            found = right is not None and self.choices.value == right.text
+            answer = f"You predicted “{self.choices.value}”. {'Right' if found else 'Not this time'}"
+            if not any(choice.best for choice in lesson.choices):
+                return f"{answer}: {self._measured(lesson)}."
+            return f"{answer}." if found or right is None else f"{answer}: the best is “{right.text}”."
         return f"You predicted {self.value.value:g}; measured: {self._measured(lesson)}."
 
     def _measured(self, lesson: Lesson) -> str:

@@ -65,8 +65,8 @@ CARD: dict[str, str] = {
 }
 
 
-#: Style of enlarged content, for a projector.
-LARGE = {"zoom": "1.35"}
+#: Style of enlarged content, for a projector; plots have their own zoom (:func:`tsnn.views.tabs.cards.figure_pane`).
+LARGE = {"zoom": "1.35", "--large": "1.35"}
 
 
 def plain(text: str) -> str:

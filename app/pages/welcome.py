@@ -111,7 +111,7 @@ class Welcome:
         self._lessons.objects = parts
 
     def watch_only(self) -> None:
-        """Leave out what starts runs."""
+        """Leave out the buttons that start runs."""
         self._text.object = html(_WATCH, "font-size:15px")
         self.train.visible = self.race.visible = False
 

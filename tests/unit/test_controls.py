@@ -194,7 +194,7 @@ def test_controls__leave_with_the_run(controls, writer, run):
 
 def test_start__quick_clicks_start_one_run(tmp_path, monkeypatch):
     later = []
-    monkeypatch.setattr("pages.form.after", lambda function, _seconds: later.append(function))
+    monkeypatch.setattr("pages.start_buttons.after", lambda function, _seconds: later.append(function))
     store, opened = RunStore(tmp_path / "runs"), []
     monkeypatch.setattr("pages.form.enqueue", lambda config, store: store.create(config))
     form = StartForm(store, opened.append)

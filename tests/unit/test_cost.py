@@ -1,4 +1,4 @@
-"""Cost of a run against the dense network: what is measured, what is estimated, what is left out."""
+"""Cost of a run against the dense network: measured, estimated and unknown values."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def test_strip__predict_run_reveal_explain_next(strip, store):
     strip.tick()
     assert not strip.button.disabled
     strip.button.clicks += 1
-    assert "You predicted: small. Not this time: 10.0 points." in text(strip)
+    assert "You predicted “small”. Not this time: 10.0 points." in text(strip)
     assert "It is" not in text(strip)
     strip.button.clicks += 1
     assert "It is 80.0 against 70.0 %." in text(strip)
@@ -183,7 +183,9 @@ def test_strip__a_value_and_the_best_run(strip):
     strip.show("zeta")
     strip._outcomes = {key: {"accuracy": a} for key, a in (("none", 60.0), ("some", 80.0), ("most", 70.0))}
     strip.choices.value = strip.choices.options[1]
-    assert strip._answer(strip.lesson).endswith(f"Right: {strip.choices.options[1]} is the best.")
+    assert strip._answer(strip.lesson).endswith(f"“{strip.choices.options[1]}”. Right.")
+    strip.choices.value = strip.choices.options[0]
+    assert strip._answer(strip.lesson).endswith(f"Not this time: the best is “{strip.choices.options[1]}”.")
 
 
 def test_strip__unknown_lesson_and_a_run_that_failed(strip, store):

@@ -126,7 +126,9 @@ def with_caption(widget: Any, caption: str) -> Any:
 def figure_pane(fig: Any) -> Any:
     """Return a pane with a figure, sized by the figure and in the colour of its card."""
     fig.update(background_fill_color=None, border_fill_color=None)
-    return pn.pane.Bokeh(fig, sizing_mode=fig.sizing_mode, margin=0, styles={"font-size": "12.5px"})
+    # Bokeh takes no account of zoom when it looks what is under the pointer
+    styles = {"font-size": "12.5px", "zoom": "calc(1 / var(--large, 1))"}
+    return pn.pane.Bokeh(fig, sizing_mode=fig.sizing_mode, margin=0, styles=styles)
 
 
 def empty_pane() -> Any:

@@ -26,6 +26,7 @@ from tsnn.views.tabs.replay import Replay
 #: Most networks that are drawn side by side.
 MAX_LANES = 4
 _HEIGHT = 220
+_PARTS = tuple(part for part in PARTS if part != "density")  # small drawings do without the grey bands
 _STEPS = 100  # of the clock
 _GRID = {
     "display": "grid", "grid-template-columns": "repeat(auto-fit, minmax(min(240px, 100%), 1fr))", "gap": "4px",
@@ -101,7 +102,7 @@ class Lane:
                 self.layout.objects = [self.empty]
 
     def _snapshot(self, epoch: int | None) -> Snapshot | None:
-        return None if epoch is None else self.follower.snapshot(epoch, None, PARTS)
+        return None if epoch is None else self.follower.snapshot(epoch, None, _PARTS)
 
 
 class RaceView:

@@ -98,7 +98,7 @@ def verdict_html(rows: Sequence[Sequence[RunResult]], labels: Sequence[str]) -> 
 
 
 def clock_text(results: Sequence[RunResult]) -> str:
-    """Return how the times of runs are measured, and what makes them incomparable if anything does."""
+    """Return how the times of runs are measured, and the reason if they are not comparable."""
     clock = "Time: each run's own seconds of training, evolution and evaluation; waiting for cores does not count."
     threads = {r.settings.get("run.threads") for r in results if r.settings}
     if len({r.host for r in results if r.host}) > 1:
