@@ -74,7 +74,8 @@ def _curves(fig: figure) -> list[tuple[Any, Any, Any]]:
     curves = []
     for renderer in fig.renderers:
         if isinstance(renderer, GlyphRenderer) and isinstance(renderer.glyph, Line):
-            data, glyph = renderer.data_source.data, renderer.glyph
+            source: Any = renderer.data_source
+            data, glyph = source.data, renderer.glyph
             curves.append((data[glyph.x], data[glyph.y], glyph.line_dash))
     return curves
 
