@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import shlex
+import subprocess
 import sys
 
 import numpy as np
@@ -189,6 +190,15 @@ def test_command_line__names_the_missing_extra(run, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "holoviews", None)
     assert main(["report", run.id, "--runs", str(run.path.parent)]) == 1
     assert "pip install 'tsnn[app]'" in capsys.readouterr().err
+
+
+def test_report__names_the_missing_extra():
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(('bokeh', 'jinja2', 'panel', 'holoviews')); import tsnn; tsnn.report"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "tsnn.report needs the package panel" in ended.stderr
+    assert "pip install 'tsnn[app]'" in ended.stderr
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import panel as pn
-from panel_material_ui.theme import MaterialDesign
 
 from tsnn.errors import RunError
 from tsnn.jobs import launch
@@ -25,6 +24,7 @@ from tsnn.records import ENDED, RunState
 from tsnn.runs import Run, default_root
 from tsnn.views.live.browser import Throttle
 from tsnn.views.live.controls import LiveControls
+from tsnn.views.live.design import restore_design
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.ticker import Ticker
 from tsnn.views.tabs.run import RunView
@@ -69,7 +69,7 @@ def watch(run: Run | RunFollower, *, controls: bool = False, period: int = 1000,
     >>> from tsnn.jobs.launch import start
     >>> watch(start(Config.preset("madelon")))  # doctest: +SKIP
     """
-    _restore_design()
+    restore_design()
     view = RunView(run if isinstance(run, RunFollower) else follow(run))
     view.tick(tab)
     parts: list[Any] = [view.replay.layout, view.tabs[tab].layout]
@@ -147,15 +147,6 @@ def _link(run: Run) -> list[Any]:
             address = f"{server['base_url']}tsnn/app?run={run.id}"
             return [pn.pane.HTML(f"<a href='{escape(address)}' target='_blank'>Open in dashboard</a>", margin=(0, 4))]
     return []
-
-
-def _restore_design() -> None:
-    """Undo in a notebook that importing panel_material_ui makes Material the design of all panes.
-
-    With any design set, figures that a widget is bound to can no longer be updated (Panel 1.9).
-    """
-    if not pn.state.served and pn.config.design is MaterialDesign:
-        pn.config.design = None
 
 
 async def ended(run: Run, seconds: float = 600.0) -> str:

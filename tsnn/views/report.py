@@ -11,8 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import panel as pn
+from bokeh.core.templates import get_env
 from bokeh.document import Document
 from bokeh.models import ImportedStyleSheet, InlineStyleSheet, Range1d
 from bokeh.models.ui import UIElement
@@ -54,7 +54,7 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
 )
-_TEMPLATE = jinja2.Template("""{% from macros import embed %}<!DOCTYPE html>
+_TEMPLATE = get_env().from_string("""{% from macros import embed %}<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta http-equiv="Content-Security-Policy" content="{{ policy }}"><title>{{ heading }}</title>
 {{ bokeh_css }}{{ bokeh_js }}<style>

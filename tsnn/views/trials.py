@@ -13,6 +13,7 @@ from bokeh.models import Line
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 
+from tsnn.views.live.design import restore_design
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import set_range
 
@@ -45,6 +46,7 @@ def trials(draw: Callable[..., figure], **widgets: Any) -> Any:
     --------
     >>> trials(learning_curve, zeta=pn.widgets.FloatSlider(label="zeta"))  # doctest: +SKIP
     """
+    restore_design()
     ghosts: list[_Ghost] = []
 
     def drawn(**values: Any) -> figure:
@@ -74,7 +76,8 @@ def _curves(fig: figure) -> list[tuple[Any, Any, Any]]:
     curves = []
     for renderer in fig.renderers:
         if isinstance(renderer, GlyphRenderer) and isinstance(renderer.glyph, Line):
-            data, glyph = renderer.data_source.data, renderer.glyph
+            source: Any = renderer.data_source
+            data, glyph = source.data, renderer.glyph
             curves.append((data[glyph.x], data[glyph.y], glyph.line_dash))
     return curves
 

@@ -29,6 +29,7 @@ from tsnn.views.history import SECONDS, History, read_events
 from tsnn.views.live.snapshot_reader import Parts, SnapshotReader
 
 _STATUS_SECONDS = 1.0
+_MOST_SEARCHES = 1000  # of 32 MiB each
 
 
 class RunFollower:
@@ -209,8 +210,10 @@ class RunFollower:
         """Read everything that is there, also the events of a long file, which :meth:`poll` finds in parts."""
         with self._lock:
             self.poll()
-            while self._search_events() or self._search is not None:
-                pass
+            for _ in range(_MOST_SEARCHES):  # the file may have become unreadable
+                if self._search is None:
+                    break
+                self._search_events()
             self.version += 1
 
     def _take_all(self, lines: Sequence[Mapping[str, Any]]) -> None:
