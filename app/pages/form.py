@@ -75,14 +75,8 @@ class StartForm:
         self.widgets = {name: setting_widget(name, self._preset) for name in BASIC if name != "data.name"}
         self.widgets |= {name: setting_widget(name, self._preset, help_below=True) for name in ADVANCED}
         self.widgets |= self.own.widgets
-        self.start = pmui.Button(
-            label="Start",
-            icon="play_arrow",
-            color="primary",
-            variant="contained",
-            sizing_mode="stretch_width",
-            margin=0,
-        )
+        self.start = pmui.Button(label="Start", icon="play_arrow", color="primary", variant="contained",
+                                 sizing_mode="stretch_width", margin=0)  # fmt: skip
         #: Title and Start; they stay in sight wherever the form is scrolled.
         self.head = pn.Row(heading("New run", 2, margin=(6, 0, 0, 0), width=80), self.start, styles=_HEAD, margin=0,
                            sizing_mode="stretch_width")  # fmt: skip
