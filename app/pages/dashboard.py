@@ -70,6 +70,7 @@ class Dashboard(param.Parameterized):
             margin=(0, 16),
             sizing_mode="stretch_width",
             variant="scrollable",
+            scroll_buttons="false",
             styles={"min-width": "0"},
             sx=MENU,
         )
