@@ -82,7 +82,7 @@ class Dashboard(param.Parameterized):
         )
         self.welcome = Welcome(self.store, self._open_network, self._notify)
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
-        self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px"}, **stretch)
+        self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px", "flex-flow": "row wrap"}, **stretch)
         self._replay = pn.Column(**stretch)
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
