@@ -40,6 +40,10 @@ _HEIGHT = """() => {
 }"""
 
 
+#: Whether the server has opened a tab: its name is in the address then.
+_OPEN = "(tab) => tab === 'overview' || new URLSearchParams(location.search).get('tab')?.includes(tab)"
+
+
 @contextlib.contextmanager
 def staged(folder: Path) -> Iterator[tuple[Server, dict[str, str]]]:
     """Serve a dashboard with a run in each state; yields the server, and the address of the page by state."""
@@ -99,6 +103,7 @@ def visit(page: Any, address: str, state: str, width: int, folder: Path, scheme:
         return
     for tab in TABS if state in ("empty", "finished") else TABS[:-2]:  # the others do not depend on the open run
         page.get_by_role("tab", name=tab.capitalize()).click()
+        page.wait_for_function(_OPEN, arg=tab)
         settle(page)
         shoot(page, width, folder / name.format(tab))
 
