@@ -96,6 +96,7 @@ class Dashboard(param.Parameterized):
             margin=(0, 16),
             sizing_mode="stretch_width",
             variant="scrollable",
+            scroll_buttons="false",
             styles={"min-width": "0"},
             sx=MENU,
         )
@@ -109,7 +110,7 @@ class Dashboard(param.Parameterized):
         self.welcome = Welcome(self.store, self._open_network, self.race, self._notify)
         self.welcome.list_lessons(self.strip.lessons, self.strip.problems, self._choose_lesson)
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
-        self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px"}, **stretch)
+        self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px", "flex-flow": "row wrap"}, **stretch)
         self._replay = pn.Column(**stretch)
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(

@@ -38,10 +38,9 @@ PAGE: dict[str, Any] = {
     },
     "& .MuiAppBar-root .MuiTypography-root": {"color": "primary.main", "fontWeight": 700},
     "& .MuiToolbar-root": {"minHeight": "56px !important", "margin": "0 4px !important"},
-    "& .MuiAppBar-root .MuiToolbar-root > .MuiBox-root:not(:has(.title))": {
-        "minWidth": 0
-    },  # tabs that do not fit scroll
-    "& .MuiAppBar-root .MuiLinearProgress-root": {"display": "none"},  # never moves, has no name
+    # Tabs that do not fit scroll; the progress bar never moves.
+    "& .MuiAppBar-root .MuiToolbar-root > .MuiBox-root:not(:has(.title))": {"minWidth": 0},
+    "& .MuiAppBar-root .MuiLinearProgress-root": {"display": "none"},
     "& main": {"backgroundColor": "background.default"},
 }
 

@@ -40,6 +40,10 @@ _HEIGHT = """() => {
 }"""
 
 
+#: Whether the server has opened a tab: its name is in the address then.
+_OPEN = "(tab) => tab === 'overview' || new URLSearchParams(location.search).get('tab')?.includes(tab)"
+
+
 @contextlib.contextmanager
 def staged(folder: Path) -> Iterator[tuple[Server, dict[str, str]]]:
     """Serve a dashboard with a run in each state; yields the server, and the address of the page by state."""
@@ -89,6 +93,8 @@ def visit(page: Any, address: str, state: str, width: int, folder: Path, scheme:
     page.get_by_role("tab", name="Runs").wait_for()
     page.wait_for_function("Bokeh.documents.length > 0")
     settle(page)
+    if scheme == "dark":
+        page.get_by_label("Toggle theme").click()
     name = f"{state}-{{}}-{width}-{scheme}.png"
     if state == "form":
         if not page.get_by_role("button", name="Start", exact=True).is_visible():
@@ -99,6 +105,7 @@ def visit(page: Any, address: str, state: str, width: int, folder: Path, scheme:
         return
     for tab in TABS if state in ("empty", "finished") else TABS[:-2]:  # the others do not depend on the open run
         page.get_by_role("tab", name=tab.capitalize()).click()
+        page.wait_for_function(_OPEN, arg=tab)
         settle(page)
         shoot(page, width, folder / name.format(tab))
 
@@ -122,14 +129,11 @@ def main() -> None:
             try:
                 for scheme in options.scheme or SCHEMES:
                     for width in options.width or WIDTHS:
-                        context = browser.new_context(
-                            viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme
-                        )
-                        page = context.new_page()
+                        page = browser.new_page(viewport={"width": width, "height": WIDTHS[width]})
                         for state in options.state or STATES:
                             address = f"{server.url}?{queries[state]}" if state in queries else empty.url
                             visit(page, address, state, width, options.folder, scheme)
-                        context.close()
+                        page.close()
             finally:
                 empty.stop()
 

@@ -43,7 +43,8 @@ FOCUSED = """() => {
 
 def violations(page: Any, rules: list[str] = LEVELS) -> list[str]:
     """Return the serious and critical violations of rules of axe-core, by tags or by names, with the elements."""
-    found = Axe().run(page, options={"resultTypes": ["violations"], "runOnly": rules}).response["violations"]
+    options = {"resultTypes": ["violations"], "runOnly": rules, "preload": False, "iframes": False}
+    found = Axe().run(page, options=options).response["violations"]
     return [
         f"{rule['id']}: {node['html'][:160]}"
         for rule in found

@@ -17,7 +17,7 @@ from tsnn.views.plots.figures import MAX_POINTS, add_legend, base_figure, set_ra
 Workers = Sequence[Mapping[str, Any]]
 
 #: Parts of a worker's time: label by name in the record.
-TIMES = {"compute": "computing", "communicate": "communicating", "idle": "waiting for others"}
+TIMES = {"compute": "computing", "communicate": "communicating", "idle": "waiting"}
 _COLORS = (palette.GREEN, palette.VERMILION, palette.GREY)
 MAX_STALENESS = 32
 

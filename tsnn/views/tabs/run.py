@@ -50,7 +50,8 @@ class RunView:
         self.follower = follower
         self.replay = Replay(follower.config.training.epochs, self._follow_newest, self.draw)
         self._cost = CostGauge(follower)
-        self.head = pn.pane.HTML(summary_html(follower, self._cost.html()), sizing_mode="stretch_width", margin=0)
+        self.head = pn.pane.HTML(summary_html(follower, self._cost.html()), sizing_mode="stretch_width", margin=0,
+                                 styles={"flex": "1 1 400px"})  # fmt: skip
         self.tabs: dict[str, Any] = {
             "overview": Overview(follower, self.replay),
             "network": NetworkTab(follower, self.replay),
