@@ -82,7 +82,7 @@ class Dashboard(param.Parameterized):
         self._replay = pn.Column(**stretch)
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
-            self.notice, self.form.own.card, self.welcome.layout, self._head, self._replay, *self._tabs.values(),
+            self.notice, self.form.own_card, self.welcome.layout, self._head, self._replay, *self._tabs.values(),
             *self._throttle.parts, styles={"padding": "16px", "gap": "12px"}, **stretch,
         )  # fmt: skip
 
@@ -98,7 +98,7 @@ class Dashboard(param.Parameterized):
 
     def page(self) -> Any:
         """Build the page and start its periodic update."""
-        page = pmui.Page(
+        page = _unlinked_page(
             title="tsnn",
             header=[self.menu, self._narrow, pn.pane.HTML(KEYS, width=0, height=0, margin=0)],
             sidebar_open=True,
@@ -112,8 +112,6 @@ class Dashboard(param.Parameterized):
         )  # fmt: skip
         self._narrow.param.watch(self._width_changed, "current")
         self._page = page
-        with param.edit_constant(page):
-            page.param.update(busy=False)  # cuts the link to the session's, which walks the whole page at every change
         if pn.state.location:
             names = {"run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare"}
             pn.state.location.sync(self, names)
@@ -282,3 +280,22 @@ class Dashboard(param.Parameterized):
 
     def _notify(self, text: str, severity: str = "warning") -> None:
         self.notice.param.update(object=plain(text), severity=severity, visible=True)
+
+
+def _unlinked_page(**options: Any) -> Any:
+    """Return a page that does not follow the busy state of the process, which changes twice at every event of any page.
+
+    The link would cost each page time at every event of all others, and keep closed pages in memory.
+    """
+    before = _busy_watchers()
+    page = pmui.Page(**options)
+    for watcher in _busy_watchers():
+        if watcher not in before:
+            pn.state.param.unwatch(watcher)
+    with param.edit_constant(page):
+        page.param.update(busy=False)
+    return page
+
+
+def _busy_watchers() -> list[Any]:
+    return list(pn.state.param.watchers.get("busy", {}).get("value", ()))

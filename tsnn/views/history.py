@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tsnn.config import LIVE_SETTINGS
 from tsnn.records import EpochRecord, Event, LayerRecord
 from tsnn.runs import Run
+from tsnn.views.shared import Shared
 
 
 def _numbers(record: type) -> tuple[str, ...]:
@@ -42,11 +43,16 @@ class History:
         Layers of connections.
     workers : list of list of dict
         The records of the workers of a parallel run in each epoch (:class:`tsnn.records.WorkerRecord`).
+    version : int
+        Grows with every epoch that is added.
+    shared : Shared
+        Values computed from the columns, for all views of the history.
     """
 
     def __init__(self) -> None:
         self._columns: dict[str, array[float]] = {name: array("d") for name in SCALARS}
-        self.layers = 0
+        self.layers = self.version = 0
+        self.shared = Shared()
         self.workers: list[Sequence[Mapping[str, Any]]] = []
 
     def __len__(self) -> int:
@@ -82,6 +88,7 @@ class History:
         n = self.layers or len(layers)
         for l in range(n):
             row |= _layer_values(l, layers[l] if l < len(layers) else {})
+        self.version += 1
         self._forget_from(float(epoch["epoch"]))
         if not self.layers:
             self.layers = n

@@ -26,6 +26,7 @@ from tsnn.runs.sampling import SHORT_BYTES, EventSearch, sample_lines
 from tsnn.snapshot import Snapshot
 from tsnn.views.history import SECONDS, History, read_events
 from tsnn.views.live.snapshot_reader import Parts, SnapshotReader
+from tsnn.views.shared import Shared
 
 _STATUS_SECONDS = 1.0
 
@@ -54,11 +55,14 @@ class RunFollower:
         Answers to commands, by the command's id.
     snapshots : list of int
         Epochs with a snapshot.
+    shared : Shared
+        Values computed from the attributes above, for all views of the run.
     """
 
     def __init__(self, run: Run, min_interval: float = 0.2):
         self.run = run
         self.version = 0
+        self.shared = Shared()
         self._min_interval = min_interval
         self._lock = threading.RLock()
         self._polled = self._status_read = -float("inf")

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 
 import panel as pn
+from panel.io.callbacks import PeriodicCallback
 
 from tsnn.views.live.browser import Throttle
 
@@ -21,6 +24,7 @@ SHARE = 0.15
 _MEASURE_SECONDS = 1.0
 _FORGET_SECONDS = 3 * MAX_PERIOD / 1000
 _FIRST_UPDATES = 2  # of a page: they draw all of it, which says nothing of later ones
+_MEASURED = 5  # measurements whose median counts: a page that is made makes one of them large
 
 
 class SharedPeriod:
@@ -34,6 +38,7 @@ class SharedPeriod:
         self._seen: dict[int, float] = {}
         self._updates: dict[int, int] = {}
         self._begin(time.monotonic())
+        self._costs: deque[float] = deque(maxlen=_MEASURED)
         self.cost = 0.0  #: CPU seconds of an update
 
     def note(self, page: object) -> None:
@@ -47,8 +52,8 @@ class SharedPeriod:
         self._ticks += 1
         if now - self._since < _MEASURE_SECONDS:
             return
-        cost = (time.thread_time() - self._used) / self._ticks
-        self.cost = cost if not self.cost else 0.7 * self.cost + 0.3 * cost
+        self._costs.append((time.thread_time() - self._used) / self._ticks)
+        self.cost = statistics.median(self._costs)
         self._begin(now)
         self._seen = {key: at for key, at in self._seen.items() if now - at < _FORGET_SECONDS}
         self._updates = {key: self._updates[key] for key in self._seen}
@@ -88,7 +93,9 @@ class Ticker:
     def __init__(self, function: Callable[[], bool], throttle: Throttle, period: int = PERIOD, *, start: bool = True):
         self._function, self._throttle = function, throttle
         self._period = period
-        self.callback = pn.state.add_periodic_callback(self._tick, period=period, start=start)
+        self.callback = PeriodicCallback(callback=self._tick, period=period, background=True)  # no busy indicator
+        if start:
+            self.callback.start()
 
     def _tick(self) -> None:
         SHARED_PERIOD.note(self)

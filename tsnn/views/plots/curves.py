@@ -27,6 +27,7 @@ from tsnn.views.plots.figures import (
     log_padded,
     make_lean,
     padded,
+    sent,
     set_range,
     set_title,
 )
@@ -113,23 +114,28 @@ class CurvePlot:
 
     def update(self, history: History, *, follow: bool = True) -> None:
         """Draw a history; with ``follow`` the vertical range is fitted to it."""
-        columns = {c.column: history[c.column] for c in self.curves if c.column in history}
-        if not len(history) or len(columns) < len(self.curves):
+        if not len(history) or any(c.column not in history for c in self.curves):
             return
-        epochs = history["epoch"]
-        rows = decimate(list(columns.values()))
-        self.source.data = {
-            "epoch": epochs[rows].tolist(),
-            **{name: values[rows].tolist() for name, values in columns.items()},
-        }
-        self._head.data = {
+        key = self.curves, self._log, self._bounds
+        points, heads, limits = history.shared.get(key, history.version, lambda: self._drawing(history))
+        self.source.data = points
+        self._head.data = heads
+        if follow:
+            set_range(self.figure.y_range, *limits)
+
+    def _drawing(self, history: History) -> tuple[dict[str, Any], dict[str, Any], tuple[float, float]]:
+        """Return the points of the curves, those of their heads, and the vertical range."""
+        columns = {c.column: history[c.column] for c in self.curves}
+        epochs, values = history["epoch"], list(columns.values())
+        rows = decimate(values)
+        points = {"epoch": sent(epochs[rows])} | {name: sent(column[rows]) for name, column in columns.items()}
+        heads = {
             "epoch": [epochs[-1]] * len(self.curves),
             "y": [columns[c.column][-1] for c in self.curves],
             "color": [c.color for c in self.curves],
         }
-        if follow:
-            fit = log_padded if self._log else padded
-            set_range(self.figure.y_range, *fit(list(columns.values()), *self._bounds))
+        fit = log_padded if self._log else padded
+        return points, heads, fit(values, *self._bounds)
 
     def show_cursor(self, epoch: int | None) -> None:
         """Mark an epoch; None removes the mark."""

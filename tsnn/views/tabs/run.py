@@ -46,7 +46,7 @@ class RunView:
     def __init__(self, follower: RunFollower):
         self.follower = follower
         self.replay = Replay(follower.config.training.epochs, self._follow_newest, self.draw)
-        self.head = pn.pane.HTML(summary_html(follower), sizing_mode="stretch_width", margin=0)
+        self.head = pn.pane.HTML(self._summary(), sizing_mode="stretch_width", margin=0)
         self.tabs: dict[str, Any] = {
             "overview": Overview(follower, self.replay),
             "network": NetworkTab(follower, self.replay),
@@ -58,6 +58,9 @@ class RunView:
         self.after_draw: Callable[[], None] = lambda: None
         self._version = -1
 
+    def _summary(self) -> str:
+        return str(self.follower.shared.get("summary", self.follower.version, lambda: summary_html(self.follower)))
+
     def _follow_newest(self) -> None:
         self._version = -1
 
@@ -68,7 +71,7 @@ class RunView:
         changed = version != self._version
         if changed:
             self._version = version
-            html = summary_html(self.follower)
+            html = self._summary()
             if html != self.head.object:
                 self.head.object = html
             self.replay.update(self.follower.snapshots)

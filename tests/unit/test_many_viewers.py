@@ -1,0 +1,88 @@
+"""Many pages of one run: what is computed for a view is shared, and a page costs the others nothing."""
+
+import numpy as np
+import panel as pn
+import pytest
+from pages.dashboard import Dashboard
+
+from tests.support import fake_engine
+from tsnn.config import Config
+from tsnn.runs import RunStore
+from tsnn.views.history import History
+from tsnn.views.live import ticker
+from tsnn.views.live.follower import RunFollower
+from tsnn.views.plots import curves, figures
+from tsnn.views.tabs import run as run_views
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+def history_of(epochs: int) -> History:
+    history = History()
+    for epoch in range(1, epochs + 1):
+        history.append(fake_engine.epoch_record(epoch, Config.preset("madelon")).to_dict())
+    return history
+
+
+def test_curves__of_all_pages_share_their_points(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "decimate", lambda columns: drawn.append(1) or figures.decimate(columns))
+    history, pages = history_of(3), [curves.loss_plot() for _ in range(5)]
+    for page in pages:
+        page.update(history)
+    assert len(drawn) == 1
+    assert all(page.source.data["test_loss"] is pages[0].source.data["test_loss"] for page in pages)
+    history.append(fake_engine.epoch_record(4, Config.preset("madelon")).to_dict())
+    for page in pages:
+        page.update(history)
+        assert list(page.source.data["epoch"]) == [1, 2, 3, 4]
+    assert len(drawn) == 2
+
+
+def test_curves__long_ones_are_sent_as_arrays():
+    plot, history = curves.loss_plot(), history_of(figures.SHORT + 1)
+    plot.update(history)
+    assert isinstance(plot.source.data["test_loss"], np.ndarray)
+    assert plot.source.data["test_loss"] == pytest.approx(history["test_loss"])
+
+
+def test_summary__is_written_once_for_all_pages(store, monkeypatch):
+    run = fake_engine.finished_run(store, {"data.name": "fashion_mnist"}, 3)
+    written = []
+    monkeypatch.setattr(run_views, "summary_html", lambda follower: written.append(1) or "summary")
+    follower = RunFollower(run, min_interval=0)
+    for view in [run_views.RunView(follower) for _ in range(3)]:
+        view.tick()
+    assert len(written) == 1
+
+
+def test_page__leaves_no_link_to_the_busy_state_of_the_process(store):
+    def watchers():
+        return list(pn.state.param.watchers.get("busy", {}).get("value", ()))
+
+    before = watchers()
+    page = Dashboard(store).page()
+    assert watchers() == before, "each event of any page would walk this one, and keep it after it is closed"
+    assert page.busy is False
+
+
+def test_period__ignores_pages_that_are_made(monkeypatch):
+    now, used = [0.0], [0.0]
+    monkeypatch.setattr(ticker.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(ticker.time, "thread_time", lambda: used[0])
+    shared, page = ticker.SharedPeriod(), object()
+
+    def spend(cost: float, updates: int) -> None:
+        for _ in range(updates):
+            now[0] += 0.25
+            used[0] += cost
+            shared.note(page)
+
+    spend(0.01, 40)
+    used[0] += 2.0  # another page is made
+    spend(0.01, 40)
+    assert shared.cost == pytest.approx(0.01)
+    assert shared.milliseconds(250) == 250
