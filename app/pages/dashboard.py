@@ -249,15 +249,13 @@ class Dashboard(param.Parameterized):
         self.controls.open(self.view.follower if self.view else None)
         head: list[Any] = []
         replay: list[Any] = []
-        tabs: dict[str, list[Any]] = {name: [] for name in _RUN_TABS}
         if self.view is not None:
             self.view.tick("overview")
             self._restore_position(self.view.replay)
             head, replay = [self.view.head, self.controls.buttons], [self.view.replay.layout]
-            tabs = {name: [self.view.tabs[name].layout] for name in _RUN_TABS}
         self._head.objects, self._replay.objects = head, replay
-        for name, objects in tabs.items():
-            self._tabs[name].objects = objects
+        for name in _RUN_TABS:
+            self._tabs[name].objects = []
         self._show_tab()
 
     @pn.io.hold()
@@ -274,9 +272,16 @@ class Dashboard(param.Parameterized):
             self._show_compared()
         elif self.view is not None:
             self.view.tick(self.tab)
-        if self.tab in _MULTI_RUN_TABS and not len(container := self._tabs[self.tab]):
+        if (run_open or self.tab in _MULTI_RUN_TABS) and not len(container := self._tabs[self.tab]):
             # Not earlier: the page loads sooner, and a table that was never displayed keeps the browser busy.
-            container.append((self.runs if self.tab == "runs" else self.comparison).layout)
+            container.append(self._opened().layout)
+
+    def _opened(self) -> Any:
+        """Return the open tab, which is made when it is first opened."""
+        if self.tab in _MULTI_RUN_TABS:
+            return self.runs if self.tab == "runs" else self.comparison
+        assert self.view is not None
+        return self.view.tabs[self.tab]
 
     def _notify(self, text: str, severity: str = "warning") -> None:
         self.notice.param.update(object=plain(text), severity=severity, visible=True)

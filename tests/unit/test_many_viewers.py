@@ -86,3 +86,16 @@ def test_period__ignores_pages_that_are_made(monkeypatch):
     spend(0.01, 40)
     assert shared.cost == pytest.approx(0.01)
     assert shared.milliseconds(250) == 250
+
+
+def test_page__makes_tabs_when_they_are_opened(store):
+    run = fake_engine.finished_run(store, {"data.name": "fashion_mnist"}, 3)
+    dashboard = Dashboard(store)
+    dashboard.run_id = run.id
+    dashboard.page()
+    filled = {name for name, container in dashboard._tabs.items() if len(container)}
+    assert filled == {"overview"}
+    dashboard.tab = "neurons"
+    assert list(dashboard._tabs["neurons"]) == [dashboard.view.tabs["neurons"].layout]
+    dashboard.run_id = ""
+    assert not any(len(container) for container in dashboard._tabs.values())

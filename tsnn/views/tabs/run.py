@@ -8,7 +8,7 @@ Figures are built once; :meth:`RunView.tick` compares the follower's version and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import panel as pn
@@ -21,6 +21,33 @@ from tsnn.views.tabs.overview import Overview
 from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.summary import summary_html
 from tsnn.views.tabs.workers import WorkersTab
+
+_TABS: dict[str, Any] = {
+    "overview": Overview,
+    "network": NetworkTab,
+    "connectivity": ConnectivityTab,
+    "neurons": NeuronsTab,
+    "workers": WorkersTab,
+}
+
+
+class _Tabs(Mapping[str, Any]):
+    """Tabs of a run by name, each made when it is first opened."""
+
+    def __init__(self, follower: RunFollower, replay: Replay):
+        self._follower, self._replay = follower, replay
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _TABS[name](self._follower, self._replay)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_TABS)
+
+    def __len__(self) -> int:
+        return len(_TABS)
 
 
 class RunView:
@@ -37,7 +64,7 @@ class RunView:
         State, progress and main numbers.
     replay : Replay
         The timeline; its ``layout`` belongs on the page.
-    tabs : dict
+    tabs : mapping
         The tabs by name: ``overview``, ``network``, ``connectivity``, ``neurons``, ``workers``.
     after_draw : callable
         Called after the user has moved the timeline and the tab was drawn.
@@ -47,13 +74,7 @@ class RunView:
         self.follower = follower
         self.replay = Replay(follower.config.training.epochs, self._follow_newest, self.draw)
         self.head = pn.pane.HTML(self._summary(), sizing_mode="stretch_width", margin=0)
-        self.tabs: dict[str, Any] = {
-            "overview": Overview(follower, self.replay),
-            "network": NetworkTab(follower, self.replay),
-            "connectivity": ConnectivityTab(follower, self.replay),
-            "neurons": NeuronsTab(follower, self.replay),
-            "workers": WorkersTab(follower, self.replay),
-        }
+        self.tabs = _Tabs(follower, self.replay)
         self.tab = "overview"
         self.after_draw: Callable[[], None] = lambda: None
         self._version = -1
