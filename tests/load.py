@@ -294,7 +294,7 @@ def measure_metrics(table: Table, folder: Path, epochs: int) -> None:
 
 
 def _measured(script: str, run: Run, *arguments: str) -> dict[str, Any]:
-    """Return what a script in a process of its own prints."""
+    """Return the values that a script prints, in a process of its own."""
     command = [sys.executable, "-c", script, str(run.path), *arguments]
     output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert output.returncode == 0, output.stderr

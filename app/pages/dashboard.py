@@ -14,6 +14,7 @@ import param
 from pages.compare import CompareTab
 from pages.controls import LiveControls
 from pages.form import StartForm
+from pages.lean import drop_empty_defaults, unlinked_page
 from pages.runs import RunsTab
 from pages.theme import CARD, KEYS, MENU, PAGE, THEME, plain
 from pages.welcome import Welcome
@@ -59,6 +60,7 @@ class Dashboard(param.Parameterized):
         self._drawer: bool | None = None
         self._ended = ""  # run and version of the last estimate
         self._shown = ""  # id of the displayed run
+        self._models = 0  # of the page, when it was made lean
         self._looked = -float("inf")  # when a newer run was looked for
         self._throttle = Throttle()
         self.form = StartForm(self.store, self.open)
@@ -98,7 +100,7 @@ class Dashboard(param.Parameterized):
 
     def page(self) -> Any:
         """Build the page and start its periodic update."""
-        page = _unlinked_page(
+        page = unlinked_page(
             title="tsnn",
             header=[self.menu, self._narrow, pn.pane.HTML(KEYS, width=0, height=0, margin=0)],
             sidebar_open=True,
@@ -164,6 +166,9 @@ class Dashboard(param.Parameterized):
 
     def tick(self) -> bool:
         """Update the visible tab; returns whether its plots changed."""
+        if (document := pn.state.curdoc) and len(document.models) != self._models:
+            self._models = len(document.models)
+            drop_empty_defaults(document)
         if self._drawer is not None:
             self._page.sidebar_open, self._drawer = self._drawer, None
         if self.run_id == LATEST and time.monotonic() - self._looked > _LATEST_SECONDS:
@@ -285,22 +290,3 @@ class Dashboard(param.Parameterized):
 
     def _notify(self, text: str, severity: str = "warning") -> None:
         self.notice.param.update(object=plain(text), severity=severity, visible=True)
-
-
-def _unlinked_page(**options: Any) -> Any:
-    """Return a page that does not follow the busy state of the process, which changes twice at every event of any page.
-
-    The link would cost each page time at every event of all others, and keep closed pages in memory.
-    """
-    before = _busy_watchers()
-    page = pmui.Page(**options)
-    for watcher in _busy_watchers():
-        if watcher not in before:
-            pn.state.param.unwatch(watcher)
-    with param.edit_constant(page):
-        page.param.update(busy=False)
-    return page
-
-
-def _busy_watchers() -> list[Any]:
-    return list(pn.state.param.watchers.get("busy", {}).get("value", ()))

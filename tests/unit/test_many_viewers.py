@@ -1,9 +1,14 @@
-"""Many pages of one run: what is computed for a view is shared, and a page costs the others nothing."""
+"""Many pages of one run share their drawings, and cost each other nothing."""
 
 import numpy as np
 import panel as pn
 import pytest
+from bokeh.core.property.wrappers import PropertyValueContainer
+from bokeh.document import Document
+from bokeh.models import ColumnDataSource
 from pages.dashboard import Dashboard
+from pages.lean import drop_empty_defaults
+from panel.io.state import set_curdoc
 
 from tests.support import fake_engine
 from tsnn.config import Config
@@ -99,3 +104,33 @@ def test_page__makes_tabs_when_they_are_opened(store):
     assert list(dashboard._tabs["neurons"]) == [dashboard.view.tabs["neurons"].layout]
     dashboard.run_id = ""
     assert not any(len(container) for container in dashboard._tabs.values())
+
+
+def test_page__keeps_no_empty_defaults(store):
+    run = fake_engine.finished_run(store, {"data.name": "fashion_mnist"}, 3)
+    dashboard, document = Dashboard(store), Document()
+    dashboard.run_id = run.id
+    with set_curdoc(document):
+        dashboard.page().server_doc(document)
+        before, kept = contents(document), count_empty(document)
+        drop_empty_defaults(document)
+        assert count_empty(document) == 0
+        assert contents(document) == before
+        assert kept > 1000, "else this is not needed any more"
+        dashboard.tab = "neurons"
+        dashboard.tick()
+        assert 10 * count_empty(document) < kept, "also those of a tab that was opened"
+    source = next(iter(document.select({"type": ColumnDataSource})))
+    source.tags.append("still works")
+    assert source.tags == ["still works"]
+
+
+def contents(document):
+    """Properties of all models that are sent to a browser."""
+    return {model.id: repr(model.properties_with_values(include_defaults=False)) for model in document.models}
+
+
+def count_empty(document):
+    """Number of empty containers that are kept as defaults."""
+    values = [value for model in document.models for value in model._unstable_default_values.values()]
+    return sum(isinstance(value, PropertyValueContainer) and not value for value in values)

@@ -1,9 +1,8 @@
 """Index of long ``metrics.jsonl``: all events, and the epochs in which a curve has an extreme.
 
 The index is a file ``metrics.index`` in the run's folder, or in the user's cache folder if that is read-only: lines of
-the metrics, in order, below a line that names the part of the metrics they are from. Whoever displays a long run
-writes it, a little at a time, and reads it the next time. An index that is damaged, or of another file, is not used; it
-is built again.
+the metrics, in order, below a line that names the part of the metrics they are from. The first view of a long run
+writes it, a little at a time; the next ones read it. An index that is damaged, or of another file, is built again.
 """
 
 from __future__ import annotations
