@@ -1,5 +1,8 @@
 """Many pages of one run share their drawings, and cost each other nothing."""
 
+import gc
+import weakref
+
 import numpy as np
 import panel as pn
 import pytest
@@ -7,7 +10,7 @@ from bokeh.core.property.wrappers import PropertyValueContainer
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource
 from pages.dashboard import Dashboard
-from pages.lean import drop_empty_defaults
+from pages.lean import drop_empty_defaults, unlinked_page
 from panel.io.state import set_curdoc
 
 from tests.support import fake_engine
@@ -134,3 +137,11 @@ def count_empty(document):
     """Number of empty containers that are kept as defaults."""
     values = [value for model in document.models for value in model._unstable_default_values.values()]
     return sum(isinstance(value, PropertyValueContainer) and not value for value in values)
+
+
+def test_page__is_forgotten_when_it_is_closed():
+    page = unlinked_page(title="tsnn")
+    closed = weakref.ref(page)
+    del page
+    gc.collect()
+    assert closed() is None
