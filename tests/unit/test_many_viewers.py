@@ -77,23 +77,39 @@ def test_page__leaves_no_link_to_the_busy_state_of_the_process(store):
     assert page.busy is False
 
 
-def test_period__ignores_pages_that_are_made(monkeypatch):
-    now, used = [0.0], [0.0]
-    monkeypatch.setattr(ticker.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(ticker.time, "thread_time", lambda: used[0])
-    shared, page = ticker.SharedPeriod(), object()
+class Loop:
+    """Thread of a server with pages that take some CPU time at each update, at the pace that they are given."""
 
-    def spend(cost: float, updates: int) -> None:
-        for _ in range(updates):
-            now[0] += 0.25
-            used[0] += cost
-            shared.note(page)
+    def __init__(self, monkeypatch):
+        self.now = self.used = 0.0
+        monkeypatch.setattr(ticker.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(ticker.time, "thread_time", lambda: self.used)
+        self.period = ticker.SharedPeriod()
 
-    spend(0.01, 40)
-    used[0] += 2.0  # another page is made
-    spend(0.01, 40)
-    assert shared.cost == pytest.approx(0.01)
-    assert shared.milliseconds(250) == 250
+    def run(self, pages: int, cost: float, seconds: float) -> int:
+        """Update the pages for some time, and return the period then."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now += self.period.milliseconds(ticker.PERIOD) / 1000 / pages
+            self.used += cost
+            self.period.note()
+        return self.period.milliseconds(ticker.PERIOD)
+
+
+def test_period__follows_the_load(monkeypatch):
+    loop = Loop(monkeypatch)
+    assert loop.run(1, 0.012, 9) == ticker.PERIOD, "a page alone is updated as often as it may"
+    assert loop.run(50, 0.004, 30) == pytest.approx(1000 * 50 * 0.004 / ticker.SHARE, rel=0.1)
+    assert loop.run(50, 0.1, 60) == ticker.MAX_PERIOD
+    assert loop.run(2, 0.001, 60) == ticker.PERIOD, "the other pages were closed"
+
+
+def test_period__recovers_when_a_page_was_made(monkeypatch):
+    loop = Loop(monkeypatch)
+    before = loop.run(4, 0.012, 20)
+    loop.now, loop.used = loop.now + 2.0, loop.used + 2.0
+    assert loop.run(4, 0.012, 0.1) <= ticker._LARGEST_STEP * before
+    assert loop.run(4, 0.012, 5) == pytest.approx(before, rel=0.1)
 
 
 def test_page__makes_tabs_when_they_are_opened(store):
