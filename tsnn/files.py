@@ -154,7 +154,8 @@ def read_bounded(path: Path) -> bytes:
         If it is larger than :data:`MAX_FILE_BYTES`.
     """
     with open_regular(path) as file:
-        content = file.read(MAX_FILE_BYTES + 1)
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, MAX_FILE_BYTES) + 1)  # memory for all that it may read is taken at once
     if len(content) > MAX_FILE_BYTES:
         raise ValueError(f"it is larger than {MAX_FILE_BYTES // 2**20} MiB")
     return content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import panel as pn
@@ -20,8 +21,9 @@ from tsnn.jobs.race import RACE, find_runs
 from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog
 from tsnn.runs.cells import Column
-from tsnn.runs.comparison import RunResult, baselines, grouped, labels, result, seeds, table
+from tsnn.runs.comparison import baselines, grouped, labels, seeds, table
 from tsnn.runs.export import csv_bytes
+from tsnn.runs.results import ResultReader, RunResult
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.plots.comparison import compare_plots, styled
 from tsnn.views.plots.curves import fork_epoch
@@ -33,6 +35,10 @@ from tsnn.views.tabs.verdict import verdict_html
 
 _MAX_OPTIONS = 300
 _TABLE_SECONDS = 2.0
+_READING_SECONDS = 0.05  # of a run's metrics, at each update of the page
+_UNKNOWN: dict[str, Any] = dict.fromkeys(
+    ("test_accuracy", "test_loss", "test_r2", "train_loss", "connections", "seconds", "memory_bytes",
+     "best_epoch", "best_accuracy", "best_loss", "best_r2"))  # fmt: skip
 _HELP = (
     "Baselines train the first run's settings as SET (evolving), fixed random and dense; Repeat trains them with more "
     "seeds. Existing runs are not repeated."
@@ -63,7 +69,7 @@ class CompareTab:
         self._drawn: tuple[Any, ...] = ()
         self._turn = False  # whether the networks are to be drawn next
         self._tabulated_at = -float("inf")
-        self._results: dict[str, tuple[int, RunResult]] = {}
+        self._reading = False  # whether results are not complete yet
         self._rows: list[list[RunResult]] = []
         self._labels: list[str] = []
         self._columns: list[Column] = []
@@ -160,7 +166,7 @@ class CompareTab:
         versions = [follower.poll() for follower in self._followers.values()]
         selection = (tuple(self._followers), self.seeds.value)
         due = versions != self._versions and time.monotonic() - self._tabulated_at >= _TABLE_SECONDS
-        if due or selection != self._selection:
+        if due or self._reading or selection != self._selection:
             self._versions, self._selection, self._tabulated_at = versions, selection, time.monotonic()
             self._tabulate()
         lengths = tuple(len(follower.history) for follower in self._followers.values())
@@ -186,6 +192,7 @@ class CompareTab:
         return bool(tags) and any(tag.startswith(RACE) for tag in set.intersection(*tags))
 
     def _tabulate(self) -> None:
+        self._reading = False
         results = [self._result(follower) for follower in self._followers.values()]
         self._rows = grouped(results) if self.seeds.value else [[r] for r in results]
         self._labels = labels(self._rows)
@@ -215,11 +222,12 @@ class CompareTab:
             self._verdict.param.update(object=text, visible=bool(text))
 
     def _result(self, follower: RunFollower) -> RunResult:
-        version, known = self._results.get(follower.run.id, (-1, None))
-        if known is None or version != follower.version:
-            known = result(follower.run)
-            self._results[follower.run.id] = follower.version, known
-        return known
+        """Return the results of a run, from a reader shared by all pages; reading a long run takes several calls."""
+        reader: ResultReader = follower.shared.get("results", follower.run, lambda: ResultReader(follower.run))
+        complete = reader.read(_READING_SECONDS)
+        self._reading |= not complete
+        found = reader.result()
+        return found if complete else replace(found, name=f"{found.name} (reading …)", **_UNKNOWN)
 
     def _draw(self) -> None:
         histories = [[self._followers[r.run].history for r in row] for row in self._rows]

@@ -19,6 +19,7 @@ from pages.actions import RunActions
 from pages.compare import CompareTab
 from pages.form import StartForm
 from pages.keys import PageKeys
+from pages.lean import drop_empty_defaults, unlinked_page
 from pages.lesson_strip import LessonStrip
 from pages.readonly import TITLE, is_readonly
 from pages.runs import RunsTab
@@ -79,6 +80,7 @@ class Dashboard(param.Parameterized):
         self._drawer: bool | None = None
         self._ended = ""  # run and version of the last estimate
         self._shown = ""  # id of the displayed run
+        self._models = 0  # of the page, when it was made lean
         self._looked = -float("inf")  # when a newer run was looked for
         self._throttle = Throttle()
         self.form = StartForm(self.store, self.open, self.race)
@@ -114,7 +116,7 @@ class Dashboard(param.Parameterized):
         self._replay = pn.Column(**stretch)
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
-            self.notice, self.strip.layout, self.form.own.card, self.welcome.layout, self._head, self._replay,
+            self.notice, self.strip.layout, self.form.own_card, self.welcome.layout, self._head, self._replay,
             *self._tabs.values(), self.actions.dialogs, self.keys.dialog, *self.keys.parts, *self._throttle.parts,
             styles={"padding": "16px", "gap": "12px"}, **stretch,
         )  # fmt: skip
@@ -137,7 +139,7 @@ class Dashboard(param.Parameterized):
         """Build the page and start its periodic update."""
         readonly = is_readonly()
         header = [self.menu, self._narrow, self.keys.script, accessibility()]
-        page = pmui.Page(
+        page = unlinked_page(
             title="tsnn",
             header=[*header, pmui.Chip(label=TITLE, size="small", align="center")] if readonly else header,
             sidebar_open=not readonly,
@@ -153,8 +155,6 @@ class Dashboard(param.Parameterized):
         )  # fmt: skip
         self._narrow.param.watch(self._width_changed, "current")
         self._page = page
-        with param.edit_constant(page):
-            page.param.update(busy=False)  # cuts the link to the session's, which walks the whole page at every change
         if pn.state.location:
             self.restore(pn.state.location)
         if self.large:
@@ -231,6 +231,9 @@ class Dashboard(param.Parameterized):
 
     def tick(self) -> bool:
         """Update the visible tab; returns whether its plots changed."""
+        if (document := pn.state.curdoc) and len(document.models) != self._models:
+            self._models = len(document.models)
+            drop_empty_defaults(document)
         if self._drawer is not None:
             self._page.sidebar_open, self._drawer = self._drawer, None
         if self.run_id == LATEST and time.monotonic() - self._looked > _LATEST_SECONDS:
@@ -324,16 +327,14 @@ class Dashboard(param.Parameterized):
         self.actions.open(self.view)
         head: list[Any] = []
         replay: list[Any] = []
-        tabs: dict[str, list[Any]] = {name: [] for name in _RUN_TABS}
         if self.view is not None:
             self.view.tick("overview")
             self._restore_position(self.view.replay)
             buttons = [] if is_readonly() else [self.controls.buttons]
             head, replay = [self.view.head, *buttons, self.actions.menu], [self.view.replay.layout]
-            tabs = {name: [self.view.tabs[name].layout] for name in _RUN_TABS}
         self._head.objects, self._replay.objects = head, replay
-        for name, objects in tabs.items():
-            self._tabs[name].objects = objects
+        for name in _RUN_TABS:
+            self._tabs[name].objects = []
         self._show_tab()
 
     @pn.io.hold()
@@ -350,9 +351,16 @@ class Dashboard(param.Parameterized):
             self._show_compared()
         elif self.view is not None:
             self.view.tick(self.tab)
-        if self.tab in _MULTI_RUN_TABS and not len(container := self._tabs[self.tab]):
+        if (run_open or self.tab in _MULTI_RUN_TABS) and not len(container := self._tabs[self.tab]):
             # Not earlier: the page loads sooner, and a table that was never displayed keeps the browser busy.
-            container.append((self.runs if self.tab == "runs" else self.comparison).layout)
+            container.append(self._opened().layout)
+
+    def _opened(self) -> Any:
+        """Return the open tab, which is made when it is first opened."""
+        if self.tab in _MULTI_RUN_TABS:
+            return self.runs if self.tab == "runs" else self.comparison
+        assert self.view is not None
+        return self.view.tabs[self.tab]
 
     def _notify(self, text: str, severity: str = "warning") -> None:
         self.notice.param.update(object=plain(text), severity=severity, visible=True)

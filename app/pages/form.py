@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 from html import escape
 from typing import Any
@@ -11,28 +12,27 @@ import panel_material_ui as pmui
 
 from pages.estimate import network_estimate
 from pages.own_data import FILE_SETTINGS, OwnData
-from pages.settings import ADVANCED, BASIC, EVEN_HEIGHT, setting_widget, widget_value
+from pages.settings import (
+    ADVANCED,
+    BASIC,
+    DEMONSTRATION,
+    EVEN_HEIGHT,
+    LazyWidgets,
+    by_section,
+    form_value,
+    preset,
+    setting_widget,
+    show_value,
+)
 from pages.start_buttons import StartButtons
 from pages.theme import heading, html
-from tsnn.config import SECTIONS, Config
+from tsnn.config import Config
 from tsnn.datasets import DatasetInfo, known_datasets
 from tsnn.datasets.preview import Preview
 from tsnn.errors import ConfigError, DataError
 from tsnn.jobs.queue import enqueue
 from tsnn.runs import RunStore
 
-#: First preset of the page, a run of half a minute on the bundled images. Not the papers' settings (``tsnn train
-#: fashion_mnist``): as accurate (85.6 against 85.7 % after 60 epochs, three seeds), and it shows that evolution finds
-#: informative pixels: connections of a pixel in the centre over those of one at the border are 2.5 to 3.1, with the
-#: papers' settings 1.0 (``python -m tests.benchmarks.demonstration``).
-DEMONSTRATION = {
-    "data.name": "fashion_mnist",
-    "data.size": "small",
-    "data.preprocessing": "minmax",
-    "training.regrow": "gradient",
-    "training.learning_rate": 0.03,
-    "training.epochs": 200,
-}
 _FILE = "a file"
 _HEAD = {
     "position": "sticky", "top": "56px", "bottom": "0", "z-index": "3", "padding": "8px 14px",
@@ -42,14 +42,11 @@ _CLEAR = {"backgroundColor": "transparent", "backgroundImage": "none"}
 _ACCORDION = {**_CLEAR, "& .MuiPaper-root": _CLEAR}  # its own colour does not follow the theme
 
 
-def preset(data: str) -> Config:
-    """Return the settings that the form loads for a data set."""
-    config = Config.preset(data)
-    return config.replace(DEMONSTRATION) if data == DEMONSTRATION["data.name"] else config
-
-
 class StartForm:
     """Settings of a new run.
+
+    The parts *A file of your own* and *Advanced* are made when they are opened: their sixty widgets would take two of
+    three megabytes in every page. A setting without a widget has the value of the preset.
 
     Parameters
     ----------
@@ -75,25 +72,56 @@ class StartForm:
             sizing_mode="stretch_width", margin=(6, 4), sx=EVEN_HEIGHT,
             description="Choosing one loads the papers' settings for it; for Fashion-MNIST those of a demonstration.",
         )  # fmt: skip
-        self.own = OwnData(store.root / "uploads", self._file_checked)
-        self.path = self.own.path
-        self.widgets = {name: setting_widget(name, self._preset) for name in BASIC if name != "data.name"}
-        self.widgets |= {name: setting_widget(name, self._preset, help_below=True) for name in ADVANCED}
-        self.widgets |= self.own.widgets
+        hidden: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0, "visible": False}
+        self._made_own: OwnData | None = None
+        self._own_fields = pn.Column(**hidden)
+        self.own_card = pn.Column(styles={"max-height": "none", "flex-shrink": "0"}, **hidden)  #: of the page, not here
+        self._advanced = pn.Column(sizing_mode="stretch_width", margin=0)
         self.buttons = StartButtons(self._checked_config, self._start_run, race)
         self.start, self.race, self.error = self.buttons.start, self.buttons.race, self.buttons.error
+        self.widgets = LazyWidgets(lambda name: self.own if name in FILE_SETTINGS else self.show_advanced())
+        self._add({name: setting_widget(name, self._preset) for name in BASIC if name != "data.name"})
         #: Title and Start; they stay in sight wherever the form is scrolled.
         self.head = pn.Row(heading("New run", 2, margin=(6, 0, 0, 0), width=80), self.start, self.race, styles=_HEAD,
                            margin=0, sizing_mode="stretch_width")  # fmt: skip
         self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
         self.layout = self._layout()
         self.data.param.watch(self._data_chosen, "value")
-        for widget in self.widgets.values():
+
+    @functools.cached_property
+    def own(self) -> OwnData:
+        """Fields about a file of one's own."""
+        self._made_own = own = OwnData(self._store.root / "uploads", self._file_checked)
+        self._add(own.widgets)
+        own.path.param.watch(self._file_chosen, "value")
+        own.use.on_click(self._use_suggested)
+        own.card.link(self.own_card, visible="visible")
+        self._own_fields.objects, self.own_card.objects = [own.layout], [own.card]
+        return own
+
+    @property
+    def path(self) -> Any:
+        """Field for the path of a file of one's own."""
+        return self.own.path
+
+    def show_advanced(self, *_events: Any) -> None:
+        """Make the fields under *Advanced*, if there are none yet."""
+        if len(self._advanced):
+            return
+        names = [name for name in ADVANCED if name not in FILE_SETTINGS]
+        self._add({name: setting_widget(name, self._preset, help_below=True) for name in names})
+        race = heading("Race", 4, margin=(8, 4, 0, 4)), self.buttons.contenders
+        self._advanced.objects = [*by_section({name: self.widgets[name] for name in names}), *race]
+
+    def _add(self, widgets: Mapping[str, Any]) -> None:
+        """Add the widgets of a part; changes of their values change the preview."""
+        values = self._preset.flat()
+        for name, widget in widgets.items():
+            self.widgets[name] = widget
+            show_value(name, widget, values.get(name))
             widget.param.watch(self._changed, "value")
-        self.path.param.watch(self._file_chosen, "value")
-        for name in (name for name in self.widgets if name.startswith("data.")):
-            self.widgets[name].param.watch(self._check, "value")
-        self.own.use.on_click(self._use_suggested)
+            if name.startswith("data."):
+                widget.param.watch(self._check, "value")
 
     def config(self) -> Config:
         """Return the configuration in the form.
@@ -120,7 +148,7 @@ class StartForm:
         return {
             name: widget.value
             for name, widget in self.widgets.items()
-            if widget.value != _value(name, values.get(name))
+            if widget.value != form_value(name, values.get(name))
         }
 
     def _layout(self) -> Any:
@@ -129,20 +157,15 @@ class StartForm:
         def pair(left: str, right: str) -> Any:
             return pn.Row(w[left], w[right], sizing_mode="stretch_width", margin=0)
 
-        fields: list[Any] = []
-        for section, cls in SECTIONS.items():
-            fields.append(heading(cls.title, 4, margin=(8, 4, 0, 4)))
-            names = (name for name in ADVANCED if name not in FILE_SETTINGS)
-            fields += [w[name] for name in names if name.startswith(f"{section}.")]
-        fields += [heading("Race", 4, margin=(8, 4, 0, 4)), self.buttons.contenders]
         advanced = pmui.Accordion(
-            ("Advanced", pn.Column(*fields, sizing_mode="stretch_width", margin=0)), sizing_mode="stretch_width",
-            margin=(8, 4), disable_gutters=True, title_variant="body2", sx=_ACCORDION, dynamic=True,
+            ("Advanced", self._advanced), sizing_mode="stretch_width", margin=(8, 4), disable_gutters=True,
+            title_variant="body2", sx=_ACCORDION, dynamic=True,
         )  # fmt: skip
+        advanced.param.watch(self.show_advanced, "active")
         return pn.Column(
             self.error,
             self.data,
-            self.own.layout,
+            self._own_fields,
             pair("data.size", "training.method"),
             w["network.hidden"],
             pair("network.epsilon", "training.zeta"),
@@ -186,7 +209,8 @@ class StartForm:
         if self._loading:
             return
         if self.data.value != _FILE or not self.path.value.strip():
-            self.own.clear()
+            if self._made_own:
+                self.own.clear()
             return
         try:
             self.own.check(self.config())
@@ -223,7 +247,7 @@ class StartForm:
         found = self.own.preview
         if found is not None:
             for name, value in self._suggested(found).items():
-                self.widgets[name].value = _value(name, value)
+                self.widgets[name].value = form_value(name, value)
 
     def _suggested(self, found: Preview) -> dict[str, Any]:
         """Return the settings for task and shape of a file."""
@@ -238,14 +262,12 @@ class StartForm:
         self._loading = True
         try:
             self.data.value = data
-            self.path.value = path
-            self.own.layout.visible = data == _FILE
+            self._own_fields.visible = data == _FILE
+            if data == _FILE or self._made_own:
+                self.path.value = path
             self.widgets["data.size"].visible = data != _FILE  # only names have sizes
             for name, widget in self.widgets.items():
-                value = (changes or {}).get(name, _value(name, values.get(name)))
-                if name == "data.drop":
-                    widget.options = [*dict.fromkeys([*widget.options, *value])]
-                widget.value = value
+                show_value(name, widget, (changes or {}).get(name, values.get(name)))
         finally:
             self._loading = False
         self._changed()
@@ -254,10 +276,11 @@ class StartForm:
         if not self._loading:
             self.buttons.show_error("")
             self.show_estimate()
-            found = self.own.preview
-            self.own.use.visible = found is not None and any(
-                self.widgets[name].value != _value(name, value) for name, value in self._suggested(found).items()
-            )
+            if own := self._made_own:
+                own.use.visible = own.preview is not None and any(
+                    self.widgets[name].value != form_value(name, value)
+                    for name, value in self._suggested(own.preview).items()
+                )
 
     def show_estimate(self) -> None:
         """Show the network of these settings, with estimates of memory and time from the present runs."""
@@ -282,15 +305,9 @@ class StartForm:
         config = self.config()
         if self.data.value == _FILE and (problem := self.own.problem()):
             raise DataError(problem)
-        self.own.show_card(False)
+        if self._made_own:
+            self.own.show_card(False)
         return config
 
     def _start_run(self, config: Config) -> None:
         self._open(enqueue(config, self._store).id)
-
-
-def _value(name: str, value: Any) -> Any:
-    """Return the value of a setting as that of its widget in the form."""
-    if name == "data.target":
-        return value or None
-    return list(value or ()) if name == "data.drop" else widget_value(value)

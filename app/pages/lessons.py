@@ -20,7 +20,7 @@ from tsnn.config import Config
 from tsnn.errors import ConfigError, TsnnError
 from tsnn.files import read_bounded
 from tsnn.runs import Run
-from tsnn.runs.comparison import result
+from tsnn.runs.results import result
 from tsnn.views.plots import palette
 from tsnn.views.tabs.race import MAX_LANES
 

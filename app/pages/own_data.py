@@ -160,7 +160,7 @@ class OwnData:
         return pn.Column(
             self.upload, self.upload.status, self.upload.error, self.path, self.progress, self.error,
             row(w["data.target"]), w["data.drop"], self.find, w["data.missing"], reading, self.summary, self.transpose,
-            self.show, self.suggestion, self.use, visible=False, margin=0, **_STRETCH,
+            self.show, self.suggestion, self.use, margin=0, **_STRETCH,
         )  # fmt: skip
 
     # --- check ---------------------------------------------------------------------------------------

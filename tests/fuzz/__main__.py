@@ -45,10 +45,11 @@ from tsnn.runs import Run, RunStore
 from tsnn.runs.acks import recorded_acks, recorded_before
 from tsnn.runs.catalog import Catalog
 from tsnn.runs.checkpoints import read_checkpoint, write_checkpoint
-from tsnn.runs.comparison import result, table
+from tsnn.runs.comparison import table
 from tsnn.runs.control import ControlReader, changed_config
 from tsnn.runs.export import to_csv
 from tsnn.runs.notes import annotate
+from tsnn.runs.results import result
 from tsnn.views.live.follower import RunFollower
 
 SECONDS = 60  #: that an input may take, also on a busy machine

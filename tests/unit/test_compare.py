@@ -10,8 +10,9 @@ from tests.support import fake_engine
 from tsnn.config import Config
 from tsnn.runs import RunStore
 from tsnn.runs.cells import format_cell
-from tsnn.runs.comparison import baselines, differing, find, grouped, labels, result, seeds, table
+from tsnn.runs.comparison import baselines, differing, find, grouped, labels, seeds, table
 from tsnn.runs.notes import annotate
+from tsnn.runs.results import ResultReader, result
 from tsnn.runs.writer import RunWriter
 
 SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 4}
@@ -260,3 +261,31 @@ def test_compare_plots__draw_the_recorded_curves(store):
     plot.update(group, "epoch", 0)
     assert len(plot._bands.data["xs"]) == 1
     assert plot._raw.data["ys"] == []
+
+
+def test_results__are_read_a_part_at_a_time_and_continued(store):
+    config = Config.preset("fashion_mnist").replace(SETTINGS)
+    run, losses = store.create(config), [0.9, 0.5, 0.7, 0.4, 0.6]
+    reader = ResultReader(run)
+    assert reader.read()
+    with RunWriter(run) as writer:
+        for epoch, loss in enumerate(losses, 1):
+            writer.line("epoch", **{**fake_engine.epoch_record(epoch, config).to_dict(), "validation_loss": loss})
+    calls = 0
+    while not reader.read(0):
+        calls += 1
+        assert reader.result().epochs == calls
+    assert calls == len(losses)
+    assert reader.result() == result(run)
+    assert reader.result().best_epoch == 4
+    with RunWriter(run) as writer:  # a resumed run repeats epochs
+        writer.line("epoch", **{**fake_engine.epoch_record(3, config).to_dict(), "validation_loss": 0.8})
+    assert reader.read()
+    repeated = reader.result()
+    assert (repeated.epochs, repeated.best_epoch) == (3, 2)
+    assert repeated.seconds == pytest.approx(
+        sum(fake_engine.epoch_record(e, config).seconds_train for e in (1, 2, 3)) + 3 * 0.28
+    )
+    (run.path / "metrics.jsonl").unlink()
+    assert reader.read()
+    assert reader.result().epochs == 0

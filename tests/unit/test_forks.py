@@ -15,8 +15,9 @@ from tsnn.jobs import launch
 from tsnn.records import EpochRecord
 from tsnn.runs.catalog import delete
 from tsnn.runs.checkpoints import FORKS, kept_epochs
-from tsnn.runs.comparison import find, labels, result
+from tsnn.runs.comparison import find, labels
 from tsnn.runs.forks import make_fork, nearest_fork_epoch
+from tsnn.runs.results import result
 from tsnn.views.history import History
 
 TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "seconds_examine", "memory_bytes")

@@ -39,6 +39,7 @@ def test_form__every_setting_has_a_displayed_widget(form, name):
 
 
 def test_form__every_section_has_a_title(form):
+    form.show_advanced()
     texts = [part.object for part in form.layout.select() if type(part).__name__ == "Typography"]
     assert {section.title for section in SECTIONS.values()} <= set(texts)
 
@@ -66,6 +67,19 @@ def test_form__a_registered_rule_is_a_choice(tmp_path):
         assert form.widgets["network.activation"].options["Test slope"] == "test_slope"
     finally:
         ACTIVATIONS.unregister("test_slope")
+
+
+def test_form__makes_parts_when_they_are_opened(tmp_path):
+    form = new_form(tmp_path)
+    before = len(form.layout.select())
+    assert not {"parallel.workers", "data.target"} & set(form.widgets)
+    form.load(Config.preset("madelon").replace(workers=3))
+    assert form.config().parallel.workers == 3, "settings without a widget count"
+    next(part for part in form.layout.select() if type(part).__name__ == "Accordion").active = [0]
+    assert form.widgets["parallel.workers"].value == 3
+    form.data.value = "a file"
+    assert form.path in form.layout.select()
+    assert len(form.layout.select()) > 2 * before
 
 
 def test_form__load_and_config_are_inverse(tmp_path):

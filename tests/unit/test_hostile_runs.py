@@ -20,10 +20,11 @@ from tsnn.jobs.outcome import job_outcome
 from tsnn.runs import Run, RunStore
 from tsnn.runs.catalog import Catalog
 from tsnn.runs.checkpoints import read_checkpoint
-from tsnn.runs.comparison import find, result, table
+from tsnn.runs.comparison import find, table
 from tsnn.runs.control import ControlReader, changed_config
 from tsnn.runs.export import to_csv, to_toml
 from tsnn.runs.notes import notes
+from tsnn.runs.results import result
 from tsnn.runs.summaries import summarise
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.tabs.summary import summary_html

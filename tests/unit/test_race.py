@@ -16,8 +16,8 @@ from tsnn.jobs import queue, race
 from tsnn.registry import REGROWTH
 from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog
-from tsnn.runs.comparison import RunResult
 from tsnn.runs.notes import annotate, notes
+from tsnn.runs.results import RunResult
 from tsnn.runs.writer import RunWriter
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.tabs.race import MAX_LANES, RaceView

@@ -18,9 +18,9 @@ from tsnn.errors import RunError
 from tsnn.jobs import launch, queue, race
 from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog, delete
-from tsnn.runs.comparison import result
 from tsnn.runs.control import request
 from tsnn.runs.notes import annotate
+from tsnn.runs.results import result
 from tsnn.views.live.follower import RunFollower
 
 

@@ -17,7 +17,8 @@ from tsnn.engine.regrowth import FreePositions, keep_largest
 from tsnn.errors import ConfigError, DataError
 from tsnn.execution.engine import execute
 from tsnn.registry import ACTIVATIONS, PRUNING, READERS, REGROWTH, Registry
-from tsnn.runs.comparison import result, table
+from tsnn.runs.comparison import table
+from tsnn.runs.results import result
 
 APP = Path(tsnn.__file__).parents[1] / "app"
 

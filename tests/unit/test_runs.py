@@ -22,10 +22,11 @@ from tsnn.jobs.launch import prepare_resume
 from tsnn.records import FORMAT, EpochRecord, Event, EventKind, RunState
 from tsnn.runs import Run, RunStore
 from tsnn.runs.checkpoints import read_checkpoint, write_checkpoint
-from tsnn.runs.comparison import find, result
+from tsnn.runs.comparison import find
 from tsnn.runs.control import ControlReader, request
 from tsnn.runs.export import to_csv
 from tsnn.runs.liveness import identity, stamp
+from tsnn.runs.results import result
 from tsnn.runs.writer import RunWriter
 from tsnn.snapshot import LayerSnapshot, Snapshot
 from tsnn.views.live.follower import RunFollower

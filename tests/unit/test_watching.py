@@ -17,7 +17,7 @@ from tsnn.runs import RunStore
 from tsnn.runs.control import ControlReader
 from tsnn.runs.writer import RunWriter
 from tsnn.views import notebook
-from tsnn.views.live import browser, ticker
+from tsnn.views.live import browser
 from tsnn.views.live.browser import Throttle, on_release
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.notebook import Ticker
@@ -169,27 +169,6 @@ def test_throttle__asks_less_and_less_often(monkeypatch):
         throttle.is_free()
         asked.append(throttle.parts[0].value)
     assert asked[-1] < 15
-
-
-def test_period__grows_with_pages_and_their_cost(monkeypatch):
-    now, used = [0.0], [0.0]
-    monkeypatch.setattr(ticker.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(ticker.time, "thread_time", lambda: used[0])
-    shared = ticker.SharedPeriod()
-    pages = [object() for _ in range(50)]
-
-    def spend(pages, cost, seconds):
-        for _ in range(seconds):
-            for page in pages:
-                now[0] += 1 / len(pages)
-                used[0] += cost
-                shared.note(page)
-        return shared.milliseconds(250)
-
-    assert spend(pages[:1], 0.012, 9) == 250, "a page alone is updated as often as it wants"
-    assert spend(pages, 0.01, 30) == pytest.approx(1000 * 50 * 0.01 / ticker.SHARE, rel=0.05)
-    assert spend(pages, 0.1, 30) == ticker.MAX_PERIOD
-    assert spend(pages[:2], 0.001, 60) == 250, "closed pages are forgotten"
 
 
 def test_ticker__asks_only_after_a_change():

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from tsnn.cli import console
 from tsnn.config import Config
@@ -20,15 +21,16 @@ from tsnn.datasets.preview import preview
 from tsnn.datasets.sources import local_file
 from tsnn.errors import ConfigError, DataError, TsnnError
 from tsnn.extras import require
-from tsnn.files import os_error_message
+from tsnn.files import os_error_message, replacing
 from tsnn.jobs.launch import command_line, prepare_resume, watch
 from tsnn.records import Compilation, EpochRecord, Event, Progress
 from tsnn.runs import INTERRUPTED, Run, RunStore
 from tsnn.runs.cells import format_value
-from tsnn.runs.comparison import result, table
+from tsnn.runs.comparison import table
 from tsnn.runs.control import stopping_on_signals
-from tsnn.runs.export import FORMATS
+from tsnn.runs.export import FORMATS, write_csv
 from tsnn.runs.forks import make_fork
+from tsnn.runs.results import result
 
 
 def train(options: argparse.Namespace) -> int:
@@ -200,21 +202,29 @@ def report(options: argparse.Namespace) -> int:
 def export(options: argparse.Namespace) -> int:
     """Write records, settings or network of a run to a file or standard output."""
     run = RunStore(options.runs).open(options.run)
-    if options.format in FORMATS:
-        content = FORMATS[options.format](run)
+    if options.output is None:
+        _export(run, options.format, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return 0
+    try:
+        path = options.output.resolve()
+        special = path.exists() and not path.is_file()  # a device or pipe
+        with open(path, "wb") if special else replacing(path, durable=False) as file:
+            _export(run, options.format, file)
+    except OSError as error:
+        raise TsnnError(f"The export cannot be written. {os_error_message(error, options.output)}") from error
+    return 0
+
+
+def _export(run: Run, form: str, file: IO[bytes]) -> None:
+    if form == "csv":
+        write_csv(run, file)  # a line at a time
+    elif form in FORMATS:
+        file.write(FORMATS[form](run))
     else:
         from tsnn.formats.runs import export_network  # imports Numba
 
-        content = export_network(run, options.format)
-    if options.output is None:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-    else:
-        try:
-            options.output.write_bytes(content)
-        except OSError as error:
-            raise TsnnError(f"The export cannot be written. {os_error_message(error, options.output)}") from error
-    return 0
+        file.write(export_network(run, form))
 
 
 def datasets(options: argparse.Namespace) -> int:

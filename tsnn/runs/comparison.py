@@ -1,151 +1,25 @@
-"""Comparison of runs: the settings in which they differ, their results, mean and spread over seeds.
-
-Results are those of the last epoch and, with a validation split, of the epoch with the least validation loss. The best
-test epoch is never reported: picking it would overstate accuracy.
-"""
+"""Comparison of runs: the settings in which they differ, their results, mean and spread over seeds."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from tsnn.config import LIVE_SETTINGS, Config, describe
+from tsnn.config import Config, describe
 from tsnn.errors import TsnnError
-from tsnn.records import INTERRUPTED, EventKind, RunState, accuracy_name
-from tsnn.runs.cells import Column, Spread, format_change
-from tsnn.runs.notes import notes
+from tsnn.records import INTERRUPTED, accuracy_name
+from tsnn.runs.cells import Column, Spread
+from tsnn.runs.results import RunResult, result
 from tsnn.runs.store import Run
 
 #: Methods that are compared as baselines.
 BASELINES = ("set", "fixed", "dense")
 SEED = "run.seed"
 _SELF_EXPLANATORY = ("training.method", "data.name")  # their values need no name next to them
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """Settings and results of a run; unknown values are None.
-
-    Attributes
-    ----------
-    run, name, state : str
-        Directory, title (or directory), state.
-    settings : dict
-        All settings at the start as ``{"section.field": value}``; empty if they cannot be read.
-    changed : int
-        Number of changes of settings while it was training, or where it was forked.
-    now : dict
-        Live settings in the last epoch, as ``{"section.field": value}``.
-    epochs, samples : int
-        Finished epochs, and training samples seen in them.
-    test_accuracy, test_loss, train_loss : float
-        After the last epoch.
-    connections : int
-        After the last epoch.
-    seconds : float
-        Training, evolution and evaluation, summed over the epochs.
-    memory_bytes : int
-        Largest resident memory at the end of an epoch.
-    best_epoch : int
-        Epoch with the least validation loss; None without a validation split.
-    best_accuracy, best_loss : float
-        On the test part, after that epoch.
-    problem : str
-        Why the run cannot be read completely; empty if it can.
-    test_r2, best_r2 : float
-        Likewise; of regression.
-    task : str
-        Such as "regression"; empty until the data have been read.
-    host : str
-        Machine that it runs or ran on; empty if unknown.
-    """
-
-    run: str
-    name: str
-    state: RunState
-    settings: Mapping[str, Any]
-    changed: int
-    epochs: int
-    samples: int
-    test_accuracy: float | None
-    test_loss: float | None
-    train_loss: float | None
-    connections: int | None
-    seconds: float | None
-    memory_bytes: int | None
-    best_epoch: int | None = None
-    best_accuracy: float | None = None
-    best_loss: float | None = None
-    problem: str = ""
-    test_r2: float | None = None
-    best_r2: float | None = None
-    task: str = ""
-    now: Mapping[str, Any] = field(default_factory=dict)
-    host: str = ""
-
-    def setting_text(self, name: str) -> str:
-        """Return a setting as text: ``0.3``, or ``0.3 → 0.81`` if it was changed while the run was training."""
-        start = self.settings.get(name)
-        return format_change(start, self.now.get(name, start))
-
-
-def result(run: Run) -> RunResult:
-    """Return the settings and results of a run, from all of its metrics."""
-    settings: Mapping[str, Any] = {}
-    task, fork = "", {}
-    problem = run.problem()
-    if not problem:
-        with contextlib.suppress(TsnnError):
-            meta = run.meta()
-            task, fork = str(meta.get("data", {}).get("task", "")), meta.get("fork", {})
-            settings = run.config().flat()
-    status = run.status()
-    epochs: list[Mapping[str, Any]] = []
-    changed: set[tuple[Any, Any]] = {  # those that can be changed live have an event
-        (fork.get("epoch"), name) for name in fork.get("settings", {}) if name not in LIVE_SETTINGS.values()
-    }
-    lines, _, damage = run.checked_lines()
-    for line in lines:
-        if line.get("type") == "epoch":
-            while epochs and epochs[-1]["epoch"] >= line["epoch"]:  # a resumed run repeats epochs
-                epochs.pop()
-            epochs.append(line)
-        elif line.get("type") == "event" and line.get("kind") == EventKind.SETTING:
-            changed.add((line.get("epoch"), line.get("message")))
-    last = epochs[-1] if epochs else {}
-    validated = [epoch for epoch in epochs if epoch.get("validation_loss") is not None]
-    best = min(validated, key=lambda epoch: float(epoch["validation_loss"]), default={})
-    parts = [[epoch.get(f"seconds_{part}") or 0.0 for epoch in epochs] for part in ("train", "evolve", "evaluate")]
-    return RunResult(
-        run=run.id,
-        name=notes(run)[0] or run.id,
-        state=status["state"],
-        settings=settings,
-        changed=len(changed),
-        epochs=len(epochs),
-        samples=last.get("samples") or 0,
-        test_accuracy=last.get("test_accuracy"),
-        test_loss=last.get("test_loss"),
-        train_loss=last.get("train_loss"),
-        connections=last.get("connections"),
-        seconds=sum(map(sum, parts)) if epochs else None,
-        memory_bytes=max((epoch.get("memory_bytes") or 0 for epoch in epochs), default=0) or None,
-        best_epoch=best.get("epoch"),
-        best_accuracy=best.get("test_accuracy"),
-        best_loss=best.get("test_loss"),
-        problem=problem or damage,
-        test_r2=last.get("test_r2"),
-        best_r2=best.get("test_r2"),
-        task=task,
-        now={LIVE_SETTINGS[name]: v for name, v in last.get("settings", {}).items() if name in LIVE_SETTINGS},
-        host=str(process.get("host", "")) if isinstance(process := status.get("process"), dict) else "",
-    )
 
 
 def differing(results: Sequence[RunResult]) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import zip_longest
-from typing import Any
+from typing import IO, Any
 
 from tsnn.config import LIVE_SETTINGS
 from tsnn.errors import RunError
@@ -19,25 +19,49 @@ _PER_LAYER = ("connections", "density", "pruned", "grown", "living")
 
 
 def to_csv(run: Run) -> bytes:
-    """Return the finished epochs as a table: one line per epoch; columns of layers are named ``layer1_density``.
+    """Return the finished epochs as a table, see :func:`write_csv`."""
+    buffer = io.BytesIO()
+    write_csv(run, buffer)
+    return buffer.getvalue()
+
+
+def write_csv(run: Run, file: IO[bytes]) -> None:
+    """Write the finished epochs as a table: one line per epoch; columns of layers are named ``layer1_density``.
 
     Raises
     ------
     RunError
-        If no epoch is finished.
+        If no epoch is finished, or the metrics are damaged.
     """
-    records = run.records()
-    if not records:
-        raise RunError(f"Run {run.id} has no finished epoch to export. Try again later.")
+    run.meta()
     scalars = [f.name for f in fields(EpochRecord) if f.name not in ("settings", "layers", "events", "workers")]
-    columns: dict[str, Sequence[Any]] = {name: [getattr(r, name) for r in records] for name in scalars}
-    columns |= {name: [r.settings.get(name) for r in records] for name in LIVE_SETTINGS}
-    for l in range(max(len(r.layers) for r in records)):
-        for name in _PER_LAYER:
-            columns[f"layer{l + 1}_{name}"] = [
-                getattr(r.layers[l], name) if l < len(r.layers) else None for r in records
-            ]
-    return csv_bytes(columns)
+    layers = -1
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    try:
+        writer = csv.writer(text)
+        for line in _epochs(run):
+            if layers < 0:
+                layers = len(line["layers"])
+                of_layers = [f"layer{l + 1}_{name}" for l in range(layers) for name in _PER_LAYER]
+                writer.writerow([*scalars, *LIVE_SETTINGS, *of_layers])
+            values = [layer.get(name) for layer in line["layers"][:layers] for name in _PER_LAYER]
+            writer.writerow([*map(line.get, scalars), *map(line["settings"].get, LIVE_SETTINGS), *values])
+    finally:
+        text.detach()
+    if layers < 0:
+        raise RunError(f"Run {run.id} has no finished epoch to export. Try again later.")
+
+
+def _epochs(run: Run) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the finished epochs."""
+    try:
+        for line, problem, _ in run.each_line():
+            if problem:
+                raise RunError(f"metrics.jsonl of run {run.id} is damaged: {problem}.")
+            if line["type"] == "epoch":
+                yield line
+    except OSError as error:
+        raise RunError(f"metrics.jsonl of run {run.id} cannot be read: {error.strerror}.") from error
 
 
 def to_toml(run: Run) -> bytes:

@@ -6,14 +6,24 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tsnn.config import Config
 from tsnn.errors import ConfigError, RunError, TsnnError
-from tsnn.files import check_format, load_json, open_regular, read_bounded, read_json, read_lines, write_atomic
+from tsnn.files import (
+    check_format,
+    complete_lines,
+    load_json,
+    open_regular,
+    parse_object,
+    read_bounded,
+    read_json,
+    read_lines,
+    write_atomic,
+)
 from tsnn.records import ENDED, FORMAT, OVER, EpochRecord, RunState
 from tsnn.runs.checks import META, STATUS, fitting, line_problem, mismatch
 from tsnn.runs.liveness import REMOTE_STALE_SECONDS, STALE_SECONDS, age, alive, heartbeat_age
@@ -168,6 +178,21 @@ class Run:
         problems = [line_problem(line) for line in lines]
         problem = next((f"metrics.jsonl of run {self.id} is damaged: {p}." for p in problems if p), "")
         return [line for line, p in zip(lines, problems, strict=True) if not p], offset, problem
+
+    def each_line(self, offset: int = 0) -> Iterator[tuple[dict[str, Any], str, int]]:
+        """Yield the lines of ``metrics.jsonl`` one after another: each with its problem, or "", and the next offset.
+
+        Raises
+        ------
+        OSError
+            If the file exists but cannot be read.
+        """
+        for raw, end in complete_lines(self.path / "metrics.jsonl", offset):
+            try:
+                line = parse_object(raw)
+            except ValueError:
+                continue
+            yield line, line_problem(line), end
 
     def records(self) -> list[EpochRecord]:
         """Return the records of the finished epochs.

@@ -5,6 +5,7 @@
 ``meta.json``         versions, machine, data set, network: written once by the engine
 ``features.json``     names of the features, where they are too long for ``meta.json`` (:mod:`tsnn.runs.features`)
 ``metrics.jsonl``     append-only; one JSON object per line with ``type``, ``seq`` and ``time``; see below
+``metrics.index``     some lines of long ``metrics.jsonl``, for readers (:mod:`tsnn.runs.metrics_index`)
 ``status.json``       heartbeat: state (:class:`~tsnn.records.RunState`), process, progress; replaced every second
 ``snapshots/``        ``0000123.npz``: summaries of the topology after an epoch (:mod:`tsnn.snapshot`)
 ``control.jsonl``     commands for the live run (:mod:`tsnn.runs.control`)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tsnn.config import LIVE_NUMBERS, LiveValue
 from tsnn.records import EpochRecord, Event, EventKind, LayerRecord
 from tsnn.runs import Run
+from tsnn.views.shared import Shared
 
 
 def _numbers(record: type) -> tuple[str, ...]:
@@ -44,13 +45,18 @@ class History:
         Layers of connections.
     workers : list of list of dict
         The records of the workers of a parallel run in each epoch (:class:`tsnn.records.WorkerRecord`).
+    version : int
+        Grows with every epoch that is added.
+    shared : Shared
+        Values computed from the columns, for all views of the history.
     settings : mapping
         The live settings of the last epoch, by short name.
     """
 
     def __init__(self) -> None:
         self._columns: dict[str, array[float]] = {name: array("d") for name in SCALARS}
-        self.layers = 0
+        self.layers = self.version = 0
+        self.shared = Shared()
         self.settings: Mapping[str, LiveValue | None] = {}
         self.workers: list[Sequence[Mapping[str, Any]]] = []
 
@@ -87,6 +93,7 @@ class History:
         n = self.layers or len(layers)
         for l in range(n):
             row |= _layer_values(l, layers[l] if l < len(layers) else {})
+        self.version += 1
         self._forget_from(float(epoch["epoch"]))
         if not self.layers:
             self.layers = n

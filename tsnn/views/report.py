@@ -27,9 +27,10 @@ from tsnn.errors import RunError
 from tsnn.files import write_atomic
 from tsnn.records import EventKind
 from tsnn.runs import Run, RunStore
-from tsnn.runs.comparison import labels, result, table
+from tsnn.runs.comparison import labels, table
 from tsnn.runs.notes import notes
 from tsnn.runs.repeat import code, command
+from tsnn.runs.results import result
 from tsnn.snapshot import Snapshot
 from tsnn.views.history import START_EVENTS
 from tsnn.views.live.follower import RunFollower

@@ -22,14 +22,16 @@ from tsnn.runs import Run
 from tsnn.runs.checks import line_problem
 from tsnn.runs.control import ControlReader
 from tsnn.runs.features import feature_names
+from tsnn.runs.metrics_index import IndexBuilder, read_index
 from tsnn.runs.notes import Notes, notes
-from tsnn.runs.sampling import SHORT_BYTES, EventSearch, sample_lines
+from tsnn.runs.sampling import SHORT_BYTES, sample_lines
 from tsnn.snapshot import Snapshot
 from tsnn.views.history import SECONDS, History, read_events
 from tsnn.views.live.snapshot_reader import Parts, SnapshotReader
+from tsnn.views.shared import Shared
 
 _STATUS_SECONDS = 1.0
-_MOST_SEARCHES = 1000  # of 32 MiB each
+_MOST_STEPS = 50_000  # of 20 ms each
 
 
 class RunFollower:
@@ -58,11 +60,14 @@ class RunFollower:
         Epochs with a snapshot.
     notes : Notes
         Title, tags and text.
+    shared : Shared
+        Values computed from the attributes above, for all views of the run.
     """
 
     def __init__(self, run: Run, min_interval: float = 0.2):
         self.run = run
         self.version = 0
+        self.shared = Shared()
         self._min_interval = min_interval
         self._lock = threading.RLock()
         self._polled = self._status_read = -float("inf")
@@ -81,7 +86,7 @@ class RunFollower:
         self.history = History()
         self.events: list[Event] = []
         self._known_events: set[Event] = set()
-        self._search: EventSearch | None = None
+        self._builder: IndexBuilder | None = None
         self.acks: dict[str, dict[str, Any]] = {}
         self.snapshots: list[int] = []
         self._control = ControlReader(self.run)
@@ -149,7 +154,7 @@ class RunFollower:
             now = time.monotonic()
             if now - self._polled >= self._min_interval:
                 self._polled = now
-                changed = self._poll_notes() | self._poll_metrics() or self._search_events()
+                changed = self._poll_notes() | self._poll_metrics() or self._build_index()
                 self.version += int(self._poll_status(now) or changed)
             return self.version
 
@@ -178,42 +183,48 @@ class RunFollower:
         if mark is None or mark[1] < self._offset or (before and before[2] != mark[2]):  # replaced by a resumed run
             self._reset()
         if not self._offset and mark is not None and mark[1] > SHORT_BYTES:
-            self._begin_long()
+            self._begin_long(mark[1])
         lines, self._offset, damage = self.run.checked_lines(self._offset)
         self._damage = self._damage or damage
         self._take_all(lines)
         return bool(lines) or mark is None
 
-    def _begin_long(self) -> None:
-        """Read a part of the lines of a long file, and begin the search for its events."""
+    def _begin_long(self, size: int) -> None:
+        """Read the index of a long file; where there is none yet, a part of the lines, and begin to build it."""
         with contextlib.suppress(OSError):
-            lines, self._offset = sample_lines(self.run)
-            self._search = EventSearch(self.run, self._offset)
-            self._take_all([line for line in lines if line.get("type") == "epoch" and not line_problem(line)])
-            self.snapshots = self.run.snapshot_epochs()
+            lines, end = read_index(self.run) or ([], 0)
+            if size - end > SHORT_BYTES:
+                more, end = sample_lines(self.run, end)
+                lines += [line for line in more if line.get("type") == "epoch"]
+                self._builder = IndexBuilder(self.run, end)
+            self._take_all([line for line in lines if not line_problem(line)])
+            self.snapshots, self._offset = self.run.snapshot_epochs(), end
 
-    def _search_events(self) -> bool:
-        """Continue the search for events in a long file; returns whether it has found any."""
-        search = self._search
-        if search is None:
+    def _build_index(self) -> bool:
+        """Build the index of a long file a little further; returns whether events were found or it is complete."""
+        builder = self._builder
+        if builder is None:
             return False
         lines: list[dict[str, Any]] = []
         with contextlib.suppress(OSError):
-            lines = search.advance()
+            lines = builder.advance()
+        if builder.done:
+            self._builder, self.history = None, History()
+            builder.save()
+            more, self._offset, _ = self.run.checked_lines(builder.end)
+            lines += [*builder.lines(), *more]
         self._take_all([line for line in lines if not line_problem(line)])
         self.events.sort(key=lambda event: event.epoch)
-        if search.done:
-            self._search = None
         return bool(lines)
 
     def finish(self) -> None:
         """Read everything that is there, also the events of a long file, which :meth:`poll` finds in parts."""
         with self._lock:
             self.poll()
-            for _ in range(_MOST_SEARCHES):  # the file may have become unreadable
-                if self._search is None:
+            for _ in range(_MOST_STEPS):  # the file may have become unreadable
+                if self._builder is None:
                     break
-                self._search_events()
+                self._build_index()
             self.version += 1
 
     def _take_all(self, lines: Sequence[Mapping[str, Any]]) -> None:

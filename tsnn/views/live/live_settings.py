@@ -1,5 +1,8 @@
 """Widgets of live settings: sliders for numbers, selections for choices."""
 
+# mypy: disable-error-code="no-untyped-call"
+# Panel's constructors are not annotated.
+
 from __future__ import annotations
 
 import functools

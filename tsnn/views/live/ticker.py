@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import panel as pn
+from panel.io.callbacks import PeriodicCallback
 
 from tsnn.views.live.browser import Throttle
 
@@ -19,46 +20,36 @@ MAX_PERIOD = 6000
 #: Fraction of one core that updating all pages of this process may take.
 SHARE = 0.15
 _MEASURE_SECONDS = 1.0
-_FORGET_SECONDS = 3 * MAX_PERIOD / 1000
-_FIRST_UPDATES = 2  # of a page: they draw all of it, which says nothing of later ones
+_LARGEST_STEP = 2.0  # factor of a change: a page that is made takes a second, which says little of later updates
 
 
 class SharedPeriod:
     """Period of all pages of a process: the same for each, so that none starves.
 
-    The CPU time of the thread that updates them, with messages and drawing, is divided by the number of updates; times
-    in which a page is made and drawn for the first time are left out.
+    It follows the load: the CPU time of the thread that makes, updates and answers all pages. If that is twice the
+    allowed :data:`SHARE` of a core, the period doubles.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[int, float] = {}
-        self._updates: dict[int, int] = {}
+        self._period = float(PERIOD)
         self._begin(time.monotonic())
-        self.cost = 0.0  #: CPU seconds of an update
 
-    def note(self, page: object) -> None:
-        """Count an update of a page."""
+    def note(self) -> None:
+        """Adapt the period, at an update of any page."""
         now = time.monotonic()
-        self._seen[id(page)] = now
-        self._updates[id(page)] = self._updates.get(id(page), 0) + 1
-        if self._updates[id(page)] <= _FIRST_UPDATES:
-            self._begin(now)
-            return
-        self._ticks += 1
         if now - self._since < _MEASURE_SECONDS:
             return
-        cost = (time.thread_time() - self._used) / self._ticks
-        self.cost = cost if not self.cost else 0.7 * self.cost + 0.3 * cost
+        load = (time.thread_time() - self._used) / (now - self._since)
+        step = min(_LARGEST_STEP, max(1 / _LARGEST_STEP, load / SHARE))
+        self._period = min(MAX_PERIOD, max(PERIOD, step * self._period))
         self._begin(now)
-        self._seen = {key: at for key, at in self._seen.items() if now - at < _FORGET_SECONDS}
-        self._updates = {key: self._updates[key] for key in self._seen}
 
     def _begin(self, now: float) -> None:
-        self._since, self._used, self._ticks = now, time.thread_time(), 0
+        self._since, self._used = now, time.thread_time()
 
     def milliseconds(self, shortest: int) -> int:
         """Return the milliseconds between two updates of a page."""
-        return int(min(MAX_PERIOD, max(shortest, 1000 * self.cost * len(self._seen) / SHARE)))
+        return int(max(shortest, self._period))
 
 
 #: The period of this process.
@@ -88,10 +79,12 @@ class Ticker:
     def __init__(self, function: Callable[[], bool], throttle: Throttle, period: int = PERIOD, *, start: bool = True):
         self._function, self._throttle = function, throttle
         self._period = period
-        self.callback = pn.state.add_periodic_callback(self._tick, period=period, start=start)
+        self.callback = PeriodicCallback(callback=self._tick, period=period, background=True)  # no busy indicator
+        if start:
+            self.callback.start()
 
     def _tick(self) -> None:
-        SHARED_PERIOD.note(self)
+        SHARED_PERIOD.note()
         if self._throttle.is_free():
             with pn.io.hold():
                 if self._function():

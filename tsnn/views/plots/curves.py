@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, NumeralTickFormatter, Range, Range1d
 from bokeh.models.annotations import Span
 from bokeh.plotting import figure
-from numpy.typing import NDArray
 
 from tsnn.records import EpochRecord, accuracy_name
 from tsnn.runs import Run
@@ -29,12 +28,25 @@ from tsnn.views.plots.figures import (
     log_padded,
     make_lean,
     padded,
+    sent,
     set_range,
     set_title,
     smoothed,
     title_of,
 )
 from tsnn.views.plots.tools import DECORATION, ROUND, add_log_switch
+
+
+class _Drawing(NamedTuple):
+    """Columns of the sources of a plot, ranges of the values, and the text alternative."""
+
+    points: dict[str, Any]
+    trunk: dict[str, Any]
+    measured: dict[str, Any]
+    heads: dict[str, Any]
+    limits: tuple[float, float]
+    log_limits: tuple[float, float]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -129,47 +141,53 @@ class CurvePlot:
         ``smoothing`` is the weight of a moving average (:func:`tsnn.views.plots.figures.smoothed`), in front of the
         measured values.
         """
-        columns = {c.column: history[c.column] for c in self.curves if c.column in history}
-        if not len(history) or len(columns) < len(self.curves):
+        if not len(history) or any(c.column not in history for c in self.curves):
             return
-        epochs = history["epoch"]
-        means = {name: smoothed(values, smoothing) for name, values in columns.items()}
         messages = self._marks.messages if self._marks else {}
+        key = self.curves, self._log, self._bounds, self._fork_epoch, smoothing
+        state = history.version, tuple(messages.items())
+        drawn: _Drawing = history.shared.get(key, state, lambda: self._drawing(history, smoothing, messages))
+        self.source.data, self._head.data = drawn.points, drawn.heads
+        if self._trunk is not None:
+            self._trunk.data = drawn.trunk
+        if drawn.measured["xs"] or self._measured.data["xs"]:
+            self._measured.data = drawn.measured
+        describe(self.figure, aria_label=f"{title_of(self.figure)}. {drawn.text}")
+        if follow:
+            set_range(self.figure.y_range, *drawn.limits)
+            if self._log_range is not None:
+                set_range(self._log_range, *drawn.log_limits)
+
+    def _drawing(self, history: History, smoothing: float, messages: Mapping[int, str]) -> _Drawing:
+        """Return what is drawn of a history."""
+        columns = {c.column: history[c.column] for c in self.curves}
+        epochs, values = history["epoch"], list(columns.values())
+        means = {name: smoothed(column, smoothing) for name, column in columns.items()}
         rows = decimate(list(means.values()))
         if messages:
             rows = np.union1d(rows, np.flatnonzero(np.isin(epochs, list(messages))))
-        drawn = {"epoch": epochs, **means}
-        own = rows[epochs[rows] >= self._fork_epoch]
-        self.source.data = {name: values[own].tolist() for name, values in drawn.items()} | {
-            "event": [messages.get(int(epoch), "") for epoch in epochs[own]]
-        }
-        if self._trunk is not None:
-            trunk = rows[epochs[rows] <= self._fork_epoch]
-            self._trunk.data = {name: values[trunk].tolist() for name, values in drawn.items()}
-        self._draw_measured(epochs, columns if smoothing else {})
-        self._head.data = {
-            "epoch": [epochs[-1]] * len(self.curves),
-            "y": [means[c.column][-1] for c in self.curves],
-            "color": [c.color for c in self.curves],
-        }
-        describe(self.figure, aria_label=self._text(history))
-        if follow:
-            values = list(columns.values())
-            fit = log_padded if self._log else padded
-            set_range(self.figure.y_range, *fit(values, *self._bounds))
-            if self._log_range is not None:
-                set_range(self._log_range, *log_padded(values, None, self._bounds[1]))
-
-    def _draw_measured(self, epochs: NDArray[np.float64], columns: Mapping[str, NDArray[np.float64]]) -> None:
-        """Draw the measured values behind smoothed curves, or none."""
-        if not columns and not self._measured.data["xs"]:
-            return
-        rows = decimate(list(columns.values()))
-        self._measured.data = {
-            "xs": [epochs[rows].tolist() for _ in columns],
-            "ys": [values[rows].tolist() for values in columns.values()],
-            "color": [c.color for c in self.curves] if columns else [],
-        }
+        own, trunk = rows[epochs[rows] >= self._fork_epoch], rows[epochs[rows] <= self._fork_epoch]
+        curves = {"epoch": epochs, **means}
+        measured = decimate(values) if smoothing else rows[:0]
+        text = ", ".join(f"{c.label} {palette.formatted(columns[c.column][-1], self._format)}" for c in self.curves)
+        return _Drawing(
+            points={name: sent(column[own]) for name, column in curves.items()}
+            | {"event": [messages.get(int(epoch), "") for epoch in epochs[own]]},
+            trunk={name: sent(column[trunk]) for name, column in curves.items()} if self._fork_epoch else {},
+            measured={
+                "xs": [epochs[measured].tolist() for _ in values] if smoothing else [],
+                "ys": [column[measured].tolist() for column in values] if smoothing else [],
+                "color": [c.color for c in self.curves] if smoothing else [],
+            },
+            heads={
+                "epoch": [epochs[-1]] * len(self.curves),
+                "y": [means[c.column][-1] for c in self.curves],
+                "color": [c.color for c in self.curves],
+            },
+            limits=(log_padded if self._log else padded)(values, *self._bounds),
+            log_limits=log_padded(values, None, self._bounds[1]),
+            text=f"Epoch {epochs[-1]:,.0f}: {text}.",
+        )
 
     def show_trunk(self, epoch: int) -> None:
         """Draw the epochs up to that of a fork pale: they are those of its parent."""
@@ -180,11 +198,6 @@ class CurvePlot:
         for curve in self.curves:
             style: dict[str, Any] = {"color": curve.color, "line_dash": curve.dash, "line_width": 2, "line_alpha": 0.35}
             self.figure.line("epoch", curve.column, source=self._trunk, **style)
-
-    def _text(self, history: History) -> str:
-        """Return the text alternative: title and last values."""
-        values = ", ".join(f"{c.label} {palette.formatted(history[c.column][-1], self._format)}" for c in self.curves)
-        return f"{title_of(self.figure)}. Epoch {history['epoch'][-1]:,.0f}: {values}."
 
     def show_cursor(self, epoch: int | None) -> None:
         """Mark an epoch; None removes the mark."""

@@ -8,7 +8,7 @@ Figures are built once; :meth:`RunView.tick` compares the follower's version and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import panel as pn
@@ -23,6 +23,34 @@ from tsnn.views.tabs.overview import Overview
 from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.summary import summary_html
 from tsnn.views.tabs.workers import WorkersTab
+
+_TABS: dict[str, Any] = {
+    "overview": Overview,
+    "network": NetworkTab,
+    "connectivity": ConnectivityTab,
+    "neurons": NeuronsTab,
+    "errors": ErrorsTab,
+    "workers": WorkersTab,
+}
+
+
+class _Tabs(Mapping[str, Any]):
+    """Tabs of a run by name, each made when it is first opened."""
+
+    def __init__(self, follower: RunFollower, replay: Replay):
+        self._follower, self._replay = follower, replay
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _TABS[name](self._follower, self._replay)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_TABS)
+
+    def __len__(self) -> int:
+        return len(_TABS)
 
 
 class RunView:
@@ -39,9 +67,8 @@ class RunView:
         State, progress and main numbers.
     replay : Replay
         The timeline; its ``layout`` belongs on the page.
-    tabs : dict
-        The tabs by name: ``overview``, ``network``, ``connectivity``, ``neurons``, ``errors``,
-        ``workers``.
+    tabs : mapping
+        The tabs by name: ``overview``, ``network``, ``connectivity``, ``neurons``, ``errors``, ``workers``.
     after_draw : callable
         Called after the user has moved the timeline and the tab was drawn.
     """
@@ -50,19 +77,17 @@ class RunView:
         self.follower = follower
         self.replay = Replay(follower.config.training.epochs, self._follow_newest, self.draw)
         self._cost = CostGauge(follower)
-        self.head = pn.pane.HTML(summary_html(follower, self._cost.html()), sizing_mode="stretch_width", margin=0,
-                                 styles={"flex": "1 1 400px"})  # fmt: skip
-        self.tabs: dict[str, Any] = {
-            "overview": Overview(follower, self.replay),
-            "network": NetworkTab(follower, self.replay),
-            "connectivity": ConnectivityTab(follower, self.replay),
-            "neurons": NeuronsTab(follower, self.replay),
-            "errors": ErrorsTab(follower, self.replay),
-            "workers": WorkersTab(follower, self.replay),
-        }
+        self.head = pn.pane.HTML(self._summary(), sizing_mode="stretch_width", margin=0, styles={"flex": "1 1 400px"})
+        self.tabs = _Tabs(follower, self.replay)
         self.tab = "overview"
         self.after_draw: Callable[[], None] = lambda: None
         self._version = -1
+
+    def _summary(self) -> str:
+        def compute() -> str:
+            return summary_html(self.follower, self._cost.html())
+
+        return str(self.follower.shared.get("summary", self.follower.version, compute))
 
     def _follow_newest(self) -> None:
         self._version = -1
@@ -74,7 +99,7 @@ class RunView:
         changed = version != self._version
         if changed:
             self._version = version
-            html = summary_html(self.follower, self._cost.html())
+            html = self._summary()
             if html != self.head.object:
                 self.head.object = html
             self.replay.update(self.follower.snapshots)

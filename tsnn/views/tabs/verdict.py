@@ -11,7 +11,7 @@ from statistics import fmean
 from tsnn.errors import ConfigError
 from tsnn.jobs.queue import cores
 from tsnn.records import INTERRUPTED, OVER, RunState, accuracy_name
-from tsnn.runs.comparison import RunResult
+from tsnn.runs.results import RunResult
 from tsnn.views.plots import palette
 
 _SAME = 0.005  # a difference in accuracy or R² that counts as none

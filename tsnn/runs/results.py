@@ -1,0 +1,204 @@
+"""Results of a run.
+
+They are those of the last epoch and, with a validation split, of the epoch with the least validation loss. The best
+test epoch is never reported: picking it would overstate accuracy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tsnn.config import LIVE_SETTINGS
+from tsnn.errors import TsnnError
+from tsnn.records import EventKind, RunState
+from tsnn.runs.cells import format_change
+from tsnn.runs.notes import notes
+from tsnn.runs.run import Run
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Settings and results of a run; unknown values are None.
+
+    Attributes
+    ----------
+    run, name, state : str
+        Directory, title (or directory), state.
+    settings : dict
+        All settings at the start as ``{"section.field": value}``; empty if they cannot be read.
+    changed : int
+        Number of changes of settings while it was training, or where it was forked.
+    now : dict
+        Live settings in the last epoch, as ``{"section.field": value}``.
+    epochs, samples : int
+        Finished epochs, and training samples seen in them.
+    test_accuracy, test_loss, train_loss : float
+        After the last epoch.
+    connections : int
+        After the last epoch.
+    seconds : float
+        Training, evolution and evaluation, summed over the epochs.
+    memory_bytes : int
+        Largest resident memory at the end of an epoch.
+    best_epoch : int
+        Epoch with the least validation loss; None without a validation split.
+    best_accuracy, best_loss : float
+        On the test part, after that epoch.
+    problem : str
+        Why the run cannot be read completely; empty if it can.
+    test_r2, best_r2 : float
+        Likewise; of regression.
+    task : str
+        Such as "regression"; empty until the data have been read.
+    host : str
+        Machine that it runs or ran on; empty if unknown.
+    """
+
+    run: str
+    name: str
+    state: RunState
+    settings: Mapping[str, Any]
+    changed: int
+    epochs: int
+    samples: int
+    test_accuracy: float | None
+    test_loss: float | None
+    train_loss: float | None
+    connections: int | None
+    seconds: float | None
+    memory_bytes: int | None
+    best_epoch: int | None = None
+    best_accuracy: float | None = None
+    best_loss: float | None = None
+    problem: str = ""
+    test_r2: float | None = None
+    best_r2: float | None = None
+    task: str = ""
+    now: Mapping[str, Any] = field(default_factory=dict)
+    host: str = ""
+
+    def setting_text(self, name: str) -> str:
+        """Return a setting as text: ``0.3``, or ``0.3 → 0.81`` if it was changed while the run was training."""
+        start = self.settings.get(name)
+        return format_change(start, self.now.get(name, start))
+
+
+class ResultReader:
+    """Reader of a run's results from all of its metrics, one line after another.
+
+    It keeps 16 bytes of each epoch: a resumed run may repeat epochs, whose time does not count then.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    """
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._begin()
+
+    def _begin(self) -> None:
+        self._offset = self._file = 0
+        self._damage = ""
+        self._epochs, self._seconds = array("d"), array("d")  # their numbers; time up to their end
+        self._last: Mapping[str, Any] = {}
+        self._best: list[Mapping[str, Any]] = []  # epochs with less validation loss than all before
+        self._largest: list[tuple[int, int]] = []  # epochs with more memory than all before, and that
+        self._changed: set[tuple[Any, Any]] = set()
+
+    def read(self, seconds: float = math.inf) -> bool:
+        """Read the lines that have been added since the last call, for some time; returns whether all are read."""
+        until = time.monotonic() + seconds
+        try:
+            stat = (self._run.path / "metrics.jsonl").stat()
+            if stat.st_ino != self._file or stat.st_size < self._offset:  # replaced by a resumed run
+                self._begin()
+                self._file = stat.st_ino
+            for line, problem, end in self._run.each_line(self._offset):
+                self._offset = end
+                if problem:
+                    self._damage = self._damage or f"metrics.jsonl of run {self._run.id} is damaged: {problem}."
+                else:
+                    self._take(line)
+                if time.monotonic() > until:
+                    return False
+        except FileNotFoundError:
+            self._begin()
+        except OSError as error:
+            self._damage = f"metrics.jsonl of run {self._run.id} cannot be read: {error.strerror}."
+        return True
+
+    def _take(self, line: Mapping[str, Any]) -> None:
+        if line["type"] == "event" and line["kind"] == EventKind.SETTING:
+            self._changed.add((line["epoch"], line["message"]))
+        elif line["type"] == "epoch":
+            self._add(line)
+
+    def _add(self, line: Mapping[str, Any]) -> None:
+        epoch = line["epoch"]
+        while self._epochs and self._epochs[-1] >= epoch:  # a resumed run repeats epochs
+            self._epochs.pop()
+            self._seconds.pop()
+        self._best = [best for best in self._best if best["epoch"] < epoch]
+        self._largest = [entry for entry in self._largest if entry[0] < epoch]
+        seconds = sum(line.get(f"seconds_{part}") or 0.0 for part in ("train", "evolve", "evaluate"))
+        self._epochs.append(epoch)
+        self._seconds.append((self._seconds[-1] if self._seconds else 0.0) + seconds)
+        memory, loss = line.get("memory_bytes") or 0, line.get("validation_loss")
+        if not self._largest or memory > self._largest[-1][1]:
+            self._largest.append((epoch, memory))
+        self._last = {name: value for name, value in line.items() if name not in ("layers", "workers")}
+        if loss is not None and (not self._best or loss < self._best[-1]["validation_loss"]):
+            self._best.append(self._last)
+
+    def result(self) -> RunResult:
+        """Return the results of the lines read so far, with the settings of the run."""
+        run, last, best = self._run, self._last, self._best[-1] if self._best else {}
+        settings: Mapping[str, Any] = {}
+        task, fork, status = "", {}, run.status()
+        problem = run.problem()
+        if not problem:
+            with contextlib.suppress(TsnnError):
+                meta = run.meta()
+                task, fork = str(meta.get("data", {}).get("task", "")), meta.get("fork", {})
+                settings = run.config().flat()
+        forked = [name for name in fork.get("settings", {}) if name not in LIVE_SETTINGS.values()]  # others have events
+        process = status.get("process")
+        return RunResult(
+            run=run.id,
+            name=notes(run)[0] or run.id,
+            state=status["state"],
+            settings=settings,
+            changed=len(self._changed) + len(forked),
+            epochs=len(self._epochs),
+            samples=last.get("samples") or 0,
+            test_accuracy=last.get("test_accuracy"),
+            test_loss=last.get("test_loss"),
+            train_loss=last.get("train_loss"),
+            connections=last.get("connections"),
+            seconds=self._seconds[-1] if self._seconds else None,
+            memory_bytes=(self._largest[-1][1] if self._largest else 0) or None,
+            best_epoch=best.get("epoch"),
+            best_accuracy=best.get("test_accuracy"),
+            best_loss=best.get("test_loss"),
+            problem=problem or self._damage,
+            test_r2=last.get("test_r2"),
+            best_r2=best.get("test_r2"),
+            task=task,
+            now={LIVE_SETTINGS[name]: v for name, v in last.get("settings", {}).items() if name in LIVE_SETTINGS},
+            host=str(process.get("host", "")) if isinstance(process, dict) else "",
+        )
+
+
+def result(run: Run) -> RunResult:
+    """Return the settings and results of a run, from all of its metrics."""
+    reader = ResultReader(run)
+    reader.read()
+    return reader.result()
