@@ -1,4 +1,4 @@
-"""Registries: pruning rules, regrowth rules, activations and data readers, which users may extend.
+"""Registries: pruning and regrowth rules, schedules, activations and data readers, which users may extend.
 
 A *rule* is a function with a name, a line of help, and its needs. Registered, it is a choice of its setting, so it
 appears in the command line's help, the form, comparisons and the memory estimate by itself:
@@ -10,7 +10,8 @@ appears in the command line's help, the form, comparisons and the memory estimat
 
 A data reader is registered by the suffix of the files that it reads: :func:`tsnn.load_dataset` then takes their paths.
 The built-in rules are registered in the same way, where they are defined (:mod:`tsnn.engine.pruning`,
-:mod:`tsnn.engine.regrowth`, :mod:`tsnn.engine.activations`, :mod:`tsnn.datasets.readers`).
+:mod:`tsnn.engine.regrowth`, :mod:`tsnn.engine.schedules`, :mod:`tsnn.engine.activations`,
+:mod:`tsnn.datasets.readers`).
 """
 
 from __future__ import annotations
@@ -136,6 +137,8 @@ class Registry(Mapping[str, Rule]):
 PRUNING = Registry("pruning rule", "tsnn.engine.pruning")
 #: ``rule(free, count, rng) -> (indptr, indices)``. See :mod:`tsnn.engine.regrowth`.
 REGROWTH = Registry("regrowth rule", "tsnn.engine.regrowth")
+#: ``schedule(progress) -> factor``: fraction of the epochs -> factor of a setting. See :mod:`tsnn.engine.schedules`.
+SCHEDULES = Registry("schedule", "tsnn.engine.schedules")
 #: ``activation(alpha, layer) -> slope``. See :mod:`tsnn.engine.activations`.
 ACTIVATIONS = Registry("activation", "tsnn.engine.activations")
 #: ``reader(path, target) -> RawData``, by file name suffix. See :mod:`tsnn.datasets.readers`.

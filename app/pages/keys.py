@@ -31,7 +31,8 @@ document.addEventListener("keydown", event => {
     const path = event.composedPath()
     if (!KEYS.includes(event.key) || event.ctrlKey || event.altKey || event.metaKey) return
     const own = "input, textarea, select, button, a, summary, [role], [contenteditable], [tabindex='0']"
-    if (path.some(part => part instanceof Element && part.tagName != "MAIN" && part.matches(own))) return
+    const free = part => part.tagName == "MAIN" || part.role == "figure"
+    if (path.some(part => part instanceof Element && !free(part) && part.matches(own))) return
     for (const page of Bokeh.documents)
         for (const model of page.all_models)
             if (model.tags.includes("pressed")) {

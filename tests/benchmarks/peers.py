@@ -15,8 +15,9 @@ class Tsnn:
     """tsnn itself."""
 
     def __init__(self, workload, x, y):
-        from tsnn.config import NetworkConfig, TrainingConfig
+        from tsnn.config import NetworkConfig
         from tsnn.engine.network import Layer, Network, draw_weights
+        from tsnn.engine.schedules import Rates
         from tsnn.engine.topology import Topology
         from tsnn.engine.workspace import Workspace
         from tsnn.tiling import fast_width
@@ -29,7 +30,7 @@ class Tsnn:
             layers.append(Layer.new(Topology.from_keys(keys, n_in, n_out), weights))
         self.network = Network(layers, (*workload.slopes, 1.0), NetworkConfig().initializer)
         self.workspace = Workspace(workload.sizes, fast_width(max(workload.sizes), workload.batch))
-        self.config = TrainingConfig(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+        self.rates = Rates(MOMENTUM, RATE, DECAY, DROPOUT)
         self.single = Workspace(workload.sizes, 1)
         self.steps = 0
 
@@ -39,7 +40,7 @@ class Tsnn:
 
         self.steps += 1
         batch = Batch(as_features(self.x), self.y, chosen, None, "classification")
-        train_batch(self.network, self.workspace, batch, config=self.config, dropout=DROPOUT, key=8 * self.steps)
+        train_batch(self.network, self.workspace, batch, rates=self.rates, key=8 * self.steps)
 
     def evolve(self):
         from tsnn.engine.evolution import evolve

@@ -28,6 +28,7 @@ from tsnn.engine.evolution import evolve_all
 from tsnn.engine.memory import fitting_estimate
 from tsnn.engine.metrics import evaluate
 from tsnn.engine.network import init_network
+from tsnn.engine.schedules import rates_at
 from tsnn.engine.workspace import Workspace
 
 FEATURES, CLASSES, SAMPLES = 65_536, 2, 7000
@@ -73,8 +74,7 @@ def measure(millions, steps, budget, compact):
         chosen = np.roll(order, -step * batch)[:batch]
         started = time.perf_counter()
         batch_of_step = Batch.of(data, chosen)
-        dropout, key = config.network.dropout, 16 * step
-        loss, _ = train_batch(network, workspace, batch_of_step, config=config.training, dropout=dropout, key=key)
+        loss, _ = train_batch(network, workspace, batch_of_step, rates=rates_at(config, 0), key=16 * step)
         seconds.append(time.perf_counter() - started)
         losses.append(loss / batch)
         if step == 0:
@@ -121,7 +121,7 @@ def warm_up(config):
         workspace = Workspace(network.sizes, width, compact=compact)
         x, y = rng.random((width, 40), dtype=np.float32), np.arange(width) % 2
         batch = Batch(as_features(x), y, np.arange(width), None, "classification")
-        train_batch(network, workspace, batch, config=config.training, dropout=0, key=0)
+        train_batch(network, workspace, batch, rates=rates_at(config, 0), key=0)
     evolve_all(network, config, False, None, rng)
 
 

@@ -17,6 +17,7 @@ from tests.support.replay import assert_replayed, assert_same_bits
 from tsnn import kernels
 from tsnn.datasets import shard
 from tsnn.engine.batches import Batch, train_batch
+from tsnn.engine.schedules import rates_at
 from tsnn.engine.shapes import layer_shapes
 from tsnn.engine.state import random_streams
 from tsnn.engine.training import make_workspace, steps
@@ -89,15 +90,15 @@ def rounds_of(data, config):
 def test_wassp__is_training_with_a_large_batch(blobs, config):
     config = config.replace(
         {"parallel.mode": "wassp", "parallel.warmup": 0, "network.dropout": 0, "training.epochs": 1}
-    )
+    ).replace(learning_rate_schedule="linear")
     threads = Threads(blobs, config)
     records_of(threads)
     state, _ = begin(blobs, config)
-    scaled = dataclasses.replace(config.training, learning_rate=2 * config.training.learning_rate)
+    middle = rates_at(config, 0)._replace(learning_rate=2 * 0.5 * config.training.learning_rate)
     for chosen in rounds_of(blobs, config):
         train_batch(
             state.network, make_workspace(state, blobs), Batch.of(blobs, chosen),
-            config=scaled, dropout=0, key=0,
+            rates=middle, key=0,
         )  # fmt: skip
     assert_close(threads.state.network, state.network, rtol=1e-3, atol=1e-5)
 
@@ -112,12 +113,12 @@ def test_wassp__warms_up_learning_rate_and_momentum(blobs, config):
     before = 1.0
     for i, chosen in enumerate(rounds_of(blobs, config)):
         factor = 1 + i / 3 / 2
-        changed = {"learning_rate": factor * config.training.learning_rate}
-        changed["momentum"] = 0.5 * factor / before
+        rates = rates_at(config, 0)
+        rates = rates._replace(learning_rate=factor * rates.learning_rate, momentum=0.5 * factor / before)
         before = factor
         train_batch(
             state.network, make_workspace(state, blobs), Batch.of(blobs, chosen),
-            config=dataclasses.replace(config.training, **changed), dropout=0, key=0,
+            rates=rates, key=0,
         )  # fmt: skip
     assert_close(threads.state.network, state.network, rtol=1e-3, atol=1e-5)
 

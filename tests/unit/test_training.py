@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tsnn.config import Config, TrainingConfig
+from tsnn.config import Config
 from tsnn.datasets import load_dataset, make_dataset
 from tsnn.engine.batches import Batch, probe_gradient, train_batch
 from tsnn.engine.metrics import decision_values, evaluate
 from tsnn.engine.network import init_network
+from tsnn.engine.schedules import Rates, rates_at
 from tsnn.engine.shapes import layer_shapes
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps, train
@@ -160,7 +161,7 @@ def test_batch__in_parts_gives_the_same_up_to_rounding(blobs, tiny, width):
     batch = Batch.of(blobs, np.random.default_rng(1).permutation(90)[:70])
     for key in range(4):
         results = [
-            train_batch(network, Workspace(network.sizes, w), batch, config=config.training, dropout=0.4, key=100 * key)
+            train_batch(network, Workspace(network.sizes, w), batch, rates=rates_at(config, 0), key=100 * key)
             for network, w in ((full, 70), (parts, width))
         ]
         np.testing.assert_allclose(results[1], results[0], rtol=1e-4)
@@ -197,8 +198,7 @@ def test_probe_gradient__is_that_of_a_dense_layer(blobs, tiny):
     batch = Batch.of(blobs, chosen)
     probed = probe_gradient(network, workspace, batch, layer, t.indptr, t.indices)
     before = network.layers[layer].weights.copy()
-    config = TrainingConfig(learning_rate=1e-3, momentum=0, weight_decay=0)
-    train_batch(network, workspace, batch, config=config, dropout=0, key=0)
+    train_batch(network, workspace, batch, rates=Rates(0, 1e-3, 0, 0), key=0)
     np.testing.assert_allclose((before - network.layers[layer].weights) / 1e-3, probed, rtol=0.01, atol=1e-3)
 
 

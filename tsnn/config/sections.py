@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from tsnn.config.schema import Section, Slider, setting
-from tsnn.registry import ACTIVATIONS, PRUNING, REGROWTH
+from tsnn.registry import ACTIVATIONS, PRUNING, REGROWTH, SCHEDULES
 
 #: Cells of a table that stand for a missing value by default, in addition to empty ones.
 MISSING_MARKS = (
@@ -146,6 +146,7 @@ class NetworkConfig(Section):
         live=True,
         slider=Slider(0, 0.9, 0.05),
     )
+    dropout_schedule: str = setting("constant", "Factor of dropout while the run trains.", choices=SCHEDULES)
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,12 @@ class TrainingConfig(Section):
         live=True,
         slider=Slider(1e-5, 1.0, logarithmic=True),
     )
+    learning_rate_schedule: str = setting(
+        "constant",
+        "Factor of the learning rate while the run trains, step by step (with workers, epoch by epoch).",
+        choices=SCHEDULES,
+    )
+    warmup_epochs: int = setting(0, "Epochs in which the learning rate rises from 0, in a straight line.", at_least=0)
     momentum: float = setting(0.9, "Momentum mu: v <- mu v - eta g, then w <- w + v - lambda w.", at_least=0, below=1)
     weight_decay: float = setting(
         2e-4,
@@ -182,6 +189,7 @@ class TrainingConfig(Section):
         below=1,
         step=1e-4,
     )
+    weight_decay_schedule: str = setting("constant", "Factor of the decay while the run trains.", choices=SCHEDULES)
     zeta: float = setting(
         0.3,
         "Fraction of each layer's connections that SET prunes and regrows after every epoch; 0 keeps the topology.",
@@ -190,6 +198,13 @@ class TrainingConfig(Section):
         below=1,
         live=True,
         slider=Slider(0, 0.9, 0.01),
+    )
+    zeta_schedule: str = setting(
+        "constant", "Factor of zeta while the run trains.", label="Zeta schedule", choices=SCHEDULES
+    )
+    evolve_every: int = setting(1, "Epochs from one evolution to the next.", label="Evolve every … epochs", at_least=1)
+    evolve_until: float = setting(
+        1.0, "Fraction of the epochs after which the topology stays as it is.", at_least=0, at_most=1, step=0.05
     )
     prune: str = setting("signed", "Which connections evolution prunes.", label="Pruning", choices=PRUNING, live=True)
     regrow: str = setting(

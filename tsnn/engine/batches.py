@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn import kernels
-from tsnn.config import TrainingConfig
 from tsnn.datasets import Dataset, Features
 from tsnn.engine.losses import output_loss
 from tsnn.engine.network import Float32, Network
 from tsnn.engine.propagation import backward, forward
+from tsnn.engine.schedules import Rates
 from tsnn.engine.topology import Int32, Int64
 from tsnn.engine.workspace import Workspace
 
@@ -49,20 +49,7 @@ class Batch(NamedTuple):
         return cls(data.x_train, data.y_train, rows, data.weights_train, data.task, data.squared_units)
 
 
-class _Step(NamedTuple):
-    """Settings of one pass forward and back, see :func:`tsnn.engine.propagation.backward`."""
-
-    momentum: float
-    learning_rate: float
-    weight_decay: float
-    dropout: float
-    key: int
-    update: bool
-
-
-def train_batch(
-    network: Network, workspace: Workspace, batch: Batch, *, config: TrainingConfig, dropout: float, key: int
-) -> tuple[float, float]:
+def train_batch(network: Network, workspace: Workspace, batch: Batch, *, rates: Rates, key: int) -> tuple[float, float]:
     """Run one step of momentum SGD on a batch.
 
     A batch wider than the workspace is processed in parts, with the same result up to rounding.
@@ -73,9 +60,9 @@ def train_batch(
         Changed in place.
     batch : Batch
         The samples.
-    config : TrainingConfig
-        Learning rate, momentum, weight decay.
-    dropout, key
+    rates : Rates
+        Learning rate, momentum, weight decay, dropout.
+    key : int
         See :func:`tsnn.engine.propagation.forward`.
 
     Returns
@@ -83,8 +70,7 @@ def train_batch(
     loss, n_correct : float
         Sums over the batch, before the step.
     """
-    step = _Step(config.momentum, config.learning_rate, config.weight_decay, dropout, key, True)
-    return _pass(network, workspace, batch, step)
+    return _pass(network, workspace, batch, rates, key, update=True)
 
 
 def batch_gradient(
@@ -95,15 +81,16 @@ def batch_gradient(
     The gradient replaces the layers' velocities and bias velocities. With ``gathered``, the first part of the batch,
     as wide as the workspace, is in ``workspace.activations[0]`` already.
     """
-    return _pass(network, workspace, batch, _Step(0.0, -1.0, 0.0, dropout, key, False), gathered)
+    return _pass(network, workspace, batch, Rates(0.0, -1.0, 0.0, dropout), key, gathered=gathered)
 
 
 def _pass(
-    network: Network, workspace: Workspace, batch: Batch, step: _Step, gathered: bool = False
-) -> tuple[float, float]:
+    network: Network, workspace: Workspace, batch: Batch, rates: Rates, key: int, *, update: bool = False,
+    gathered: bool = False,
+) -> tuple[float, float]:  # fmt: skip
     """Pass a batch forward and back, in as many parts as the workspace needs."""
     x, y, rows, weights, task, squared_units = batch
-    momentum, learning_rate, weight_decay, dropout, key, update = step
+    momentum, learning_rate, weight_decay, dropout = rates
     loss = n_correct = 0.0
     for start in range(0, len(rows), workspace.width):
         part = rows[start : start + workspace.width]

@@ -20,6 +20,7 @@ from tsnn.engine.evolution import evolve, evolve_all, target_connections
 from tsnn.engine.importance import importance, prune_neurons
 from tsnn.engine.metrics import Evaluation, evaluate_part
 from tsnn.engine.network import Network
+from tsnn.engine.schedules import zeta_at
 from tsnn.engine.state import TrainingState
 from tsnn.engine.workspace import Workspace
 from tsnn.errors import DivergenceError
@@ -166,10 +167,11 @@ def _evolve(state: TrainingState, data: Dataset, workspace: Workspace) -> list[i
     state.evolution_due = False
     if state.epoch == dense_epochs(state.config.training):
         _end_dense_phase(state)
-    if not _evolution_due(state):
-        return [0] * len(network.layers)
-    config = state.config
+    config = state.config.replace({"training.zeta": _zeta_due(state)})
     new_epsilon = config.network.epsilon != state.applied_epsilon
+    due = config.training.method == "set" and state.epoch % state.evolution_every == 0
+    if not due or not (config.training.zeta or new_epsilon):
+        return [0] * len(network.layers)
     state.applied_epsilon = config.network.epsilon
     probe = None
     if needs_gradient(config):
@@ -178,10 +180,10 @@ def _evolve(state: TrainingState, data: Dataset, workspace: Workspace) -> list[i
     return evolve_all(network, config, new_epsilon, probe, state.evolution)
 
 
-def _evolution_due(state: TrainingState) -> bool:
-    training, epsilon = state.config.training, state.config.network.epsilon
-    changes = training.zeta > 0 or epsilon != state.applied_epsilon
-    return training.method == "set" and state.epoch % state.evolution_every == 0 and changes
+def _zeta_due(state: TrainingState) -> float:
+    """Return the fraction of the connections to replace after the finished epoch; 0 between two evolutions."""
+    due = state.epoch % (state.config.training.evolve_every * state.evolution_every) == 0
+    return zeta_at(state.config, state.epoch) if due else 0.0
 
 
 def _live_values(config: Config) -> dict[str, LiveValue]:

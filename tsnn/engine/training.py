@@ -14,6 +14,7 @@ from tsnn.engine.batches import Batch, train_batch
 from tsnn.engine.epochs import begin_epoch, check_finite, end_epoch
 from tsnn.engine.memory import check_memory
 from tsnn.engine.network import Network
+from tsnn.engine.schedules import rates_at
 from tsnn.engine.state import KEYS, TrainingState
 from tsnn.engine.warmup import compile_evolution, warm_up
 from tsnn.engine.workspace import Workspace
@@ -90,7 +91,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
         while state.done < n:
             chosen = Batch.of(data, state.order[state.done : state.done + batch])
             loss, n_correct = train_batch(
-                network, workspace, chosen, config=config.training, dropout=config.network.dropout, key=state.key
+                network, workspace, chosen, rates=rates_at(config, state.epoch + state.done / n), key=state.key
             )
             check_finite(loss, f"epoch {epoch}, batch {state.done // batch + 1}", config)
             state.key = (state.key + len(network.layers)) % KEYS

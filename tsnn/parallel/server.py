@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from tsnn import kernels
 from tsnn.datasets import Dataset
 from tsnn.engine.epochs import begin_epoch, check_finite, end_epoch
+from tsnn.engine.schedules import Rates, rates_at
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import make_workspace
 from tsnn.engine.warmup import compile_evolution, warm_up
@@ -138,11 +139,11 @@ class _Server:
         local = self.schedule.mode == "local"
         if local or self.round or not self.channel.can_answer(len(self.model.weights)):
             return []
-        model, training, per_update = self.model, self.state.config.training, self.schedule.gradients_per_update
+        model, rates, per_update = self.model, self.rates(), self.schedule.gradients_per_update
         n_updates = min(self.schedule.updates_per_epoch - 1 - self.epoch_updates, EXCHANGE_UPDATES)
         factors = [self.rate_factor(ahead) for ahead in range(n_updates)]
         service = Service(
-            model.version, per_update, model.rates(factors, training), training.weight_decay,
+            model.version, per_update, model.rates(factors, rates), rates.weight_decay,
             model.weights, model.velocity, self.answers.phase1_numbers(), self.answers.idle_seconds,
         )  # fmt: skip
         applied = self.channel.answer_gradients(service, EXCHANGE_SECONDS)
@@ -180,7 +181,7 @@ class _Server:
         if self.schedule.mode == "local":
             self.model.average(messages, self.rate_factor(ahead=1))
         else:
-            self.model.step(messages, self.state.config.training, self.rate_factor())
+            self.model.step(messages, self.rates(), self.rate_factor())
         return [each.source for each in messages]
 
     def add_statistics(self, rank: int, gradient: GradientHead, retained_fraction: float) -> None:
@@ -203,6 +204,10 @@ class _Server:
         loss = self.state.loss / max(self.epoch_samples, 1)
         samples = min(self.epoch_samples, self.n_samples)
         return Progress(self.state.epoch + 1, samples, self.n_samples, loss, worker, staleness)
+
+    def rates(self) -> Rates:
+        """Return the rates of the epoch: those at its middle."""
+        return rates_at(self.state.config, self.state.epoch + 0.5)
 
     def rate_factor(self, ahead: int = 0) -> float:
         """Return the factor of the learning rate, now or some updates ahead."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn import kernels
-from tsnn.config import TrainingConfig
 from tsnn.engine.network import Network
+from tsnn.engine.schedules import Rates
 from tsnn.engine.topology import Int32, Topology
 from tsnn.parallel.averaging import compose, flatten, retain_valid, trace_connections
 from tsnn.parallel.channel import Message
@@ -66,17 +66,15 @@ class SharedModel:
         """Return the fraction of a gradient of some version that the current topology still has."""
         return 1.0 if version == self.version else self._stale[version].retained_fraction
 
-    def rates(self, factors: Sequence[float], training: TrainingConfig) -> NDArray[np.float64]:
+    def rates(self, factors: Sequence[float], rates: Rates) -> NDArray[np.float64]:
         """Return momentum and learning rate, float64[u, 2], of the next updates with these rate factors."""
         before = (self.rate_factor, *factors)
-        pairs = [
-            (training.momentum * new / old, training.learning_rate * new) for old, new in itertools.pairwise(before)
-        ]
+        pairs = [(rates.momentum * new / old, rates.learning_rate * new) for old, new in itertools.pairwise(before)]
         return np.array(pairs).reshape(-1, 2)
 
-    def step(self, messages: Sequence[Message], training: TrainingConfig, rate_factor: float) -> None:
+    def step(self, messages: Sequence[Message], rates: Rates, rate_factor: float) -> None:
         """Apply the mean of gradients, weighted by their samples: one step of momentum SGD."""
-        ((momentum, learning_rate),) = self.rates([rate_factor], training).tolist()
+        ((momentum, learning_rate),) = self.rates([rate_factor], rates).tolist()
         self.rate_factor = rate_factor
         total = sum(message.gradient.samples for message in messages)
         for message in messages:
@@ -84,7 +82,7 @@ class SharedModel:
             if version != self.version:
                 gradient = retain_valid(gradient, self._stale[version].sources)
             kernels.momentum_step(
-                gradient, momentum, learning_rate * message.gradient.samples / total, training.weight_decay,
+                gradient, momentum, learning_rate * message.gradient.samples / total, rates.weight_decay,
                 message is messages[-1], self.weights, self.velocity,
             )  # fmt: skip
             momentum = 1.0

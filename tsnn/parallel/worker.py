@@ -23,6 +23,7 @@ from tsnn.config import Config
 from tsnn.datasets import Dataset, shard
 from tsnn.engine.batches import Batch, batch_gradient, train_batch
 from tsnn.engine.network import Network
+from tsnn.engine.schedules import rates_at
 from tsnn.engine.state import KEYS, TrainingState, random_streams
 from tsnn.engine.training import make_workspace, steps
 from tsnn.errors import TsnnError
@@ -197,16 +198,16 @@ class _Worker:
 
     def train_batch(self) -> tuple[int, float, float]:
         """Compute the gradient of the next batch (in ``local`` mode train on it); return samples, loss, n_correct."""
-        state, training, gathered = self.state, self.config.training, self.gathered_rows is not None
+        state, gathered = self.state, self.gathered_rows is not None
         assert state is not None
         rows, self.gathered_rows = self.next_rows() if self.gathered_rows is None else self.gathered_rows, None
         key, state.key = state.key, (state.key + len(state.network.layers)) % KEYS
         batch = state.network, self.workspace, Batch.of(self.data, rows)
-        dropout = self.config.network.dropout
+        rates = rates_at(self.config, self.head.epoch + 0.5)
         if self.local:
-            loss, n_correct = train_batch(*batch, config=training, dropout=dropout, key=key)
+            loss, n_correct = train_batch(*batch, rates=rates, key=key)
         else:
-            loss, n_correct = batch_gradient(*batch, dropout=dropout, key=key, gathered=gathered)
+            loss, n_correct = batch_gradient(*batch, dropout=rates.dropout, key=key, gathered=gathered)
         return len(rows), loss, n_correct
 
     def train_phase2(self, answer: Message) -> None:
