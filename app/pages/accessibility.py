@@ -1,4 +1,6 @@
-"""Accessibility of the page: what its components leave out, added in the browser. They offer no options for it.
+"""Accessibility of the page: names, roles and keys that its components lack and offer no options for.
+
+Added in the browser:
 
 - Number fields: names of - and +, which are no tab stops, because the arrow keys do the same.
 - Help of a field: its description, not a part of its name; shown while the field has the focus by the keyboard.

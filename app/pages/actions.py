@@ -82,9 +82,8 @@ class RunActions:
             label="More", icon="more_horiz", variant="outlined", size="small", margin=(0, 4), sx=NATURAL,
             on_click=lambda item: self.choose(item["label"]),
         )  # fmt: skip
-        self.dialogs = pn.Row(
-            self.resume.layout, self.fork.layout, self.notes.layout, self.download.layout, width=0, height=0, margin=0
-        )  # fmt: skip
+        changing = [] if is_readonly() else [self.resume.layout, self.fork.layout, self.notes.layout]
+        self.dialogs = pn.Row(*changing, self.download.layout, width=0, height=0, margin=0)
 
     def open(self, view: RunView | None) -> None:
         """Offer the actions for another run."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
 import time
@@ -11,14 +10,13 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
-import param
 
-from pages import keys
 from pages.accessibility import accessibility
 from pages.actions import RunActions
+from pages.address import LATEST, MULTI_RUN_TABS, NEWEST, RUN_TABS, TABS, Address
 from pages.compare import CompareTab
 from pages.form import StartForm
-from pages.keys import PageKeys
+from pages.keys import run_keys
 from pages.lean import drop_empty_defaults, unlinked_page
 from pages.lesson_strip import LessonStrip
 from pages.readonly import TITLE, is_readonly
@@ -38,39 +36,12 @@ from tsnn.views.live.ticker import Ticker
 from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.run import RunView
 
-#: Tabs by name, with their icons.
-TABS = {
-    "overview": "show_chart", "network": "polyline", "connectivity": "hub", "neurons": "scatter_plot",
-    "errors": "rule", "workers": "lan", "compare": "stacked_line_chart", "runs": "list",
-}  # fmt: skip
-#: Tabs about many runs; the others are about the open run.
-_MULTI_RUN_TABS = ("compare", "runs")
-_RUN_TABS = tuple(tab for tab in TABS if tab not in _MULTI_RUN_TABS)
-NEWEST = "newest"
-#: Parts of the state in the address: names of parameters and of values there.
-ADDRESS = {
-    "run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare", "columns": "columns",
-    "lesson": "lesson", "large": "large",
-}  # fmt: skip
-#: In place of a run's id in the address: the newest run, and each newer one as soon as it starts.
-LATEST = "latest"
 _LATEST_SECONDS = 1.0  # between two looks for a newer run
 _READING_SECONDS = 0.5
 
 
-class Dashboard(param.Parameterized):
+class Dashboard(Address):
     """One session: the open run and tab, kept in the URL."""
-
-    run_id = param.String(default="", doc="Id of the open run, or 'latest'; empty for none.")
-    tab: Any = param.Selector(default="overview", objects=list(TABS), doc="Open tab.")
-    epoch = param.Parameter(default=NEWEST, doc="Epoch of the displayed snapshot; 'newest' follows the run.")
-    layer = param.Integer(default=1, doc="Displayed layer of connections, from 1.")
-    compared = param.String(default="", doc="Ids of the compared runs, separated by commas.")
-    columns = param.String(
-        default="", doc="Columns of the list of runs, separated by commas; empty for the usual ones."
-    )
-    lesson = param.String(default="", doc="Name of the open lesson; empty for none.")
-    large = param.Integer(default=0, doc="1: large type, for a projector.")
 
     def __init__(self, store: RunStore | None = None):
         super().__init__()
@@ -86,22 +57,12 @@ class Dashboard(param.Parameterized):
         self.form = StartForm(self.store, self.open, self.race)
         self.controls = LiveControls(self._notify)
         self.actions = RunActions(self._load_settings, self._notify, self.open)
-        self.keys = PageKeys({
-            keys.PAUSE: self.controls.pause_or_resume,
-            keys.BACK: lambda: self._replay_run(lambda replay: replay.step(-1)),
-            keys.FORWARD: lambda: self._replay_run(lambda replay: replay.step(1)),
-            keys.FOLLOW: lambda: self._replay_run(lambda replay: replay.follow_newest()),
-        })  # fmt: skip
+        self.keys = run_keys(self.controls.pause_or_resume, self._replay_run)
         self.menu = pmui.TabMenu(
-            items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()],
-            active=0,
-            margin=(0, 16),
-            sizing_mode="stretch_width",
-            variant="scrollable",
-            scroll_buttons="false",
-            styles={"min-width": "0"},
+            items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()], active=0, margin=(0, 16),
+            sizing_mode="stretch_width", variant="scrollable", scroll_buttons="false", styles={"min-width": "0"},
             sx=MENU,
-        )
+        )  # fmt: skip
         self.notice = pmui.Alert(severity="warning", visible=False, closeable=True, margin=0,
                                  sizing_mode="stretch_width")  # fmt: skip
         empty = {"width": 0, "height": 0, "margin": 0}
@@ -180,19 +141,9 @@ class Dashboard(param.Parameterized):
         pn.state.onload(self._start_ticker)  # changes while the page is loading do not reach it
         return page
 
-    def restore(self, location: Any) -> None:
-        """Take the state of an address, and keep it there; values that are impossible are left out."""
-
-        def restore_each(values: dict[str, Any]) -> None:
-            for name, value in values.items():
-                with contextlib.suppress(ValueError):
-                    setattr(self, name, value)
-
-        location.sync(self, ADDRESS, on_error=restore_each)
-
     def open(self, run_id: str) -> None:
         """Open a run."""
-        if self.tab in _MULTI_RUN_TABS:
+        if self.tab in MULTI_RUN_TABS:
             self.tab = "overview"
         follows = self.run_id == LATEST and run_id == self._latest_id()
         if follows or run_id == self.run_id:
@@ -259,7 +210,7 @@ class Dashboard(param.Parameterized):
         return changed
 
     def _replay_run(self, act: Callable[[Replay], None]) -> None:
-        if self.view is not None and self.tab not in _MULTI_RUN_TABS:
+        if self.view is not None and self.tab not in MULTI_RUN_TABS:
             act(self.view.replay)
 
     def _latest_id(self) -> str:
@@ -333,31 +284,31 @@ class Dashboard(param.Parameterized):
             buttons = [] if is_readonly() else [self.controls.buttons]
             head, replay = [self.view.head, *buttons, self.actions.menu], [self.view.replay.layout]
         self._head.objects, self._replay.objects = head, replay
-        for name in _RUN_TABS:
+        for name in RUN_TABS:
             self._tabs[name].objects = []
         self._show_tab()
 
     @pn.io.hold()
     def _show_tab(self) -> None:
         self.menu.active = list(TABS).index(self.tab)
-        run_open = self.view is not None and self.tab not in _MULTI_RUN_TABS
-        self.welcome.layout.visible = self.view is None and self.tab not in _MULTI_RUN_TABS
+        run_open = self.view is not None and self.tab not in MULTI_RUN_TABS
+        self.welcome.layout.visible = self.view is None and self.tab not in MULTI_RUN_TABS
         self._head.visible = self._replay.visible = run_open
         for tab, container in self._tabs.items():
-            container.visible = tab == self.tab and (run_open or tab in _MULTI_RUN_TABS)
+            container.visible = tab == self.tab and (run_open or tab in MULTI_RUN_TABS)
         if self.tab == "runs":
             self.runs.update(now=True)
         elif self.tab == "compare":
             self._show_compared()
         elif self.view is not None:
             self.view.tick(self.tab)
-        if (run_open or self.tab in _MULTI_RUN_TABS) and not len(container := self._tabs[self.tab]):
+        if (run_open or self.tab in MULTI_RUN_TABS) and not len(container := self._tabs[self.tab]):
             # Not earlier: the page loads sooner, and a table that was never displayed keeps the browser busy.
             container.append(self._opened().layout)
 
     def _opened(self) -> Any:
         """Return the open tab, which is made when it is first opened."""
-        if self.tab in _MULTI_RUN_TABS:
+        if self.tab in MULTI_RUN_TABS:
             return self.runs if self.tab == "runs" else self.comparison
         assert self.view is not None
         return self.view.tabs[self.tab]

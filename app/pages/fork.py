@@ -9,8 +9,9 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from pages.settings import setting_widget, widget_value
 from pages.theme import html, plain
-from tsnn.config import LIVE_SETTINGS, describe
+from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import RunError, TsnnError
 from tsnn.jobs import queue
 from tsnn.runs import Run
@@ -39,9 +40,7 @@ class ForkDialog:
         field: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": 8}
         self._text = pn.pane.HTML("", margin=(0, 8), sizing_mode="stretch_width")
         self.epoch = pmui.Select(label="Continue from the end of epoch", options={}, **field)
-        self.settings = {
-            name: pmui.FloatInput(label=describe(name).label, step=0.01, **field) for name in LIVE_SETTINGS
-        }
+        self.settings = {name: setting_widget(full, Config(), **field) for name, full in LIVE_SETTINGS.items()}
         self.epochs = pmui.IntInput(label="Total epochs", start=1, **field)
         self._error = pmui.Alert(severity="error", visible=False, margin=8, sizing_mode="stretch_width")
         start = pmui.Button(label="Start", icon="call_split", margin=8)
@@ -91,7 +90,7 @@ class ForkDialog:
             self._error.param.update(object=plain(str(error)), visible=True)
             return
         for name, field in self.settings.items():
-            field.value = float(flat[LIVE_SETTINGS[name]])
+            field.value = widget_value(flat[LIVE_SETTINGS[name]])
         planned = flat["training.epochs"]
         self.epochs.value = planned if planned > self.epoch.value else 2 * planned
         self._shown = {name: field.value for name, field in self.settings.items()}

@@ -12,6 +12,7 @@ from pages.theme import html
 from tsnn.records import OVER, RunState
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
+from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.summary import progress, run_description
 
 #: What each key does, by its name in the list of keys.
@@ -117,3 +118,21 @@ def end_text(follower: RunFollower) -> str:
     accuracy = follower.history.last("test_accuracy")
     result = "" if accuracy is None else f", test accuracy {palette.percent(accuracy)}"
     return f"{follower.notes.title or run_description(follower)}: {follower.state}{result}"
+
+
+def run_keys(pause: Callable[[], None], replay: Callable[[Callable[[Replay], None]], None]) -> PageKeys:
+    """Return the keys of the open run.
+
+    Parameters
+    ----------
+    pause : callable
+        Pauses or resumes it.
+    replay : callable
+        Called with a function of the run's timeline.
+    """
+    return PageKeys({
+        PAUSE: pause,
+        BACK: lambda: replay(lambda timeline: timeline.step(-1)),
+        FORWARD: lambda: replay(lambda timeline: timeline.step(1)),
+        FOLLOW: lambda: replay(lambda timeline: timeline.follow_newest()),
+    })  # fmt: skip

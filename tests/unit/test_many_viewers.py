@@ -60,7 +60,7 @@ def test_curves__long_ones_are_sent_as_arrays():
 def test_summary__is_written_once_for_all_pages(store, monkeypatch):
     run = fake_engine.finished_run(store, {"data.name": "fashion_mnist"}, 3)
     written = []
-    monkeypatch.setattr(run_views, "summary_html", lambda follower: written.append(1) or "summary")
+    monkeypatch.setattr(run_views, "summary_html", lambda follower, cost: written.append(1) or "summary")
     follower = RunFollower(run, min_interval=0)
     for view in [run_views.RunView(follower) for _ in range(3)]:
         view.tick()
@@ -78,7 +78,7 @@ def test_page__leaves_no_link_to_the_busy_state_of_the_process(store):
 
 
 class Loop:
-    """Thread of a server with pages that take some CPU time at each update, at the pace that they are given."""
+    """Thread of a server with pages that take some CPU time at each update, at the period that they are given."""
 
     def __init__(self, monkeypatch):
         self.now = self.used = 0.0

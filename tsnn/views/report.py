@@ -114,7 +114,7 @@ def report(runs: Run | str | Sequence[Run | str], output: str | Path = "report.h
 
 
 def _single(follower: RunFollower) -> str:
-    """Return the page about one run, with as many epochs of its topology as fit."""
+    """Return the page about one run, with the epochs of its topology that fit."""
     columns = ordered(table([result(follower.run)]))
     head = f"{summary_html(follower)}{_notes(follower.run)}<h2>Result</h2>{_scrolling(comparison_html(columns, []))}"
     tail = f"<h2>Repeat this run</h2>{_repeat(follower)}{_events(follower)}"
@@ -231,7 +231,7 @@ def _notes(run: Run) -> str:
 
 
 def _repeat(follower: RunFollower) -> str:
-    """Return what repeats a run: versions, data, command, code, all settings; and what does not."""
+    """Return the section on repeating a run: versions, data, command, code, all settings; and the limits of that."""
     if follower.problem:
         return f"<p>{escape(follower.problem)}</p>"
     config = follower.config
@@ -246,7 +246,7 @@ def _repeat(follower: RunFollower) -> str:
 
 
 def _circumstances(follower: RunFollower) -> list[str]:
-    """Return sentences about seed, versions, machine and data, and about what the command does not repeat."""
+    """Return sentences about seed, versions, machine and data, and about changes that the command does not repeat."""
     config, meta = follower.config, follower.meta
     versions, data = _mapping(meta, "versions"), _mapping(meta, "data")
     lines = [f"Seed {config.run.seed}. " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."]

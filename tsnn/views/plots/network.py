@@ -79,12 +79,10 @@ class NetworkPlot:
         self._picture = Picture.of(image_shape) if image_shape else None
         self._names, self._outputs = tuple(inputs), tuple(outputs)
         self.counts = dict.fromkeys(STYLES, 0)
-        self.text = ""
-        self._drawn_pixels = 0
+        self.text, self._drawn_pixels = "", 0
         self.figure = base_figure("Network", "", "", x_range=Range1d(start=0, end=1), y_range=Range1d(start=1, end=0),
                                   height=height, min_border_left=4, min_border_right=4)  # fmt: skip
-        self.figure.grid.visible = False
-        self.figure.yaxis.visible = False
+        self.figure.grid.visible = self.figure.yaxis.visible = False
         self._classes = LinearAxis()
         self.figure.add_layout(self._classes, "right")
         for axis in (self.figure.xaxis[0], self._classes):  # not glyphs, because axes follow the page's theme

@@ -14,7 +14,8 @@ from bokeh.models import Range1d
 from tsnn.views.history import START_EVENTS
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves
-from tsnn.views.plots.curves import CurvePlot, describe_accuracy, fit_epochs, fork_epoch
+from tsnn.views.plots.curve_plot import CurvePlot
+from tsnn.views.plots.curves import describe_accuracy, fit_epochs, fork_epoch
 from tsnn.views.plots.figures import EventMarks
 from tsnn.views.tabs.captions import CAPTIONS
 from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
