@@ -19,7 +19,7 @@ from tsnn.runs import RunStore
 from tsnn.views.history import History
 from tsnn.views.live import ticker
 from tsnn.views.live.follower import RunFollower
-from tsnn.views.plots import curves, figures
+from tsnn.views.plots import curve_plot, curves, figures
 from tsnn.views.tabs import run as run_views
 
 
@@ -37,7 +37,7 @@ def history_of(epochs: int) -> History:
 
 def test_curves__of_all_pages_share_their_points(monkeypatch):
     drawn = []
-    monkeypatch.setattr(curves, "decimate", lambda columns: drawn.append(1) or figures.decimate(columns))
+    monkeypatch.setattr(curve_plot, "decimate", lambda columns: drawn.append(1) or figures.decimate(columns))
     history, pages = history_of(3), [curves.loss_plot() for _ in range(5)]
     for page in pages:
         page.update(history)
