@@ -28,7 +28,7 @@ SCATTERED = 2000  # pairs of an actual and a predicted value in regression
 #: Correct answers come after this many mistakes of each kind.
 _MISTAKES_FIRST = 4
 _LARGEST = float(np.finfo(np.float16).max)
-_PART_BYTES = 4 << 20  # of the contributions of all inputs, at a time
+_PART_BYTES = 16 << 20  # of the gradients of all neurons, at a time
 
 Int64 = NDArray[np.int64]
 Float32 = NDArray[np.float32]
@@ -282,23 +282,30 @@ def _deciding(network: Network, workspace: Workspace, delta: Float32) -> tuple[N
     inputs, contributions : int32[m, k], float32[m, k]
         Of each sample, the largest ``|gradient * input|`` first.
     """
-    m = delta.shape[1]
-    for l in reversed(range(1, len(network.layers))):
-        signs = np.ascontiguousarray(workspace.masks[l - 1][:, 0]).view(np.uint8)
-        positive = np.unpackbits(signs, axis=1, bitorder="little")[:, :m]
-        slope = np.float32(network.slopes[l - 1])
-        delta = (_matrix(network.layers[l]) @ delta) * np.where(positive, np.float32(1), slope)
-    first, x = _matrix(network.layers[0]), workspace.activations[0]
-    k, at_a_time = min(DECIDING, len(x)), max(1, _PART_BYTES // (4 * len(x)))
+    m, x = delta.shape[1], workspace.activations[0]
+    k, widest = min(DECIDING, len(x)), max(map(len, workspace.activations))
     inputs, contributions = np.empty((m, k), np.int32), np.empty((m, k), np.float32)
+    at_a_time = max(1, _PART_BYTES // (16 * widest))  # several arrays of float32
     for start in range(0, m, at_a_time):
         part = slice(start, min(start + at_a_time, m))
-        each = ((first @ delta[:, part]) * x[:, part]).T
+        each = (_gradient(network, workspace, delta, part) * x[:, part]).T
         top = np.argpartition(-abs(each), k - 1, axis=1)[:, :k]
         values = np.take_along_axis(each, top, axis=1)
         order = np.argsort(-abs(values), axis=1, kind="stable")
         inputs[part], contributions[part] = (np.take_along_axis(a, order, axis=1) for a in (top, values))
     return inputs, contributions
+
+
+def _gradient(network: Network, workspace: Workspace, delta: Float32, part: slice) -> Float32:
+    """Return the gradient of the weighted sums of some samples at their inputs, float32[n_in, samples]."""
+    m, delta = delta.shape[1], delta[:, part]
+    for l in reversed(range(1, len(network.layers))):
+        signs = np.ascontiguousarray(workspace.masks[l - 1][:, 0]).view(np.uint8)
+        positive = np.unpackbits(signs, axis=1, bitorder="little", count=m)[:, part]
+        delta = _matrix(network.layers[l]) @ delta
+        delta *= np.where(positive, np.float32(1), np.float32(network.slopes[l - 1]))
+    gradient: Float32 = _matrix(network.layers[0]) @ delta
+    return gradient
 
 
 def _matrix(layer: Layer) -> csr_array:
