@@ -91,7 +91,7 @@ def snapshot(epoch: int, config: Config) -> Snapshot:
         layers=tuple(
             replace(
                 layer_snapshot(rng, epoch, config.importance.percentile, (n_in, n_out, n_next)),
-                **sketch(l, epoch, n_in if l == 0 else DRAWN, n_out),
+                **sketch(l, epoch, n_in if l == 0 else min(n_in, DRAWN), n_out),
             )
             for l, (n_in, n_out, n_next) in enumerate(zip(sizes, sizes[1:], [*sizes[2:], 0], strict=False))
         ),

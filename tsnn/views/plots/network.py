@@ -304,7 +304,7 @@ def _lookup(neurons: NDArray[Any], column: dict[str, Any], first: int) -> Any:
     order = np.argsort(neurons)
 
     def place(numbers: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        at = order[np.searchsorted(neurons, numbers, sorter=order)] if len(numbers) else np.empty(0, np.intp)
+        at = order.take(np.searchsorted(neurons, numbers, sorter=order), mode="clip")  # numbers of a file
         return column["x"][at], column["y"][at], first + at
 
     return place
