@@ -28,7 +28,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
-from pages.dashboard import ADDRESS, Dashboard
+from pages.address import ADDRESS
+from pages.dashboard import Dashboard
 from pages.security import readable_query
 from panel.io.location import Location
 
