@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from pages.dashboard import TABS
+from pages.address import TABS
 
 from tests.support import fake_engine
 from tests.support.dashboard import open_page

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from pages.dashboard import TABS
+from pages.address import TABS
 
 from tests.support import fake_engine
 from tests.support.dashboard import Server, address, badge, column, fill, open_page
