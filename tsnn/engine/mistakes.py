@@ -309,9 +309,10 @@ def _gradient(network: Network, workspace: Workspace, delta: Float32, part: slic
 
 
 def _matrix(layer: Layer) -> csr_array:
-    """Return the weights of a layer as a sparse matrix [n_in, n_out]; nothing is copied but ``indptr``."""
+    """Return the weights of a layer as a sparse matrix [n_in, n_out]; below 2^31 connections, only indptr is copied."""
     t = layer.topology
-    return csr_array((layer.weights, t.indices, t.indptr), shape=(t.n_in, t.n_out))
+    indptr = t.indptr.astype(np.int32) if t.connections < 2**31 else t.indptr  # of one type with the indices
+    return csr_array((layer.weights, t.indices, indptr), shape=(t.n_in, t.n_out))
 
 
 def _as_bytes(images: NDArray[Any]) -> NDArray[np.uint8]:
