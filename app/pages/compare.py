@@ -21,7 +21,7 @@ from tsnn.jobs.race import RACE, find_runs
 from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog
 from tsnn.runs.cells import Column
-from tsnn.runs.comparison import baselines, grouped, labels, seeds, table
+from tsnn.runs.comparison import baselines, grouped, labels, more_seeds, seeds, table
 from tsnn.runs.export import csv_bytes
 from tsnn.runs.results import ResultReader, RunResult
 from tsnn.views.live.follower import RunFollower, follow
@@ -203,7 +203,8 @@ class CompareTab:
         parts = [self._grid, self._table] if self.race.layout.visible else [self._table, self._grid]
         if self.layout.objects[-2:] != parts:  # of a race, networks and curves are seen together
             self.layout.objects = [*self.layout.objects[:-2], *parts]
-        text = html(comparison_html(self._columns, self._labels)) if results else ""
+        titles = [label + more_seeds(row) for label, row in zip(self._labels, self._rows, strict=True)]
+        text = html(comparison_html(self._columns, titles)) if results else ""
         if text != self._table.object:
             self._table.object = text
         for part in (self._table, self._grid, self.download, self.report.button):

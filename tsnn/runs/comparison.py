@@ -127,7 +127,12 @@ def _state(r: RunResult) -> str:
 
 
 def _title(row: Sequence[RunResult]) -> str:
-    return row[0].name if len(row) == 1 else f"{row[0].name} and {len(row) - 1} more seed{'s'[: len(row) > 2]}"
+    return row[0].name + more_seeds(row)
+
+
+def more_seeds(row: Sequence[RunResult]) -> str:
+    """Return the end of a group's title: ``" and 2 more seeds"``, empty for one run."""
+    return "" if len(row) == 1 else f" and {len(row) - 1} more seed{'s'[: len(row) > 2]}"
 
 
 def _mean(values: Sequence[float | None]) -> float | Spread | None:
