@@ -64,7 +64,7 @@ def test_upload__trains_with_the_names_of_the_file(page: Any, server: Server) ->
     assert page.get_by_text("First rows").is_hidden(), "the run is displayed instead"
     page.get_by_role("tab", name="Connectivity").click()
     page.get_by_role("gridcell", name=EVIL).wait_for()
-    assert page.title() == "tsnn", "a name of the file was run as a script"
+    assert page.title() == "✓ 3/3 tsnn", "a name of the file was run as a script"
 
 
 def test_upload__broken_files_are_explained_and_not_started(page: Any, server: Server) -> None:

@@ -26,6 +26,7 @@ from tsnn.files import append_line
 from tsnn.jobs.launch import prepare_resume
 from tsnn.records import Compilation, EpochRecord
 from tsnn.runs import OVER, RunStore
+from tsnn.runs.checkpoints import FORKS
 from tsnn.runs.control import Command, ControlReader, request
 from tsnn.runs.export import to_csv
 from tsnn.runs.liveness import identity
@@ -141,7 +142,7 @@ def test_resume__killed_at_random_moments_loses_nothing(store, config, fresh_rng
     assert engine(run).wait() == 0
     assert run.status()["state"] == "finished"
     assert_same(run, uninterrupted(store, config))
-    assert len(list(run.checkpoint_folder.iterdir())) == 2
+    assert 2 <= len(list(run.checkpoint_folder.iterdir())) <= 2 + FORKS
 
 
 def test_resume__extends_a_finished_run(store, config):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -51,6 +52,8 @@ _MAX_CHARACTERS = 20_000  # of the settings
 
 #: Panel's script needs the other two. Nothing is loaded: what is not in the file is forbidden.
 _RESOURCES: list[Any] = ["bokeh", "bokeh-widgets", "bokeh-tables"]
+#: Style sheets of widgets that a report does not have, where this process has loaded them.
+_SERVED = re.compile(r'\s*<link rel="stylesheet" href="static/[^>]*>')
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
@@ -158,7 +161,7 @@ def _page(heading: str, head: str, curves: Sequence[Any], topology: Sequence[Any
     _inline_styles(document)
     resources = Resources(mode="inline", components=_RESOURCES)
     save(document, buffer, resources=resources, template=_TEMPLATE, template_variables=texts, title="tsnn")
-    return buffer.getvalue()
+    return _SERVED.sub("", buffer.getvalue())
 
 
 def _inline_styles(document: Document) -> None:
