@@ -304,8 +304,7 @@ def _gradient(network: Network, workspace: Workspace, delta: Float32, part: slic
         positive = np.unpackbits(signs, axis=1, bitorder="little", count=m)[:, part]
         delta = _matrix(network.layers[l]) @ delta
         delta *= np.where(positive, np.float32(1), np.float32(network.slopes[l - 1]))
-    gradient: Float32 = _matrix(network.layers[0]) @ delta
-    return gradient
+    return np.asarray(_matrix(network.layers[0]) @ delta)
 
 
 def _matrix(layer: Layer) -> csr_array:
