@@ -70,13 +70,12 @@ def test_page__breaks_no_rule_of_axe(page, server, engine):
     page.get_by_text("Change while it trains").wait_for()
     assert violations(page) == [], "live run"
     page.get_by_role("button", name="Close drawer").click()  # its parts have been checked
-    for tab in [*TABS][1:]:
+    for tab in ("network", "neurons", "errors", "runs"):  # each has a kind of element that no other tab has
         open_tab(page, tab)
         assert violations(page) == [], tab
     page.get_by_label("Toggle theme").click()
-    for tab in ("runs", "overview"):
-        open_tab(page, tab)
-        assert violations(page, ["color-contrast"]) == [], f"{tab}, dark"
+    open_tab(page, "overview")
+    assert violations(page, ["color-contrast"]) == [], "dark"
 
 
 def test_keyboard__start_comes_early_and_fields_show_their_help(page, server):
