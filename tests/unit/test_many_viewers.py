@@ -141,7 +141,7 @@ def test_page__keeps_no_empty_defaults(store):
         assert 10 * count_empty(document) < kept, "also those of a tab that was opened"
     source = next(iter(document.select({"type": ColumnDataSource})))
     source.tags.append("still works")
-    assert source.tags == ["still works"]
+    assert source.tags[-1] == "still works"
 
 
 def contents(document):
