@@ -240,7 +240,7 @@ async def measure_viewers(table: Table, folder: Path, n: int, seconds: float, fa
     table.add(f"{n} pages: pages that do not move", sum(move == 0 for move in moves), 0, "pages")
     table.add("the slowest page is behind, worst moment", max(map(max, lags)), 10, "s")
     table.add("pages are behind, median", statistics.median([x for lag in lags for x in lag]), None, "s")
-    table.add("updates of a page per second, slowest", -min(moves), None, "1/s")
+    table.add("updates of a page per second, slowest", min(moves), None, "1/s")
     table.add("updates of a page per second, fastest", max(moves), None, "1/s")
     table.add("CPU of the server", 100 * load, None, "% of a core")
     table.add("memory of the server per page", memory, 6, "MiB")
