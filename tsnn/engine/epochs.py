@@ -167,7 +167,9 @@ def _evolve(state: TrainingState, data: Dataset, workspace: Workspace) -> list[i
     state.evolution_due = False
     if state.epoch == dense_epochs(state.config.training):
         _end_dense_phase(state)
-    config = state.config.replace({"training.zeta": _zeta_due(state)})
+    config, zeta = state.config, _zeta_due(state)
+    if zeta != config.training.zeta:  # else nothing is checked again in every epoch
+        config = config.replace({"training.zeta": zeta})
     new_epsilon = config.network.epsilon != state.applied_epsilon
     due = config.training.method == "set" and state.epoch % state.evolution_every == 0
     if not due or not (config.training.zeta or new_epsilon):
