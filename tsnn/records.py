@@ -46,7 +46,7 @@ class EventKind(StrEnum):
 
     DATA = "data"  #: which data the run trains on
     DATA_WARNING = "data_warning"  #: the data may not be what was meant
-    DENSE_LAYER = "dense_layer"  #: epsilon grants a layer every connection
+    DENSE_LAYER = "dense_layer"  #: epsilon or density grants a layer every connection
     SETTING = "setting"  #: a setting was changed while the run was training
     NEURONS_PRUNED = "neurons_pruned"  #: by importance pruning
     TWO_PHASE = "two_phase"  #: the dense phase ended

@@ -136,7 +136,7 @@ class StartForm:
             if not self.path.value.strip():
                 raise ConfigError("No file is chosen. Drop one into the form, or type its path.")
             changes["data.name"] = self.path.value.strip()
-        lists = {"data.drop", "data.missing_marks"}  # may be empty
+        lists = {"data.drop", "data.missing_marks", "network.density"}  # may be empty
         empty = {name for name, value in changes.items() if value in (None, "")} - lists
         if missing := sorted(empty - {"data.target"}):
             raise ConfigError(f"{missing[0]} is empty. Type a value.")

@@ -55,7 +55,7 @@ def preset(data: str) -> Config:
 def widget_value(value: Any) -> Any:
     """Return the value of a setting as its widget's value."""
     if isinstance(value, tuple | list):
-        return ("," if all(isinstance(v, str) for v in value) else "-").join(map(str, value))
+        return ("-" if all(isinstance(v, int) for v in value) else ",").join(map(str, value))
     if isinstance(value, float):
         return float(f"{value:.6g}")
     return "" if value is None else value

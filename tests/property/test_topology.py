@@ -1,5 +1,6 @@
 """Erdős–Rényi topologies: exact count, no repeats, sorted, uniform, both views of the same connections."""
 
+import itertools
 import math
 import tracemalloc
 
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsnn.engine.shapes import epsilon_to_connections
+from tsnn.config import Config
+from tsnn.engine.shapes import epsilon_to_connections, granted_connections
 from tsnn.engine.topology import PIECE, Topology, draw_free, erdos_renyi
 from tsnn.errors import TopologyError
 
@@ -148,3 +150,47 @@ def test_topology__damaged_patterns_are_refused(indptr, indices, words):
 def test_erdos_renyi__impossible_sizes_are_refused(n_in, n_out, connections, rng):
     with pytest.raises(TopologyError):
         erdos_renyi(n_in, n_out, connections, rng=rng)
+
+
+networks = st.lists(st.integers(1, 3000), min_size=2, max_size=6)
+
+
+@given(networks, st.floats(1e-6, 1), st.sampled_from(["erdos_renyi", "uniform"]))
+def test_density__meets_the_total_exactly_and_no_layer_is_more_than_dense(sizes, density, allocation):
+    config = Config().replace({"network.hidden": sizes[1:-1], "network.density": density, "allocation": allocation})
+    counts = granted_connections(sizes, config.network)
+    pairs = list(itertools.pairwise(sizes))
+    places = [a * b for a, b in pairs]
+    assert sum(counts) == round(density * sum(places))
+    assert all(0 <= count <= dense for count, dense in zip(counts, places, strict=True))
+    if allocation == "uniform":
+        wanted = [density * dense for dense in places]
+    else:  # one epsilon for all layers that are not dense; it would make the others dense
+        dense = [count == number for count, number in zip(counts, places, strict=True)]
+        left = round(density * sum(places)) - sum(itertools.compress(places, dense))
+        epsilon = left / max(1, sum(sum(pair) for pair, full in zip(pairs, dense, strict=True) if not full))
+        by_epsilon = [epsilon * sum(pair) for pair in pairs]
+        wanted = [min(share, number) for share, number in zip(by_epsilon, places, strict=True)]
+    assert all(abs(count - share) < 1 + 1e-6 * share for count, share in zip(counts, wanted, strict=True))
+
+
+@given(networks, st.floats(0.01, 50))
+def test_epsilon__divided_uniformly_keeps_its_total(sizes, epsilon):
+    config = Config().replace({"network.hidden": sizes[1:-1], "network.epsilon": epsilon})
+    by_epsilon = granted_connections(sizes, config.network)
+    assert by_epsilon == [epsilon_to_connections(epsilon, *pair) for pair in itertools.pairwise(sizes)]
+    uniform = granted_connections(sizes, config.replace(allocation="uniform").network)
+    assert sum(uniform) == sum(by_epsilon)
+    densities = [n / (a * b) for n, (a, b) in zip(uniform, itertools.pairwise(sizes), strict=True)]
+    slack = max(1 / (a * b) for a, b in itertools.pairwise(sizes))
+    assert max(densities) - min(densities) <= 2 * slack
+
+
+@given(networks, st.data())
+def test_density__of_each_layer_is_rounded(sizes, data):
+    densities = data.draw(st.lists(st.floats(1e-6, 1), min_size=len(sizes) - 1, max_size=len(sizes) - 1))
+    config = Config().replace({"network.hidden": sizes[1:-1], "network.density": densities})
+    places = [a * b for a, b in itertools.pairwise(sizes)]
+    counts = granted_connections(sizes, config.network)
+    if len(densities) > 1:
+        assert counts == [round(d * dense) for d, dense in zip(densities, places, strict=True)]

@@ -165,7 +165,7 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
     if _is_int(value) and abs(operator.index(value)) > _LARGEST:
         raise ConfigError(f"{name} must be at most {_LARGEST}, got {shortened(original)}.")
     if typing.get_origin(hint) is tuple:
-        return _coerce_whole_numbers(name, value, original)
+        return (_coerce_numbers if hint == tuple[float, ...] else _coerce_whole_numbers)(name, value, original)
     if hint in (bool, str) and isinstance(value, hint):
         return _checked_text(name, value) if hint is str else value
     if hint is int and (_is_int(value) or (isinstance(value, float) and value.is_integer())):
@@ -182,6 +182,17 @@ def _coerce_whole_numbers(name: str, value: Any, original: Any) -> tuple[int, ..
         return tuple(int(v) for v in values)
     got = shortened(original)
     raise ConfigError(f"{name} must be whole numbers such as [1000, 1000] or 1000-1000, got {got}.")
+
+
+def _coerce_numbers(name: str, value: Any, original: Any) -> tuple[float, ...]:
+    """Return numbers from one number, a list, or text such as ``0.1,0.2``; empty text gives none."""
+    if isinstance(value, str):
+        value = [_parse_text(part) for part in value.split(",")] if value.strip() else []
+    values = value if isinstance(value, list | tuple) else [value]
+    values = [v.item() if hasattr(v, "item") else v for v in values]
+    if all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= _LARGEST for v in values):
+        return tuple(float(v) for v in values)
+    raise ConfigError(f"{name} must be numbers such as 0.05 or 0.1,0.2; got {shortened(original)}.")
 
 
 def _coerce_texts(name: str, value: Any) -> tuple[str, ...]:

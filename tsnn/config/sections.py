@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from tsnn.config.schema import Section, Slider, setting
+from tsnn.errors import ConfigError
 from tsnn.registry import ACTIVATIONS, PRUNING, REGROWTH, SCHEDULES
 
 #: Cells of a table that stand for a missing value by default, in addition to empty ones.
@@ -121,6 +122,21 @@ class NetworkConfig(Section):
         live=True,
         slider=Slider(1, 100),
     )
+    density: tuple[float, ...] = setting(
+        (),
+        "Fraction of all possible connections that exist, instead of epsilon: one number for the network (0.05), or "
+        "one for each layer (0.02,0.05,0.05,1). Empty: epsilon decides. It is kept while the run trains.",
+        label="Density (empty: by ε)",
+        above=0,
+        at_most=1,
+    )
+    allocation: str = setting(
+        "erdos_renyi",
+        "Division of the connections among the layers: 'erdos_renyi' in proportion to n_in + n_out (with one density "
+        "ERK, arXiv 1911.11134: layers that would be more than dense are dense), 'uniform' at equal densities.",
+        choices=("erdos_renyi", "uniform"),
+        display={"erdos_renyi": "Erdős–Rényi"},
+    )
     activation: str = setting(
         "all_relu",
         "Activation of the hidden layers.",
@@ -148,6 +164,20 @@ class NetworkConfig(Section):
     )
     dropout_schedule: str = setting("constant", "Factor of dropout while the run trains.", choices=SCHEDULES)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        layers = len(self.hidden) + 1
+        if len(self.density) not in (0, 1, layers):
+            raise ConfigError(
+                f"network.density must be one number, or one for each of the {layers} layers of connections; got "
+                f"{len(self.density)}."
+            )
+        if len(self.density) > 1 and self.allocation != "erdos_renyi":
+            raise ConfigError(
+                f"network.density gives each layer its own number, so network.allocation={self.allocation!r} has "
+                "nothing to divide. Give one density, or leave the allocation out."
+            )
+
 
 @dataclass(frozen=True)
 class TrainingConfig(Section):
@@ -160,7 +190,7 @@ class TrainingConfig(Section):
         "set",
         "How sparse the network is, and when: 'set' evolves a sparse topology, 'fixed' keeps the Erdős–Rényi start, "
         "'dense' has every connection; 'two_phase' is dense for half of the epochs, then pruned by magnitude to the "
-        "number of connections that epsilon grants, and retrained (arXiv 1901.09181).",
+        "number of connections that epsilon or density grants, and retrained (arXiv 1901.09181).",
         choices=("set", "fixed", "dense", "two_phase"),
         display={"set": "SET (evolving)", "fixed": "fixed random", "two_phase": "prune, then retrain"},
     )

@@ -219,10 +219,10 @@ def _prune_neurons(network: Network, config: Config, epoch: int) -> list[Event]:
 
 
 def _end_dense_phase(state: TrainingState) -> None:
-    """Prune every layer by magnitude to the number of connections that epsilon grants."""
+    """Prune every layer by magnitude to the number of connections that epsilon or density grants."""
     network, before = state.network, state.network.connections
-    for l, layer in enumerate(network.layers):
-        connections = target_connections(network, l, state.config.network.epsilon)
+    wanted = target_connections(network, state.config)
+    for l, (layer, connections) in enumerate(zip(network.layers, wanted, strict=True)):
         if connections < layer.topology.connections:
             layer.topology.release()
             network.layers[l] = evolve(

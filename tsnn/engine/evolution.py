@@ -18,7 +18,7 @@ from tsnn.config import Config
 from tsnn.engine.network import Float32, Layer, Network, draw_weights
 from tsnn.engine.pruning import ANY, choose_survivors, drop_smallest
 from tsnn.engine.regrowth import FreePositions, Gradient
-from tsnn.engine.shapes import epsilon_to_connections
+from tsnn.engine.shapes import granted_connections
 from tsnn.engine.topology import Int32, Int64, Topology
 from tsnn.registry import REGROWTH
 
@@ -93,10 +93,9 @@ def evolve(
     return Evolved(merge_connections(layer, survives, indptr, indices, weights), t.connections - kept, grown)
 
 
-def target_connections(network: Network, layer: int, epsilon: float) -> int:
-    """Return the number of connections that epsilon grants a layer between its living neurons."""
-    n_in, n_out = int(network.living_inputs(layer).sum()), int(network.living[layer].sum())
-    return epsilon_to_connections(epsilon, n_in, n_out)
+def target_connections(network: Network, config: Config) -> list[int]:
+    """Return the number of connections that epsilon or density grants each layer between its living neurons."""
+    return granted_connections([network.sizes[0], *(int(living.sum()) for living in network.living)], config.network)
 
 
 def evolve_all(
@@ -126,13 +125,13 @@ def evolve_all(
         New connections of each layer.
     """
     grown = [0] * len(network.layers)
+    wanted = target_connections(network, config) if new_epsilon else [l.topology.connections for l in network.layers]
     for l in range(len(network.layers) - 1):
-        connections = network.layers[l].topology.connections
         if probe is None:
             network.layers[l].topology.release()
         evolved = evolve(
             network.layers[l],
-            target_connections(network, l, config.network.epsilon) if new_epsilon else connections,
+            wanted[l],
             zeta=config.training.zeta,
             prune=config.training.prune,
             regrow=config.training.regrow,

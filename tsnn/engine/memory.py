@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from tsnn.config import Config
-from tsnn.engine.shapes import LayerShape, epsilon_to_connections, layer_shapes
+from tsnn.engine.shapes import LayerShape, granted_connections, layer_shapes
 from tsnn.errors import ConfigError
 from tsnn.machine import available_memory
 from tsnn.registry import REGROWTH
@@ -22,11 +22,11 @@ USABLE = 0.9  # fraction of the free memory that proposed settings may take
 
 #: Settings to lower if an item is too big.
 REMEDIES = {
-    "connections": "network.epsilon or network.hidden",
+    "connections": "network.epsilon, network.density or network.hidden",
     "neurons": "network.hidden",
     "activations": "run.micro_batch, training.batch_size or network.hidden",
     "data": "the number of samples or features, or set data.stream=always for .npy, .npz and Parquet files",
-    "evolution": "network.epsilon, training.zeta or the widest of network.hidden",
+    "evolution": "network.epsilon, network.density, training.zeta or the widest of network.hidden",
     "interpreter": "what else runs on this machine",
 }
 
@@ -229,9 +229,9 @@ def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]
     training = config.training
     needs = [0]
     if training.method == "two_phase":
-        for shape in shapes:
-            n_in, n_out, m = shape
-            left = epsilon_to_connections(config.network.epsilon, n_in, n_out)
+        sizes = shapes[0].n_in, *(shape.n_out for shape in shapes)
+        for shape, left in zip(shapes, granted_connections(sizes, config.network), strict=True):
+            n_out, m = shape.n_out, shape.connections
             needs.append(m + 12 * left - (8 * (m + n_out) if shape in views else 0))  # marks, the pruned layer
     if training.method != "set" or training.zeta == 0 or training.epochs == 1:
         return max(needs)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
+from collections.abc import Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
-from tsnn.config import Config
+from tsnn.config import Config, NetworkConfig
 
 
 class LayerShape(NamedTuple):
@@ -23,13 +24,58 @@ def epsilon_to_connections(epsilon: float, n_in: int, n_out: int) -> int:
     The Erdős–Rényi probability of SET is ``p = epsilon (n_in + n_out) / (n_in n_out)``
     (Nature Communications 2018, Methods); the layer gets exactly ``round(p n_in n_out)`` connections, or all.
     """
-    return n_in * n_out if math.isinf(epsilon) else min(round(epsilon * (n_in + n_out)), n_in * n_out)
+    return min(round(epsilon * (n_in + n_out)), n_in * n_out)
+
+
+def granted_connections(sizes: Sequence[int], config: NetworkConfig) -> list[int]:
+    """Return the number of connections that epsilon or density grants each layer.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Neurons of each layer, from the inputs to the outputs.
+    config : NetworkConfig
+        With one density the total is ``round(density * places)``, exactly, for all sets of sizes. ``allocation``
+        divides it among the layers: ``erdos_renyi`` in proportion to ``n_in + n_out``, where layers that would get more
+        connections than they have places become dense and the others share the rest (ERK of arXiv 1911.11134 for
+        layers of neurons); ``uniform`` in proportion to the places. The sum for epsilon is divided by ``uniform``
+        likewise.
+    """
+    pairs = list(itertools.pairwise(sizes))
+    places = [n_in * n_out for n_in, n_out in pairs]
+    if len(config.density) > 1:
+        return [round(density * dense) for density, dense in zip(config.density, places, strict=True)]
+    by_epsilon = [epsilon_to_connections(config.epsilon, *pair) for pair in pairs]
+    total = round(config.density[0] * sum(places)) if config.density else sum(by_epsilon)
+    if config.allocation == "uniform":
+        return _divide(total, places, places)
+    return _divide(total, [sum(pair) for pair in pairs], places) if config.density else by_epsilon
+
+
+def _divide(total: int, weights: Sequence[int], places: Sequence[int]) -> list[int]:
+    """Divide a number of connections in proportion to weights, no layer above its places; exact sum."""
+    shares = {l: Fraction(0) for l in range(len(places))}
+    full: set[int] = set()
+    while True:
+        rest = total - sum(places[l] for l in full)
+        unit = Fraction(rest, sum(weights[l] for l in shares if l not in full) or 1)
+        shares = {l: Fraction(places[l]) if l in full else unit * weights[l] for l in shares}
+        above = {l for l, share in shares.items() if share > places[l]}
+        if not above:
+            break
+        full |= above
+    counts = [int(share) for share in shares.values()]
+    largest = sorted(shares, key=lambda l: counts[l] - shares[l])  # the largest remainders first
+    for l in largest[: total - sum(counts)]:
+        counts[l] += 1
+    return counts
 
 
 def layer_shapes(n_features: int, n_outputs: int, config: Config) -> list[LayerShape]:
     """Return the shapes of a network's layers by its configuration, from the input to the output."""
-    epsilon = math.inf if config.training.method in ("dense", "two_phase") else config.network.epsilon
-    return [
-        LayerShape(n_in, n_out, epsilon_to_connections(epsilon, n_in, n_out))
-        for n_in, n_out in itertools.pairwise((n_features, *config.network.hidden, n_outputs))
-    ]
+    sizes = n_features, *config.network.hidden, n_outputs
+    pairs = list(itertools.pairwise(sizes))
+    if config.training.method in ("dense", "two_phase"):
+        return [LayerShape(n_in, n_out, n_in * n_out) for n_in, n_out in pairs]
+    counts = granted_connections(sizes, config.network)
+    return [LayerShape(*pair, connections) for pair, connections in zip(pairs, counts, strict=True)]

@@ -109,6 +109,4 @@ def random_streams(rng: np.random.Generator) -> tuple[np.random.Generator, np.ra
 
 
 def _dense_event(l: int, t: Topology) -> Event:
-    return Event(
-        0, EventKind.DENSE_LAYER, f"Layer {l + 1} ({t.n_in} to {t.n_out}) is dense: epsilon grants every connection"
-    )
+    return Event(0, EventKind.DENSE_LAYER, f"Layer {l + 1} ({t.n_in} to {t.n_out}) is dense: it has every connection")

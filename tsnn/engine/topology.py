@@ -279,7 +279,7 @@ def _check_size(n_in: int, n_out: int, connections: int) -> None:
     if max(n_in, n_out, connections) > limit:
         raise TopologyError(
             f"A layer of {n_in} x {n_out} neurons with {connections} connections exceeds the 32-bit indices "
-            f"(at most {limit} of each). Try a smaller epsilon or narrower layers."
+            f"(at most {limit} of each). Try a smaller epsilon or density, or narrower layers."
         )
     if connections > n_in * n_out:
         raise TopologyError(f"{connections} connections do not fit between {n_in} and {n_out} neurons.")

@@ -112,8 +112,8 @@ def _probe(_layer: int, indptr: NDArray[np.int64], indices: NDArray[np.int32]) -
 
 def _few_connections(config: Config) -> Config:
     """Return the settings for a network of a few neurons, some of whose connections evolution replaces."""
-    few = {"network.hidden": [LANES, LANES], "network.epsilon": 1, "training.method": "set", "training.zeta": 0.3}
-    return config.replace(few)
+    few = {"network.hidden": [LANES, LANES], "network.epsilon": 1, "network.density": ()}
+    return config.replace({**few, "training.method": "set", "training.zeta": 0.3})
 
 
 def _drawn(config: Config) -> Network:

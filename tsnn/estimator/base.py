@@ -50,6 +50,8 @@ class SparseMLP(BaseEstimator):
     _: KW_ONLY
     method: str = "set"
     epsilon: float = 20.0
+    density: float | Sequence[float] = ()
+    allocation: str = "erdos_renyi"
     activation: str = "relu"
     alpha: float = 0.6
     initializer: str = "xavier_uniform"

@@ -13,6 +13,8 @@ SETTING_OF = {
     "hidden": "network.hidden",
     "method": "training.method",
     "epsilon": "network.epsilon",
+    "density": "network.density",
+    "allocation": "network.allocation",
     "activation": "network.activation",
     "alpha": "network.alpha",
     "initializer": "network.initializer",
@@ -76,7 +78,7 @@ feature_names_in_ : array of str
 
 
 #: What a network cannot change once it has been initialized.
-_FIXED = ("hidden", "activation", "alpha", "initializer", "preprocessing")
+_FIXED = ("hidden", "density", "allocation", "activation", "alpha", "initializer", "preprocessing")
 
 
 def check_continues(old: Config, new: Config) -> None:
@@ -113,7 +115,9 @@ def attributes_doc() -> str:
 def _kind(default: Any, choices: Any) -> str:
     if choices:
         return "{" + ", ".join(f'"{choice}"' for choice in choices) + "}"
-    return "sequence of int" if isinstance(default, tuple) else type(default).__name__
+    if isinstance(default, tuple):
+        return "sequence of int" if default else "float or sequence of float"
+    return type(default).__name__
 
 
 def _indented(text: str) -> str:

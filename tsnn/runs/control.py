@@ -55,6 +55,12 @@ class Command:
             raise ConfigError(f"Unknown action {self.action!r}; known are {', '.join(ACTIONS)}.")
 
 
+EPSILON_UNUSED = (
+    "epsilon has no effect here: network.density decides the number of connections. Start a run without density to "
+    "change epsilon."
+)
+
+
 def changed_config(config: Config, settings: Mapping[str, LiveValue]) -> Config:
     """Return ``config`` with live settings changed, checked like any other setting.
 
@@ -77,6 +83,8 @@ def changed_config(config: Config, settings: Mapping[str, LiveValue]) -> Config:
     for name, value in settings.items():
         if not isinstance(value, str | int | float):
             raise ConfigError(f"{name} must be a number or a name, got {shortened(value)}.")
+    if "epsilon" in settings and config.network.density:
+        raise ConfigError(EPSILON_UNUSED)
     try:
         return config.replace({LIVE_SETTINGS[name]: value for name, value in settings.items()})
     except (ValueError, OverflowError) as error:  # a number that no float can hold

@@ -36,7 +36,7 @@ Kinds of events (:class:`~tsnn.records.EventKind`; readers accept unknown kinds)
 =====================  =========================================================================
 ``data``               which data the run trains on
 ``data_warning``       the data may not be what was meant, such as quantities taken as classes
-``dense_layer``        a layer is dense: epsilon grants every connection
+``dense_layer``        a layer is dense: epsilon or density grants every connection
 ``setting``            a setting was changed while the run was training
 ``neurons_pruned``     importance pruning removed neurons
 ``two_phase``          the dense phase of the method two_phase ended
