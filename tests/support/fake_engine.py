@@ -60,6 +60,7 @@ def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> 
     worse = {"set": 0.0, "fixed": 0.03, "dense": 0.01}[config.training.method] + 0.02 * t.zeta
     good = 0.88 - worse - 0.5 * math.exp(-epoch / 12) + wave
     layers = layer_records(config)
+    validation = {"validation_loss": 2.0 - good, "validation_accuracy": good + wave}
     return EpochRecord(
         epoch=epoch, samples=10_000 * epoch,
         train_loss=2 * math.exp(-epoch / 20) + 0.2 + wave, test_loss=1.6 * math.exp(-epoch / 15) + 0.4 + worse,
@@ -68,6 +69,7 @@ def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> 
         settings={short: config.flat()[name] for short, name in LIVE_SETTINGS.items()},
         connections=sum(l.connections for l in layers), memory_bytes=300_000_000, layers=layers, events=events,
         workers=tuple(WorkerRecord(**worker(number)) for number in range(1, config.parallel.workers + 1)),
+        **(validation if config.data.validation_fraction else {}),
     )  # fmt: skip
 
 
@@ -181,10 +183,12 @@ def meta(config: Config) -> dict[str, Any]:
     }
 
 
-def finished_run(store: RunStore, settings: Mapping[str, Any], epochs: int, state: str = RunState.FINISHED) -> Run:
-    """Write a complete run at once."""
+def finished_run(
+    store: RunStore, settings: Mapping[str, Any], epochs: int, state: str = RunState.FINISHED, name: str = ""
+) -> Run:
+    """Write a complete run at once, into a directory of this name."""
     config = Config.preset(str(settings.get("data.name", "fashion_mnist"))).replace(settings)
-    run = store.create(config)
+    run = store.create(config, name=name)
     with RunWriter(run) as writer:
         writer.meta(meta(config))
         writer.snapshot(0, snapshot(0, config))

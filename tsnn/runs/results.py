@@ -58,6 +58,8 @@ class RunResult:
         Such as "regression"; empty until the data have been read.
     host : str
         Machine that it runs or ran on; empty if unknown.
+    best_validation_accuracy, best_validation_r2 : float
+        On the validation split, after the epoch ``best_epoch``.
     """
 
     run: str
@@ -82,6 +84,8 @@ class RunResult:
     task: str = ""
     now: Mapping[str, Any] = field(default_factory=dict)
     host: str = ""
+    best_validation_accuracy: float | None = None
+    best_validation_r2: float | None = None
 
     def setting_text(self, name: str) -> str:
         """Return a setting as text: ``0.3``, or ``0.3 → 0.81`` if it was changed while the run was training."""
@@ -194,6 +198,8 @@ class ResultReader:
             task=task,
             now={LIVE_SETTINGS[name]: v for name, v in last.get("settings", {}).items() if name in LIVE_SETTINGS},
             host=str(process.get("host", "")) if isinstance(process, dict) else "",
+            best_validation_accuracy=best.get("validation_accuracy"),
+            best_validation_r2=best.get("validation_r2"),
         )
 
 

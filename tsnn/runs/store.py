@@ -98,6 +98,12 @@ def _is_within(path: Path, folder: Path) -> bool:
     return os.path.dirname(os.path.realpath(path)) == os.path.realpath(folder)  # noqa: PTH120
 
 
+def new_name(config: Config, kind: str = "") -> str:
+    """Return a name for a new directory: the time, the data set, the kind, and random digits."""
+    slug = re.sub(r"[^a-z0-9]+", "-", Path(config.data.name).stem.lower()).strip("-")[:24] or "data"
+    return "-".join(part for part in (time.strftime("%Y%m%d-%H%M%S"), slug, kind, secrets.token_hex(2)) if part)
+
+
 class RunStore:
     """Folder of run directories.
 
@@ -110,7 +116,7 @@ class RunStore:
     def __init__(self, root: str | Path | None = None):
         self.root = Path(root) if root is not None else default_root()
 
-    def create(self, config: Config, fill: Callable[[Path], None] | None = None) -> Run:
+    def create(self, config: Config, fill: Callable[[Path], None] | None = None, name: str = "") -> Run:
         """Create a run directory with a configuration.
 
         Parameters
@@ -119,15 +125,12 @@ class RunStore:
             The settings.
         fill : callable, optional
             Writes further files into the directory, which becomes a run afterwards; if it fails, nothing is left.
+        name : str
+            Name of the directory, which may exist; default is a new one.
         """
-        slug = re.sub(r"[^a-z0-9]+", "-", Path(config.data.name).stem.lower()).strip("-")[:24]
         self.root.mkdir(parents=True, exist_ok=True)
-        while True:
-            path = self.root / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug or 'data'}-{secrets.token_hex(2)}"
-            with contextlib.suppress(FileExistsError):
-                path.mkdir()
-                break
-        (path / "snapshots").mkdir()
+        path = self.root / name if name else self._new_folder(config)
+        (path / "snapshots").mkdir(parents=True, exist_ok=True)
         try:
             if fill is not None:
                 fill(path)
@@ -137,14 +140,26 @@ class RunStore:
             raise
         return Run(path)
 
+    def _new_folder(self, config: Config) -> Path:
+        while True:
+            path = self.root / new_name(config)
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                return path
+
     def open(self, run_id: str) -> Run:
-        """Return a run by its id.
+        """Return a run by its id; a run of a sweep (:mod:`tsnn.runs.sweeps`) by ``SWEEP/trial-00012``.
 
         Raises
         ------
         RunError
             If the id is malformed, leads outside the folder, or there is no such run.
         """
+        folder, slash, inner = run_id.partition("/")
+        if slash and RUN_ID.fullmatch(folder) and (self.root / folder / "sweep.json").is_file():
+            if not _is_within(self.root / folder, self.root):
+                raise RunError(f"{shortened(folder)} is not the name of a sweep in {self.root}.")
+            return RunStore(self.root / folder).open(inner)
         path = self.root / run_id
         if not RUN_ID.fullmatch(run_id) or not _is_within(path, self.root):
             raise RunError(f"{shortened(run_id)} is not the name of a run in {self.root}.")
