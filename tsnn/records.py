@@ -82,6 +82,11 @@ class LayerRecord:
     in_degree, out_degree : tuple of int
         Minimum, median and maximum number of incoming connections per living neuron at the layer's
         end, and of outgoing connections per neuron at its start.
+    itop : float or None
+        With ``run.measures``: fraction of the layer's places that have had a connection so far, this epoch's
+        evolution included (:class:`tsnn.engine.exploration.Explored`).
+    gradient_flow : float or None
+        With ``run.measures``: squared norm of the gradient of its weights, before this epoch's evolution.
     """
 
     n_in: int
@@ -94,6 +99,8 @@ class LayerRecord:
     importance: tuple[float, ...]
     in_degree: tuple[int, ...]
     out_degree: tuple[int, ...]
+    itop: float | None = None
+    gradient_flow: float | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,7 @@ class EpochRecord:
     epsilon, prune and regrow of the evolution after the epoch, the others of the epoch itself. In phase 2 of a parallel
     run the figures are means over the workers' models, each tested on its shard of the test part, and layers are those
     of the first worker. ``seconds_examine`` is the time for the mistakes in the epoch's snapshot
-    (:mod:`tsnn.engine.mistakes`).
+    (:mod:`tsnn.engine.mistakes`), ``seconds_measure`` that for the measures of ``run.measures``.
     """
 
     epoch: int
@@ -196,6 +203,7 @@ class EpochRecord:
     test_r2: float | None = None
     validation_r2: float | None = None
     seconds_examine: float = 0.0
+    seconds_measure: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain dictionaries and lists, for JSON."""

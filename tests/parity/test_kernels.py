@@ -39,6 +39,16 @@ def test_merge_connections__equals_the_naive_twin(seed):
         assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_mark_places__equals_the_naive_twin(stride):
+    layer, bits = Sample(9, 7, 16), np.zeros(8, np.uint8)
+    bits[::2] = 0b10010010
+    expected = naive.mark_places(layer.indptr, layer.indices, 7, stride, bits)
+    assert kernels.mark_places(layer.indptr, layer.indices, 7, stride, bits) == expected[0]
+    assert_array_equal(bits, expected[1])
+    assert kernels.mark_places(layer.indptr, layer.indices, 7, stride, bits) == 0
+
+
 @pytest.mark.parametrize(("b", "n"), [(1, 1), (16, 16), (37, 50), (100, 33), (128, 784)])
 def test_gather__equals_the_naive_twin(b, n):
     rng = np.random.default_rng(0)

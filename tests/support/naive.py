@@ -33,6 +33,16 @@ def transpose_pattern(indptr: Array, indices: Array, n_out: int) -> tuple[list[i
     return t_indptr, [i for _, i, _ in triples], [k for _, _, k in triples]
 
 
+def mark_places(indptr: Array, indices: Array, n_out: int, stride: int, bits: Array) -> tuple[int, Array]:
+    """The number of bits that were not set, and the bits afterwards."""
+    flags = np.unpackbits(bits, bitorder="little")
+    rows = range(0, len(indptr) - 1, stride)
+    places = [r * n_out + j for r, i in enumerate(rows) for j in indices[indptr[i] : indptr[i + 1]]]
+    fresh = sum(not flags[place] for place in places)
+    flags[places] = 1
+    return fresh, np.packbits(flags, bitorder="little")
+
+
 def gather(x: Array, order: Array, width: int) -> Array:
     """Rows of x as columns, padded with zero columns."""
     out = np.zeros((x.shape[1], width), np.float32)

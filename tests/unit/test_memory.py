@@ -67,8 +67,9 @@ def interpreter(tmp_path_factory):
         {"network.hidden": [200_000] * 2, "training.regrow": "gradient"},
         {"network.hidden": [5000], "data.name": "artificial"},
         {"network.hidden": [300_000, 300_000], "network.epsilon": 20, "run.compact": True},
+        {"network.hidden": [25_000, 25_000], "network.epsilon": 2, "run.measures": True},
     ],
-    ids=["connections", "activations", "dense", "two_phase", "gradient", "artificial", "compact"],
+    ids=["connections", "activations", "dense", "two_phase", "gradient", "artificial", "compact", "measures"],
 )
 def test_estimate__is_within_15_percent_of_the_peak(settings, tmp_path, interpreter):
     peak, expected = measure(settings, tmp_path)

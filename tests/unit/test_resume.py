@@ -31,7 +31,8 @@ from tsnn.runs.control import Command, ControlReader, request
 from tsnn.runs.export import to_csv
 from tsnn.runs.liveness import identity
 
-TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "seconds_examine", "memory_bytes")
+TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "seconds_examine", "seconds_measure",
+         "memory_bytes")  # fmt: skip
 
 
 @pytest.fixture

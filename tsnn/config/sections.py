@@ -334,6 +334,12 @@ class RunConfig(Section):
         label="Checkpoints to fork from (MiB)",
         at_least=0,
     )
+    measures: bool = setting(
+        False,
+        "Gather at the end of every epoch, for each layer, the ITOP rate (fraction of all places that have ever had a "
+        "connection; arXiv 2102.02887) and the gradient flow (arXiv 2010.03533). Changes no result; time is shown.",
+        label="Measures while training",
+    )
     snapshots: int = setting(
         200, "Snapshots of the topology kept for replay; longer runs space them geometrically.", at_least=2
     )

@@ -5,9 +5,11 @@ One process calls this after its own pass, the server of a parallel run after th
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ from tsnn.config import LIVE_SETTINGS, Config, LiveValue, TrainingConfig
 from tsnn.datasets import Dataset
 from tsnn.engine.batches import Batch, probe_gradient
 from tsnn.engine.evolution import evolve, evolve_all, target_connections
+from tsnn.engine.exploration import Explored, gradient_flow
 from tsnn.engine.importance import importance, prune_neurons
 from tsnn.engine.metrics import Evaluation, evaluate_part
 from tsnn.engine.network import Network
@@ -38,10 +41,13 @@ def dense_epochs(training: TrainingConfig) -> int:
 
 def begin_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> None:
     """Apply pending settings, and first run the evolution that was omitted because the run was to end."""
+    if state.config.run.measures and state.explored is None:  # the run begins, or is a fork that turned it on
+        state.explored = Explored(state.network)
     if state.evolution_due:
         _evolve(state, data, workspace)
         text = f"Resumed after epoch {state.epoch} (the pending evolution was done first)"
         state.events.append(Event(state.epoch, EventKind.EVOLUTION, text))
+        _explored_rates(state)
     _apply_pending_settings(state)
     state.loss = state.n_correct = state.seconds = 0.0
 
@@ -70,6 +76,8 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
     validation = validate(network, data, workspace)
     examined = examine(state, network, epoch, workspace)
     evaluated = time.perf_counter()
+    flow = _gradient_flow(state, data, workspace)
+    probed = time.perf_counter()
 
     before = [layer.topology.connections for layer in network.layers]
     grown = [0] * len(network.layers)
@@ -80,6 +88,9 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
     else:
         grown = _evolve(state, data, workspace)
     evolved = time.perf_counter()
+    itop = _explored_rates(state)
+    measuring = probed - evaluated + time.perf_counter() - evolved
+    layers = [layer_record(network, l, before[l], grown[l]) for l in range(len(network.layers))]
 
     record = EpochRecord(
         epoch=epoch,
@@ -89,12 +100,12 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         train_accuracy=None if data.task == "regression" else state.n_correct / n,
         test_accuracy=test.accuracy,
         seconds_train=state.seconds,
-        seconds_evolve=evolved - evaluated,
+        seconds_evolve=evolved - probed,
         seconds_evaluate=evaluated - started - examined,
         settings=_live_values(config) | {name: _live_values(state.config)[name] for name in _OF_EVOLUTION},
         connections=network.connections,
         memory_bytes=psutil.Process().memory_info().rss,
-        layers=tuple(layer_record(network, l, before[l], grown[l]) for l in range(len(network.layers))),
+        layers=tuple(map(_with_measures, layers, itop, flow)),
         events=tuple(state.events),
         validation_loss=validation.loss,
         validation_accuracy=validation.accuracy,
@@ -102,6 +113,7 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         test_r2=test.r2,
         validation_r2=validation.r2,
         seconds_examine=examined,
+        seconds_measure=measuring if state.explored else 0.0,
     )
     state.events = []
     return record
@@ -127,6 +139,26 @@ def evaluate_on_test_part(
 def examine(state: TrainingState, network: Network, epoch: int, workspace: Workspace) -> float:
     """Let the state's examiner look at the last test; return the seconds that it took."""
     return 0.0 if state.examiner is None else state.examiner.examine(network, epoch, workspace)
+
+
+def _gradient_flow(state: TrainingState, data: Dataset, workspace: Workspace) -> Sequence[float | None]:
+    """Return the gradient flow of each layer; None without ``run.measures``."""
+    if state.explored is None:
+        return [None] * len(state.network.layers)
+    config = state.config
+    return gradient_flow(state.network, data, workspace, config.training.batch_size, config.run.seed)
+
+
+def _explored_rates(state: TrainingState) -> Sequence[float | None]:
+    """Return the ITOP rate of each layer, its present connections included; None without ``run.measures``."""
+    if state.explored is None:
+        return [None] * len(state.network.layers)
+    state.explored.update(state.network)
+    return state.explored.rates
+
+
+def _with_measures(layer: LayerRecord, itop: float | None, flow: float | None) -> LayerRecord:
+    return layer if itop is None else dataclasses.replace(layer, itop=itop, gradient_flow=flow)
 
 
 class Validation(NamedTuple):

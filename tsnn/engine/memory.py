@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from tsnn.config import Config
-from tsnn.engine.shapes import LayerShape, granted_connections, layer_shapes
+from tsnn.engine.shapes import LayerShape, explored_stride, granted_connections, layer_shapes
 from tsnn.errors import ConfigError
 from tsnn.machine import available_memory
 from tsnn.registry import REGROWTH
@@ -27,6 +27,7 @@ REMEDIES = {
     "activations": "run.micro_batch, training.batch_size or network.hidden",
     "data": "the number of samples or features, or set data.stream=always for .npy, .npz and Parquet files",
     "evolution": "network.epsilon, network.density, training.zeta or the widest of network.hidden",
+    "measures": "network.hidden, or set run.measures=false",
     "interpreter": "what else runs on this machine",
 }
 
@@ -41,7 +42,7 @@ class MemoryEstimate:
         Bytes by purpose: ``connections`` (weights, velocity and both index views, 20 each; 12 if compact),
         ``neurons`` (biases, row pointers), ``activations`` (with masks, of a micro-batch), ``data``,
         ``evolution`` (extra memory while the layer that needs most evolves), ``interpreter`` (with
-        libraries and compiled code). Of one process.
+        libraries and compiled code). With ``run.measures`` also ``measures``, a bit for each place. Of one process.
     micro_batch : int
         Samples that are processed at a time.
     compact : bool
@@ -68,8 +69,8 @@ class MemoryEstimate:
 
     @property
     def checkpoint(self) -> int:
-        """Size of a checkpoint on the disk, in bytes: 12 for each connection, and the neurons."""
-        return 12 * self.count + self.items["neurons"]
+        """Size of a checkpoint on the disk, in bytes: 12 for each connection, the neurons, and the measures."""
+        return 12 * self.count + self.items["neurons"] + self.items.get("measures", 0)
 
     @property
     def largest(self) -> str:
@@ -122,6 +123,11 @@ def memory_estimate(
         "evolution": _evolution(config, shapes, views),
         "interpreter": INTERPRETER,
     }
+    if config.run.measures:
+        pairs = [(s.n_in, s.n_out) for s in shapes]
+        stride = explored_stride(pairs)
+        items["measures"] = sum(-(-n_in // stride) * n_out // 8 for n_in, n_out in pairs)
+        items["evolution"] = max(items["evolution"], 4 * max(s.connections for s in shapes))  # a layer's gradient
     return MemoryEstimate(items, width, config.run.compact, count, processes)
 
 

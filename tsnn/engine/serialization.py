@@ -20,6 +20,7 @@ import numpy as np
 
 from tsnn.archives import read_npz, write_npz
 from tsnn.config import Config
+from tsnn.engine.exploration import Explored
 from tsnn.engine.network import Layer, Network
 from tsnn.engine.state import TrainingState
 from tsnn.engine.topology import Topology
@@ -36,6 +37,8 @@ def pack(state: TrainingState) -> tuple[dict[str, Any], dict[str, Any]]:
     plain = ("key", "applied_epsilon", "epoch", "done", "loss", "n_correct", "seconds", "evolution_due")
     for k, network in enumerate(state.copies):
         arrays |= {f"copy_{k}_{name}": array for name, array in network_arrays(network, training=True).items()}
+    if state.explored is not None:
+        arrays |= state.explored.arrays()
     values = {
         "copies": len(state.copies),
         **{name: getattr(state, name) for name in plain},
@@ -58,8 +61,10 @@ def unpack(values: Mapping[str, Any], arrays: Mapping[str, Any]) -> TrainingStat
     """
     values = dict(values)
     try:
+        network = network_of(arrays)
         special = {
-            "network": network_of(arrays),
+            "network": network,
+            "explored": Explored(network, arrays) if "explored_0" in arrays else None,
             "order": arrays["order"],
             "config": Config.from_dict(values.pop("config")),
             "pending": Config.from_dict(values.pop("pending")),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
 from tsnn.config import Config, NetworkConfig
+
+MAX_PLACES = 10**9  # possible connections of a network up to which those that ever existed are recorded exactly
 
 
 class LayerShape(NamedTuple):
@@ -79,3 +81,8 @@ def layer_shapes(n_features: int, n_outputs: int, config: Config) -> list[LayerS
         return [LayerShape(n_in, n_out, n_in * n_out) for n_in, n_out in pairs]
     counts = granted_connections(sizes, config.network)
     return [LayerShape(*pair, connections) for pair, connections in zip(pairs, counts, strict=True)]
+
+
+def explored_stride(shapes: Iterable[tuple[int, int]]) -> int:
+    """Return of how many rows one is recorded by :class:`tsnn.engine.exploration.Explored`; shapes: (n_in, n_out)."""
+    return max(1, -(-sum(n_in * n_out for n_in, n_out in shapes) // MAX_PLACES))

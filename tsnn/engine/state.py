@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.config import Config
+from tsnn.engine.exploration import Explored
 from tsnn.engine.mistakes import Examiner
 from tsnn.engine.network import Network
 from tsnn.engine.topology import Topology
@@ -59,6 +60,8 @@ class TrainingState:
         False while workers hold models that are not here: training could not continue from this state.
     examiner : Examiner, optional
         Looks at the mistakes on the test part, for viewers; training does not depend on it.
+    explored : Explored, optional
+        Places that have ever had a connection, with ``run.measures``; training does not depend on it.
     """
 
     network: Network
@@ -80,6 +83,7 @@ class TrainingState:
     copies: list[Network] = field(default_factory=list)
     resumable: bool = True
     examiner: Examiner | None = None
+    explored: Explored | None = None
 
     @property
     def displayed(self) -> Network:
@@ -88,9 +92,11 @@ class TrainingState:
 
     def copy(self) -> TrainingState:
         """Return a copy that trains independently of this state; topologies are shared."""
+        network = self.network.copy()
         return dataclasses.replace(
-            self, network=self.network.copy(), shuffle=copy.deepcopy(self.shuffle), order=self.order.copy(),
+            self, network=network, shuffle=copy.deepcopy(self.shuffle), order=self.order.copy(),
             evolution=copy.deepcopy(self.evolution), events=[*self.events], copies=[c.copy() for c in self.copies],
+            explored=None if self.explored is None else self.explored.copy(network),
         )  # fmt: skip
 
     @classmethod

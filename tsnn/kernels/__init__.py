@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         column_sums,
         count_cells,
         long_row_segments,
+        mark_places,
         merge_connections,
         row_strength,
         transpose_pattern,
@@ -47,9 +48,9 @@ __all__ = [
     "ADDRESS_BYTES", "COMPILED", "add_free", "add_gradient", "add_layers", "answer_gradients", "artificial", "backward",
     "binary_cross_entropy", "carry_births", "column_strength", "column_sums", "count", "count_cells", "drop_smallest",
     "dropout_threshold", "find_connections", "forward", "gather", "gather_sparse", "helper_is_busy", "is_cached",
-    "keep_free", "long_row_segments", "mean_squared_error", "merge_connections", "momentum_step", "retain",
-    "row_strength", "scatter", "select_free", "set_helper", "set_threads", "softmax_cross_entropy", "sort_rows",
-    "transpose_pattern",
+    "keep_free", "long_row_segments", "mark_places", "mean_squared_error", "merge_connections", "momentum_step",
+    "retain", "row_strength", "scatter", "select_free", "set_helper", "set_threads", "softmax_cross_entropy",
+    "sort_rows", "transpose_pattern",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(
@@ -62,8 +63,8 @@ __getattr__, __dir__ = lazy.attach(
         "layers": "backward dropout_threshold forward gather gather_sparse scatter",
         "losses": "binary_cross_entropy mean_squared_error softmax_cross_entropy",
         "patterns": (
-            "carry_births column_strength column_sums count_cells long_row_segments merge_connections row_strength "
-            "transpose_pattern"
+            "carry_births column_strength column_sums count_cells long_row_segments mark_places merge_connections "
+            "row_strength transpose_pattern"
         ),
         "threads": "set_threads",
     },

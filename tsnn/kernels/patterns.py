@@ -154,6 +154,26 @@ def count_cells(indptr: NDArray[np.int64], indices: NDArray[np.int32], n_out: in
 
 
 @compiled()
+def mark_places(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], n_out: int, stride: int, bits: NDArray[np.uint8]
+) -> int:
+    """Set the bits of the connections of every stride-th row, and return how many were not set.
+
+    The bit of connection (r * stride, j) is number r * n_out + j of uint8[b], the lowest bit of a byte first.
+    """
+    fresh = 0
+    for i in range(0, indptr.shape[0] - 1, stride):
+        first = i // stride * n_out
+        for k in range(indptr[i], indptr[i + 1]):
+            place = first + indices[k]
+            byte, bit = place >> 3, np.uint8(1 << (place & 7))
+            if not bits[byte] & bit:
+                bits[byte] |= bit
+                fresh += 1
+    return fresh
+
+
+@compiled()
 def carry_births(
     rows: NDArray[np.int64],
     indptr: NDArray[np.int64],

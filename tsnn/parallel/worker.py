@@ -213,7 +213,8 @@ class _Worker:
     def train_phase2(self, answer: Message) -> None:
         """Train an own copy of the model with its own evolution, then send it."""
         weights, velocity = (half.copy() for half in np.split(answer.values, 2))
-        self.config = self.config.replace({"importance.percentile": 0})  # neurons are pruned in phase 1
+        # neurons are pruned, and measures of the one model gathered, in phase 1
+        self.config = self.config.replace({"importance.percentile": 0, "run.measures": False})
         state = self.load_network(rebuild(answer.arrays, self.config, weights, velocity))
         state.config = state.pending = self.config
         state.epoch, state.order, state.applied_epsilon = (

@@ -118,15 +118,19 @@ _ACK: Mapping[str, Kind] = {
 def _lines() -> dict[str, tuple[Mapping[str, Kind], tuple[str, ...]]]:
     """Return the kinds of the values in a line of each type, and the values that it must have."""
     epoch = _fields(EpochRecord) | {"epoch": is_count, "events": [_EVENT], "settings": _live_values}
-    required = tuple(field.name for field in dataclasses.fields(EpochRecord) if field.default is dataclasses.MISSING)
     return {
-        "epoch": (epoch, required),
+        "epoch": (epoch, _required(EpochRecord)),
         "event": (_EVENT, tuple(_EVENT)),
         "snapshot": ({"epoch": is_count}, ("epoch",)),
         "ack": (_ACK, ("command",)),
         "repeat": ({"recorded": is_count}, ("recorded",)),
         "end": ({"state": is_text, "message": is_text}, ()),
     }
+
+
+def _required(record: type) -> tuple[str, ...]:
+    """Return the fields of a record that have no default: a line must have them."""
+    return tuple(field.name for field in dataclasses.fields(record) if field.default is dataclasses.MISSING)
 
 
 def _live_values(value: Any) -> bool:
@@ -162,7 +166,7 @@ def _record_problem(line: Mapping[str, Any]) -> str:
 
 @functools.cache
 def _fields_of(record: type) -> frozenset[str]:
-    return frozenset(typing.get_type_hints(record))
+    return frozenset(_required(record))
 
 
 def mismatch(kinds: Mapping[str, Kind], values: Mapping[str, Any], prefix: str = "") -> str:

@@ -16,6 +16,7 @@ from tsnn.runs.store import Run
 
 _MOST_BYTES = 2**28  # of weights that a page sends at once
 _PER_LAYER = ("connections", "density", "pruned", "grown", "living")
+_MEASURED = ("itop", "gradient_flow")  # with run.measures
 
 
 def to_csv(run: Run) -> bytes:
@@ -35,16 +36,17 @@ def write_csv(run: Run, file: IO[bytes]) -> None:
     """
     run.meta()
     scalars = [f.name for f in fields(EpochRecord) if f.name not in ("settings", "layers", "events", "workers")]
-    layers = -1
+    layers, names = -1, [*_PER_LAYER]
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     try:
         writer = csv.writer(text)
         for line in _epochs(run):
             if layers < 0:
                 layers = len(line["layers"])
-                of_layers = [f"layer{l + 1}_{name}" for l in range(layers) for name in _PER_LAYER]
+                names += [name for name in _MEASURED if line["layers"][0].get(name) is not None]
+                of_layers = [f"layer{l + 1}_{name}" for l in range(layers) for name in names]
                 writer.writerow([*scalars, *LIVE_SETTINGS, *of_layers])
-            values = [layer.get(name) for layer in line["layers"][:layers] for name in _PER_LAYER]
+            values = [layer.get(name) for layer in line["layers"][:layers] for name in names]
             writer.writerow([*map(line.get, scalars), *map(line["settings"].get, LIVE_SETTINGS), *values])
     finally:
         text.detach()
