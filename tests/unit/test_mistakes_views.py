@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -218,3 +220,25 @@ def test_compare_plot__draws_baselines_and_the_trunk_of_a_fork_pale(store):
     assert curve.source.data["epoch"] == [4, 5, 6]
     assert curve._trunk.data["epoch"] == [1, 2, 3, 4]
     assert [r.glyph.line_alpha for r in curve.figure.renderers if r.data_source is curve._trunk] == [0.35, 0.35]
+
+
+def test_overview__of_a_fork_draws_its_parents_later_epochs(store):
+    parent = fake_engine.finished_run(store, {"data.name": "madelon", "training.epochs": 9}, 9)
+    fork = fake_engine.finished_run(store, {"data.name": "madelon", "training.epochs": 9}, 6)
+    meta = {**fork.meta(), "fork": {"parent": parent.id, "epoch": 4, "settings": {}}}
+    fork.path.joinpath("meta.json").write_text(json.dumps(meta))
+    view = RunView(RunFollower(fork, min_interval=0))
+    view.tick("overview")
+    plot = view.tabs["overview"].plots["accuracy"]
+    history = RunFollower(parent, min_interval=0).history
+    assert plot._ghost.data["epoch"] == [4, 5, 6, 7, 8, 9]
+    assert plot._ghost.data["test_accuracy"] == history["test_accuracy"][3:].tolist()
+    assert plot.source.data["epoch"] == [4, 5, 6]
+    assert plot.figure.x_range.end == pytest.approx(9 * 1.02), "all of the parent is in sight"
+    assert [item.label.value for item in plot.figure.legend[0].items][-1] == "parent"
+    assert views.accuracy(fork).x_range.end == pytest.approx(9 * 1.02), "in a notebook too"
+    shutil.rmtree(parent.path)
+    view = RunView(RunFollower(fork, min_interval=0))
+    view.tick("overview")
+    assert view.tabs["overview"].plots["accuracy"]._ghost is None, "the parent was deleted"
+    assert view.tabs["overview"].plots["accuracy"]._trunk.data["epoch"] == [1, 2, 3, 4]

@@ -74,6 +74,14 @@ def nearest_fork_epoch(run: Run, epoch: int) -> int | None:
     return max((e for e in known if e <= epoch), default=min(known, default=None))
 
 
+def parent_of(run: Run) -> Run | None:
+    """Return the run that a fork continues; None if the run is no fork, or its parent has been deleted."""
+    with contextlib.suppress(RunError):
+        parent = str(run.meta().get("fork", {}).get("parent", ""))
+        return RunStore(run.path.parent).open(parent) if parent else None
+    return None
+
+
 def config_at(run: Run, epoch: int) -> Config:
     """Return the settings that a fork from one of ``run.fork_epochs()`` starts with.
 

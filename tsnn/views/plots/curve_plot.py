@@ -34,6 +34,7 @@ class _Drawing(NamedTuple):
 
     points: dict[str, Any]
     trunk: dict[str, Any]
+    ghost: dict[str, Any]
     measured: dict[str, Any]
     heads: dict[str, Any]
     limits: tuple[float, float]
@@ -115,6 +116,7 @@ class CurvePlot:
             for curve in curves
         ]
         self._trunk: ColumnDataSource | None = None
+        self._ghost: ColumnDataSource | None = None
         self._fork_epoch = 0
         heads = self.figure.scatter("epoch", "y", source=self._head, color="color", size=6)
         heads.level = "overlay"
@@ -127,21 +129,25 @@ class CurvePlot:
         switchable = not log and floor is not None and floor >= 0
         self._log_range = add_log_switch(self.figure, y_format) if switchable else None
 
-    def update(self, history: History, *, follow: bool = True, smoothing: float = 0.0) -> None:
+    def update(
+        self, history: History, *, follow: bool = True, smoothing: float = 0.0, parent: History | None = None
+    ) -> None:  # fmt: skip
         """Draw a history; with ``follow`` the vertical range is fitted to it.
 
         ``smoothing`` is the weight of a moving average (:func:`tsnn.views.plots.figures.smoothed`), in front of the
-        measured values.
+        measured values. ``parent`` is the history of the run that a fork continues (:meth:`show_trunk`).
         """
         if not len(history) or any(c.column not in history for c in self.curves):
             return
         messages = self._marks.messages if self._marks else {}
         key = self.curves, self._log, self._bounds, self._fork_epoch, smoothing
-        state = history.version, tuple(messages.items())
-        drawn: _Drawing = history.shared.get(key, state, lambda: self._drawing(history, smoothing, messages))
+        state = history.version, tuple(messages.items()), None if parent is None else parent.version
+        drawn: _Drawing = history.shared.get(key, state, lambda: self._drawing(history, smoothing, messages, parent))
         self.source.data, self._head.data = drawn.points, drawn.heads
         if self._trunk is not None:
             self._trunk.data = drawn.trunk
+        if self._ghost is not None and drawn.ghost:
+            self._ghost.data = drawn.ghost
         if drawn.measured["xs"] or self._measured.data["xs"]:
             self._measured.data = drawn.measured
         describe(self.figure, aria_label=f"{title_of(self.figure)}. {drawn.text}")
@@ -150,7 +156,9 @@ class CurvePlot:
             if self._log_range is not None:
                 set_range(self._log_range, *drawn.log_limits)
 
-    def _drawing(self, history: History, smoothing: float, messages: Mapping[int, str]) -> _Drawing:
+    def _drawing(
+        self, history: History, smoothing: float, messages: Mapping[int, str], parent: History | None
+    ) -> _Drawing:  # fmt: skip
         """Return the columns, ranges and text for a history."""
         columns = {c.column: history[c.column] for c in self.curves}
         epochs, values = history["epoch"], list(columns.values())
@@ -161,11 +169,14 @@ class CurvePlot:
         own, trunk = rows[epochs[rows] >= self._fork_epoch], rows[epochs[rows] <= self._fork_epoch]
         curves = {"epoch": epochs, **means}
         measured = decimate(values) if smoothing else rows[:0]
+        ghost = self._later(parent, smoothing)
+        fitted = [*values, *(np.asarray(ghost[c.column]) for c in self.curves if ghost)]
         text = ", ".join(f"{c.label} {palette.formatted(columns[c.column][-1], self._format)}" for c in self.curves)
         return _Drawing(
             points={name: sent(column[own]) for name, column in curves.items()}
             | {"event": [messages.get(int(epoch), "") for epoch in epochs[own]]},
             trunk={name: sent(column[trunk]) for name, column in curves.items()} if self._fork_epoch else {},
+            ghost=ghost,
             measured={
                 "xs": [epochs[measured].tolist() for _ in values] if smoothing else [],
                 "ys": [column[measured].tolist() for column in values] if smoothing else [],
@@ -176,20 +187,37 @@ class CurvePlot:
                 "y": [means[c.column][-1] for c in self.curves],
                 "color": [c.color for c in self.curves],
             },
-            limits=(log_padded if self._log else padded)(values, *self._bounds),
-            log_limits=log_padded(values, None, self._bounds[1]),
+            limits=(log_padded if self._log else padded)(fitted, *self._bounds),
+            log_limits=log_padded(fitted, None, self._bounds[1]),
             text=f"Epoch {epochs[-1]:,.0f}: {text}.",
         )
 
-    def show_trunk(self, epoch: int) -> None:
-        """Draw the epochs up to that of a fork pale: they are those of its parent."""
+    def _later(self, parent: History | None, smoothing: float) -> dict[str, Any]:
+        """Return the curves of a fork's parent from the epoch of the fork on; empty without a parent."""
+        if parent is None or not len(parent) or any(c.column not in parent for c in self.curves):
+            return {}
+        curves = {c.column: smoothed(parent[c.column], smoothing) for c in self.curves}
+        rows = decimate(list(curves.values()))
+        rows = rows[parent["epoch"][rows] >= self._fork_epoch]
+        return {name: sent(column[rows]) for name, column in [("epoch", parent["epoch"]), *curves.items()]}
+
+    def show_trunk(self, epoch: int, *, ghost: bool = False) -> None:
+        """Draw the epochs up to that of a fork pale: they are those of its parent.
+
+        With ``ghost`` the later curves of the parent are drawn too, dotted: how it went on without the fork's changes.
+        """
         if self._trunk is not None or not epoch:
             return
         self._fork_epoch = epoch
-        self._trunk = ColumnDataSource({"epoch": [], **{c.column: [] for c in self.curves}}, tags=[DECORATION])
+        empty: dict[str, Any] = {"epoch": [], **{c.column: [] for c in self.curves}}
+        self._trunk = ColumnDataSource(empty, tags=[DECORATION])
+        self._ghost = ColumnDataSource(empty, tags=[DECORATION]) if ghost else None
         for curve in self.curves:
-            style: dict[str, Any] = {"color": curve.color, "line_dash": curve.dash, "line_width": 2, "line_alpha": 0.35}
-            self.figure.line("epoch", curve.column, source=self._trunk, **style)
+            style: dict[str, Any] = {"color": curve.color, "line_width": 2, "line_alpha": 0.35}
+            self.figure.line("epoch", curve.column, source=self._trunk, line_dash=curve.dash, **style)
+            if self._ghost is not None:
+                style |= {"line_dash": [2, 3], "line_alpha": 0.8, "legend_label": "parent"}
+                self.figure.line("epoch", curve.column, source=self._ghost, **style)
 
     def show_cursor(self, epoch: int | None) -> None:
         """Mark an epoch; None removes the mark."""

@@ -14,6 +14,7 @@ from bokeh.plotting import figure
 
 from tsnn.records import EpochRecord, accuracy_name
 from tsnn.runs import Run
+from tsnn.runs.forks import parent_of
 from tsnn.views.history import History, read_events
 from tsnn.views.plots import palette
 from tsnn.views.plots.curve_plot import Curve, CurvePlot
@@ -25,9 +26,9 @@ def fork_epoch(meta: Mapping[str, Any]) -> int:
     return int(meta.get("fork", {}).get("epoch", 0))
 
 
-def fit_epochs(x_range: Range, history: History) -> None:
-    """Fit the shared range of epochs to a history."""
-    last = history.last("epoch") or 1.0
+def fit_epochs(x_range: Range, *histories: History) -> None:
+    """Fit the shared range of epochs to histories."""
+    last = max(history.last("epoch") or 1.0 for history in histories)
     set_range(x_range, 0.0, max(2.0, last * 1.02))
 
 
@@ -137,11 +138,14 @@ def _drawn(make: Callable[..., CurvePlot], source: Source) -> figure:
     history = History.of(source)
     marks = EventMarks()
     plot = make(history, marks=marks)
-    plot.show_trunk(fork_epoch(source.meta()) if isinstance(source, Run) else 0)
+    parent: History | None = None
     if isinstance(source, Run):
         marks.update(list(dict.fromkeys(read_events(source.lines()[0]))))
-    fit_epochs(plot.figure.x_range, history)
-    plot.update(history)
+        parent_run = parent_of(source)
+        parent = None if parent_run is None else History.of(parent_run)
+        plot.show_trunk(fork_epoch(source.meta()), ghost=parent is not None)
+    fit_epochs(plot.figure.x_range, history, *([] if parent is None else [parent]))
+    plot.update(history, parent=parent)
     return plot.figure
 
 

@@ -11,8 +11,9 @@ import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 from bokeh.models import Range1d
 
+from tsnn.runs.forks import parent_of
 from tsnn.views.history import START_EVENTS
-from tsnn.views.live.follower import RunFollower
+from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.plots import curves
 from tsnn.views.plots.curve_plot import CurvePlot
 from tsnn.views.plots.curves import describe_accuracy, fit_epochs, fork_epoch
@@ -31,6 +32,8 @@ class Overview:
         self._drawn: tuple[Any, ...] = ()
         self._x_range = Range1d(start=0, end=2)
         self._marks = EventMarks()
+        parent = parent_of(follower.run)
+        self._parent = None if parent is None else follow(parent)
         layers = len(follower.config.network.hidden) + 1
         validation = follower.config.data.validation_fraction > 0
         # Each is made when its column has values: a figure takes time and a megabyte in every page.
@@ -56,7 +59,7 @@ class Overview:
             return
         for name in missing:
             plot = self._makers[name][1]()
-            plot.show_trunk(fork_epoch(self._follower.meta))
+            plot.show_trunk(fork_epoch(self._follower.meta), ghost=self._parent is not None)
             plot.figure.on_event(RangesUpdate, lambda _: self._replay.unfollow())
             plot.figure.on_event(Reset, lambda _: self._replay.follow_newest())
             self.plots[name], self._cards[name] = plot, card(plot.figure, name)
@@ -74,7 +77,12 @@ class Overview:
     def _update_curves(self) -> None:
         history, events, following = self._follower.history, self._follower.events, self._replay.following
         smoothing = self.smoothing.value
-        state = (len(history), history.last("epoch"), len(events), following, self._replay.cursor, smoothing)
+        parent = None
+        if self._parent is not None:  # it may train too
+            self._parent.poll()
+            parent = self._parent.history
+        state = (len(history), history.last("epoch"), len(events), following, self._replay.cursor, smoothing,
+                 None if parent is None else parent.version)  # fmt: skip
         if state == self._drawn:
             return
         self._drawn = state
@@ -83,9 +91,9 @@ class Overview:
         if "accuracy" in self.plots:
             describe_accuracy(self.plots["accuracy"], self._follower.meta.get("data", {}))
         if following:
-            fit_epochs(self._x_range, history)
+            fit_epochs(self._x_range, history, *([] if parent is None else [parent]))
         for name, plot in self.plots.items():
-            plot.update(history, follow=following, smoothing=smoothing)
+            plot.update(history, follow=following, smoothing=smoothing, parent=parent)
             plot.show_cursor(self._replay.cursor)
             visible = len(history) > 0 and all(history.last(curve.column) is not None for curve in plot.curves)
             if self._cards[name].visible != visible:
