@@ -282,7 +282,8 @@ class Dashboard(Address):
             self.view.tick("overview")
             self._restore_position(self.view.replay)
             buttons = [] if is_readonly() else [self.controls.buttons]
-            head, replay = [self.view.head, *buttons, self.actions.menu], [self.view.replay.layout]
+            head = [self.view.title, *buttons, self.actions.menu, self.view.head]
+            replay = [self.view.replay.layout]
         self._head.objects, self._replay.objects = head, replay
         for name in RUN_TABS:
             self._tabs[name].objects = []

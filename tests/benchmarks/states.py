@@ -27,7 +27,7 @@ from tsnn.jobs.queue import enqueue
 from tsnn.runs.notes import annotate
 
 STATES = ("empty", "form", "queued", "live", "finished", "failed")
-TABS = ("overview", "network", "connectivity", "neurons", "workers", "compare", "runs")
+TABS = ("overview", "network", "connectivity", "neurons", "errors", "workers", "compare", "runs")
 WIDTHS = {1440: 900, 820: 1100, 390: 844}
 SCHEMES = ("light", "dark")
 _MOST = 6000  # pixels of a picture's height
@@ -42,6 +42,8 @@ _HEIGHT = """() => {
 
 #: Whether the server has opened a tab: its name is in the address then.
 _OPEN = "(tab) => tab === 'overview' || new URLSearchParams(location.search).get('tab')?.includes(tab)"
+#: A figure of a tab, by a part of its title.
+_FIGURES = {"network": "network", "connectivity": "replaced", "neurons": "Active neurons"}
 
 
 @contextlib.contextmanager
@@ -106,6 +108,8 @@ def visit(page: Any, address: str, state: str, width: int, folder: Path, scheme:
     for tab in TABS if state in ("empty", "finished") else TABS[:-2]:  # the others do not depend on the open run
         page.get_by_role("tab", name=tab.capitalize()).click()
         page.wait_for_function(_OPEN, arg=tab)
+        if tab in _FIGURES and state in ("live", "finished", "failed"):
+            page.locator(f"[role=figure][aria-label*='{_FIGURES[tab]}']").first.wait_for()
         settle(page)
         shoot(page, width, folder / name.format(tab))
 

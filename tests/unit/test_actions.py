@@ -84,7 +84,7 @@ def test_notes__are_kept_and_appear_in_the_head_escaped(actions, run):
     confirm(actions.notes)
     assert notes(run) == ("First <b>try</b>", ("thesis", "final"), "Zeta was <i>raised</i>.")
     actions.view.tick()
-    head = actions.view.head.object
+    head = actions.view.title.object + actions.view.head.object
     assert "First &lt;b&gt;try&lt;/b&gt;" in head
     assert "<span class='tag'>final</span>" in head
     assert "Zeta was &lt;i&gt;raised&lt;/i&gt;." in head

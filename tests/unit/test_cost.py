@@ -48,9 +48,9 @@ def test_costs__of_connections_multiplications_and_memory(store):
     own = [l.connections for l in run.records()[-1].layers]
     dense = [500 * 20, 20 * 10, 10 * 2]
     found = costs(run)
-    assert list(found) == ["connections", "multiplications per sample", "memory"], "no dense run: no time"
+    assert list(found) == ["connections", "multiplications", "memory"], "no dense run: no time"
     assert found["connections"][1:3] == (sum(own), sum(dense))
-    assert found["multiplications per sample"][1:3] == (multiplications(own), multiplications(dense))
+    assert found["multiplications"][1:3] == (multiplications(own), multiplications(dense))
     expected = memory_estimate(run.config().replace(method="dense"), 500, 2, 12_000).total
     assert found["memory"][1:3] == (run.records()[-1].memory_bytes, expected)
     assert found["memory"].dense_text.startswith("about ")

@@ -60,7 +60,7 @@ def test_curves__long_ones_are_sent_as_arrays():
 def test_summary__is_written_once_for_all_pages(store, monkeypatch):
     run = fake_engine.finished_run(store, {"data.name": "fashion_mnist"}, 3)
     written = []
-    monkeypatch.setattr(run_views, "summary_html", lambda follower, cost: written.append(1) or "summary")
+    monkeypatch.setattr(run_views, "summary_parts", lambda follower, cost: written.append(1) or ("title", "numbers"))
     follower = RunFollower(run, min_interval=0)
     for view in [run_views.RunView(follower) for _ in range(3)]:
         view.tick()

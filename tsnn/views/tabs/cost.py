@@ -70,8 +70,8 @@ class CostGauge:
             return []
         costs = [
             Cost("connections", sum(own), sum(dense), palette.count(sum(own)), palette.count(sum(dense))),
-            Cost("multiplications per sample", multiplications(own), multiplications(dense),
-                 palette.count(multiplications(own)), palette.count(multiplications(dense))),
+            Cost("multiplications", multiplications(own), multiplications(dense),
+                 f"{palette.count(multiplications(own))} per sample", palette.count(multiplications(dense))),
         ]  # fmt: skip
         if memory := follower.history.last("memory_bytes"):
             expected = self._dense_memory(sizes)

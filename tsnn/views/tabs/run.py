@@ -21,7 +21,7 @@ from tsnn.views.tabs.network import NetworkTab
 from tsnn.views.tabs.neurons import NeuronsTab
 from tsnn.views.tabs.overview import Overview
 from tsnn.views.tabs.replay import Replay
-from tsnn.views.tabs.summary import summary_html
+from tsnn.views.tabs.summary import summary_parts
 from tsnn.views.tabs.workers import WorkersTab
 
 _TABS: dict[str, Any] = {
@@ -63,8 +63,10 @@ class RunView:
 
     Attributes
     ----------
+    title : Panel object
+        State, name and description.
     head : Panel object
-        State, progress and main numbers.
+        Progress, main numbers, cost and notes.
     replay : Replay
         The timeline; its ``layout`` belongs on the page.
     tabs : mapping
@@ -77,17 +79,21 @@ class RunView:
         self.follower = follower
         self.replay = Replay(follower.config.training.epochs, self._follow_newest, self.draw)
         self._cost = CostGauge(follower)
-        self.head = pn.pane.HTML(self._summary(), sizing_mode="stretch_width", margin=0, styles={"flex": "1 1 400px"})
+        title, head = self._summary()
+        stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
+        self.title = pn.pane.HTML(title, styles={"flex": "1 1 300px"}, **stretch)  # buttons may stand beside it
+        self.head = pn.pane.HTML(head, styles={"flex": "1 1 100%"}, **stretch)
         self.tabs = _Tabs(follower, self.replay)
         self.tab = "overview"
         self.after_draw: Callable[[], None] = lambda: None
         self._version = -1
 
-    def _summary(self) -> str:
-        def compute() -> str:
-            return summary_html(self.follower, self._cost.html())
+    def _summary(self) -> tuple[str, str]:
+        def compute() -> tuple[str, str]:
+            return summary_parts(self.follower, self._cost.html())
 
-        return str(self.follower.shared.get("summary", self.follower.version, compute))
+        parts: tuple[str, str] = self.follower.shared.get("summary", self.follower.version, compute)
+        return parts
 
     def _follow_newest(self) -> None:
         self._version = -1
@@ -99,9 +105,9 @@ class RunView:
         changed = version != self._version
         if changed:
             self._version = version
-            html = self._summary()
-            if html != self.head.object:
-                self.head.object = html
+            for pane, html in zip((self.title, self.head), self._summary(), strict=True):
+                if html != pane.object:
+                    pane.object = html
             self.replay.update(self.follower.snapshots)
             self.replay.name_layers(self.follower.sizes)
         playing = self.replay.playing

@@ -17,7 +17,7 @@ STYLE = """
 .head .badge {border-radius: 10px; padding: 1px 10px; font-size: 12px; font-weight: 700}
 .head .id {font-size: 16px; font-weight: 700; overflow-wrap: anywhere}
 .head .detail {font-size: 13px; opacity: .75}
-.head .tiles {display: flex; flex-wrap: wrap; gap: 6px 24px; margin: 8px 0 6px}
+.head .tiles {display: flex; flex-wrap: wrap; gap: 6px 24px; margin: 4px 0 6px}
 .head .tile b {display: block; font-size: 19px; font-weight: 700; white-space: nowrap}
 .head .tile span {font-size: 12px; opacity: .75}
 .head .bar {height: 5px; border-radius: 3px; overflow: hidden;
@@ -50,20 +50,29 @@ _OWN_MESSAGE = (RunState.QUEUED, RunState.FAILED, RunState.STOPPED, RunState.FIN
 _NO_MESSAGE = (RunState.LOST, RunState.TRAINING)
 
 
-def summary_html(follower: RunFollower, cost: str = "") -> str:
-    """Return state, name, progress and the main numbers of a run, with its cost (:mod:`tsnn.views.tabs.cost`)."""
+def summary_parts(follower: RunFollower, cost: str = "") -> tuple[str, str]:
+    """Return the summary of a run in two parts: state, name and description; progress, main numbers, cost and notes.
+
+    ``cost`` is the HTML of :mod:`tsnn.views.tabs.cost`.
+    """
     state = follower.state
     color = palette.STATE_COLORS.get(state, palette.GREY)
     done, total = progress(follower)
     return (
         f"<style>{STYLE}</style><div class='head'><div class='line'>"
         f"<span class='badge' style='background:{color};color:{palette.text_on(color)}'>{escape(state)}</span>"
-        f"{_name(follower)}<span class='detail'>{escape(run_description(follower))}</span></div>"
+        f"{_name(follower)}<span class='detail'>{escape(run_description(follower))}</span></div></div>",
+        f"<style>{STYLE}</style><div class='head'>"
         f"<div class='tiles'>{''.join(_tile(*tile) for tile in _tiles(follower))}</div>{cost}"
         f"<div class='bar' role='progressbar' aria-label='Progress' aria-valuenow='{100 * done / total:.0f}'>"
         f"<div style='width:{100 * done / total:.2f}%;background:{color}'></div></div>"
-        f"{_note(follower)}{_warnings(follower)}{_user_notes(follower)}</div>"
+        f"{_note(follower)}{_warnings(follower)}{_user_notes(follower)}</div>",
     )
+
+
+def summary_html(follower: RunFollower) -> str:
+    """Return state, name, progress and the main numbers of a run."""
+    return "".join(summary_parts(follower))
 
 
 def _name(follower: RunFollower) -> str:
