@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tsnn.engine.training import train
     from tsnn.engine.workspace import Workspace
     from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor, load_model
+    from tsnn.execution.measuring import distance, measure
     from tsnn.formats import from_scipy, from_torch, to_onnx, to_scipy, to_torch
     from tsnn.jobs.launch import fork, resume, start, stop
     from tsnn.runs import Run, RunStore
@@ -58,6 +59,7 @@ __all__ = [
     "__version__",
     "choose_survivors",
     "decision_values",
+    "distance",
     "erdos_renyi",
     "evaluate",
     "evolve",
@@ -72,6 +74,7 @@ __all__ = [
     "load_model",
     "load_network",
     "make_dataset",
+    "measure",
     "memory_estimate",
     "prune_neurons",
     "report",
@@ -106,6 +109,7 @@ __getattr__, __dir__ = lazy.attach(
         "engine.training": "train",
         "engine.workspace": "Workspace",
         "estimator": "SparseMLPClassifier SparseMLPRegressor load_model",
+        "execution.measuring": "distance measure",
         "formats": "from_scipy from_torch to_onnx to_scipy to_torch",
         "jobs.launch": "fork resume start stop",
         "runs": "Run RunStore",

@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,8 +41,8 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, Any], *, compress: bool = Fa
                 np.lib.format.write_array(member, np.asanyarray(values), allow_pickle=False)
 
 
-def read_npz(path: Path) -> dict[str, Any]:
-    """Return the arrays of an uncompressed .npz file; none is allocated before its size has been checked.
+def read_npz(path: Path, names: Collection[str] | None = None) -> dict[str, Any]:
+    """Return the arrays of an uncompressed .npz file, or some; none is allocated before its size has been checked.
 
     Raises
     ------
@@ -53,7 +53,8 @@ def read_npz(path: Path) -> dict[str, Any]:
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            return {entry.filename.removesuffix(".npy"): _read_member(archive, entry) for entry in archive.infolist()}
+            entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            return {name: _read_member(archive, e) for name, e in entries.items() if names is None or name in names}
     except _DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tsnn._version import __version__
-from tsnn.cli import commands, course, dashboard, doctor, predict
+from tsnn.cli import commands, course, dashboard, doctor, measures, predict
 from tsnn.config import describe, setting_names
 from tsnn.runs.cells import format_value
 from tsnn.runs.export import FORMATS
@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tsnn {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     first = (_add_train, _add_inspect, _add_resume, _add_fork, _add_runs, _add_compare, _add_report)
-    then = (_add_export, _add_predict, _add_features, _add_datasets, _add_doctor, _add_bench)
+    then = (_add_export, _add_predict, _add_features, _add_measure, _add_datasets, _add_doctor, _add_bench)
     for add in (_add_dashboard, _add_course, *first, *then):
         add(subparsers)
     return parser
@@ -224,6 +224,23 @@ def _add_features(subparsers: _Subparsers) -> None:
     features.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a CSV file instead of a list")
     _add_root(features)
     features.set_defaults(command=predict.features)
+
+
+def _add_measure(subparsers: _Subparsers) -> None:
+    measuring = subparsers.add_parser(
+        "measure",
+        help="measure a run's topology: hubs, cut-off inputs, clustering, modularity, path length, distances",
+        description="Measure the topology of each layer after an epoch, compared with a random twin with the same "
+        "degrees, and its distance from those of the run's other checkpoints. The values are stored in the "
+        "run; 'tsnn compare' and the dashboard display them.",
+    )
+    _add_run(measuring)
+    measuring.add_argument("--epoch", type=int, help="0, the start, or an epoch with a checkpoint (default: the last)")
+    measuring.add_argument("--distance", metavar="RUN2", help="only the distance from the topology of another run")
+    measuring.add_argument("--other-epoch", type=int, help="epoch of that run (default: the last)")
+    measuring.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a CSV file instead of a table")
+    _add_root(measuring)
+    measuring.set_defaults(command=measures.measure)
 
 
 def _add_datasets(subparsers: _Subparsers) -> None:

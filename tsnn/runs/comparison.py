@@ -13,6 +13,7 @@ from tsnn.config import Config, describe
 from tsnn.errors import TsnnError
 from tsnn.records import INTERRUPTED, accuracy_name
 from tsnn.runs.cells import Column, Spread
+from tsnn.runs.measures import COLUMNS
 from tsnn.runs.results import RunResult, result
 from tsnn.runs.store import Run
 
@@ -84,6 +85,9 @@ def table(results: Sequence[RunResult], *, over_seeds: bool = False) -> list[Col
         values = tuple(_mean([getattr(r, attribute) for r in row]) for row in rows)
         if any(v is not None for v in values):
             columns.append(Column(title, kind, values))
+    for name, (title, kind) in COLUMNS.items():
+        if any(name in r.measures for r in results):
+            columns.append(Column(title, kind, tuple(_mean([r.measures.get(name) for r in row]) for row in rows)))
     return columns
 
 

@@ -18,6 +18,7 @@ from tsnn.config import LIVE_SETTINGS
 from tsnn.errors import TsnnError
 from tsnn.records import EventKind, RunState
 from tsnn.runs.cells import format_change
+from tsnn.runs.measures import gathered, newest_summary
 from tsnn.runs.notes import notes
 from tsnn.runs.run import Run
 
@@ -60,6 +61,9 @@ class RunResult:
         Machine that it runs or ran on; empty if unknown.
     best_validation_accuracy, best_validation_r2 : float
         On the validation split, after the epoch ``best_epoch``.
+    measures : dict of str to float
+        Those of :data:`tsnn.runs.measures.COLUMNS` that are known: gathered until the last epoch, or computed for the
+        newest measured one.
     """
 
     run: str
@@ -86,6 +90,7 @@ class RunResult:
     host: str = ""
     best_validation_accuracy: float | None = None
     best_validation_r2: float | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     def setting_text(self, name: str) -> str:
         """Return a setting as text: ``0.3``, or ``0.3 → 0.81`` if it was changed while the run was training."""
@@ -113,6 +118,7 @@ class ResultReader:
         self._damage = ""
         self._epochs, self._seconds = array("d"), array("d")  # their numbers; time up to their end
         self._last: Mapping[str, Any] = {}
+        self._gathered: Mapping[str, float] = {}
         self._best: list[Mapping[str, Any]] = []  # epochs with less validation loss than all before
         self._largest: list[tuple[int, int]] = []  # epochs with more memory than all before, and that
         self._changed: set[tuple[Any, Any]] = set()
@@ -159,6 +165,7 @@ class ResultReader:
         if not self._largest or memory > self._largest[-1][1]:
             self._largest.append((epoch, memory))
         self._last = {name: value for name, value in line.items() if name not in ("layers", "workers")}
+        self._gathered = gathered(line["layers"])
         if loss is not None and (not self._best or loss < self._best[-1]["validation_loss"]):
             self._best.append(self._last)
 
@@ -198,6 +205,7 @@ class ResultReader:
             task=task,
             now={LIVE_SETTINGS[name]: v for name, v in last.get("settings", {}).items() if name in LIVE_SETTINGS},
             host=str(process.get("host", "")) if isinstance(process, dict) else "",
+            measures={**self._gathered, **newest_summary(run)},
             best_validation_accuracy=best.get("validation_accuracy"),
             best_validation_r2=best.get("validation_r2"),
         )

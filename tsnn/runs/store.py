@@ -13,6 +13,7 @@
 ``resume.json``       the number of epochs to resume to, until the data are there
 ``checkpoints/``      the newest two, and earlier ones to fork from (:mod:`tsnn.engine.serialization`)
 ``weights.npz``       the final network
+``measures.jsonl``    measures of the topology, computed afterwards (:mod:`tsnn.runs.measures`)
 ``notes.json``        title and tags (:mod:`tsnn.runs.notes`)
 ``log.txt``           the engine's output and log
 ``exit.json``         how a launched run's job ended (:mod:`tsnn.jobs.supervisor`)
