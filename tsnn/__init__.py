@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tsnn.execution.measuring import distance, measure
     from tsnn.formats import from_scipy, from_torch, to_onnx, to_scipy, to_torch
     from tsnn.jobs.launch import fork, resume, start, stop
+    from tsnn.registry import activation, pruning, regrowth, schedule
     from tsnn.runs import Run, RunStore
     from tsnn.runs.control import request
     from tsnn.views.report import report
@@ -57,6 +58,7 @@ __all__ = [
     "Topology",
     "Workspace",
     "__version__",
+    "activation",
     "choose_survivors",
     "decision_values",
     "distance",
@@ -77,10 +79,13 @@ __all__ = [
     "measure",
     "memory_estimate",
     "prune_neurons",
+    "pruning",
+    "regrowth",
     "report",
     "request",
     "resume",
     "save_network",
+    "schedule",
     "start",
     "stop",
     "take_snapshot",
@@ -112,6 +117,7 @@ __getattr__, __dir__ = lazy.attach(
         "execution.measuring": "distance measure",
         "formats": "from_scipy from_torch to_onnx to_scipy to_torch",
         "jobs.launch": "fork resume start stop",
+        "registry": "activation pruning regrowth schedule",
         "runs": "Run RunStore",
         "runs.control": "request",
         "views.report": "report",

@@ -42,6 +42,10 @@ class DivergenceError(TsnnError, ArithmeticError):
     """The training loss, or a weight, is no longer finite."""
 
 
+class RuleError(TsnnError, ValueError):
+    """A rule that is not built in fails, returns something else than expected, or cannot be recorded."""
+
+
 class RunError(TsnnError, RuntimeError):
     """A run directory is missing, unreadable, of another format, or held by another process."""
 

@@ -1,22 +1,27 @@
 """Registries: pruning and regrowth rules, schedules, activations and data readers, which users may extend.
 
-A *rule* is a function with a name, a line of help, and its needs. Registered, it is a choice of its setting, so it
+A *rule* is a function with a name. Decorated, in a notebook cell or a file, it is a choice of its setting, so it
 appears in the command line's help, the form, comparisons and the memory estimate by itself:
 
->>> from tsnn.registry import REGROWTH
->>> @REGROWTH.register("first", help="the first free positions that are drawn")  # doctest: +SKIP
-... def first(free, count, rng):
-...     return free.draw(count, rng)
+>>> @tsnn.regrowth("busy", help="at the input neurons with the most connections", candidates=5)  # doctest: +SKIP
+... def busy(free, rows, columns):
+...     return free.topology.out_degree[rows]
+>>> run = tsnn.start(config.replace(regrow="busy"))  # doctest: +SKIP
+
+The decorators :func:`pruning`, :func:`regrowth`, :func:`schedule` and :func:`activation` describe the arguments and
+results of each kind. A run records the source of the rules that are not built in (:mod:`tsnn.runs.rules`).
 
 A data reader is registered by the suffix of the files that it reads: :func:`tsnn.load_dataset` then takes their paths.
-The built-in rules are registered in the same way, where they are defined (:mod:`tsnn.engine.pruning`,
-:mod:`tsnn.engine.regrowth`, :mod:`tsnn.engine.schedules`, :mod:`tsnn.engine.activations`,
-:mod:`tsnn.datasets.readers`).
+The built-in rules are registered where they are defined (:mod:`tsnn.engine.pruning`, :mod:`tsnn.engine.regrowth`,
+:mod:`tsnn.engine.schedules`, :mod:`tsnn.engine.activations`, :mod:`tsnn.datasets.readers`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -25,8 +30,7 @@ from tsnn.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-#: Inputs that a rule may need in addition to the topology; see the modules where rules are defined.
-NEEDS = ("", "gradient")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,15 @@ class Rule:
         See the registry for its arguments.
     label : str
         Its name on a page, where that differs.
-    needs : {"", "gradient"}
-        Input that must be computed for it.
+    needs : str
+        Input that must be computed for it, one of the registry's ``needs``.
     candidates : int
-        Positions that a regrowth rule tries for each new connection; 0 if none are kept in memory.
+        Random free positions for each new connection, of which a regrowth rule returns scores; 0 if it chooses
+        positions itself.
     bytes_per_candidate : int
         Memory of each candidate.
+    bytes_per_connection : int
+        Memory of a rule that chooses positions itself, for each new connection.
     is_table : bool
         Whether a data reader takes a third argument, :class:`tsnn.datasets.raw.TableOptions`.
     streams : bool
@@ -61,13 +68,25 @@ class Rule:
     label: str = ""
     needs: str = ""
     candidates: int = 0
-    bytes_per_candidate: int = 0
+    bytes_per_candidate: int = 17  # row, column, score, a copy of the scores to select from, a mark
+    bytes_per_connection: int = 0
     is_table: bool = False
     streams: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         return self.function(*args, **kwargs)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the rule is not built in."""
+        return str(getattr(self.function, "__module__", "")).partition(".")[0] != "tsnn"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The values that differ from the defaults, but name and function."""
+        fields = [field for field in dataclasses.fields(self) if field.name not in ("name", "function")]
+        return {f.name: v for f in fields if (v := getattr(self, f.name)) != f.default}
 
 
 class Registry(Mapping[str, Rule]):
@@ -80,11 +99,16 @@ class Registry(Mapping[str, Rule]):
     home : str, optional
         Module that registers the built-in rules. It is imported when the registry is first used, so that
         ``import tsnn`` stays light.
+    decorator : str, optional
+        Name of the public decorator, in ``tsnn``; empty if runs do not record rules of this kind.
+    needs : tuple of str
+        Inputs that a rule may need; see the decorator.
     """
 
-    def __init__(self, kind: str, home: str = ""):
-        self.kind, self.home = kind, home
+    def __init__(self, kind: str, home: str = "", decorator: str = "", needs: tuple[str, ...] = ("",)):
+        self.kind, self.home, self.decorator, self.needs = kind, home, decorator, needs
         self._registered: dict[str, Rule] = {}
+        self._recorded: dict[str, Rule] = {}
 
     @property
     def _rules(self) -> dict[str, Rule]:
@@ -92,24 +116,43 @@ class Registry(Mapping[str, Rule]):
             importlib.import_module(self.home)
         return self._registered
 
-    def register(self, name: str, *, help: str, **facts: Any) -> Callable[[Function], Function]:
+    def register(self, name: str, *, help: str = "", **facts: Any) -> Callable[[Function], Function]:
         """Register the function that is decorated; ``facts`` are further attributes of :class:`Rule`.
+
+        The default of ``help`` is the first line of the function's docstring. A rule that is not built in is replaced:
+        a cell of a notebook may be run again.
 
         Raises
         ------
         ConfigError
-            If the name is taken, or the need is unknown.
+            If the name is that of a built-in rule, or no name, or the need is unknown.
         """
-        if name in self._rules:
+        if not isinstance(name, str) or (self.decorator and not _NAME.fullmatch(name)):
+            example = f'@tsnn.{self.decorator}("my_rule")'
+            raise ConfigError(f"A {self.kind} is named by at most 40 of a-z, 0-9 and _, as in {example}; got {name!r}.")
+        if name in self._rules and not self._rules[name].is_own:
             raise ConfigError(f"There is a {self.kind} {name!r} already. Choose another name, or unregister it first.")
-        if facts.get("needs", "") not in NEEDS:
-            raise ConfigError(f"A {self.kind} can need one of {NEEDS}; got {facts['needs']!r}.")
+        if facts.get("needs", "") not in self.needs:
+            raise ConfigError(f"A {self.kind} can need one of {self.needs}; got {facts['needs']!r}.")
 
         def add(function: Function) -> Function:
-            self._registered[name] = Rule(name, help, function, **facts)
+            text = help or (inspect.getdoc(function) or "a rule of your own").splitlines()[0].rstrip(".")
+            self._registered[name] = Rule(name, text, function, **facts)
             return function
 
         return add
+
+    def note(self, rule: Rule) -> None:
+        """Note a rule that a run records, but whose code this process need not know: its name is allowed."""
+        self._recorded[rule.name] = rule
+
+    def is_noted(self, name: object) -> bool:
+        """Return whether a run that was read records a rule of this name."""
+        return name in self._recorded
+
+    def find(self, name: str) -> Rule:
+        """Return a rule, or, of one that only a run knows, its facts."""
+        return self._rules.get(name) or self._recorded[name]
 
     def unregister(self, name: str) -> None:
         """Remove a rule.
@@ -129,17 +172,109 @@ class Registry(Mapping[str, Rule]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._rules)
 
+    __hash__ = object.__hash__  # of the registry, not of its rules
+
     def __len__(self) -> int:
         return len(self._rules)
 
 
-#: ``rule(weights, zeta) -> survives``: float32[m], fraction in [0, 1) -> bool[m]. See :mod:`tsnn.engine.pruning`.
-PRUNING = Registry("pruning rule", "tsnn.engine.pruning")
-#: ``rule(free, count, rng) -> (indptr, indices)``. See :mod:`tsnn.engine.regrowth`.
-REGROWTH = Registry("regrowth rule", "tsnn.engine.regrowth")
-#: ``schedule(progress) -> factor``: fraction of the epochs -> factor of a setting. See :mod:`tsnn.engine.schedules`.
-SCHEDULES = Registry("schedule", "tsnn.engine.schedules")
-#: ``activation(alpha, layer) -> slope``. See :mod:`tsnn.engine.activations`.
-ACTIVATIONS = Registry("activation", "tsnn.engine.activations")
+#: See :func:`pruning` and :mod:`tsnn.engine.pruning`.
+PRUNING = Registry("pruning rule", "tsnn.engine.pruning", "pruning", ("", "layer", "gradient", "network"))
+#: See :func:`regrowth` and :mod:`tsnn.engine.regrowth`.
+REGROWTH = Registry("regrowth rule", "tsnn.engine.regrowth", "regrowth", ("", "gradient", "activations"))
+#: See :func:`schedule` and :mod:`tsnn.engine.schedules`.
+SCHEDULES = Registry("schedule", "tsnn.engine.schedules", "schedule")
+#: See :func:`activation` and :mod:`tsnn.engine.activations`.
+ACTIVATIONS = Registry("activation", "tsnn.engine.activations", "activation")
 #: ``reader(path, target) -> RawData``, by file name suffix. See :mod:`tsnn.datasets.readers`.
 READERS = Registry("data reader", "tsnn.datasets.readers")
+
+
+def recorded_registries() -> dict[str, Registry]:
+    """Return the registries whose rules runs record, by their decorator."""
+    return {r.decorator: r for r in globals().values() if isinstance(r, Registry) and r.decorator}
+
+
+def pruning(name: str, *, help: str = "", needs: str = "", **facts: Any) -> Callable[[Function], Function]:
+    """Register a pruning rule, a choice of ``training.prune``: which connections of a layer evolution prunes.
+
+    The rule is ``rule(weights, zeta)``: float32[m], fraction in [0, 1). It returns bool[m], the connections that
+    survive, or float[m], a score: then the fraction zeta with the smallest scores is pruned.
+
+    Parameters
+    ----------
+    name : str
+        Its name: a-z, 0-9 and _.
+    help : str, optional
+        Description; default is the first line of its docstring.
+    needs : {"", "layer", "gradient", "network"}
+        With ``"layer"`` the rule gets a :class:`tsnn.engine.pruning.Connections` instead of the weights: weights,
+        topology, progress, rng; with ``"gradient"`` also the gradient of a batch. With ``"network"`` it gets a list of
+        them, one for each layer that evolves, and returns a list of scores: the fraction zeta of all connections with
+        the smallest scores is pruned, and the new ones are divided among the layers in proportion to the survivors.
+    **facts
+        Further attributes of :class:`Rule`.
+
+    Examples
+    --------
+    >>> @tsnn.pruning("small_steps", needs="gradient")  # doctest: +SKIP
+    ... def small_steps(layer, zeta):
+    ...     return abs(layer.weights) + 0.1 * abs(layer.gradient)
+    """
+    return PRUNING.register(name, help=help, needs=needs, **facts)
+
+
+def regrowth(
+    name: str, *, help: str = "", needs: str = "", candidates: int = 0, **facts: Any
+) -> Callable[[Function], Function]:
+    """Register a regrowth rule, a choice of ``training.regrow``: where evolution puts new connections of a layer.
+
+    With ``candidates`` the rule is a score ``rule(free, rows, columns)`` of random free positions: int32[k] input
+    neurons, int32[k] output neurons. It returns float[k]; connections grow where it is largest.
+    Without, the rule is ``rule(free, count, rng)`` and returns ``count`` distinct free positions itself, as
+    ``free.pattern(rows, columns)`` does. ``free`` is a :class:`tsnn.engine.regrowth.FreePositions`.
+
+    Parameters
+    ----------
+    name : str
+        Its name: a-z, 0-9 and _.
+    help : str, optional
+        Description; default is the first line of its docstring.
+    needs : {"", "gradient", "activations"}
+        What ``free`` has in addition to the topology: the gradient of a batch at any positions, or the activations and
+        deltas of its samples.
+    candidates : int
+        Random free positions for each new connection, of which the rule returns scores.
+    **facts
+        Further attributes of :class:`Rule`.
+
+    Examples
+    --------
+    >>> @tsnn.regrowth("cosine", needs="activations", candidates=10)  # doctest: +SKIP
+    ... def cosine(free, rows, columns):
+    ...     a, b = (x / (np.linalg.norm(x, axis=1, keepdims=True) + 1e-9) for x in free.activations)
+    ...     return abs(np.einsum("ks,ks->k", a[rows], b[columns]))
+    """
+    if not isinstance(candidates, int) or not 0 <= candidates <= 1000:
+        raise ConfigError(f"candidates must be a whole number from 0 to 1000, got {candidates!r}.")
+    return REGROWTH.register(name, help=help, needs=needs, candidates=candidates, **facts)
+
+
+def schedule(name: str, *, help: str = "", **facts: Any) -> Callable[[Function], Function]:
+    """Register a schedule, a choice of ``training.zeta_schedule`` and the other schedules.
+
+    It is ``schedule(progress) -> factor``: the finished fraction of the epochs, in [0, 1], -> the factor of a setting,
+    in [0, 1].
+
+    Examples
+    --------
+    >>> @tsnn.schedule("half")  # doctest: +SKIP
+    ... def half(progress):
+    ...     return 1.0 if progress < 0.5 else 0.5
+    """
+    return SCHEDULES.register(name, help=help, **facts)
+
+
+def activation(name: str, *, help: str = "", **facts: Any) -> Callable[[Function], Function]:
+    """Register an activation, a choice of ``network.activation``: see :mod:`tsnn.engine.activations`."""
+    return ACTIVATIONS.register(name, help=help, **facts)

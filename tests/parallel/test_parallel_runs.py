@@ -50,6 +50,27 @@ def assert_each_epoch_once(run):
     assert [record.epoch for record in run.records()] == list(range(1, len(run.records()) + 1))
 
 
+@pytest.mark.parametrize("mode", ["wasap", "local"])
+def test_parallel_run__gives_rules_that_are_not_built_in_to_all_ranks(store, config, mode):
+    @tsnn.regrowth("nearby")
+    def nearby(free, count, rng):
+        return free.draw(count, rng)
+
+    @tsnn.schedule("early")
+    def early(progress):
+        return float(progress < 0.9)
+
+    try:
+        config = config.replace({"training.epochs": 8, "parallel.mode": mode, "training.regrow": "nearby"})
+        run = tsnn.start(config.replace({"training.learning_rate_schedule": "early"}), store)
+        wait_until(lambda: ended(run))
+        assert run.status()["state"] == "finished", run.log()
+        assert {record.settings["regrow"] for record in run.records()} == {"nearby"}
+    finally:
+        tsnn.registry.REGROWTH.unregister("nearby")
+        tsnn.registry.SCHEDULES.unregister("early")
+
+
 @pytest.mark.parametrize("mode", ["wasap", "wassp"])
 def test_parallel_run__writes_the_files_of_a_sequential_run(store, config, mode):
     config = config.replace({"training.epochs": 10, "parallel.mode": mode})

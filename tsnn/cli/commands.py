@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from tsnn.cli import console
+from tsnn.cli.rules import load_rule_files
 from tsnn.config import Config
 from tsnn.config.presets import PRESETS, preset_for_shape
 from tsnn.datasets import guess_task, inspection, known_datasets
@@ -35,6 +36,7 @@ from tsnn.runs.results import result
 
 def train(options: argparse.Namespace) -> int:
     """Create a run and execute it, or print the command that does."""
+    load_rule_files(options.rules)
     run = RunStore(options.runs).create(_suited(options))
     if options.prepare:
         print(shlex.join(command_line(run)))
@@ -129,6 +131,7 @@ def resume(options: argparse.Namespace) -> int:
 
 def fork(options: argparse.Namespace) -> int:
     """Create a run that continues from an epoch of another one, and execute it."""
+    load_rule_files(options.rules)
     parent = RunStore(options.runs).open(options.run)
     run = make_fork(parent, options.epoch, _assignments(options.settings))
     print(f"Forked from {parent.id} after epoch {run.resumes_from()}", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from tsnn._version import __version__
 from tsnn.cli import commands, course, dashboard, doctor, measures, predict
+from tsnn.cli.rules import add_rules_option
 from tsnn.config import describe, setting_names
 from tsnn.runs.cells import format_value
 from tsnn.runs.export import FORMATS
@@ -85,6 +86,7 @@ def _add_train(subparsers: _Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_data(train)
+    add_rules_option(train)
     train.add_argument("--workers", type=int, metavar="K", help="short for --set parallel.workers=K")
     modes = describe("parallel.mode").choices
     train.add_argument("--mode", choices=modes, help="short for --set parallel.mode=MODE")
@@ -146,6 +148,7 @@ def _add_fork(subparsers: _Subparsers) -> None:
     _add_run(fork)
     fork.add_argument("--epoch", type=int, help="an epoch with a checkpoint (default: the last)")
     _add_setting(fork)
+    add_rules_option(fork)
     _add_root(fork)
     fork.set_defaults(command=commands.fork)
 

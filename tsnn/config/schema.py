@@ -233,6 +233,13 @@ def _parse_text(text: str) -> Any:
         return text
 
 
+def _own_rules(choices: Collection[str]) -> str:
+    """Return the end of an error message: how to define a rule, if the choices are rules."""
+    if not isinstance(choices, Registry) or not choices.decorator:
+        return ""
+    return f" Define one of your own first: @tsnn.{choices.decorator}(...), or tsnn train --rules FILE."
+
+
 _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "above": ("greater than", lambda v, limit: v > limit),
     "at_least": ("at least", lambda v, limit: v >= limit),
@@ -242,9 +249,10 @@ _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 
 
 def _check_limits(about: Setting, value: Any) -> None:
-    if about.choices and value not in about.choices:
+    noted = isinstance(about.choices, Registry) and about.choices.is_noted(value)
+    if about.choices and value not in about.choices and not noted:
         known = ", ".join(map(repr, about.choices))
-        raise ConfigError(f"{about.name} must be one of {known}; got {shortened(value)}.")
+        raise ConfigError(f"{about.name} must be one of {known}; got {shortened(value)}.{_own_rules(about.choices)}")
     bounds = {key: getattr(about, key) for key in _BOUNDS if getattr(about, key) is not None}
     if not bounds:
         return

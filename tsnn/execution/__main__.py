@@ -19,6 +19,7 @@ from tsnn.errors import TsnnError
 from tsnn.execution.engine import execute
 from tsnn.execution.preparation import check_workers
 from tsnn.execution.provenance import data_path, generators, load_data
+from tsnn.execution.rules import load_rules
 from tsnn.jobs.processes import Heartbeat, enter_service
 from tsnn.parallel.worker import report, work
 from tsnn.runs import Run
@@ -71,6 +72,7 @@ def _work(channel: MpiChannel, run: Run, config: Config) -> None:
         signal.signal(signum, signal.SIG_IGN)
     data_rng, _, rng = generators(config)
     try:
+        load_rules(run)
         data = load_data(config, data_rng, data_path(config, run.meta()))
     except Exception as error:
         channel.share_memory()

@@ -24,6 +24,7 @@ from tsnn.engine.training import workspace_width
 from tsnn.engine.warmup import EVOLUTION_SETTINGS, compile_evolution, topology_stages, training_stages
 from tsnn.errors import DataError, RunError
 from tsnn.execution.provenance import data_path, generators, load_data, provenance
+from tsnn.execution.rules import load_rules
 from tsnn.jobs.launch import clean_environment
 from tsnn.machine import available_cores
 from tsnn.parallel.schedule import Phase1Schedule
@@ -31,6 +32,7 @@ from tsnn.records import Compilation
 from tsnn.runs import Run
 from tsnn.runs.checkpoints import Checkpoint, read_checkpoint
 from tsnn.runs.features import store_features
+from tsnn.runs.rules import own_rules, rules_meta
 from tsnn.runs.writer import RunWriter
 
 log = logging.getLogger(__name__)
@@ -92,6 +94,7 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Generator
     TsnnError
         If the data cannot be loaded or have changed, no checkpoint can be read, or memory is short.
     """
+    load_rules(run)
     config, meta = run.wanted_config(), run.meta()
     previous = run.previous_status()
     data_rng, init_rng, rng = generators(config)
@@ -108,7 +111,7 @@ def prepare(run: Run, writer: RunWriter, kind: str, processes: int) -> Generator
     estimate = dataclasses.replace(estimate, streamed=data.stored_bytes)
     log.info("Memory: %s", estimate)
     if not meta:
-        writer.meta(store_features(run, provenance(config, data, estimate, path)))
+        writer.meta(store_features(run, provenance(config, data, estimate, path) | rules_meta(run.path)))
     check = functools.partial(
         check_memory, n_features=shape[0], n_outputs=shape[1], n_samples=shape[2], data_bytes=data.nbytes,
         processes=processes,
@@ -173,7 +176,9 @@ def compilation_helper(config: Config) -> Iterator[None]:
     if config.parallel.workers or available_cores() < 2 or kernels.is_cached(kernels.merge_connections):
         yield
         return
-    settings = {name: value for name, value in config.flat().items() if name in EVOLUTION_SETTINGS}
+    own = {name for _, name in own_rules(config)}  # unknown to the second process
+    flat = config.flat()
+    settings = {name: flat[name] for name in EVOLUTION_SETTINGS if flat[name] not in own}
     command = [sys.executable, "-m", "tsnn.engine.warmup", json.dumps(settings)]
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, env=clean_environment(), stdin=quiet, stdout=quiet, stderr=quiet)

@@ -24,6 +24,7 @@ from tsnn.runs import LIVE, OVER, Run, RunState, RunStore
 from tsnn.runs.control import request
 from tsnn.runs.forks import make_fork
 from tsnn.runs.liveness import REMOTE_STALE_SECONDS, alive, stamp
+from tsnn.runs.rules import check_rules
 from tsnn.runs.writer import restore_status
 
 WATCH_SECONDS = 0.1
@@ -108,7 +109,7 @@ def prepare_resume(run: Run, epochs: int | None = None) -> None:
 
     Its configuration changes when the engine has its data.
     """
-    run.meta()
+    check_rules(run.path, run.meta())
     config, status = run.config(), _settled_status(run)
     if status["state"] not in (*OVER, RunState.CREATED):
         process = f" (process {pid})" if (pid := status.get("pid")) else ""

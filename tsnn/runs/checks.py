@@ -85,6 +85,7 @@ META: Mapping[str, Kind] = {
     },
     "network": {"sizes": [is_count], "connections": [is_count]},
     "fork": {"parent": is_text, "epoch": is_count, "settings": is_table},
+    "rules": [{"kind": is_text, "name": is_text, "sha256": is_text}],
     "versions": is_table, "machine": is_table, "memory": is_table,
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from tsnn.records import INTERRUPTED, accuracy_name
 from tsnn.runs.cells import Column, Spread
 from tsnn.runs.measures import COLUMNS
 from tsnn.runs.results import RunResult, result
+from tsnn.runs.rules import hashed_settings, recorded_rules, with_hashes
 from tsnn.runs.store import Run
 
 #: Methods that are compared as baselines.
@@ -162,11 +163,11 @@ def find(config: Config, runs: Iterable[Run]) -> Run | None:
     Settings that change no result, such as threads, are ignored. Runs that were interrupted (stopped, failed, lost), or
     whose settings were changed while they were training, do not count.
     """
-    wanted = _relevant(config.flat())
+    wanted = _relevant(hashed_settings(config))
     for run in runs:
         try:
             run.meta()
-            equal = _relevant(run.config().flat()) == wanted
+            equal = _relevant(with_hashes(run.config().flat(), recorded_rules(run.path))) == wanted
         except TsnnError:
             continue
         if equal and run.status()["state"] not in INTERRUPTED and not result(run).changed:

@@ -20,6 +20,7 @@ from tsnn.records import EventKind, RunState
 from tsnn.runs.cells import format_change
 from tsnn.runs.measures import gathered, newest_summary
 from tsnn.runs.notes import notes
+from tsnn.runs.rules import RecordedRule, recorded_rules, with_hashes
 from tsnn.runs.run import Run
 
 
@@ -32,7 +33,8 @@ class RunResult:
     run, name, state : str
         Directory, title (or directory), state.
     settings : dict
-        All settings at the start as ``{"section.field": value}``; empty if they cannot be read.
+        All settings at the start as ``{"section.field": value}``, rules that are not built in with the hash of their
+        source; empty if they cannot be read.
     changed : int
         Number of changes of settings while it was training, or where it was forked.
     now : dict
@@ -173,13 +175,15 @@ class ResultReader:
         """Return the results of the lines read so far, with the settings of the run."""
         run, last, best = self._run, self._last, self._best[-1] if self._best else {}
         settings: Mapping[str, Any] = {}
+        rules: list[RecordedRule] = []
         task, fork, status = "", {}, run.status()
         problem = run.problem()
         if not problem:
             with contextlib.suppress(TsnnError):
                 meta = run.meta()
                 task, fork = str(meta.get("data", {}).get("task", "")), meta.get("fork", {})
-                settings = run.config().flat()
+                rules = recorded_rules(run.path)
+                settings = with_hashes(run.config().flat(), rules)
         forked = [name for name in fork.get("settings", {}) if name not in LIVE_SETTINGS.values()]  # others have events
         process = status.get("process")
         return RunResult(
@@ -203,7 +207,9 @@ class ResultReader:
             test_r2=last.get("test_r2"),
             best_r2=best.get("test_r2"),
             task=task,
-            now={LIVE_SETTINGS[name]: v for name, v in last.get("settings", {}).items() if name in LIVE_SETTINGS},
+            now=with_hashes(
+                {LIVE_SETTINGS[name]: v for name, v in last.get("settings", {}).items() if name in LIVE_SETTINGS}, rules
+            ),
             host=str(process.get("host", "")) if isinstance(process, dict) else "",
             measures={**self._gathered, **newest_summary(run)},
             best_validation_accuracy=best.get("validation_accuracy"),

@@ -27,6 +27,7 @@ from tsnn.files import (
 from tsnn.records import ENDED, FORMAT, OVER, EpochRecord, RunState
 from tsnn.runs.checks import META, STATUS, fitting, line_problem, mismatch
 from tsnn.runs.liveness import REMOTE_STALE_SECONDS, STALE_SECONDS, age, alive, heartbeat_age
+from tsnn.runs.rules import check_rules, note_rules
 from tsnn.snapshot import Snapshot
 
 START_SECONDS = 60.0  #: time for a created run to write its first heartbeat
@@ -50,9 +51,16 @@ class Run:
         ------
         ConfigError
             If it cannot be read.
+        RunError
+            If a rule that it records is missing.
         """
         path = self.path / "config.toml"
-        config = Config.from_toml(path)
+        note_rules(self.path)
+        try:
+            config = Config.from_toml(path)
+        except ConfigError:
+            check_rules(self.path, read_json(self.path / "meta.json"))  # names a rule that is missing
+            raise
         if b"name" not in read_bounded(path):  # everything in it would be a default
             raise ConfigError(f"{path} is empty. Restore it, or delete the run.")
         return config

@@ -10,6 +10,7 @@
 ``snapshots/``        ``0000123.npz``: summaries of the topology after an epoch (:mod:`tsnn.snapshot`)
 ``control.jsonl``     commands for the live run (:mod:`tsnn.runs.control`)
 ``queued.json``       when the run was queued; present while it is (:mod:`tsnn.jobs.queue`)
+``rules.json``        the rules that are not built in; their source in ``rules/`` (:mod:`tsnn.runs.rules`)
 ``resume.json``       the number of epochs to resume to, until the data are there
 ``checkpoints/``      the newest two, and earlier ones to fork from (:mod:`tsnn.engine.serialization`)
 ``weights.npz``       the final network
@@ -70,6 +71,7 @@ from tsnn.config import Config
 from tsnn.config.schema import shortened
 from tsnn.errors import RunError
 from tsnn.files import write_atomic
+from tsnn.runs.rules import record_rules
 from tsnn.runs.run import Run
 
 __all__ = ["RUN_ID", "Run", "RunStore", "default_root", "is_run"]
@@ -118,7 +120,7 @@ class RunStore:
         self.root = Path(root) if root is not None else default_root()
 
     def create(self, config: Config, fill: Callable[[Path], None] | None = None, name: str = "") -> Run:
-        """Create a run directory with a configuration.
+        """Create a run directory with a configuration, and the source of its rules that are not built in.
 
         Parameters
         ----------
@@ -128,6 +130,11 @@ class RunStore:
             Writes further files into the directory, which becomes a run afterwards; if it fails, nothing is left.
         name : str
             Name of the directory, which may exist; default is a new one.
+
+        Raises
+        ------
+        RuleError
+            If the source of a rule cannot be recorded.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / name if name else self._new_folder(config)
@@ -135,6 +142,7 @@ class RunStore:
         try:
             if fill is not None:
                 fill(path)
+            record_rules(path, config)
             write_atomic(path / "config.toml", config.to_toml().encode())
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)

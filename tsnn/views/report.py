@@ -32,6 +32,7 @@ from tsnn.runs.comparison import labels, table
 from tsnn.runs.notes import notes
 from tsnn.runs.repeat import code, command
 from tsnn.runs.results import result
+from tsnn.runs.rules import recorded_rules
 from tsnn.snapshot import Snapshot
 from tsnn.views.history import START_EVENTS
 from tsnn.views.live.follower import RunFollower
@@ -258,6 +259,10 @@ def _circumstances(follower: RunFollower) -> list[str]:
     if data.get("digest"):
         path = f", file {data['path']}" if data.get("path") else ""
         lines.append(f"Data: {data.get('name')}{path}, digest {data['digest']}.")
+    lines += [
+        f"The {rule.kind} {rule.short} is the run's own: add --rules {rule.file}, from its directory, to the command."
+        for rule in recorded_rules(follower.run.path)
+    ]
     changes = [event for event in follower.events if event.kind == EventKind.SETTING]
     if changes:
         lines.append(f"Settings were changed while it trained ({len(changes)} times, below): the command repeats the "
