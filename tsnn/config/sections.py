@@ -151,8 +151,11 @@ class NetworkConfig(Section):
     )
     initializer: str = setting(
         "he_uniform",
-        "Distribution of the weights at the start and of regrown connections.",
-        choices=("he_uniform", "xavier_uniform", "normal"),
+        "Distribution of the weights at the start and of regrown connections: 'he_uniform' U(-l, l) with l = "
+        "sqrt(6 / n_in), 'xavier_uniform' with l = sqrt(6 / (n_in + n_out)), of the neurons of a dense layer; "
+        "'he_uniform_sparse' and 'xavier_uniform_sparse' of the connections that each neuron has (arXiv 2010.03533): "
+        "larger weights, which sparse networks learn with from the first epoch; 'normal' 0.1 N(0, 1).",
+        choices=("he_uniform", "he_uniform_sparse", "xavier_uniform", "xavier_uniform_sparse", "normal"),
     )
     dropout: float = setting(
         0.3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ from tsnn.config import Config, NetworkConfig
 from tsnn.datasets import Dataset
 from tsnn.engine.activations import IDENTITY_SLOPE, hidden_slope
 from tsnn.engine.shapes import layer_shapes
-from tsnn.engine.topology import Topology, erdos_renyi
+from tsnn.engine.topology import Int32, Int64, Topology, erdos_renyi
 from tsnn.errors import DivergenceError
 
 Float32 = NDArray[np.float32]
@@ -140,7 +141,9 @@ def init_network(n_features: int, n_outputs: int, config: Config, *, rng: np.ran
     layers = []
     for n_in, n_out, connections in layer_shapes(n_features, n_outputs, config):
         topology = erdos_renyi(n_in, n_out, connections, rng=rng)
-        weights = draw_weights(config.network.initializer, n_in, n_out, connections, rng=rng)
+        initializer = config.network.initializer
+        fan = own_fan(initializer, topology.indptr, topology.indices, topology.degrees)
+        weights = draw_weights(initializer, n_in, n_out, connections, rng=rng, fan=fan)
         layers.append(Layer.new(topology, weights))
     return Network(layers, layer_slopes(config.network), config.network.initializer)
 
@@ -171,19 +174,49 @@ def layer_slopes(config: NetworkConfig) -> tuple[float, ...]:
     return (*slopes, IDENTITY_SLOPE)
 
 
-def draw_weights(initializer: str, n_in: int, n_out: int, count: int, *, rng: np.random.Generator) -> Float32:
+def own_fan(
+    initializer: str, indptr: Int64, indices: Int32, degrees: Callable[[], tuple[Int64, Int64]]
+) -> Float32 | None:
+    """Return the connections of the neurons at the ends of some connections, float32[k], for :func:`draw_weights`.
+
+    Parameters
+    ----------
+    initializer : str
+        ``he_uniform_sparse`` counts the inputs of the neuron at the end (arXiv 2010.03533, section 3),
+        ``xavier_uniform_sparse`` also the outputs of the neuron at the start; others take None.
+    indptr, indices : int64[n_in + 1], int32[k]
+        The connections that get weights.
+    degrees : callable
+        Returns the connections of each neuron, with those: in-degrees int64[n_out], out-degrees int64[n_in].
+    """
+    if not initializer.endswith("_sparse"):
+        return None
+    in_degree, out_degree = degrees()
+    fan: Float32 = in_degree.astype(np.float32)[indices]
+    if initializer.startswith("xavier"):
+        fan += np.repeat(out_degree.astype(np.float32), np.diff(indptr))
+    return fan
+
+
+def draw_weights(
+    initializer: str, n_in: int, n_out: int, count: int, *, rng: np.random.Generator, fan: Float32 | None = None
+) -> Float32:
     """Draw weights for new connections, float32[count].
 
     ``he_uniform``: U(-l, l) with ``l = sqrt(6 / n_in)``; ``xavier_uniform``: ``l = sqrt(6 / (n_in + n_out))``;
-    ``normal``: 0.1 N(0, 1).
+    ``normal``: 0.1 N(0, 1). With ``fan``, float32[count], ``l = sqrt(6 / fan)``.
     """
     if initializer == "normal":
         weights = rng.standard_normal(count, dtype=np.float32)
         weights *= np.float32(0.1)
         return weights
-    fan = n_in if initializer == "he_uniform" else n_in + n_out
-    limit = np.float32(np.sqrt(6 / fan))
     weights = rng.random(count, dtype=np.float32)
+    if fan is not None:
+        weights *= 2
+        weights -= 1
+        weights *= np.sqrt(6 / fan)
+        return weights
+    limit = np.float32(np.sqrt(6 / (n_in if initializer == "he_uniform" else n_in + n_out)))
     weights *= 2 * limit
     weights -= limit
     return weights
