@@ -9,6 +9,7 @@ from tsnn.engine.network import init_network
 from tsnn.engine.schedules import rates_at, zeta_at
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps, train
+from tsnn.errors import ConfigError
 from tsnn.records import EpochRecord, Progress
 from tsnn.registry import SCHEDULES
 
@@ -106,3 +107,57 @@ def test_state__continues_a_scheduled_run_with_the_same_bits(blobs, tiny):
     other = state.copy()
     results = [[r.test_loss for r in s if isinstance(r, EpochRecord)] for s in (stepping, steps(other, blobs))]
     assert results[0] == results[1] != []
+
+
+@pytest.mark.parametrize(
+    ("every", "positions"),
+    [
+        (0.5, [(1, 64), (2, 0), (2, 64), (3, 0), (3, 64)]),  # in batches of 32, 32 and 26 of 90 samples
+        (1 / 3, [(1, 32), (1, 64), (2, 0), (2, 32), (2, 64), (3, 0), (3, 32), (3, 64)]),
+        (1e-6, [(1, 32), (1, 64), (2, 0), (2, 32), (2, 64), (3, 0), (3, 32), (3, 64)]),  # at most once in a batch
+        (1.5, [(2, 64)]),
+        (1, [(2, 0), (3, 0)]),
+        (2, [(3, 0)]),
+    ],
+)
+def test_evolution__is_due_between_batches(blobs, tiny, every, positions):
+    """Positions: the epoch under way, and the samples that it has been trained on."""
+    config, found = tiny.replace(evolve_every=every), []
+    rng = np.random.default_rng(0)
+    state = TrainingState.begin(init_network(12, 3, config, rng=rng), config, rng=rng)
+    topology = state.network.layers[0].topology
+    for item in steps(state, blobs):
+        if state.network.layers[0].topology is not topology:
+            topology = state.network.layers[0].topology
+            found.append((state.epoch + 1, state.done))
+            assert isinstance(item, Progress if state.done else EpochRecord)
+    assert found == positions
+
+
+def test_evolution__between_batches_is_counted_by_the_record_of_the_epoch(blobs, tiny):
+    config = tiny.replace({"training.evolve_every": 1 / 3, "training.prune": "magnitude", "training.zeta": 0.4})
+    rng = np.random.default_rng(0)
+    network = init_network(12, 3, config, rng=rng)
+    each = [int(0.4 * layer.topology.connections) for layer in network.layers[:-1]] + [0]
+    records = list(train(network, blobs, config, rng=rng))
+    for record, times in zip(records, (3, 3, 2), strict=True):  # none after the last epoch
+        assert [layer.grown for layer in record.layers] == [times * count for count in each]
+        assert [layer.pruned for layer in record.layers] == [times * count for count in each]
+        assert record.seconds_evolve > 0
+
+
+def test_evolution__between_batches_by_the_gradient_is_not_that_of_the_end_of_epochs(blobs, tiny):
+    losses = {}
+    for every in (1, 0.25):
+        config, rng = (
+            tiny.replace({"training.evolve_every": every, "training.regrow": "gradient"}),
+            np.random.default_rng(0),
+        )
+        losses[every] = [r.test_loss for r in train(init_network(12, 3, config, rng=rng), blobs, config, rng=rng)]
+    assert losses[1] != losses[0.25]
+
+
+def test_evolution__between_batches_needs_one_process(tiny):
+    with pytest.raises(ConfigError, match=r"evolve_every=0\.5 evolves between two batches.*parallel\.workers=0"):
+        tiny.replace({"training.evolve_every": 0.5, "parallel.workers": 2})
+    assert tiny.replace({"training.evolve_every": "2", "parallel.workers": 2}).training.evolve_every == 2

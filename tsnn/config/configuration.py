@@ -44,6 +44,14 @@ class Config:
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
+    def __post_init__(self) -> None:
+        every = self.training.evolve_every
+        if self.parallel.workers and not every.is_integer():
+            raise ConfigError(
+                f"training.evolve_every={every:g} evolves between two batches, but workers train on one topology for "
+                "an epoch. Give a whole number of epochs, or set parallel.workers=0."
+            )
+
     @classmethod
     def preset(cls, data: str, task: str = "auto") -> Config:
         """Return the papers' settings for a data set; where they have none, the defaults, or those for regression.

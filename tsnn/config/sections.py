@@ -225,7 +225,7 @@ class TrainingConfig(Section):
     weight_decay_schedule: str = setting("constant", "Factor of the decay while the run trains.", choices=SCHEDULES)
     zeta: float = setting(
         0.3,
-        "Fraction of each layer's connections that SET prunes and regrows after every epoch; 0 keeps the topology.",
+        "Fraction of each layer's connections that SET prunes and regrows at every evolution; 0 keeps the topology.",
         label="Zeta ζ",
         at_least=0,
         below=1,
@@ -235,7 +235,14 @@ class TrainingConfig(Section):
     zeta_schedule: str = setting(
         "constant", "Factor of zeta while the run trains.", label="Zeta schedule", choices=SCHEDULES
     )
-    evolve_every: int = setting(1, "Epochs from one evolution to the next.", label="Evolve every … epochs", at_least=1)
+    evolve_every: float = setting(
+        1.0,
+        "Epochs from one evolution to the next: 0.1 evolves ten times in an epoch, between two batches (with workers "
+        "only whole numbers).",
+        label="Evolve every … epochs",
+        at_least=1e-6,
+        step=0.5,
+    )
     evolve_until: float = setting(
         1.0, "Fraction of the epochs after which the topology stays as it is.", at_least=0, at_most=1, step=0.05
     )

@@ -10,9 +10,8 @@ import functools
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import psutil
 
 from tsnn.config import LIVE_SETTINGS, Config, LiveValue, TrainingConfig
@@ -20,10 +19,10 @@ from tsnn.datasets import Dataset
 from tsnn.engine.batches import Batch, probe_gradient
 from tsnn.engine.evolution import evolve, evolve_all, target_connections
 from tsnn.engine.exploration import Explored, gradient_flow
-from tsnn.engine.importance import importance, prune_neurons
-from tsnn.engine.metrics import Evaluation, evaluate_part
+from tsnn.engine.importance import prune_neurons
+from tsnn.engine.metrics import Evaluation, evaluate_part, layer_record
 from tsnn.engine.network import Network
-from tsnn.engine.schedules import zeta_at
+from tsnn.engine.schedules import is_due, zeta_at
 from tsnn.engine.state import TrainingState
 from tsnn.engine.workspace import Workspace
 from tsnn.errors import DivergenceError
@@ -49,7 +48,8 @@ def begin_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> No
         state.events.append(Event(state.epoch, EventKind.EVOLUTION, text))
         _explored_rates(state)
     _apply_pending_settings(state)
-    state.loss = state.n_correct = state.seconds = 0.0
+    state.loss = state.n_correct = state.seconds = state.seconds_evolve = 0.0
+    state.grown = []
 
 
 def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> EpochRecord:
@@ -87,6 +87,7 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         _apply_pending_settings(state)
     else:
         grown = _evolve(state, data, workspace)
+    grown = [sum(counts) for counts in zip(*filter(None, (grown, state.grown)), strict=True)]
     evolved = time.perf_counter()
     itop = _explored_rates(state)
     measuring = probed - evaluated + time.perf_counter() - evolved
@@ -100,7 +101,7 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         train_accuracy=None if data.task == "regression" else state.n_correct / n,
         test_accuracy=test.accuracy,
         seconds_train=state.seconds,
-        seconds_evolve=evolved - probed,
+        seconds_evolve=evolved - probed + state.seconds_evolve,
         seconds_evaluate=evaluated - started - examined,
         settings=_live_values(config) | {name: _live_values(state.config)[name] for name in _OF_EVOLUTION},
         connections=network.connections,
@@ -199,25 +200,55 @@ def _evolve(state: TrainingState, data: Dataset, workspace: Workspace) -> list[i
     state.evolution_due = False
     if state.epoch == dense_epochs(state.config.training):
         _end_dense_phase(state)
-    config, zeta = state.config, _zeta_due(state)
-    if zeta != config.training.zeta:  # else nothing is checked again in every epoch
+    training, n, nothing = state.config.training, len(data.x_train), [0] * len(network.layers)
+    if training.method != "set" or state.epoch % state.evolution_every:
+        return nothing
+    new_epsilon = state.config.network.epsilon != state.applied_epsilon
+    before = state.epoch - ((n - 1) % training.batch_size + 1) / n  # the last batch
+    due = is_due(training.evolve_every * state.evolution_every, before, state.epoch)
+    zeta = zeta_at(state.config, state.epoch) if due else 0.0
+    if not (zeta or new_epsilon):
+        return nothing
+    state.applied_epsilon = state.config.network.epsilon
+    return _evolve_layers(state, data, workspace, zeta, new_epsilon)
+
+
+def evolve_between_batches(state: TrainingState, data: Dataset, workspace: Workspace, before: float) -> None:
+    """Evolve within an epoch if that is due (``training.evolve_every``); the record of the epoch counts it.
+
+    Parameters
+    ----------
+    state : TrainingState
+        After a batch that is not the last of its epoch.
+    data, workspace
+        See :func:`end_epoch`.
+    before : float
+        Epochs trained before the batch.
+    """
+    training, after = state.config.training, state.epoch + state.done / len(data.x_train)
+    if training.method != "set" or not is_due(training.evolve_every * state.evolution_every, before, after):
+        return
+    zeta, started = zeta_at(state.config, after), time.perf_counter()
+    if not zeta:
+        return
+    grown = _evolve_layers(state, data, workspace, zeta, False)
+    state.grown = [sum(counts) for counts in zip(*filter(None, (grown, state.grown)), strict=True)]
+    state.seconds_evolve += time.perf_counter() - started
+    _explored_rates(state)
+
+
+def _evolve_layers(
+    state: TrainingState, data: Dataset, workspace: Workspace, zeta: float, new_epsilon: bool
+) -> list[int]:
+    """Replace the fraction zeta of the connections; return the connections grown in each layer."""
+    network, config = state.network, state.config
+    if zeta != config.training.zeta:  # else nothing is checked again in every evolution
         config = config.replace({"training.zeta": zeta})
-    new_epsilon = config.network.epsilon != state.applied_epsilon
-    due = config.training.method == "set" and state.epoch % state.evolution_every == 0
-    if not due or not (config.training.zeta or new_epsilon):
-        return [0] * len(network.layers)
-    state.applied_epsilon = config.network.epsilon
     probe = None
     if needs_gradient(config):
         rows = state.evolution.permutation(len(data.x_train))[: config.training.batch_size]
         probe = functools.partial(probe_gradient, network, workspace, Batch.of(data, rows))
     return evolve_all(network, config, new_epsilon, probe, state.evolution)
-
-
-def _zeta_due(state: TrainingState) -> float:
-    """Return the fraction of the connections to replace after the finished epoch; 0 between two evolutions."""
-    due = state.epoch % (state.config.training.evolve_every * state.evolution_every) == 0
-    return zeta_at(state.config, state.epoch) if due else 0.0
 
 
 def _live_values(config: Config) -> dict[str, LiveValue]:
@@ -263,27 +294,6 @@ def _end_dense_phase(state: TrainingState) -> None:
     if network.connections < before:
         text = f"Dense phase ended: pruned from {before:,} to {network.connections:,} connections"
         state.events.append(Event(state.epoch, EventKind.TWO_PHASE, text))
-
-
-def layer_record(network: Network, l: int, before: int, grown: int) -> LayerRecord:
-    """Return the record of a layer that had ``before`` connections and of which evolution grew ``grown``."""
-    layer, t, living = network.layers[l], network.layers[l].topology, network.living[l]
-    return LayerRecord(
-        n_in=t.n_in,
-        n_out=t.n_out,
-        connections=t.connections,
-        density=t.density,
-        pruned=before + grown - t.connections,
-        grown=grown,
-        living=int(living.sum()),
-        importance=tuple(float(q) for q in np.percentile(importance(layer)[living], (0, 25, 50, 75, 100))),
-        in_degree=_spread(t.in_degree[living]),
-        out_degree=_spread(t.out_degree[network.living_inputs(l)]),
-    )
-
-
-def _spread(degrees: Any) -> tuple[int, ...]:
-    return int(degrees.min()), int(np.median(degrees)), int(degrees.max())
 
 
 def check_finite(loss: float, where: str, config: Config) -> None:

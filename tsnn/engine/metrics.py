@@ -1,4 +1,4 @@
-"""Evaluation: loss, accuracy, R2, decision values and gradients of a network on any number of samples."""
+"""Evaluation: loss, accuracy, R2, decision values and gradients of a network on samples; records of its layers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from tsnn.datasets import Dataset, Features, as_features
 from tsnn.engine.batches import Batch, batch_gradient
+from tsnn.engine.importance import importance
 from tsnn.engine.losses import output_loss, squared_errors
 from tsnn.engine.mistakes import Answers
 from tsnn.engine.network import Network
 from tsnn.engine.propagation import forward
 from tsnn.engine.workspace import Workspace
+from tsnn.records import LayerRecord
 
 
 class Evaluation(NamedTuple):
@@ -154,3 +156,24 @@ def gradients(
     batch = Batch(as_features(x), y, np.arange(len(x)), None, task)
     batch_gradient(probe, workspace, batch, dropout=0, key=0)
     return [layer.velocity for layer in layers]
+
+
+def layer_record(network: Network, l: int, before: int, grown: int) -> LayerRecord:
+    """Return the record of a layer that had ``before`` connections and of which evolution grew ``grown``."""
+    layer, t, living = network.layers[l], network.layers[l].topology, network.living[l]
+    return LayerRecord(
+        n_in=t.n_in,
+        n_out=t.n_out,
+        connections=t.connections,
+        density=t.density,
+        pruned=before + grown - t.connections,
+        grown=grown,
+        living=int(living.sum()),
+        importance=tuple(float(q) for q in np.percentile(importance(layer)[living], (0, 25, 50, 75, 100))),
+        in_degree=_spread(t.in_degree[living]),
+        out_degree=_spread(t.out_degree[network.living_inputs(l)]),
+    )
+
+
+def _spread(degrees: Any) -> tuple[int, ...]:
+    return int(degrees.min()), int(np.median(degrees)), int(degrees.max())

@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # the configuration asks for the schedules' names
     from tsnn.config import Config
 
 
+_ROUNDING = 1e-9  # of a number of epochs divided by the epochs between two evolutions
+
+
 @SCHEDULES.register("constant", help="no change")
 def constant(progress: float) -> float:
     """Return 1."""
@@ -76,8 +79,13 @@ def rates_at(config: Config, epochs: float) -> Rates:
     )
 
 
-def zeta_at(config: Config, epoch: int) -> float:
-    """Return the fraction of the connections that the evolution after an epoch, from 1, replaces."""
+def is_due(every: float, before: float, after: float) -> bool:
+    """Return whether something that is due every so many epochs is due in a batch between two numbers of epochs."""
+    return math.floor(after / every + _ROUNDING) > math.floor(before / every + _ROUNDING)
+
+
+def zeta_at(config: Config, epochs: float) -> float:
+    """Return the fraction of the connections that an evolution after a number of epochs replaces."""
     training = config.training
-    progress = epoch / training.epochs
+    progress = epochs / training.epochs
     return training.zeta * SCHEDULES[training.zeta_schedule](progress) if progress <= training.evolve_until else 0.0

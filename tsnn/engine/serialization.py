@@ -34,7 +34,10 @@ _MISFITS = (KeyError, ValueError, TypeError, IndexError, AttributeError, TsnnErr
 def pack(state: TrainingState) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a state of training as values and arrays; nothing is copied."""
     arrays = {**network_arrays(state.network, training=True), "order": state.order}
-    plain = ("key", "applied_epsilon", "epoch", "done", "loss", "n_correct", "seconds", "evolution_due")
+    plain = (
+        "key", "applied_epsilon", "epoch", "done", "loss", "n_correct", "seconds", "grown", "seconds_evolve",
+        "evolution_due",
+    )  # fmt: skip
     for k, network in enumerate(state.copies):
         arrays |= {f"copy_{k}_{name}": array for name, array in network_arrays(network, training=True).items()}
     if state.explored is not None:

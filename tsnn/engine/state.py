@@ -47,6 +47,10 @@ class TrainingState:
         How many of them have been trained on.
     loss, n_correct, seconds : float
         Sums over those.
+    grown : list of int
+        New connections of each layer in this epoch so far; empty before its first evolution.
+    seconds_evolve : float
+        Seconds of those evolutions.
     evolution_due : bool
         Whether the evolution after the last epoch was omitted because the run was to end there.
     events : list of Event
@@ -77,6 +81,8 @@ class TrainingState:
     loss: float = 0.0
     n_correct: float = 0.0
     seconds: float = 0.0
+    grown: list[int] = field(default_factory=list)
+    seconds_evolve: float = 0.0
     evolution_due: bool = False
     evolution_every: int = 1
     events: list[Event] = field(default_factory=list)

@@ -11,7 +11,7 @@ from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset
 from tsnn.engine.batches import Batch, train_batch
-from tsnn.engine.epochs import begin_epoch, check_finite, end_epoch
+from tsnn.engine.epochs import begin_epoch, check_finite, end_epoch, evolve_between_batches
 from tsnn.engine.memory import check_memory
 from tsnn.engine.network import Network
 from tsnn.engine.schedules import rates_at
@@ -90,15 +90,16 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
         epoch, config = state.epoch + 1, state.config
         while state.done < n:
             chosen = Batch.of(data, state.order[state.done : state.done + batch])
-            loss, n_correct = train_batch(
-                network, workspace, chosen, rates=rates_at(config, state.epoch + state.done / n), key=state.key
-            )
+            trained = state.epoch + state.done / n
+            loss, n_correct = train_batch(network, workspace, chosen, rates=rates_at(config, trained), key=state.key)
             check_finite(loss, f"epoch {epoch}, batch {state.done // batch + 1}", config)
             state.key = (state.key + len(network.layers)) % KEYS
             state.loss += float(loss)
             state.n_correct += float(n_correct)
             state.done = min(state.done + batch, n)
             state.seconds += time.perf_counter() - started
+            if state.done < n:
+                evolve_between_batches(state, data, workspace, trained)
             yield Progress(epoch, state.done, n, state.loss / state.done)
             started = time.perf_counter()
 

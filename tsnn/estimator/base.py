@@ -67,7 +67,7 @@ class SparseMLP(BaseEstimator):
     weight_decay_schedule: str = "constant"
     zeta: float = 0.3
     zeta_schedule: str = "constant"
-    evolve_every: int = 1
+    evolve_every: float = 1.0
     evolve_until: float = 1.0
     prune: str = "signed"
     regrow: str = "random"

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tsnn.datasets import Dataset
-from tsnn.engine.epochs import evaluate_on_test_part, examine, layer_record, validate
+from tsnn.engine.epochs import evaluate_on_test_part, examine, validate
+from tsnn.engine.metrics import layer_record
 from tsnn.engine.network import Network
 from tsnn.engine.state import TrainingState
 from tsnn.engine.workspace import Workspace
