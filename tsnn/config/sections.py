@@ -153,8 +153,8 @@ class NetworkConfig(Section):
         "he_uniform",
         "Distribution of the weights at the start and of regrown connections: 'he_uniform' U(-l, l) with l = "
         "sqrt(6 / n_in), 'xavier_uniform' with l = sqrt(6 / (n_in + n_out)), of the neurons of a dense layer; "
-        "'he_uniform_sparse' and 'xavier_uniform_sparse' of the connections that each neuron has (arXiv 2010.03533): "
-        "larger weights, which sparse networks learn with from the first epoch; 'normal' 0.1 N(0, 1).",
+        "'he_uniform_sparse' and 'xavier_uniform_sparse' at the start of the connections that each neuron has (arXiv "
+        "2010.03533): larger, so that very sparse networks learn from the first epoch; 'normal' 0.1 N(0, 1).",
         choices=("he_uniform", "he_uniform_sparse", "xavier_uniform", "xavier_uniform_sparse", "normal"),
     )
     dropout: float = setting(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tsnn import kernels
 from tsnn.config import Config
-from tsnn.engine.network import Float32, Layer, Network, draw_weights, own_fan
+from tsnn.engine.network import Float32, Layer, Network, draw_weights
 from tsnn.engine.pruning import ANY, choose_survivors, drop_smallest
 from tsnn.engine.regrowth import FreePositions, Gradient
 from tsnn.engine.shapes import granted_connections
@@ -89,18 +89,8 @@ def evolve(
     free = FreePositions(t, survives, *context)
     indptr, indices = REGROWTH[regrow](free, min(connections - kept, free.count), rng)
     grown = len(indices)
-    fan = own_fan(initializer, indptr, indices, functools.partial(_degrees, t, survives, indptr, indices))
-    weights = draw_weights(initializer, t.n_in, t.n_out, grown, rng=rng, fan=fan)
+    weights = draw_weights(initializer, t.n_in, t.n_out, grown, rng=rng)
     return Evolved(merge_connections(layer, survives, indptr, indices, weights), t.connections - kept, grown)
-
-
-def _degrees(t: Topology, survives: NDArray[np.bool_], indptr: Int64, indices: Int32) -> tuple[Int64, Int64]:
-    """Return the in- and out-degrees of a layer of its surviving connections and new ones."""
-    in_degree, pruned = t.in_degree.copy(), np.zeros(t.n_out, np.int64)
-    kernels.count(t.indices[~survives], pruned)
-    kernels.count(indices, in_degree)
-    kept = np.append(np.int32(0), np.cumsum(survives, dtype=np.int32))
-    return in_degree - pruned, np.diff(kept[t.indptr]) + np.diff(indptr)
 
 
 def target_connections(network: Network, config: Config) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +13,7 @@ from tsnn.config import Config, NetworkConfig
 from tsnn.datasets import Dataset
 from tsnn.engine.activations import IDENTITY_SLOPE, hidden_slope
 from tsnn.engine.shapes import layer_shapes
-from tsnn.engine.topology import Int32, Int64, Topology, erdos_renyi
+from tsnn.engine.topology import Topology, erdos_renyi
 from tsnn.errors import DivergenceError
 
 Float32 = NDArray[np.float32]
@@ -142,8 +141,7 @@ def init_network(n_features: int, n_outputs: int, config: Config, *, rng: np.ran
     for n_in, n_out, connections in layer_shapes(n_features, n_outputs, config):
         topology = erdos_renyi(n_in, n_out, connections, rng=rng)
         initializer = config.network.initializer
-        fan = own_fan(initializer, topology.indptr, topology.indices, topology.degrees)
-        weights = draw_weights(initializer, n_in, n_out, connections, rng=rng, fan=fan)
+        weights = draw_weights(initializer, n_in, n_out, connections, rng=rng, fan=_own_fan(initializer, topology))
         layers.append(Layer.new(topology, weights))
     return Network(layers, layer_slopes(config.network), config.network.initializer)
 
@@ -174,27 +172,17 @@ def layer_slopes(config: NetworkConfig) -> tuple[float, ...]:
     return (*slopes, IDENTITY_SLOPE)
 
 
-def own_fan(
-    initializer: str, indptr: Int64, indices: Int32, degrees: Callable[[], tuple[Int64, Int64]]
-) -> Float32 | None:
-    """Return the connections of the neurons at the ends of some connections, float32[k], for :func:`draw_weights`.
+def _own_fan(initializer: str, t: Topology) -> Float32 | None:
+    """Return the connections of the neurons at the ends of each connection, float32[connections].
 
-    Parameters
-    ----------
-    initializer : str
-        ``he_uniform_sparse`` counts the inputs of the neuron at the end (arXiv 2010.03533, section 3),
-        ``xavier_uniform_sparse`` also the outputs of the neuron at the start; others take None.
-    indptr, indices : int64[n_in + 1], int32[k]
-        The connections that get weights.
-    degrees : callable
-        Returns the connections of each neuron, with those: in-degrees int64[n_out], out-degrees int64[n_in].
+    ``he_uniform_sparse`` counts the inputs of the neuron at the end (arXiv 2010.03533, section 3),
+    ``xavier_uniform_sparse`` also the outputs of the neuron at the start; None for others.
     """
     if not initializer.endswith("_sparse"):
         return None
-    in_degree, out_degree = degrees()
-    fan: Float32 = in_degree.astype(np.float32)[indices]
+    fan: Float32 = t.in_degree.astype(np.float32)[t.indices]
     if initializer.startswith("xavier"):
-        fan += np.repeat(out_degree.astype(np.float32), np.diff(indptr))
+        fan += np.repeat(t.out_degree.astype(np.float32), t.out_degree)
     return fan
 
 
@@ -204,7 +192,8 @@ def draw_weights(
     """Draw weights for new connections, float32[count].
 
     ``he_uniform``: U(-l, l) with ``l = sqrt(6 / n_in)``; ``xavier_uniform``: ``l = sqrt(6 / (n_in + n_out))``;
-    ``normal``: 0.1 N(0, 1). With ``fan``, float32[count], ``l = sqrt(6 / fan)``.
+    ``normal``: 0.1 N(0, 1). With ``fan``, float32[count], ``l = sqrt(6 / fan)``: at the start with
+    ``he_uniform_sparse`` and ``xavier_uniform_sparse``, whose regrown connections get the small weights of the others.
     """
     if initializer == "normal":
         weights = rng.standard_normal(count, dtype=np.float32)
@@ -216,7 +205,7 @@ def draw_weights(
         weights -= 1
         weights *= np.sqrt(6 / fan)
         return weights
-    limit = np.float32(np.sqrt(6 / (n_in if initializer == "he_uniform" else n_in + n_out)))
+    limit = np.float32(np.sqrt(6 / (n_in if initializer.startswith("he") else n_in + n_out)))
     weights *= 2 * limit
     weights -= limit
     return weights

@@ -80,7 +80,7 @@ def rates_at(config: Config, epochs: float) -> Rates:
 
 
 def is_due(every: float, before: float, after: float) -> bool:
-    """Return whether something that is due every so many epochs is due in a batch between two numbers of epochs."""
+    """Return whether a batch, between two numbers of epochs, completes a multiple of ``every`` epochs."""
     return math.floor(after / every + _ROUNDING) > math.floor(before / every + _ROUNDING)
 
 

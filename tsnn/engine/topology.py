@@ -140,10 +140,6 @@ class Topology:
         kernels.count(self.indices, degrees)
         return degrees
 
-    def degrees(self) -> tuple[Int64, Int64]:
-        """Return the in-degrees int64[n_out] and the out-degrees int64[n_in]."""
-        return self.in_degree, self.out_degree
-
     def rows(self) -> Int64:
         """Return the input neuron of each connection, int64[connections]."""
         return np.repeat(np.arange(self.n_in), self.out_degree)
