@@ -176,9 +176,10 @@ class EpochRecord:
     mean over the targets that are not constant there) is None except in regression. Losses of regression are in the
     targets' units.
     ``settings`` holds the values of the live settings (:data:`tsnn.config.LIVE_SETTINGS`) by short name: zeta,
-    epsilon, prune and regrow of the evolution after the epoch, the others of the epoch itself. In phase 2 of a parallel
-    run the figures are means over the workers' models, each tested on its shard of the test part, and layers are those
-    of the first worker. ``seconds_examine`` is the time for the mistakes in the epoch's snapshot
+    epsilon, prune and regrow of the evolution after the epoch, the others of the epoch itself. ``scheduled`` holds the
+    applied values of those that a schedule made different: zeta after the epoch, the others in its middle. In phase 2
+    of a parallel run the figures are means over the workers' models, each tested on its shard of the test part, and
+    layers are those of the first worker. ``seconds_examine`` is the time for the mistakes in the epoch's snapshot
     (:mod:`tsnn.engine.mistakes`), ``seconds_measure`` that for the measures of ``run.measures``.
     """
 
@@ -204,6 +205,7 @@ class EpochRecord:
     validation_r2: float | None = None
     seconds_examine: float = 0.0
     seconds_measure: float = 0.0
+    scheduled: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain dictionaries and lists, for JSON."""

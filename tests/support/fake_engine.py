@@ -60,7 +60,7 @@ def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> 
     worse = {"set": 0.0, "fixed": 0.03, "dense": 0.01}[config.training.method] + 0.02 * t.zeta
     good = 0.88 - worse - 0.5 * math.exp(-epoch / 12) + wave
     layers = layer_records(config)
-    validation = {"validation_loss": 2.0 - good, "validation_accuracy": good + wave}
+    validation: dict[str, Any] = {"validation_loss": 2.0 - good, "validation_accuracy": good + wave}
     return EpochRecord(
         epoch=epoch, samples=10_000 * epoch,
         train_loss=2 * math.exp(-epoch / 20) + 0.2 + wave, test_loss=1.6 * math.exp(-epoch / 15) + 0.4 + worse,

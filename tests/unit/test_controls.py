@@ -139,6 +139,18 @@ def test_slider__late_echo_of_the_browser_is_no_hand(controls, writer, run):
     assert controls.widgets["zeta"].value == 0.7
 
 
+def test_slider__shows_the_value_that_a_schedule_applies(controls, writer, run):
+    rate, label = controls.widgets["learning_rate"], controls.widgets["learning_rate"].label
+    line = fake_engine.epoch_record(1, run.config()).to_dict()
+    writer.line("epoch", **{**line, "scheduled": {"learning_rate": 0.00123456}})
+    controls.tick()
+    assert rate.value == 0.01, "the schedule multiplies this one"
+    assert rate.label == f"{label} · scheduled, now 0.001235"
+    record(writer, 2)
+    controls.tick()
+    assert rate.label == label
+
+
 def test_choice__sends_one_command_and_shows_the_current_rule(controls, writer, run):
     regrow = controls.widgets["regrow"]
     record(writer, 1)

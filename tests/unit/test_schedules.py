@@ -12,6 +12,7 @@ from tsnn.engine.training import steps, train
 from tsnn.errors import ConfigError
 from tsnn.records import EpochRecord, Progress
 from tsnn.registry import SCHEDULES
+from tsnn.views.history import History
 
 SCHEDULED = {
     "training.learning_rate_schedule": "cosine",
@@ -161,3 +162,21 @@ def test_evolution__between_batches_needs_one_process(tiny):
     with pytest.raises(ConfigError, match=r"evolve_every=0\.5 evolves between two batches.*parallel\.workers=0"):
         tiny.replace({"training.evolve_every": 0.5, "parallel.workers": 2})
     assert tiny.replace({"training.evolve_every": "2", "parallel.workers": 2}).training.evolve_every == 2
+
+
+def test_records__hold_the_applied_values_of_scheduled_settings(blobs, tiny):
+    rng = np.random.default_rng(0)
+    config = tiny.replace(SCHEDULED)
+    records = list(train(init_network(12, 3, config, rng=rng), blobs, config, rng=rng))
+    training = config.training
+    assert [record.settings["learning_rate"] for record in records] == [training.learning_rate] * 4
+    for record in records:
+        rates = rates_at(config, record.epoch - 0.5)
+        assert record.scheduled["learning_rate"] == rates.learning_rate < training.learning_rate
+        assert record.scheduled["zeta"] == zeta_at(config, record.epoch) < training.zeta
+        assert record.scheduled.get("dropout", config.network.dropout) == rates.dropout
+    history = History.of(records)
+    assert history["zeta"].tolist() == [record.scheduled["zeta"] for record in records]
+    assert EpochRecord.from_dict(records[0].to_dict()) == records[0]
+    rng = np.random.default_rng(0)
+    assert all(not r.scheduled for r in train(init_network(12, 3, tiny, rng=rng), blobs, tiny, rng=rng))

@@ -22,7 +22,7 @@ from tsnn.engine.exploration import Explored, gradient_flow
 from tsnn.engine.importance import prune_neurons
 from tsnn.engine.metrics import Evaluation, evaluate_part, layer_record
 from tsnn.engine.network import Network
-from tsnn.engine.schedules import is_due, zeta_at
+from tsnn.engine.schedules import is_due, scheduled_at, zeta_at
 from tsnn.engine.state import TrainingState
 from tsnn.engine.workspace import Workspace
 from tsnn.errors import DivergenceError
@@ -115,6 +115,7 @@ def end_epoch(state: TrainingState, data: Dataset, workspace: Workspace) -> Epoc
         validation_r2=validation.r2,
         seconds_examine=examined,
         seconds_measure=measuring if state.explored else 0.0,
+        scheduled=_scheduled(config, state.config, epoch),
     )
     state.events = []
     return record
@@ -254,6 +255,13 @@ def _evolve_layers(
 def _live_values(config: Config) -> dict[str, LiveValue]:
     flat = config.flat()
     return {short: flat[name] for short, name in LIVE_SETTINGS.items()}
+
+
+def _scheduled(before: Config, after: Config, epoch: int) -> dict[str, float]:
+    """Return the scheduled values of an epoch, and of the evolution after it, which has its own settings."""
+    of_epoch, of_evolution = scheduled_at(before, epoch), scheduled_at(after, epoch)
+    return {**{name: value for name, value in of_epoch.items() if name not in _OF_EVOLUTION},
+            **{name: value for name, value in of_evolution.items() if name in _OF_EVOLUTION}}  # fmt: skip
 
 
 def _text(value: LiveValue) -> str:

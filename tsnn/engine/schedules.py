@@ -84,6 +84,20 @@ def is_due(every: float, before: float, after: float) -> bool:
     return math.floor(after / every + _ROUNDING) > math.floor(before / every + _ROUNDING)
 
 
+def scheduled_at(config: Config, epoch: int) -> dict[str, float]:
+    """Return the live settings that a schedule or the warm-up makes different in an epoch, from 1, by short name.
+
+    Zeta is that of the evolution after the epoch; learning rate and dropout are those of its middle.
+    """
+    training, rates = config.training, rates_at(config, epoch - 0.5)
+    values = {
+        "learning_rate": (rates.learning_rate, training.learning_rate),
+        "dropout": (rates.dropout, config.network.dropout),
+        "zeta": (zeta_at(config, epoch), training.zeta),
+    }
+    return {name: now for name, (now, base) in values.items() if now != base}
+
+
 def zeta_at(config: Config, epochs: float) -> float:
     """Return the fraction of the connections that an evolution after a number of epochs replaces."""
     training = config.training

@@ -118,7 +118,8 @@ _ACK: Mapping[str, Kind] = {
 @functools.cache
 def _lines() -> dict[str, tuple[Mapping[str, Kind], tuple[str, ...]]]:
     """Return the kinds of the values in a line of each type, and the values that it must have."""
-    epoch = _fields(EpochRecord) | {"epoch": is_count, "events": [_EVENT], "settings": _live_values}
+    epoch = _fields(EpochRecord) | {"epoch": is_count, "events": [_EVENT]}
+    epoch |= {"settings": _live_values, "scheduled": _live_values}
     return {
         "epoch": (epoch, _required(EpochRecord)),
         "event": (_EVENT, tuple(_EVENT)),
@@ -131,7 +132,11 @@ def _lines() -> dict[str, tuple[Mapping[str, Kind], tuple[str, ...]]]:
 
 def _required(record: type) -> tuple[str, ...]:
     """Return the fields of a record that have no default: a line must have them."""
-    return tuple(field.name for field in dataclasses.fields(record) if field.default is dataclasses.MISSING)
+    return tuple(
+        field.name
+        for field in dataclasses.fields(record)
+        if field.default is field.default_factory is dataclasses.MISSING
+    )
 
 
 def _live_values(value: Any) -> bool:

@@ -15,6 +15,7 @@ from tsnn.records import EpochRecord
 from tsnn.runs.store import Run
 
 _MOST_BYTES = 2**28  # of weights that a page sends at once
+_NOT_SCALAR = ("settings", "scheduled", "layers", "events", "workers")
 _PER_LAYER = ("connections", "density", "pruned", "grown", "living")
 _MEASURED = ("itop", "gradient_flow")  # with run.measures
 
@@ -29,13 +30,15 @@ def to_csv(run: Run) -> bytes:
 def write_csv(run: Run, file: IO[bytes]) -> None:
     """Write the finished epochs as a table: one line per epoch; columns of layers are named ``layer1_density``.
 
+    Settings that a schedule changes have the values that were applied.
+
     Raises
     ------
     RunError
         If no epoch is finished, or the metrics are damaged.
     """
     run.meta()
-    scalars = [f.name for f in fields(EpochRecord) if f.name not in ("settings", "layers", "events", "workers")]
+    scalars = [f.name for f in fields(EpochRecord) if f.name not in _NOT_SCALAR]
     layers, names = -1, [*_PER_LAYER]
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     try:
@@ -47,7 +50,8 @@ def write_csv(run: Run, file: IO[bytes]) -> None:
                 of_layers = [f"layer{l + 1}_{name}" for l in range(layers) for name in names]
                 writer.writerow([*scalars, *LIVE_SETTINGS, *of_layers])
             values = [layer.get(name) for layer in line["layers"][:layers] for name in names]
-            writer.writerow([*map(line.get, scalars), *map(line["settings"].get, LIVE_SETTINGS), *values])
+            settings = {**line["settings"], **line.get("scheduled", {})}
+            writer.writerow([*map(line.get, scalars), *map(settings.get, LIVE_SETTINGS), *values])
     finally:
         text.detach()
     if layers < 0:

@@ -51,6 +51,8 @@ class History:
         Values computed from the columns, for all views of the history.
     settings : mapping
         The live settings of the last epoch, by short name.
+    scheduled : mapping
+        The applied values of those that a schedule changes; the columns hold them too.
     """
 
     def __init__(self) -> None:
@@ -58,6 +60,7 @@ class History:
         self.layers = self.version = 0
         self.shared = Shared()
         self.settings: Mapping[str, LiveValue | None] = {}
+        self.scheduled: Mapping[str, float] = {}
         self.workers: list[Sequence[Mapping[str, Any]]] = []
 
     def __len__(self) -> int:
@@ -87,7 +90,8 @@ class History:
         KeyError, TypeError, ValueError
             If a value has the wrong type; nothing is changed then.
         """
-        values = {**epoch, **epoch.get("settings", {})}
+        scheduled = epoch.get("scheduled", {})
+        values = {**epoch, **epoch.get("settings", {}), **scheduled}
         row = {name: _number(values.get(name)) for name in SCALARS}
         layers, workers = epoch.get("layers", ()), epoch.get("workers", ())
         n = self.layers or len(layers)
@@ -99,7 +103,7 @@ class History:
             self.layers = n
             missing = [float("nan")] * len(self)
             self._columns.update({f"{name}_{l}": array("d", missing) for name in _PER_LAYER for l in range(n)})
-        self.settings = epoch.get("settings", {})
+        self.settings, self.scheduled = epoch.get("settings", {}), scheduled
         self.workers.append(workers)
         for name, values_of in self._columns.items():
             values_of.append(row[name])

@@ -149,6 +149,7 @@ class LiveControls:
         for name, live in self.live.items():
             if name not in awaited:
                 live.show(follower.current(name))
+            live.show_scheduled(follower.history.scheduled.get(name))
 
     def _set(self, name: str, value: LiveValue) -> None:
         if self._follower is not None:

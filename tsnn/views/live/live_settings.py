@@ -76,6 +76,12 @@ class LiveSlider:
         finally:
             self._moving = False
 
+    def show_scheduled(self, value: float | None) -> None:
+        """Show in the label the value that is applied, if a schedule makes it another one than the slider's."""
+        label = self._about.label + ("" if value is None else f" · scheduled, now {palette.setting(value)}")
+        if self.widget.label != label:
+            self.widget.label = label
+
     def _moved(self, event: Any) -> None:
         if not self._moving and time.monotonic() - self._sent.get(event.new, -math.inf) > _ECHO_SECONDS:
             self._held = time.monotonic()
@@ -110,6 +116,9 @@ class LiveChoice:
             self.widget.options = {**self.widget.options, value: value}
         if self.widget.value != value:
             self.widget.value = value
+
+    def show_scheduled(self, value: float | None) -> None:
+        """Do nothing: choices have no schedules."""
 
     def _changed(self, event: Any) -> None:
         if event.new != self._shown:
