@@ -80,7 +80,8 @@ def watch(run: Run | RunFollower, *, controls: bool = False, period: int = 1000,
         parts = live.around(parts)
         updates.append(live.tick)
         restarting.append(live.continue_button)
-    pane = LivePane(view.title, view.head, *_link(view.follower.run), *parts, sizing_mode="stretch_width")
+    head = pn.Column(view.title, view.head, sizing_mode="stretch_width", margin=0)
+    pane = LivePane(head, *_link(view.follower.run), *parts, sizing_mode="stretch_width")
 
     def push() -> None:
         _push(pane)
