@@ -18,7 +18,7 @@ PER_EPOCH = 4 * fake_engine.REPLACED
 DRAWING = """() => {
     for (const document of Bokeh.documents)
         for (const model of document.all_models)
-            if (model.type == "Figure" && model.title.text.match(/^The network|^[123][.] /)) {
+            if (model.type == "Figure" && model.title.text.match(/^Epoch |^[123][.] /)) {
                 const edges = model.renderers.filter((r) => r.data_source.data.then !== undefined)
                 const fan = model.renderers.find((r) => r.data_source.data.color !== undefined)
                 const neurons = model.renderers.find((r) => r.data_source.data.name !== undefined)
@@ -49,7 +49,7 @@ def open_network(page: Any, server: Any, **settings: Any) -> Any:
     run = fake_engine.finished_run(server.store, {**SETTINGS, **settings}, 12)
     page.goto(f"{server.url}?run={run.id}&tab=network")
     await_drawn(page)
-    wait_until(lambda: "after epoch 12" in drawing(page).get("title", ""), what="the newest snapshot is drawn")
+    wait_until(lambda: "→ 12:" in drawing(page).get("title", ""), what="the newest snapshot is drawn")
     return run
 
 
@@ -60,10 +60,10 @@ def test_network__moves_with_the_timeline(page, server):
     assert drawn["role"] == "figure"
     assert f"{PER_EPOCH} pruned, {PER_EPOCH} regrown since epoch 11" in drawn["said"]
     page.get_by_role("slider", name="Snapshot").press("Home")
-    wait_until(lambda: "after epoch 0" in drawing(page)["title"], what="the first snapshot is drawn")
+    wait_until(lambda: "Epoch 0:" in drawing(page)["title"], what="the first snapshot is drawn")
     assert drawing(page)["edges"] == [4 * fake_engine.EDGES, 0, 0]
     page.get_by_role("button", name="Next snapshot").click()
-    wait_until(lambda: "regrown since epoch 0" in drawing(page)["title"], what="the next one")
+    wait_until(lambda: drawing(page)["title"].startswith("Epoch 0 → "), what="the next one")
 
 
 def test_network__pointer_lights_up_the_fan_of_a_neuron(page, server):
@@ -90,7 +90,7 @@ def test_network__slow_motion_prunes_regrows_and_trains(page, server, motion):
     page.emulate_media(reduced_motion=motion)
     open_network(page, server)
     page.get_by_role("slider", name="Snapshot").press("ArrowLeft")
-    wait_until(lambda: "after epoch 11" in drawing(page)["title"], what="the one before the last")
+    wait_until(lambda: "→ 11:" in drawing(page)["title"], what="the one before the last")
     title, alpha = drawing(page)["title"], drawing(page)["alpha"]
     page.get_by_role("button", name="Slow motion").click()
     for phase in ("1. Prune: 40 weak", "2. Regrow: 40 new", "3. Train: the weights change until epoch 12"):
@@ -107,5 +107,5 @@ def test_welcome__plays_a_recording_and_trains_the_digits(page, server):
     wait_until(lambda: drawing(page)["title"] != first, what="it plays")
     page.get_by_role("button", name="Train the digits").click()
     badge(page, "finished").wait_for(timeout=300_000)
-    wait_until(lambda: "after epoch 100" in drawing(page).get("title", ""), what="its network is drawn")
+    wait_until(lambda: "→ 100:" in drawing(page).get("title", ""), what="its network is drawn")
     assert drawing(page)["edges"][0] > 500

@@ -61,7 +61,7 @@ def test_network_plot__tells_kept_pruned_and_regrown_apart():
     assert len({color for color, _ in drawn.values()}) == 3
     assert len({str(dash) for _, dash in drawn.values()}) == 3
     assert {color for color, _ in STYLES.values()} == {palette.EDGE, palette.VERMILION, palette.GREEN}
-    assert "1 pruned, 1 regrown since epoch 1" in plot.figure.title.text
+    assert plot.figure.title.text == "Epoch 1 → 2: 4 kept, 1 pruned, 1 regrown"
     assert plot.figure.html_attributes["aria-label"] == plot.text
     assert "4 kept, 1 pruned, 1 regrown since epoch 1" in plot.text
 
@@ -130,7 +130,7 @@ def test_network_tab__follows_the_timeline_and_says_what_is_missing(tmp_path):
     view.replay.go(0)
     assert tab.plot.counts == {"kept": 4 * fake_engine.EDGES, "pruned": 0, "regrown": 0}
     view.replay.go(5)
-    assert "after epoch 5" in tab.plot.figure.title.text
+    assert tab.plot.figure.title.text.startswith("Epoch 4 → 5: ")
     tab.slow_motion.clicks += 1
     assert tab.plot.cue.data["text"] == [
         "1. Prune: 40 weak connections go", "2. Regrow: 40 new ones come", "3. Train: the weights change until epoch 6",
@@ -168,3 +168,12 @@ def test_digits__are_bundled_and_have_a_preset():
     info = next(info for info in known_datasets() if info.name == "digits")
     assert info.available
     assert info.sizes == {"full": (1297, 500)} or info.sizes["full"] == (1297, 500)
+
+
+def test_legend__has_the_full_colours_whatever_the_ages_of_the_connections():
+    plot = NetworkPlot()
+    plot.update(AFTER, BEFORE)
+    for item in plot.figure.legend[0].items:
+        look = item.renderers[0]
+        assert len(look.data_source.data["x0"]) == 1, "Bokeh draws no look of a renderer without data"
+        assert look.glyph.line_alpha == 1

@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("panel")
 
+import panel as pn
+from bokeh.plotting import figure
 
 from tests.support import fake_engine
 from tsnn.config import Config
@@ -448,3 +450,14 @@ def test_run_view__draws_only_the_visible_tab(finished):
 def test_watch__has_three_visible_parts(finished):
     pane = watch(finished)
     assert sum(part.visible for part in pane) == 3
+
+
+def test_titles__fit_a_page_of_390_pixels(finished):
+    view, titles = RunView(RunFollower(finished, min_interval=0)), set()
+    for tab in ("overview", "network", "connectivity", "neurons"):
+        view.tick(tab)
+        view.tick(tab)
+        panes = view.tabs[tab].layout.select(pn.pane.Bokeh)
+        titles |= {pane.object.title.text for pane in panes if isinstance(pane.object, figure)}
+    assert len(titles) >= 12
+    assert [title for title in titles if len(title) > 46] == [], "46 letters fit"

@@ -86,7 +86,7 @@ def connections_plot(layers: int, **shared: Any) -> CurvePlot:
 def density_plot(layers: int, **shared: Any) -> CurvePlot:
     """Return the plot of the density of each layer."""
     curves = _layer_curves("density", layers)
-    title = "Density per layer (% of all possible connections)"
+    title = "Density per layer (% of dense)"
     return CurvePlot(title, "Density", curves, y_format="0.[0000]%", log=True, bounds=(None, 1.2), **shared)
 
 

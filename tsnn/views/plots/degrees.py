@@ -156,7 +156,7 @@ class DegreePlot:
         layer = snapshot.layers[self.layer]
         if layer.in_degree is None or layer.out_degree is None:
             return
-        set_title(self.figure, f"Layer {self.layer + 1}: neurons with k or more connections (%)")
+        set_title(self.figure, f"Layer {self.layer + 1}: neurons with at least k connections")
         n_in, n_out = snapshot.sizes[self.layer : self.layer + 2].tolist()
         connections = min(int(layer.out_degree.prod(axis=1).sum()), n_in * n_out)
         fewest, most, least, notes = math.inf, 2.0, 0.1, []

@@ -15,7 +15,7 @@ from tsnn.snapshot import Snapshot
 PICTURE = (0.015, 0.275)
 PICTURE_Y = (0.1, 0.9)
 COLUMNS_Y = (0.0, 1.0)
-FIRST, FIRST_AFTER_PICTURE, LAST = 0.06, 0.44, 0.985
+FIRST, FIRST_AFTER_PICTURE, LAST = 0.06, 0.44, 0.97
 BLOCKS = 8  # of a layer's neurons, whose undrawn connections are drawn as one grey band
 MOST_CELLS = 32  # of a picture's row or column
 _DENSE = 60  # neurons of a column, from which on they are staggered
@@ -82,6 +82,17 @@ def column_places(count: int, x: float) -> tuple[Floats, Floats]:
 
 def _between(ends: tuple[float, float], fraction: Floats) -> Floats:
     return ends[0] + (ends[1] - ends[0]) * fraction
+
+
+def lookup(neurons: NDArray[Any], column: dict[str, Any], first: int) -> Any:
+    """Return a function from numbers of drawn neurons to their x, y and number in the figure."""
+    order = np.argsort(neurons)
+
+    def place(numbers: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        at = order.take(np.searchsorted(neurons, numbers, sorter=order), mode="clip")  # numbers of a file
+        return column["x"][at], column["y"][at], first + at
+
+    return place
 
 
 class Drawn(NamedTuple):

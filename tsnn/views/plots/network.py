@@ -26,6 +26,7 @@ from tsnn.views.plots.layout import (
     column_positions,
     compare,
     drawn_connections,
+    lookup,
     weights_after,
 )  # fmt: skip
 from tsnn.views.plots.motion import FAN, SLOW_MOTION
@@ -125,7 +126,9 @@ class NetworkPlot:
         fig.tags = [self.cue]  # so that it goes to the page with the figure
         if self._label:
             return
-        looks = {kind: fig.segment([], [], [], [], color=color, line_dash=dash, line_width=2)
+        # A legend draws no glyph without data. Those of the connections would have the opacity of the first one.
+        nowhere = [float("nan")]
+        looks = {kind: fig.segment(nowhere, nowhere, nowhere, nowhere, color=color, line_dash=dash, line_width=2)
                  for kind, (color, dash) in STYLES.items()}  # fmt: skip
         both: Any = {kind: [looks[kind], edges[kind]] for kind in STYLES}
         items = [LegendItem(label=kind, renderers=renderers) for kind, renderers in both.items()]
@@ -185,13 +188,13 @@ class NetworkPlot:
             neurons = np.arange(sizes[0]) if snapshot.drawn_inputs is None else snapshot.drawn_inputs
             fan_out = np.zeros(len(neurons)) if snapshot.drawn_input_degree is None else snapshot.drawn_input_degree
             columns.append(self._column(neurons, (np.zeros(len(neurons)), fan_out), float(at[0]), 0, len(sizes)))
-            places.append(_lookup(neurons, columns[-1], first))
+            places.append(lookup(neurons, columns[-1], first))
         for l, layer in enumerate(layers):
             if layer.drawn is None or layer.drawn_degree is None:
                 continue
             x_at = float(at[l if self._picture is not None else l + 1])
             columns.append(self._column(layer.drawn, tuple(layer.drawn_degree.T), x_at, l + 1, len(sizes)))
-            places.append(_lookup(layer.drawn, columns[-1], first + sum(len(c["x"]) for c in columns[:-1])))
+            places.append(lookup(layer.drawn, columns[-1], first + sum(len(c["x"]) for c in columns[:-1])))
         joined = {name: np.concatenate([c[name] for c in columns]) for name in ("x", "y", "size", "living", "fan_in",
                                                                                "fan_out")}  # fmt: skip
         self.neurons.data = {**joined, "name": [name for c in columns for name in c["name"]]}
@@ -278,16 +281,20 @@ class NetworkPlot:
 
     def _describe(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         """Set the title and the text alternative."""
-        epoch = "" if snapshot.epoch is None else f" after epoch {int(snapshot.epoch):,}"
+        number = "" if snapshot.epoch is None else f"{int(snapshot.epoch):,}"
+        epoch = f" after epoch {number}" if number else ""
         kept, pruned, regrown = self.counts.values()
-        since = "" if before is None or before.epoch is None else f" since epoch {int(before.epoch):,}"
-        changes = f"{kept:,} kept, {pruned:,} pruned, {regrown:,} regrown{since}" if since else f"{kept:,} connections"
-        set_title(self.figure, f"{self._label}{epoch}" if self._label else f"The network{epoch}: {changes}")
+        start = None if before is None or before.epoch is None else int(before.epoch)
+        since = "" if start is None else f" since epoch {start:,}"
+        changes = f"{kept:,} kept, {pruned:,} pruned, {regrown:,} regrown" if since else f"{kept:,} connections"
+        span = number if start is None else f"{start:,} → {number}"
+        title = f"Epoch {span}: {changes}" if number else f"Network: {changes}"
+        set_title(self.figure, f"{self._label}{epoch}" if self._label else title)
         cut = sum(int((np.asarray(source.data["living"]) == 0).sum()) for source in (self.neurons, self.pixels))
         shape = "–".join(f"{n:,}" for n in snapshot.sizes.tolist())
         name = f"{self._label}, {shape}" if self._label else shape
         self.text = (
-            f"Drawing of the network {name}{epoch}. Of the connections drawn, {changes}. "
+            f"Drawing of the network {name}{epoch}. Of the connections drawn, {changes}{since}. "
             f"{cut:,} of the neurons drawn are cut off and grey."
         )
         describe(self.figure, aria_label=self.text)
@@ -297,17 +304,6 @@ def _set_labels(axis: Any, labels: dict[float, str]) -> None:
     """Write texts at positions of an axis, if they differ."""
     if axis.major_label_overrides != labels:
         axis.update(ticker=FixedTicker(ticks=list(labels)), major_label_overrides=labels)
-
-
-def _lookup(neurons: NDArray[Any], column: dict[str, Any], first: int) -> Any:
-    """Return a function from numbers of drawn neurons to their x, y and number in the figure."""
-    order = np.argsort(neurons)
-
-    def place(numbers: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        at = order.take(np.searchsorted(neurons, numbers, sorter=order), mode="clip")  # numbers of a file
-        return column["x"][at], column["y"][at], first + at
-
-    return place
 
 
 def _columns(drawn: Drawn, ends: tuple[Any, Any, int], scale: float, age: NDArray[Any], then: NDArray[Any]) -> _Columns:

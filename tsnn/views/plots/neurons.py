@@ -32,7 +32,7 @@ class ImportancePlot:
         self.layer = layer
         self.note = ""
         self.source = ColumnDataSource({"left": [], "right": [], "top": []})
-        self.figure = base_figure("Importance", "Importance: sum of |weight| of incoming connections", "Neurons")
+        self.figure = base_figure("Importance", "Importance: sum of incoming |weight|", "Neurons")
         bars = self.figure.quad(
             left="left", right="right", top="top", bottom=0, source=self.source, color=palette.GREEN, line_alpha=0.0
         )
@@ -130,7 +130,7 @@ class ImportanceHistory:
             return
         image, top = importance_map(snapshots, self.layer)
         width = max(snapshots) + 1
-        set_title(self.figure, f"Layer {self.layer + 1}: importance of its neurons over the epochs")
+        set_title(self.figure, f"Layer {self.layer + 1}: importance over the epochs")
         self.source.data = {"image": [(255 * image).astype(np.uint8)], "dw": [width], "dh": [top]}
         self.mapper.high = 255
         epochs = sorted(snapshots)

@@ -16,7 +16,7 @@ from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
 
 _STYLE = """<style>
-.cost {display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 6px 24px; margin: 4px 0 8px;
+.cost {display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 6px 24px; margin: 4px 0 8px;
        font-size: 12px; line-height: 1.3}
 .cost .own, .cost .dense {height: 4px; border-radius: 2px; margin: 2px 0}
 .cost .own {background: #0072B2; min-width: 2px}
