@@ -75,6 +75,7 @@ def test_confusion_plot__draws_counts_in_their_cells():
     assert cells["cat", "dog"] == (2, "2")
     assert cells["fox", "cat"] == (5, "5")
     assert cells["cat", "fox"] == (0, "")
+    assert data["alpha"] == [float(n > 0) for n in data["count"]], "an empty cell has the colour of the page"
     colors = dict(zip(zip(data["was"], data["is"], strict=True), data["color"], strict=True))
     assert colors["fox", "cat"] == palette.SIGNED[255], "the most frequent confusion"
     assert colors["cat", "fox"] == palette.SIGNED[128]

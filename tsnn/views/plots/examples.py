@@ -95,8 +95,9 @@ class ExamplePictures:
         self.figure = base_figure(
             "Test samples", "", "", x_range=Range1d(start=0, end=2 * PER_ROW + 0.2 * PER_ROW),
             y_range=Range1d(start=ROWS * 1.3, end=0), height=round(1.3 * ROWS * _SIDE) + 50,
-            width=round(2.2 * PER_ROW * _SIDE) + 20, sizing_mode="fixed", min_border_left=4, min_border_right=4,
+            width=round(2.2 * PER_ROW * _SIDE) + 20, sizing_mode="scale_width", min_border_left=4, min_border_right=4,
         )  # fmt: skip
+        self.figure.max_width = self.figure.width  # on a narrow page it shrinks
         self.figure.axis.visible = self.figure.grid.visible = False
         self.figure.image_rgba("image", x="x", y="y", dw="dw", dh="dh", source=self.source)
         self.figure.text(

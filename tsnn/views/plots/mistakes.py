@@ -53,11 +53,20 @@ class ConfusionPlot:
         self.names = tuple(names)
         self._k, self._on_choose = 0, on_choose
         self.source = ColumnDataSource(
-            {name: [] for name in ("x", "y", "count", "color", "text", "ink", "part", "is", "was")}
+            {name: [] for name in ("x", "y", "count", "color", "alpha", "text", "ink", "part", "is", "was")}
         )
         self.chosen = ColumnDataSource({"x": [], "y": []})
         self.figure = base_figure("Confusion matrix", "Predicted class", "Actual class")
-        cells = self.figure.rect("x", "y", width=0.96, height=0.96, source=self.source, color="color", line_color=None)
+        cells = self.figure.rect(
+            "x",
+            "y",
+            width=0.96,
+            height=0.96,
+            source=self.source,
+            fill_color="color",
+            fill_alpha="alpha",
+            line_color=None,
+        )
         self.figure.text(
             "x", "y", "text", source=self.source, text_color="ink", text_align="center", text_baseline="middle",
             text_font_size="11px",
@@ -88,13 +97,13 @@ class ConfusionPlot:
         flat = counts.ravel().tolist()
         self.source.data = {
             "x": x + 0.5, "y": y + 0.5, "count": flat, "part": part.ravel(),
-            "color": [palette.SIGNED[s] for s in shade],
+            "color": [palette.SIGNED[s] for s in shade], "alpha": [float(n > 0) for n in flat],
             "text": [f"{n:,}" if n and k <= NAMED else "" for n in flat],
             "ink": [_LIGHT if s < 70 else _DARK for s in shade],
             "was": [labels[c] for c in y], "is": [labels[c] for c in x],
         }  # fmt: skip
         right, total = int(np.trace(counts)), int(counts.sum())
-        set_title(self.figure, f"Confusion matrix: {right:,} of {total:,} test samples are right")
+        set_title(self.figure, f"{right:,} of {total:,} test samples are right")
 
     def choose(self, actual: int, predicted: int) -> None:
         """Mark a cell."""
@@ -210,7 +219,7 @@ class ScatterPlot:
         set_range(self.figure.x_range, *padded([actual]))
         set_range(self.figure.y_range, low, high)
         target = f" of {self.names[self.target]}" if self.target < len(self.names) else ""
-        set_title(self.figure, f"Predicted against actual values{target} ({len(actual):,} test samples)")
+        set_title(self.figure, f"{len(actual):,} predictions{target}")
 
 
 def mistakes(run: Run, epoch: int | None = None) -> figure:
