@@ -47,7 +47,7 @@ COLUMNS = {
 #: Columns that are displayed unless others are chosen.
 USUAL = (
     "state", "name", "data", "training.method", "epochs", "test_accuracy", "test_r2", "network.epsilon",
-    "training.zeta", "run.seed", "tags", "connections", "test_loss", "started",
+    "training.zeta", "run.seed", "tags", "connections", "started",
 )  # fmt: skip
 #: Columns that cannot be left out.
 FIXED = ("state", "name")
@@ -90,7 +90,7 @@ def alignment() -> dict[str, str]:
 def hidden(chosen: Iterable[str], frame: pd.DataFrame) -> list[str]:
     """Return the columns of a frame that are not displayed: not chosen, without any value, or with texts only."""
     shown = {_key(name) for name in (*FIXED, *chosen)}
-    return [key for key in frame.columns if key not in shown or not frame[key].notna().any()]
+    return [key for key in frame.columns if key not in shown or not (frame[key].notna() & (frame[key] != "")).any()]
 
 
 def frame(rows: list[RunSummary]) -> pd.DataFrame:

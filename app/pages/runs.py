@@ -24,6 +24,8 @@ from tsnn.runs.catalog import catalog
 from tsnn.runs.export import FORMATS, csv_bytes
 from tsnn.runs.summaries import RunSummary
 
+#: Look of a switch among buttons.
+_TOGGLE = {"textTransform": "none", "color": "primary.main", "borderColor": "primary.main", "padding": "4px 9px"}
 _REFRESH_SECONDS = 2.0
 _READING_SECONDS = 0.25
 _TABLE = """
@@ -121,7 +123,7 @@ class RunsTab:
         self._list_csv = pmui.FileDownload(
             label="List as CSV", callback=self._export_list, filename="runs.csv", **style
         )
-        self.choose_columns = pmui.Toggle(label="Columns", icon="view_column", **style)
+        self.choose_columns = pmui.Toggle(label="Columns", icon="view_column", sx=_TOGGLE, **style)
         self._selected_text = pn.pane.HTML("", margin=(6, 8), align="center")
         changing = [] if is_readonly() else [self.clone, self.continue_button, self.notes, self.delete]
         self.actions = pn.FlexBox(

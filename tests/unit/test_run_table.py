@@ -101,6 +101,12 @@ def test_runs__columns_are_chosen_and_empty_ones_hidden(store, runs):
     assert displayed == {"state", "name", "training_regrow"}
 
 
+def test_table__hides_tags_where_no_run_has_any(runs):
+    tagged, untagged = (run_table.frame([summarise(runs[name])]) for name in ("changed", "plain"))
+    assert "tags" not in run_table.hidden(run_table.USUAL, tagged)
+    assert "tags" in run_table.hidden(run_table.USUAL, untagged)
+
+
 def test_runs__list_as_csv_has_changes_and_every_column(store, runs):
     tab = RunsTab(store, lambda run: None, lambda runs: None, lambda config, name: None)
     tab.update(now=True)
