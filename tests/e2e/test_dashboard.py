@@ -159,7 +159,7 @@ def test_form__quick_clicks_start_one_run(page, server, engine):
     page.get_by_role("button", name="Cancel", exact=True).click()
 
 
-def test_controls__each_slider_sets_its_value(page, server, engine):
+def test_controls__each_slider_and_selection_sets_its_value(page, server, engine):
     run, _ = engine()
     open_page(page, server, run.id)
     wait_until(lambda: len(column(page, "test_accuracy")) >= 1, what="an epoch is drawn")
@@ -172,6 +172,17 @@ def test_controls__each_slider_sets_its_value(page, server, engine):
     ):
         page.get_by_role("slider", name=name).press("ArrowRight")
         page.get_by_text(f"{answer}: accepted after epoch").wait_for()
+    for name, choice, answer in (
+        ("Pruning", "magnitude", "prune magnitude"),
+        ("Regrowth", "gradient", "regrow gradient"),
+    ):
+        page.get_by_role("combobox", name=name).click()
+        drawn = len(column(page, "test_accuracy"))
+        wait_until(lambda drawn=drawn: len(column(page, "test_accuracy")) > drawn, what="an epoch with the list open")
+        page.get_by_role("listbox").get_by_text(choice, exact=True).click()
+        page.get_by_text(f"{answer}: accepted after epoch").wait_for()
+        assert page.get_by_role("combobox", name=name).inner_text() == choice
+    assert run.records()[-1].settings["zeta"] == 0.31
 
 
 def test_controls__stopped_run_continues(page, server):
