@@ -50,6 +50,10 @@ class Overview:
         self.layout = grid(self._empty, self.smoothing, self.input.layout)
         self.update()
 
+    def _has_more(self, fork: int) -> bool:
+        """Return whether the parent has epochs after that of the fork, or will have some."""
+        return self._parent is not None and (self._parent.live or self._parent.history.done > fork)
+
     def _make_plots(self) -> None:
         """Make the plots whose values have arrived."""
         history = self._follower.history
@@ -59,7 +63,7 @@ class Overview:
             return
         for name in missing:
             plot = self._makers[name][1]()
-            plot.show_trunk(fork_epoch(self._follower.meta), ghost=self._parent is not None)
+            plot.show_trunk(fork := fork_epoch(self._follower.meta), ghost=self._has_more(fork))
             plot.figure.on_event(RangesUpdate, lambda _: self._replay.unfollow())
             plot.figure.on_event(Reset, lambda _: self._replay.follow_newest())
             self.plots[name], self._cards[name] = plot, card(plot.figure, name)
