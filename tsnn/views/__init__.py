@@ -2,6 +2,7 @@
 
 >>> from tsnn import views
 >>> views.watch(run)  # doctest: +SKIP
+>>> views.sweep(sweep)  # doctest: +SKIP
 >>> views.accuracy(records)  # doctest: +SKIP
 >>> views.draw(views.DegreePlot(layer=0), snapshot)  # doctest: +SKIP
 """
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from tsnn.views.plots.neurons import ImportancePlot
     from tsnn.views.plots.topology import MatrixMap, draw, input_plot
     from tsnn.views.plots.workers import StalenessPlot, TimePlot
+    from tsnn.views.sweeps import SweepPane, sweep
     from tsnn.views.trials import trials
 
 __all__ = [
     "AgePlot", "ClassPlot", "ConfusionPlot", "DegreePlot", "Exercises", "History", "ImportancePlot", "MatrixMap",
-    "NetworkPlot", "RunFollower", "ScatterPlot", "StalenessPlot", "TimePlot", "accuracy", "connections", "curves",
-    "density", "draw", "ended", "histogram", "input_plot", "loss", "mistakes", "r2", "seconds", "trials", "watch",
+    "NetworkPlot", "RunFollower", "ScatterPlot", "StalenessPlot", "SweepPane", "TimePlot", "accuracy", "connections",
+    "curves", "density", "draw", "ended", "histogram", "input_plot", "loss", "mistakes", "r2", "seconds", "sweep",
+    "trials", "watch",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(
@@ -48,6 +51,7 @@ __getattr__, __dir__ = lazy.attach(
         "plots.neurons": "ImportancePlot",
         "plots.topology": "MatrixMap draw input_plot",
         "plots.workers": "StalenessPlot TimePlot",
+        "sweeps": "SweepPane sweep",
         "trials": "trials",
     },
 )

@@ -83,13 +83,10 @@ def watch(run: Run | RunFollower, *, controls: bool = False, period: int = 1000,
     head = pn.Column(view.title, view.head, sizing_mode="stretch_width", margin=0)
     pane = LivePane(head, *_link(view.follower.run), *parts, sizing_mode="stretch_width")
 
-    def push() -> None:
-        _push(pane)
-
     def tick() -> bool:
         with pane.lock:
             if changed := max([update() for update in updates]):
-                push()
+                push(pane)
         if not view.follower.live and not view.replay.playing:
             ticker.callback.stop()
         return changed
@@ -100,7 +97,7 @@ def watch(run: Run | RunFollower, *, controls: bool = False, period: int = 1000,
 
     def draw() -> None:
         view.tick()
-        push()
+        push(pane)
 
     view.after_draw = draw
     ticker = Ticker(tick, pane.throttle, period, start=view.follower.live)
@@ -109,7 +106,7 @@ def watch(run: Run | RunFollower, *, controls: bool = False, period: int = 1000,
     return pane
 
 
-def _push(pane: Any) -> None:
+def push(pane: Any) -> None:
     """Send the changes of a pane to a notebook; a server sends them by itself."""
     if not pn.state.served:
         pn.io.push_notebook(pane)

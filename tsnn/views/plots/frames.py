@@ -1,4 +1,4 @@
-"""Topology of a run at some of its epochs as a HoloMap: network, inputs and degrees, with a slider."""
+"""Topology at some epochs of a run, or of several runs, as HoloMaps: network, inputs and degrees, with sliders."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Constructors of HoloViews are not annotated.
@@ -25,6 +25,8 @@ PARTS = (
     "epoch", "ages_since", "input_degree", "drawn_inputs", "drawn_input_degree", "drawn", "drawn_degree", "edges",
     "edge_weights", "edge_births", "in_degree", "out_degree",
 )  # fmt: skip
+#: By epoch or by values of settings: a snapshot, and the one before, if it is known.
+Snapshots = Mapping[Any, tuple[Snapshot, Snapshot | None]]
 _LAYERS = 6  # whose degrees are drawn
 _MOST_NAMED = 4  # layers of neurons, with more of which their labels are shorter
 _ALONE = {"framewise": True, "axiswise": True}  # ranges of all frames take time in proportion to their square
@@ -38,27 +40,36 @@ def choose_epochs(epochs: Sequence[int], frames: int) -> list[int]:
     return [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, frames).round().astype(int))]
 
 
-def topology_map(snapshots: Mapping[int, tuple[Snapshot, Snapshot | None]], data: Mapping[str, Any],
-                 names: Sequence[str] = ()) -> hv.Layout | None:  # fmt: skip
+def topology_map(
+    snapshots: Snapshots, data: Mapping[str, Any], names: Sequence[str] = (), kdims: Sequence[str] = ("Epoch",), *,
+    network: bool = True,
+) -> hv.Layout | None:  # fmt: skip
     """Return network, inputs and degrees over the epochs; None if the snapshots hold none of them.
 
     Parameters
     ----------
-    snapshots : mapping of int to (Snapshot, Snapshot or None)
-        By epoch: its snapshot, and the one before, to tell the connections that came and went.
+    snapshots : mapping of int or tuple to (Snapshot, Snapshot or None)
+        By epoch, or by the values of ``kdims``: its snapshot, and the one before, to tell the connections that came and
+        went.
     data : mapping
         Section ``data`` of the run's ``meta.json``.
     names : sequence of str
         Names of the input features.
+    kdims : sequence of str
+        Names of the sliders.
+    network : bool
+        Whether to draw the network.
     """
     hv.renderer("bokeh")  # loads the backend
     shape = data.get("image_shape") or None
+    plot = NetworkPlot(shape, names, tuple(map(str, data.get("class_names") or ()))) if network else None
     parts = [
-        _network(snapshots, NetworkPlot(shape, names, tuple(map(str, data.get("class_names") or ())))),
+        _network(snapshots, plot) if plot is not None else {},
         _picture(snapshots, shape) if shape else _top_inputs(snapshots, names),
-        _degrees({epoch: now for epoch, (now, _) in snapshots.items()}),
+        _degrees({key: now for key, (now, _) in snapshots.items()}),
     ]
-    maps = [hv.HoloMap(frames, kdims=hv.Dimension("Epoch")) for frames in parts if len(frames) == len(snapshots)]
+    sliders = [hv.Dimension(name) for name in kdims]
+    maps = [hv.HoloMap(frames, kdims=sliders) for frames in parts if frames and len(frames) == len(snapshots)]
     return hv.Layout(maps).opts(shared_axes=False, toolbar=None, show_title=False).cols(2) if maps else None
 
 
@@ -73,7 +84,7 @@ def _style(title: str, **options: Any) -> dict[str, Any]:
     return {"title": title, "height": HEIGHT, "width": 480, "fontscale": 1.0, **tools, **options}
 
 
-def _network(snapshots: Mapping[int, tuple[Snapshot, Snapshot | None]], plot: NetworkPlot) -> dict[int, Any]:
+def _network(snapshots: Snapshots, plot: NetworkPlot) -> dict[Any, Any]:
     """Return the drawing of the network by epoch, with the places that :class:`NetworkPlot` computes."""
     frames = {}
     for epoch, (now, before) in snapshots.items():
@@ -124,7 +135,7 @@ def _network_style(plot: NetworkPlot) -> dict[str, Any]:
     return _style("Network", **ticks, **axes, **legend) | {"height": 460, "width": 700}
 
 
-def _picture(snapshots: Mapping[int, tuple[Snapshot, Snapshot | None]], shape: Sequence[int]) -> dict[int, Any]:
+def _picture(snapshots: Snapshots, shape: Sequence[int]) -> dict[Any, Any]:
     """Return the picture of the inputs' connections by epoch; colours mean the same in all."""
     pictures = {
         epoch: picture
@@ -149,7 +160,7 @@ def _picture(snapshots: Mapping[int, tuple[Snapshot, Snapshot | None]], shape: S
     }
 
 
-def _top_inputs(snapshots: Mapping[int, tuple[Snapshot, Snapshot | None]], names: Sequence[str]) -> dict[int, Any]:
+def _top_inputs(snapshots: Snapshots, names: Sequence[str]) -> dict[Any, Any]:
     """Return the inputs with the most connections by epoch."""
     frames = {}
     for epoch, (now, _) in snapshots.items():
@@ -163,7 +174,7 @@ def _top_inputs(snapshots: Mapping[int, tuple[Snapshot, Snapshot | None]], names
     return frames
 
 
-def _degrees(snapshots: Mapping[int, Snapshot]) -> dict[int, Any]:
+def _degrees(snapshots: Mapping[Any, Snapshot]) -> dict[Any, Any]:
     """Return the degree distribution of each layer by epoch; dashed that of a random topology."""
     frames = {}
     for epoch, snapshot in snapshots.items():

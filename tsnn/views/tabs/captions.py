@@ -78,6 +78,19 @@ CAPTIONS: dict[str, str] = {
     "(2102.01732, section 3).",
     "race": "The networks at one moment of the clock. Blue: connections, dotted red: pruned, dashed green: regrown. "
     "Of large layers the neurons with the strongest connections are drawn.",
+    # sweeps
+    "sweep_heat": "Mean over the seeds of trials that have finished; the spread is their standard deviation. Click a "
+    "cell, or drag over several: all plots mark them. Escape clears the selection.",
+    "sweep_connections": "Each point is a combination of settings, the mean over its seeds. No other point is better "
+    "than those on the dashed line (Pareto front) with as few connections. Star: dense.",
+    "sweep_seconds": "Seconds of training, evolution and evaluation. Runs that trained side by side slow each other "
+    "down, so compare times of one machine and one load only.",
+    "sweep_parallel": "Each line is a combination of settings, coloured by its result: blue is low, orange is high.",
+    "sweep_importance": "Fraction of the variance of the results that a setting explains by itself (analysis of "
+    "variance, corrected for chance). Less than 100 % together: the settings interact. Only the values that were tried "
+    "count.",
+    "sweep_curves": "Mean and spread over seeds. Choose cells in any plot to see theirs.",
+    "sweep_trials": "Click a trial to open its run. Without a selection the best settings come first.",
     # workers
     "speed": "Batches that each worker trains in a second. With enough cores all are alike; a slow one delays WASSP, "
     "not WASAP (2102.01732, section 3.1).",

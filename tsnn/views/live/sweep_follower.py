@@ -1,0 +1,88 @@
+"""Table of a sweep while its trials run, read once for all views in a process."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+
+from tsnn.runs.sweeps import Sweep
+from tsnn.views.plots.sweep_table import SweepTable, sweep_table
+
+_SECONDS = 1.0  # between two readings
+_FIRST_SECONDS, _READING_SECONDS = 0.3, 0.15  # of reading results, at first and later
+_SHOW_SECONDS = 3.0  # between two versions while results are being read
+_REST = 20  # multiple of the time of a reading that passes before the next one
+
+
+class SweepFollower:
+    """Trials and results of a sweep, updated by reading only changed runs.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+    min_interval : float
+        Shortest time between two readings, in seconds.
+
+    Attributes
+    ----------
+    version : int
+        Increases with every change of the table.
+    table : SweepTable
+        The trials.
+    queued : bool
+        Whether trials are started as soon as cores are free.
+    """
+
+    def __init__(self, sweep: Sweep, min_interval: float = _SECONDS):
+        self.sweep = sweep
+        self.version = 0
+        self._min_interval = min_interval
+        self._lock = threading.Lock()
+        self._due = self._shown = 0.0
+        self.table: SweepTable = sweep_table(sweep, _FIRST_SECONDS)
+        self.queued = sweep.queued
+
+    @property
+    def over(self) -> bool:
+        """Whether all trials are over, or none is running and none will be started."""
+        counts = self.table.counts()
+        left = len(self.table.trials) - self.table.over()
+        return not left or (not self.queued and left == counts.get("queued", 0))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether trials have not finished, so that the sweep can be continued."""
+        return self.table.counts().get("finished", 0) < len(self.table.trials)
+
+    def poll_now(self) -> int:
+        """Read the present state at once, after a change; returns :attr:`version`."""
+        self._due = 0.0
+        return self.poll()
+
+    def poll(self) -> int:
+        """Read the present state, at most once per ``min_interval``; returns :attr:`version`."""
+        with self._lock:
+            begun = time.monotonic()
+            if begun < self._due:
+                return self.version
+            table, queued = sweep_table(self.sweep, _READING_SECONDS), self.sweep.queued
+            changed = not table.trials.equals(self.table.trials) or queued != self.queued
+            if changed and (not table.reading or begun - self._shown > _SHOW_SECONDS):
+                self.table, self.queued, self._shown = table, queued, begun
+                self.version += 1
+            now = time.monotonic()
+            self._due = now + (0.0 if table.reading else max(self._min_interval, _REST * (now - begun)))
+            return self.version
+
+
+_followers: weakref.WeakValueDictionary[str, SweepFollower] = weakref.WeakValueDictionary()
+_followers_lock = threading.Lock()
+
+
+def follow_sweep(sweep: Sweep) -> SweepFollower:
+    """Return the follower of a sweep in this process, shared by all its views."""
+    key = str(sweep.path.resolve())
+    with _followers_lock:
+        return _followers.get(key) or _followers.setdefault(key, SweepFollower(sweep))
