@@ -13,9 +13,10 @@ from typing import Any
 
 from tsnn.errors import RunError
 from tsnn.runs import default_root
+from tsnn.runs.store import is_readonly
 
-#: Environment variable: "1" lets pages watch only.
-READONLY = "TSNN_READONLY"
+__all__ = ["TITLE", "enforce", "is_readonly"]
+
 #: In the header of the page.
 TITLE = "View only"
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -25,11 +26,6 @@ _CHANGES = {
     "os.chmod": 1, "os.utime": 1, "shutil.rmtree": 1,
 }  # fmt: skip
 _installed: list[bool] = []
-
-
-def is_readonly() -> bool:
-    """Return whether pages of this server watch only."""
-    return os.environ.get(READONLY) == "1"
 
 
 def enforce() -> None:

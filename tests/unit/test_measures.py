@@ -238,7 +238,7 @@ def test_command__prints_measures_and_refuses_unknown_epochs(trained, tmp_path, 
     assert "It is after: 0, 1, 2, 3, 4, 5, 6." in capsys.readouterr().err
 
 
-def test_measures__of_a_damaged_file_or_checkpoint(trained, capsys):
+def test_measures__of_a_damaged_file_or_checkpoint_or_without_memory(trained, store, capsys, monkeypatch):
     tsnn.measure(trained, 5)
     good = read_measures(trained)
     path = trained.path / "measures.jsonl"
@@ -254,7 +254,11 @@ def test_measures__of_a_damaged_file_or_checkpoint(trained, capsys):
         file.write(b"{damaged\n")
     assert read_measures(trained) == good
     assert result(trained).measures["small_world"] is not None
+    monkeypatch.setattr("tsnn.execution.measuring.available_memory", lambda: 1000)
+    assert main(["measure", trained.id, "--epoch", "5"]) == 1
+    assert "GiB of memory" in capsys.readouterr().err
+    monkeypatch.undo()
     newest = trained.checkpoints()[0]
     newest.write_bytes(newest.read_bytes()[:-200])
-    assert main(["measure", trained.id]) == 1
+    assert main(["measure", trained.id, "--runs", str(store.root)]) == 1
     assert "is damaged" in capsys.readouterr().err

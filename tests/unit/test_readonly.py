@@ -30,7 +30,7 @@ def store(tmp_path, monkeypatch):
     store = RunStore(tmp_path / "runs")
     fake_engine.finished_run(store, {"data.name": "madelon", "training.epochs": 3}, 3)
     readonly.enforce()
-    monkeypatch.setenv(readonly.READONLY, "1")
+    monkeypatch.setenv("TSNN_READONLY", "1")
     return store
 
 
@@ -67,7 +67,7 @@ def test_readonly__refuses_every_change_of_the_runs(store, change):
 
 def test_readonly__refuses_nothing_without_the_variable(store, monkeypatch, tmp_path):
     (tmp_path / "other.txt").write_text("elsewhere")
-    monkeypatch.setenv(readonly.READONLY, "0")
+    monkeypatch.setenv("TSNN_READONLY", "0")
     (run,) = store.list()
     annotate(run, title="mine")
     delete(run)

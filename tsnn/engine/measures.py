@@ -26,7 +26,7 @@ PATHS = 100_000  #: of three connections, that clustering samples
 SOURCES = 16  #: neurons that path lengths are measured from
 SWEEPS = 30  #: of label propagation, at most
 SWAPS = 5  #: rounds of swaps that make a random twin; each proposes one swap for each connection
-MATCHED = 3_000  #: neurons of a layer that are matched for a distance, at most
+MATCHED = 4_000  #: neurons of a layer that are matched for a distance, at most
 
 
 def measure(

@@ -17,9 +17,13 @@ from tsnn.engine.topology import Topology
 from tsnn.errors import RunError
 from tsnn.execution.provenance import generators
 from tsnn.files import check_format
+from tsnn.machine import available_memory
 from tsnn.runs import Run
 from tsnn.runs.measures import measurable_epochs, store_line
 from tsnn.runs.run import checkpoint_place
+
+BYTES_OF_ONE = 120  #: of memory for each connection of the layer that is measured
+BYTES_OF_ALL = 32  #: and for each of all layers, with the random twins
 
 
 def measure(run: Run, epoch: int | None = None) -> list[dict[str, Any]]:
@@ -44,7 +48,7 @@ def measure(run: Run, epoch: int | None = None) -> list[dict[str, Any]]:
     Raises
     ------
     RunError
-        If the topology of that epoch is not known, or damaged.
+        If the topology of that epoch is not known, or damaged, or does not fit into the free memory.
     """
     epoch = _known_epoch(run, epoch)
     started, topologies, rng = time.perf_counter(), topologies_after(run, epoch), np.random.default_rng(0)
@@ -96,6 +100,16 @@ def _store_distance(
     return store_line(run, "distance", values)
 
 
+def _check_memory(run: Run) -> None:
+    connections = run.meta()["network"].get("connections", [0])
+    need, free = BYTES_OF_ALL * sum(connections) + BYTES_OF_ONE * max(connections), available_memory()
+    if need > free:
+        raise RunError(
+            f"Measuring the topology of run {run.id} needs about {need / 2**30:.1f} GiB of memory, but "
+            f"{free / 2**30:.1f} GiB are free. Close other programs, or measure it on a larger machine."
+        )
+
+
 def _known_epoch(run: Run, epoch: int | None) -> int:
     known = measurable_epochs(run)
     if not known:
@@ -106,6 +120,7 @@ def _known_epoch(run: Run, epoch: int | None) -> int:
             f"The topology of run {run.id} after epoch {epoch} is not known. It is after: {listed}. "
             "run.checkpoint_epochs=1 and run.checkpoint_mb keep those of more epochs."
         )
+    _check_memory(run)
     return known[-1] if epoch is None else epoch
 
 

@@ -74,7 +74,7 @@ from tsnn.files import write_atomic
 from tsnn.runs.rules import record_rules
 from tsnn.runs.run import Run
 
-__all__ = ["RUN_ID", "Run", "RunStore", "default_root", "is_run"]
+__all__ = ["RUN_ID", "Run", "RunStore", "default_root", "is_readonly", "is_run"]
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -82,6 +82,11 @@ RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 def default_root() -> Path:
     """Return the folder of runs: the environment variable TSNN_RUNS, else ``./runs``."""
     return Path(os.environ.get("TSNN_RUNS") or "runs").expanduser()
+
+
+def is_readonly() -> bool:
+    """Return whether pages of this process only watch runs: the environment variable TSNN_READONLY is 1."""
+    return os.environ.get("TSNN_READONLY") == "1"
 
 
 def is_run(path: Path) -> bool:

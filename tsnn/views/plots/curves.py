@@ -108,6 +108,18 @@ def replaced_plot(layers: int, **shared: Any) -> CurvePlot:
     )
 
 
+def itop_plot(layers: int, **shared: Any) -> CurvePlot:
+    """Return the plot of the fraction of each layer's places that have ever had a connection."""
+    title, curves = "Places explored so far (ITOP rate, %)", _layer_curves("itop", layers)
+    return CurvePlot(title, "Fraction", curves, y_format="0.[0]%", bounds=(0, 1.0), **shared)
+
+
+def gradient_flow_plot(layers: int, **shared: Any) -> CurvePlot:
+    """Return the plot of the squared norm of each layer's gradient."""
+    title, curves = "Gradient flow per layer (‖g‖²)", _layer_curves("gradient_flow", layers)
+    return CurvePlot(title, "Squared norm", curves, y_format="0.0e+0", log=True, **shared)
+
+
 def living_plot(layers: int, **shared: Any) -> CurvePlot:
     """Return the plot of the neurons that importance pruning has left, in each hidden layer."""
     curves = _layer_curves("living", layers)[:-1]

@@ -41,6 +41,13 @@ CAPTIONS: dict[str, str] = {
     "signal grow strong and survive (SET, Methods).",
     "replaced": "Fraction of a layer's connections that an epoch's evolution replaced: about zeta, for any layer size. "
     "The output layer and the last epoch are not evolved (SET, Methods).",
+    "itop": "Fraction of the places that have ever had a connection. Evolution explores more places than there are "
+    "connections; the more, the closer a sparse network can come to a dense one (ITOP, 2102.02887).",
+    "gradient_flow": "Squared norm of the gradient of the weights on one batch, the same in every epoch. Where it is "
+    "near 0, a layer does not learn (2010.03533).",
+    "measures": "A layer as a graph of neurons. Its random twin has the same number of connections at each neuron, "
+    "elsewhere: only what differs from it was learned. Distance: fraction of a neuron's inputs that are not shared "
+    "(2006.14085). Computed from a checkpoint, in a process of its own.",
     # neurons
     "importance": "Importance of a neuron is the sum of |weight| over its incoming connections; those at or below the "
     "percentile are pruned with all their connections (2102.01732, section 3.3).",

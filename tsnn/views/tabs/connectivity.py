@@ -16,6 +16,7 @@ from tsnn.views.plots.topology import MatrixMap
 from tsnn.views.tabs.cards import card, empty_pane, grid, update_empty_pane
 from tsnn.views.tabs.features import FeatureCard
 from tsnn.views.tabs.inputs import InputCard
+from tsnn.views.tabs.measures import MeasureCards
 from tsnn.views.tabs.replay import Replay
 
 #: Fields of a snapshot that the tab displays.
@@ -61,6 +62,7 @@ class ConnectivityTab:
             self._cards["degrees"].set_note(self.degrees.note)
             self._cards["age"].set_note(self.ages.note)
             self.features.update()
+            self.measures.update()
 
     def _build(self) -> None:
         self.degrees, self.ages = DegreePlot(), AgePlot()
@@ -72,4 +74,6 @@ class ConnectivityTab:
             "replaced": self.replaced,
         }
         self._cards = {name: card(plot.figure, name) for name, plot in figures.items()}
-        self.layout.objects = [grid(self.input.layout, *self._cards.values(), self.features.layout)]
+        self.measures = MeasureCards(self._follower, self._replay)
+        cards = *self._cards.values(), *self.measures.cards
+        self.layout.objects = [grid(self.input.layout, *cards, self.features.layout)]
