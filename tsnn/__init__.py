@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tsnn.execution.measuring import distance, measure
     from tsnn.formats import from_scipy, from_torch, to_onnx, to_scipy, to_torch
     from tsnn.jobs.launch import fork, resume, start, stop
-    from tsnn.registry import activation, pruning, regrowth, schedule
+    from tsnn.registry import activation, optimizer, pruning, regrowth, schedule
     from tsnn.runs import Run, RunStore
     from tsnn.runs.control import request
     from tsnn.views.report import report
@@ -78,6 +78,7 @@ __all__ = [
     "make_dataset",
     "measure",
     "memory_estimate",
+    "optimizer",
     "prune_neurons",
     "pruning",
     "regrowth",
@@ -117,7 +118,7 @@ __getattr__, __dir__ = lazy.attach(
         "execution.measuring": "distance measure",
         "formats": "from_scipy from_torch to_onnx to_scipy to_torch",
         "jobs.launch": "fork resume start stop",
-        "registry": "activation pruning regrowth schedule",
+        "registry": "activation optimizer pruning regrowth schedule",
         "runs": "Run RunStore",
         "runs.control": "request",
         "views.report": "report",

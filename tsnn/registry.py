@@ -1,4 +1,4 @@
-"""Registries: pruning and regrowth rules, schedules, activations and data readers, which users may extend.
+"""Registries: pruning and regrowth rules, schedules, optimizers, activations, data readers.
 
 A *rule* is a function with a name. Decorated, in a notebook cell or a file, it is a choice of its setting, so it
 appears in the command line's help, the form, comparisons and the memory estimate by itself:
@@ -8,12 +8,14 @@ appears in the command line's help, the form, comparisons and the memory estimat
 ...     return free.topology.out_degree[rows]
 >>> run = tsnn.start(config.replace(regrow="busy"))  # doctest: +SKIP
 
-The decorators :func:`pruning`, :func:`regrowth`, :func:`schedule` and :func:`activation` describe the arguments and
-results of each kind. A run records the source of the rules that are not built in (:mod:`tsnn.runs.rules`).
+The decorators :func:`pruning`, :func:`regrowth`, :func:`schedule`, :func:`optimizer` and :func:`activation` describe
+the arguments and results of each kind. A run records the source of the rules that are not built in
+(:mod:`tsnn.runs.rules`).
 
 A data reader is registered by the suffix of the files that it reads: :func:`tsnn.load_dataset` then takes their paths.
 The built-in rules are registered where they are defined (:mod:`tsnn.engine.pruning`, :mod:`tsnn.engine.regrowth`,
-:mod:`tsnn.engine.schedules`, :mod:`tsnn.engine.activations`, :mod:`tsnn.datasets.readers`).
+:mod:`tsnn.engine.schedules`, :mod:`tsnn.engine.optimizers`, :mod:`tsnn.engine.activations`,
+:mod:`tsnn.datasets.readers`).
 """
 
 from __future__ import annotations
@@ -56,6 +58,10 @@ class Rule:
         Memory of each candidate.
     bytes_per_connection : int
         Memory of a rule that chooses positions itself, for each new connection.
+    state : tuple of str
+        Arrays that an optimizer has, of a number for each connection.
+    fused : bool
+        Whether the backward pass applies an optimizer: its state are the velocities, and no array holds the gradient.
     is_table : bool
         Whether a data reader takes a third argument, :class:`tsnn.datasets.raw.TableOptions`.
     streams : bool
@@ -70,6 +76,8 @@ class Rule:
     candidates: int = 0
     bytes_per_candidate: int = 17  # row, column, score, a copy of the scores to select from, a mark
     bytes_per_connection: int = 0
+    state: tuple[str, ...] = ()
+    fused: bool = False
     is_table: bool = False
     streams: bool = False
 
@@ -184,6 +192,8 @@ PRUNING = Registry("pruning rule", "tsnn.engine.pruning", "pruning", ("", "layer
 REGROWTH = Registry("regrowth rule", "tsnn.engine.regrowth", "regrowth", ("", "gradient", "activations"))
 #: See :func:`schedule` and :mod:`tsnn.engine.schedules`.
 SCHEDULES = Registry("schedule", "tsnn.engine.schedules", "schedule")
+#: See :func:`optimizer` and :mod:`tsnn.engine.optimizers`.
+OPTIMIZERS = Registry("optimizer", "tsnn.engine.optimizers", "optimizer")
 #: See :func:`activation` and :mod:`tsnn.engine.activations`.
 ACTIVATIONS = Registry("activation", "tsnn.engine.activations", "activation")
 #: ``reader(path, target) -> RawData``, by file name suffix. See :mod:`tsnn.datasets.readers`.
@@ -273,6 +283,35 @@ def schedule(name: str, *, help: str = "", **facts: Any) -> Callable[[Function],
     ...     return 1.0 if progress < 0.5 else 0.5
     """
     return SCHEDULES.register(name, help=help, **facts)
+
+
+def optimizer(
+    name: str, *, help: str = "", state: tuple[str, ...] = (), **facts: Any
+) -> Callable[[Function], Function]:
+    """Register an optimizer, a choice of ``training.optimizer``: how a gradient changes the weights.
+
+    It is ``step(weights, gradient, *state, rates) -> (weights, *state)``: float32[n], one value for each connection of
+    a layer, or for each of its biases. ``rates`` has ``learning_rate``, ``momentum``, ``weight_decay``.
+
+    Parameters
+    ----------
+    name, help : str
+        Its name: a-z, 0-9 and _; its description: by default the first line of its docstring.
+    state : tuple of str
+        Names of further arrays, which training keeps: 0 at the start and for each new connection.
+    **facts
+        Further attributes of :class:`Rule`.
+
+    Examples
+    --------
+    >>> @tsnn.optimizer("adagrad", state=("sums",))  # doctest: +SKIP
+    ... def adagrad(weights, gradient, sums, rates):
+    ...     sums = sums + gradient**2
+    ...     return weights - rates.learning_rate * gradient / (np.sqrt(sums) + 1e-8), sums
+    """
+    if not isinstance(state, tuple) or not all(isinstance(part, str) and part.isidentifier() for part in state):
+        raise ConfigError(f"state must be a tuple of names such as ('m', 'v'), got {state!r}.")
+    return OPTIMIZERS.register(name, help=help, state=state, **facts)
 
 
 def activation(name: str, *, help: str = "", **facts: Any) -> Callable[[Function], Function]:

@@ -156,6 +156,23 @@ def merge_connections(
     return row_ends, [key % n_out for key, _, _ in triples], [w for _, w, _ in triples], [v for _, _, v in triples]
 
 
+def carry_values(
+    indptr: Array,
+    indices: Array,
+    values: Array,
+    survives: Array,
+    merged_indptr: Array,
+    merged_indices: Array,
+    out: Array,
+) -> list[float]:
+    """The values in the merged layer, each connection found in a dictionary; those of others as they were."""
+    rows, merged_rows = (np.repeat(np.arange(len(ends) - 1), np.diff(ends)) for ends in (indptr, merged_indptr))
+    old = zip(zip(rows.tolist(), indices.tolist(), strict=True), values, survives, strict=True)
+    known = {pair: value for pair, value, stays in old if stays}
+    merged = zip(merged_rows.tolist(), merged_indices.tolist(), out, strict=True)
+    return [known.get((i, j), value) for i, j, value in merged]
+
+
 def carry_births(
     rows: Array, indptr: Array, indices: Array, old_indptr: Array, old_indices: Array, old_births: Array, epoch: int
 ) -> tuple[list[int], list[int]]:
@@ -213,6 +230,28 @@ def momentum_step(
     if not update:
         return list(weights), moved
     return [w + v - weight_decay * w for w, v in zip(weights, moved, strict=True)], moved
+
+
+def nesterov_step(
+    gradient: Array, momentum: float, learning_rate: float, weight_decay: float, weights: Array, velocity: Array
+) -> tuple[Array, Array]:
+    """New weights and velocity, in float64."""
+    change = learning_rate * gradient.astype(float)
+    moved = momentum * velocity - change
+    return weights - weight_decay * weights + momentum * moved - change, moved
+
+
+def adamw_step(
+    gradient: Array, betas: tuple[float, float], weight_decay: float, rates: Array, epsilons: Array, weights: Array,
+    mean: Array, square: Array, steps: Array,
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
+    """New weights, moments and steps, in float64, value by value."""
+    results = []
+    for g, w, m, v, t in zip(*(array.tolist() for array in (gradient, weights, mean, square, steps)), strict=True):
+        m, v = betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g * g
+        t = int(min(t + 1, len(rates) - 1))
+        results.append((w - weight_decay * w - rates[t] * m / (v**0.5 + epsilons[t]), m, v, t))
+    return tuple(np.array(column) for column in zip(*results, strict=True))  # type: ignore[return-value]
 
 
 def retain(gradient: Array, sources: Array) -> list[float]:

@@ -320,7 +320,7 @@ def test_estimator__accepts_a_rule_and_predicts_without_it(own, blobs):
     "change",
     [
         {"kind": "reader"}, {"name": "../../x"}, {"sha256": "0"}, {"candidates": "many"}, {"candidates": -1},
-        {"needs": 3}, {"help": ["x"]},
+        {"needs": 3}, {"help": ["x"]}, {"state": "m"}, {"state": ["m v"]},
     ],
 )  # fmt: skip
 def test_damaged_description__is_a_problem_of_the_run(own, store, change):

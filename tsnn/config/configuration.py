@@ -45,7 +45,12 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        every = self.training.evolve_every
+        every, optimizer = self.training.evolve_every, self.training.optimizer
+        if self.parallel.workers and optimizer != "sgd":
+            raise ConfigError(
+                f"training.optimizer={optimizer!r} trains in one process: the server and its workers exchange weights "
+                "and velocities only. Set training.optimizer='sgd', or parallel.workers=0."
+            )
         if self.parallel.workers and not every.is_integer():
             raise ConfigError(
                 f"training.evolve_every={every:g} evolves between two batches, but workers train on one topology for "

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 
 from tsnn.config.schema import Section, Slider, setting
 from tsnn.errors import ConfigError
-from tsnn.registry import ACTIVATIONS, PRUNING, REGROWTH, SCHEDULES
+from tsnn.registry import ACTIVATIONS, OPTIMIZERS, PRUNING, REGROWTH, SCHEDULES
 
 #: Cells of a table that stand for a missing value by default, in addition to empty ones.
 MISSING_MARKS = (
@@ -184,7 +184,7 @@ class NetworkConfig(Section):
 
 @dataclass(frozen=True)
 class TrainingConfig(Section):
-    """Momentum SGD and the evolution of the topology."""
+    """Training of the weights and the evolution of the topology."""
 
     section: ClassVar[str] = "training"
     title: ClassVar[str] = "Training and evolution"
@@ -199,9 +199,10 @@ class TrainingConfig(Section):
     )
     epochs: int = setting(100, "Passes over the training part.", at_least=1)
     batch_size: int = setting(128, "Samples per training step; the last step of an epoch may have fewer.", at_least=1)
+    optimizer: str = setting("sgd", "How a gradient changes the weights.", choices=OPTIMIZERS)
     learning_rate: float = setting(
         0.01,
-        "Step size eta of momentum SGD.",
+        "Step size eta.",
         label="Learning rate η",
         above=0,
         step=0.005,
@@ -214,10 +215,10 @@ class TrainingConfig(Section):
         choices=SCHEDULES,
     )
     warmup_epochs: int = setting(0, "Epochs in which the learning rate rises from 0, in a straight line.", at_least=0)
-    momentum: float = setting(0.9, "Momentum mu: v <- mu v - eta g, then w <- w + v - lambda w.", at_least=0, below=1)
+    momentum: float = setting(0.9, "Momentum mu of the optimizer.", at_least=0, below=1)
     weight_decay: float = setting(
         2e-4,
-        "Decay lambda of every weight at every step, not multiplied by the learning rate.",
+        "Decay lambda of every weight at every step, w <- w - lambda w, not multiplied by the learning rate.",
         at_least=0,
         below=1,
         step=1e-4,

@@ -11,10 +11,12 @@ from tsnn import kernels
 from tsnn.datasets import Dataset, Features
 from tsnn.engine.losses import output_loss
 from tsnn.engine.network import Float32, Network
+from tsnn.engine.optimizers import apply_gradient
 from tsnn.engine.propagation import backward, forward
 from tsnn.engine.schedules import Rates
 from tsnn.engine.topology import Int32, Int64
 from tsnn.engine.workspace import Workspace
+from tsnn.registry import OPTIMIZERS
 
 
 class Batch(NamedTuple):
@@ -49,8 +51,10 @@ class Batch(NamedTuple):
         return cls(data.x_train, data.y_train, rows, data.weights_train, data.task, data.squared_units)
 
 
-def train_batch(network: Network, workspace: Workspace, batch: Batch, *, rates: Rates, key: int) -> tuple[float, float]:
-    """Run one step of momentum SGD on a batch.
+def train_batch(
+    network: Network, workspace: Workspace, batch: Batch, *, rates: Rates, key: int, optimizer: str = "sgd"
+) -> tuple[float, float]:
+    """Run one step of an optimizer on a batch.
 
     A batch wider than the workspace is processed in parts, with the same result up to rounding.
 
@@ -64,13 +68,19 @@ def train_batch(network: Network, workspace: Workspace, batch: Batch, *, rates: 
         Learning rate, momentum, weight decay, dropout.
     key : int
         See :func:`tsnn.engine.propagation.forward`.
+    optimizer : str
+        Its name; layers hold its state (:func:`tsnn.engine.optimizers.prepare_state`).
 
     Returns
     -------
     loss, n_correct : float
         Sums over the batch, before the step.
     """
-    return _pass(network, workspace, batch, rates, key, update=True)
+    if OPTIMIZERS[optimizer].fused:
+        return _pass(network, workspace, batch, rates, key, update=True)
+    results = batch_gradient(network, workspace, batch, dropout=rates.dropout, key=key)
+    apply_gradient(network, optimizer, rates)
+    return results
 
 
 def batch_gradient(

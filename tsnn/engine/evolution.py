@@ -78,7 +78,8 @@ def evolve(
     Returns
     -------
     evolved : Evolved
-        Survivors keep weight and velocity. New positions are free ones, distinct; one that was just pruned may return.
+        Survivors keep weight, velocity and the optimizer's state. New positions are free ones, distinct; one that was
+        just pruned may return.
     """
     t = layer.topology
     survives = choose_survivors(layer.weights, zeta, prune)
@@ -155,4 +156,8 @@ def merge_connections(
     indptr, indices, weights, velocity = kernels.merge_connections(
         t.indptr, t.indices, layer.weights, layer.velocity, survives, indptr, indices, weights, t.n_out
     )
-    return Layer(Topology.from_sorted(indptr, indices, t.n_out), weights, velocity, layer.bias, layer.bias_velocity)
+    state = {name: np.zeros_like(weights) for name in layer.state}
+    for name, values in layer.state.items():
+        kernels.carry_values(t.indptr, t.indices, values, survives, indptr, indices, state[name])
+    merged = Topology.from_sorted(indptr, indices, t.n_out)
+    return Layer(merged, weights, velocity, layer.bias, layer.bias_velocity, state, layer.bias_state)

@@ -61,7 +61,8 @@ def _fold_constants(layer: Layer, following: Layer, to_prune: NDArray[np.bool_],
     t = following.topology
     following.bias += kernels.column_sums(t.indptr, t.indices, following.weights, emitted, t.n_out).astype(np.float32)
     layer.bias[to_prune] = 0
-    layer.bias_velocity[to_prune] = 0
+    for values in (layer.bias_velocity, *layer.bias_state.values()):
+        values[to_prune] = 0
 
 
 def _without(layer: Layer, dropped: NDArray[np.bool_]) -> Layer:

@@ -14,7 +14,7 @@ from tsnn.config import Config
 from tsnn.engine.shapes import LayerShape, explored_stride, granted_connections, layer_shapes
 from tsnn.errors import ConfigError
 from tsnn.machine import available_memory
-from tsnn.registry import REGROWTH
+from tsnn.registry import OPTIMIZERS, REGROWTH
 from tsnn.tiling import LANES, SEGMENT, can_scatter, fast_width
 
 INTERPRETER = 180 << 20  # Python, the libraries, compiled code
@@ -39,7 +39,8 @@ class MemoryEstimate:
     Attributes
     ----------
     items : mapping of str to int
-        Bytes by purpose: ``connections`` (weights, velocity and both index views, 20 each; 12 if compact),
+        Bytes by purpose: ``connections`` (weights, velocity and both index views, 20 each; 12 if compact;
+        more with other optimizers than momentum SGD),
         ``neurons`` (biases, row pointers), ``activations`` (with masks, of a micro-batch), ``data``,
         ``evolution`` (extra memory while the layer that needs most evolves), ``interpreter`` (with
         libraries and compiled code). With ``run.measures`` also ``measures``, a bit for each place. Of one process.
@@ -53,6 +54,8 @@ class MemoryEstimate:
         Ranks of a parallel run on this machine; each takes the same.
     streamed : int
         Bytes of features that are streamed from disk, and take none of the memory.
+    state : int
+        Bytes for each connection that the optimizer takes in addition to those of momentum SGD.
     """
 
     items: Mapping[str, int]
@@ -61,6 +64,7 @@ class MemoryEstimate:
     count: int
     processes: int = 1
     streamed: int = 0
+    state: int = 0
 
     @property
     def total(self) -> int:
@@ -69,8 +73,8 @@ class MemoryEstimate:
 
     @property
     def checkpoint(self) -> int:
-        """Size of a checkpoint on the disk, in bytes: 12 for each connection, the neurons, and the measures."""
-        return 12 * self.count + self.items["neurons"] + self.items.get("measures", 0)
+        """Size of a checkpoint on the disk, in bytes: 12 or more for each connection, the neurons, and the measures."""
+        return (12 + self.state) * self.count + self.items["neurons"] + self.items.get("measures", 0)
 
     @property
     def largest(self) -> str:
@@ -115,9 +119,10 @@ def memory_estimate(
     batch = min(config.training.batch_size, n_samples)
     width = min(config.run.micro_batch, batch) or _fast_width(shapes, batch)
     views = [s for s in shapes if not (config.run.compact and can_scatter(s.n_out, s.connections))]
+    state = _state_bytes(config)
     items = {
-        "connections": 12 * count + 8 * sum(s.connections for s in views),
-        "neurons": sum(9 * s.n_out + 8 * s.n_in for s in shapes) + 8 * sum(s.n_out for s in views),
+        "connections": (12 + state) * count + 8 * sum(s.connections for s in views),
+        "neurons": sum((9 + state) * s.n_out + 8 * s.n_in for s in shapes) + 8 * sum(s.n_out for s in views),
         "activations": _workspace(shapes, width),
         "data": 4 * n_samples * n_features if data_bytes is None else data_bytes,
         "evolution": _evolution(config, shapes, views),
@@ -128,7 +133,7 @@ def memory_estimate(
         stride = explored_stride(pairs)
         items["measures"] = sum(-(-n_in // stride) * n_out // 8 for n_in, n_out in pairs)
         items["evolution"] = max(items["evolution"], 4 * max(s.connections for s in shapes))  # a layer's gradient
-    return MemoryEstimate(items, width, config.run.compact, count, processes)
+    return MemoryEstimate(items, width, config.run.compact, count, processes, state=state)
 
 
 def fitting_estimate(
@@ -230,6 +235,12 @@ def disk_warning(estimate: MemoryEstimate, folder: Path) -> str:
     )
 
 
+def _state_bytes(config: Config) -> int:
+    """Return the bytes for each connection that an optimizer takes in addition to those of momentum SGD."""
+    rule = OPTIMIZERS[config.training.optimizer]
+    return 0 if rule.fused else 4 * len(rule.state)
+
+
 def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]) -> int:
     """Return the extra memory of evolution, for the layer that needs most."""
     training = config.training
@@ -245,7 +256,8 @@ def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]
     for shape in shapes[:-1]:
         n_in, n_out, m = shape
         grown = int(training.zeta * m)
-        need = 13 * m + 8 * grown + 16 * n_in  # survivors' marks, new connections, the merged layer
+        # survivors' marks, the merged layer, new connections
+        need = (13 + _state_bytes(config)) * m + 8 * grown + 16 * n_in
         need += rule.candidates * rule.bytes_per_candidate * grown
         if rule.needs != "gradient" and shape in views:
             need -= 8 * (m + n_out)  # the transposed view is released meanwhile

@@ -31,6 +31,9 @@ class Layer:
         Aligned to ``topology.indices``; velocity is the momentum term of SGD.
     bias, bias_velocity : float32[n_out]
         Biases of the output neurons, and their momentum term.
+    state, bias_state : dict of str to float32[connections], float32[n_out]
+        Arrays of an optimizer other than momentum SGD (:mod:`tsnn.engine.optimizers`); the velocities are then 0
+        between two steps.
     """
 
     topology: Topology
@@ -38,17 +41,22 @@ class Layer:
     velocity: Float32
     bias: Float32
     bias_velocity: Float32
+    state: dict[str, Float32] = field(default_factory=dict)
+    bias_state: dict[str, Float32] = field(default_factory=dict)
 
     @classmethod
     def new(cls, topology: Topology, weights: Float32) -> Layer:
         """Return a layer with these weights, biases and velocities 0."""
-        zeros = [np.zeros(n, np.float32) for n in (topology.connections, topology.n_out, topology.n_out)]
-        return cls(topology, weights, *zeros)
+        velocity, bias, bias_velocity = (
+            np.zeros(n, np.float32) for n in (topology.connections, topology.n_out, topology.n_out)
+        )
+        return cls(topology, weights, velocity, bias, bias_velocity)
 
     def copy(self) -> Layer:
         """Return a copy, writeable; the topology, which is immutable, is shared."""
-        arrays = self.weights, self.velocity, self.bias, self.bias_velocity
-        return Layer(self.topology, *(array.copy() for array in arrays))
+        state, bias_state = ({name: a.copy() for name, a in s.items()} for s in (self.state, self.bias_state))
+        weights, velocity, bias = self.weights.copy(), self.velocity.copy(), self.bias.copy()
+        return Layer(self.topology, weights, velocity, bias, self.bias_velocity.copy(), state, bias_state)
 
 
 @dataclass(eq=False)
@@ -94,6 +102,8 @@ class Network:
             layer.topology = layer.topology.for_kernels()
             for name in ("weights", "velocity", "bias", "bias_velocity"):
                 setattr(layer, name, kernel_array(getattr(layer, name), np.float32))
+            for state in (layer.state, layer.bias_state):
+                state.update({name: kernel_array(array, np.float32) for name, array in state.items()})
         self.living = [kernel_array(living, np.bool_) for living in self.living]
 
     def check_finite(self) -> None:

@@ -97,7 +97,8 @@ def network_arrays(network: Network, *, training: bool = False) -> dict[str, Any
 
     ``slopes`` float64[L], ``initializer``, and for each layer ``l``: ``indptr_l`` int64, ``indices_l`` int32,
     ``weights_l``, ``bias_l`` float32, ``living_l`` bool, ``n_out_l``; with ``training`` also ``velocity_l`` and
-    ``bias_velocity_l`` float32. Where features are scaled first, also ``offset`` and ``scale`` float64.
+    ``bias_velocity_l`` float32, and ``state_NAME_l`` and ``bias_state_NAME_l`` of the optimizer. Where features are
+    scaled first, also ``offset`` and ``scale`` float64.
     """
     arrays: dict[str, Any] = {"slopes": network.slopes, "initializer": network.initializer}
     if network.scaling is not None:
@@ -114,6 +115,8 @@ def network_arrays(network: Network, *, training: bool = False) -> dict[str, Any
         }
         if training:
             arrays |= {f"velocity_{l}": layer.velocity, f"bias_velocity_{l}": layer.bias_velocity}
+            arrays |= {f"state_{name}_{l}": array for name, array in layer.state.items()}
+            arrays |= {f"bias_state_{name}_{l}": array for name, array in layer.bias_state.items()}
     return arrays
 
 
@@ -134,6 +137,9 @@ def network_of(arrays: Mapping[str, Any]) -> Network:
         if f"velocity_{l}" in arrays:
             layer.velocity = _expect(arrays, f"velocity_{l}", np.float32, t.connections)
             layer.bias_velocity = _expect(arrays, f"bias_velocity_{l}", np.float32, t.n_out)
+        for name in _state_names(arrays, l):
+            layer.state[name] = _expect(arrays, f"state_{name}_{l}", np.float32, t.connections)
+            layer.bias_state[name] = _expect(arrays, f"bias_state_{name}_{l}", np.float32, t.n_out)
         layers.append(layer)
         living.append(_expect(arrays, f"living_{l}", np.bool_, t.n_out))
     for below, above in itertools.pairwise(layers):
@@ -144,6 +150,12 @@ def network_of(arrays: Mapping[str, Any]) -> Network:
         n_in = layers[0].topology.n_in
         scaling = _expect(arrays, "offset", np.float64, n_in), _expect(arrays, "scale", np.float64, n_in)
     return Network(layers, slopes, str(arrays["initializer"]), living, scaling)
+
+
+def _state_names(arrays: Mapping[str, Any], l: int) -> list[str]:
+    """Return the names of the arrays that an optimizer has for a layer."""
+    ends = (name.removeprefix("state_").rpartition("_") for name in arrays if name.startswith("state_"))
+    return [name for name, _, layer in ends if layer == str(l)]
 
 
 def _expect(arrays: Mapping[str, Any], name: str, dtype: type, length: int) -> Any:

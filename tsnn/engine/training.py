@@ -14,6 +14,7 @@ from tsnn.engine.batches import Batch, train_batch
 from tsnn.engine.epochs import begin_epoch, check_finite, end_epoch, evolve_between_batches
 from tsnn.engine.memory import check_memory
 from tsnn.engine.network import Network
+from tsnn.engine.optimizers import prepare_state
 from tsnn.engine.schedules import rates_at
 from tsnn.engine.state import KEYS, TrainingState
 from tsnn.engine.warmup import compile_evolution, warm_up
@@ -74,6 +75,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
     """
     network = state.network
     network.prepare_for_kernels()
+    prepare_state(network, state.config.training.optimizer)
     _check_fit(state, data)
     kernels.set_threads(state.config.run.threads)
     n, workspace = len(data.x_train), make_workspace(state, data)
@@ -91,7 +93,10 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
         while state.done < n:
             chosen = Batch.of(data, state.order[state.done : state.done + batch])
             trained = state.epoch + state.done / n
-            loss, n_correct = train_batch(network, workspace, chosen, rates=rates_at(config, trained), key=state.key)
+            loss, n_correct = train_batch(
+                network, workspace, chosen, rates=rates_at(config, trained), key=state.key,
+                optimizer=config.training.optimizer,
+            )  # fmt: skip
             check_finite(loss, f"epoch {epoch}, batch {state.done // batch + 1}", config)
             state.key = (state.key + len(network.layers)) % KEYS
             state.loss += float(loss)

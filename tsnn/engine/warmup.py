@@ -23,10 +23,13 @@ from tsnn.engine.epochs import needs_gradient
 from tsnn.engine.evolution import evolve_all
 from tsnn.engine.losses import output_loss
 from tsnn.engine.network import Layer, Network, init_network, layer_slopes
+from tsnn.engine.optimizers import apply_gradient, prepare_state
 from tsnn.engine.propagation import backward, forward
+from tsnn.engine.schedules import rates_at
 from tsnn.engine.snapshots import Ages, take_snapshot
 from tsnn.engine.topology import Topology
 from tsnn.engine.workspace import Workspace
+from tsnn.registry import OPTIMIZERS
 from tsnn.tiling import LANES
 
 #: Settings that decide which kernels evolution needs.
@@ -61,11 +64,14 @@ def training_stages(data: Dataset, config: Config, width: int, *, compact: bool 
     x, y, rows, weights, task, squared_units = Batch.of(data, np.arange(min(len(data.x_train), width)))
     weights = None if weights is None else weights[rows]
     rates = {"learning_rate": 0.0, "momentum": 1.0, "weight_decay": 0.0, "update": False}
+    prepare_state(network, optimizer := config.training.optimizer)
+    step = [("optimizer", lambda: apply_gradient(network, optimizer, rates_at(config, 0)))]
     return [
         ("samples", lambda: x.gather(rows, workspace.activations[0])),
         ("forward pass", lambda: forward(network, workspace)),
         ("loss", lambda: output_loss(task, workspace.activations[-1], y[rows], 1.0, weights, squared_units)),
         ("backward pass", lambda: backward(network, workspace, dropout=0.0, **rates)),  # type: ignore[arg-type]
+        *([] if OPTIMIZERS[optimizer].fused else step),
     ]
 
 
@@ -82,6 +88,7 @@ def compile_evolution(config: Config) -> None:
     """Compile the kernels of evolution."""
     few = _few_connections(config)
     network = init_network(LANES, LANES, few, rng=np.random.default_rng(0))
+    prepare_state(network, config.training.optimizer)
     evolve_all(network, few, True, _probe if needs_gradient(config) else None, np.random.default_rng(0))
 
 

@@ -59,6 +59,7 @@ class SparseMLP(BaseEstimator):
     dropout_schedule: str = "constant"
     epochs: int = 100
     batch_size: int = 32
+    optimizer: str = "sgd"
     learning_rate: float = 0.01
     learning_rate_schedule: str = "constant"
     warmup_epochs: int = 0

@@ -22,6 +22,7 @@ SETTING_OF = {
     "dropout_schedule": "network.dropout_schedule",
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
+    "optimizer": "training.optimizer",
     "learning_rate": "training.learning_rate",
     "learning_rate_schedule": "training.learning_rate_schedule",
     "warmup_epochs": "training.warmup_epochs",

@@ -6,7 +6,7 @@ of a delta are 0, so they reach no gradient. Rows are divided among the threads 
 work, and each output element is written by exactly one of them: the bits are the same for any number
 of threads. Fast math never includes "no NaN": divergence must be noticed.
 
-``layers`` (forward, scatter, backward, gather), ``losses``, ``patterns``, ``drawing``, ``exchange`` and
+``layers`` (forward, scatter, backward, gather), ``losses``, ``optimizers``, ``patterns``, ``drawing``, ``exchange`` and
 ``artificial_data`` are called from outside; ``rows`` holds the inner loops, made of ``vectors`` or, on processors
 without suitable vectors, of ``plain``. ``wire`` is the format of messages between server and workers.
 """
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     )
     from tsnn.kernels.layers import backward, dropout_threshold, forward, gather, gather_sparse, scatter
     from tsnn.kernels.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
+    from tsnn.kernels.optimizers import adamw_step, nesterov_step
     from tsnn.kernels.patterns import (
         carry_births,
+        carry_values,
         column_strength,
         column_sums,
         count_cells,
@@ -45,12 +47,13 @@ if TYPE_CHECKING:
     from tsnn.kernels.threads import set_threads
 
 __all__ = [
-    "ADDRESS_BYTES", "COMPILED", "add_free", "add_gradient", "add_layers", "answer_gradients", "artificial", "backward",
-    "binary_cross_entropy", "carry_births", "column_strength", "column_sums", "count", "count_cells", "drop_smallest",
-    "dropout_threshold", "find_connections", "forward", "gather", "gather_sparse", "helper_is_busy", "is_cached",
-    "keep_free", "long_row_segments", "mark_places", "mean_squared_error", "merge_connections", "momentum_step",
-    "retain", "row_strength", "scatter", "select_free", "set_helper", "set_threads", "softmax_cross_entropy",
-    "sort_rows", "transpose_pattern",
+    "ADDRESS_BYTES", "COMPILED", "adamw_step", "add_free", "add_gradient", "add_layers", "answer_gradients",
+    "artificial", "backward", "binary_cross_entropy", "carry_births", "carry_values", "column_strength",
+    "column_sums", "count", "count_cells", "drop_smallest", "dropout_threshold", "find_connections", "forward",
+    "gather", "gather_sparse", "helper_is_busy", "is_cached", "keep_free", "long_row_segments", "mark_places",
+    "mean_squared_error", "merge_connections", "momentum_step", "nesterov_step", "retain", "row_strength",
+    "scatter", "select_free", "set_helper", "set_threads", "softmax_cross_entropy", "sort_rows",
+    "transpose_pattern",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(
@@ -62,9 +65,10 @@ __getattr__, __dir__ = lazy.attach(
         "exchange": "ADDRESS_BYTES add_layers answer_gradients find_connections momentum_step retain",
         "layers": "backward dropout_threshold forward gather gather_sparse scatter",
         "losses": "binary_cross_entropy mean_squared_error softmax_cross_entropy",
+        "optimizers": "adamw_step nesterov_step",
         "patterns": (
-            "carry_births column_strength column_sums count_cells long_row_segments mark_places merge_connections "
-            "row_strength transpose_pattern"
+            "carry_births carry_values column_strength column_sums count_cells long_row_segments mark_places "
+            "merge_connections row_strength transpose_pattern"
         ),
         "threads": "set_threads",
     },

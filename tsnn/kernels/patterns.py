@@ -111,6 +111,29 @@ def merge_connections(
 
 
 @compiled()
+def carry_values(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float32],
+    survives: NDArray[np.bool_],
+    merged_indptr: NDArray[np.int64],
+    merged_indices: NDArray[np.int32],
+    out: NDArray[np.float32],
+) -> None:
+    """Write the values, float32[m], of surviving connections to their places in the merged layer; others stay.
+
+    Parameters are those of `merge_connections`, and its results.
+    """
+    for i in range(indptr.shape[0] - 1):
+        k = indptr[i]
+        for at in range(merged_indptr[i], merged_indptr[i + 1]):
+            while k < indptr[i + 1] and (not survives[k] or indices[k] < merged_indices[at]):
+                k += 1
+            if k < indptr[i + 1] and indices[k] == merged_indices[at]:
+                out[at] = values[k]
+
+
+@compiled()
 def row_strength(indptr: NDArray[np.int64], weights: NDArray[np.float32]) -> NDArray[np.float64]:
     """Sum the magnitudes of each input neuron's weights, float64[n_in]."""
     sums = np.zeros(indptr.shape[0] - 1)

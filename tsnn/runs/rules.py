@@ -135,8 +135,12 @@ def _recorded(values: Any) -> RecordedRule | None:
     if kind not in recorded_registries() or not _NAME.fullmatch(name) or not _HASH.fullmatch(sha256):
         return None
     types = {field.name: field.type for field in dataclasses.fields(Rule) if field.name not in ("name", "function")}
-    facts = {key: values[key] for key in types if key in values}
-    if any(type(value).__name__ != types[key] for key, value in facts.items()):
+    facts: dict[str, Any] = {
+        key: tuple(v) if isinstance(v := values[key], list) else v for key in types if key in values
+    }
+    if any(type(value).__name__ != str(types[key]).partition("[")[0] for key, value in facts.items()):
+        return None
+    if not all(isinstance(name, str) and name.isidentifier() for name in facts.get("state", ())):
         return None
     if any(isinstance(value, int) and not 0 <= value < 2**31 for value in facts.values()):
         return None
