@@ -47,7 +47,8 @@ class StartButtons:
         self.contenders = pmui.MultiChoice(
             label="Contenders", options=list(contenders()), value=default_contenders(), visual_size="small",
             sizing_mode="stretch_width", margin=(6, 4),
-            description="Race trains these settings with each of them, and compares them as they train.",
+            description="Race trains these settings with each of them, and compares them as they train. A learning "
+            "rate for sparse networks can be too large for a dense one; with the form's first settings all learn.",
         )  # fmt: skip
         self.error = pmui.Alert(severity="error", visible=False, margin=(8, 4), sizing_mode="stretch_width")
         self.start.on_click(lambda _: self._begin(self.start, self._start_run))
