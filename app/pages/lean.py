@@ -9,6 +9,7 @@ import panel_material_ui as pmui
 import param
 from bokeh.core.property.wrappers import PropertyValueContainer
 from bokeh.document import Document
+from panel.io.resources import get_dist_path
 
 
 def drop_empty_defaults(document: Document) -> None:
@@ -25,8 +26,11 @@ def drop_empty_defaults(document: Document) -> None:
 def unlinked_page(**options: Any) -> Any:
     """Return a page that does not follow the busy state of the process, which changes twice at every event of any page.
 
-    The link would cost each page time at every event of all others, and keep closed pages in memory.
+    The link would cost each page time at every event of all others, and keep closed pages in memory. Style sheets are
+    those of this server, also where the browser connects so late that its page is made a second time.
     """
+    if (document := pn.state.curdoc) is not None:
+        document.template_variables["dist_url"] = get_dist_path(cdn=False)
     before = _busy_watchers()
     page = pmui.Page(**options)
     for watcher in _busy_watchers():

@@ -8,7 +8,7 @@ import panel as pn
 import pytest
 from bokeh.core.property.wrappers import PropertyValueContainer
 from bokeh.document import Document
-from bokeh.models import ColumnDataSource
+from bokeh.models import ColumnDataSource, ImportedStyleSheet
 from pages.dashboard import Dashboard
 from pages.lean import drop_empty_defaults, unlinked_page
 from panel.io.state import set_curdoc
@@ -142,6 +142,17 @@ def test_page__keeps_no_empty_defaults(store):
     source = next(iter(document.select({"type": ColumnDataSource})))
     source.tags.append("still works")
     assert source.tags[-1] == "still works"
+
+
+def test_page__takes_its_style_sheets_from_this_server(store):
+    run = fake_engine.finished_run(store, {"data.name": "fashion_mnist"}, 3)
+    dashboard, document = Dashboard(store), Document()
+    dashboard.run_id = run.id
+    with set_curdoc(document):
+        dashboard.page().server_doc(document)
+    addresses = {sheet.url for sheet in document.select({"type": ImportedStyleSheet})}
+    assert len(addresses) > 2
+    assert {address for address in addresses if "//" in address} == set(), "the page may not load them"
 
 
 def contents(document):
