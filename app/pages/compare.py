@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -152,7 +153,8 @@ class CompareTab:
                 self._show_message(str(error), "warning")
         before, self._followers = self._followers, followers
         options = [*list(known)[:_MAX_OPTIONS], *(run for run in followers if run not in list(known)[:_MAX_OPTIONS])]
-        names = {_unique(known.get(run, run), run): run for run in options}
+        found = Counter(known.get(run, run) for run in options)
+        names = {name if found[name := known.get(run, run)] == 1 else f"{name} ({run})": run for run in options}
         if names != self.runs.options or self.runs.value != list(followers):
             self.runs.param.update(options=names, value=list(followers))
         if list(followers) != list(before) and self._is_race(followers):
@@ -274,7 +276,3 @@ class CompareTab:
 
     def _show_message(self, text: str, severity: str) -> None:
         self.message.param.update(object=plain(text), severity=severity, visible=True)
-
-
-def _unique(name: str, run: str) -> str:
-    return name if name == run else f"{name} ({run})"

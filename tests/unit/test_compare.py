@@ -233,6 +233,19 @@ def test_mean_and_spread__by_epoch(store):
     assert seconds[-1] == pytest.approx(result(runs[0]).seconds)
 
 
+def test_time_axis__ends_at_the_time_of_the_results(store):
+    compared = pytest.importorskip("tsnn.views.plots.comparison")
+    from tsnn.views.history import History
+
+    with RunWriter(run := store.create(Config().replace(SETTINGS))) as writer:
+        for epoch in range(1, 4):
+            line = fake_engine.epoch_record(epoch, run.config()).to_dict()
+            writer.line("epoch", **{**line, "seconds_examine": 9.0})
+        writer.end("finished", "")
+    axis = compared.horizontal(History.of(run), "seconds")
+    assert axis[-1] == pytest.approx(result(run).seconds), "without the time for pictures of mistakes"
+
+
 def test_smoothed__unbiased_moving_average():
     compared = pytest.importorskip("tsnn.views.plots.comparison")
     constant = compared.smoothed(np.full(5, 3.0), 0.9)

@@ -232,6 +232,8 @@ def test_compare__a_race_shows_the_sentence_networks_and_seconds(store):
     assert tab.axis.value == "seconds"
     assert [lane.label for lane in tab.race.lanes] == ["dense", "fixed random", "SET (evolving)"]
     assert "SET (evolving) against dense: " in tab._verdict.object
+    names = list(tab.runs.options)
+    assert not any(run.id in name for run in runs for name in names), "their names are unique without ids"
     while tab.update():
         pass
     tab.race.clock.go(5000)

@@ -26,6 +26,8 @@ SCALARS = (*_numbers(EpochRecord), *LIVE_NUMBERS)
 MAX_EPOCHS = 20_000
 #: Columns that sum up to the time of an epoch.
 SECONDS = tuple(name for name in SCALARS if name.startswith("seconds_"))
+#: Those by which runs are compared: what is only measured to be displayed does not count.
+COMPARED_SECONDS = ("seconds_train", "seconds_evolve", "seconds_evaluate")
 #: Kinds of events at the start of every run, which are not marked in the curves.
 START_EVENTS = (EventKind.DATA, EventKind.DATA_WARNING, EventKind.DENSE_LAYER)
 #: Columns with one number per epoch and layer.

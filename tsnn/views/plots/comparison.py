@@ -13,7 +13,7 @@ from bokeh.models import ColumnDataSource, CustomJS, HoverTool, NumeralTickForma
 from bokeh.models.annotations import Legend, LegendItem, Span
 from numpy.typing import NDArray
 
-from tsnn.views.history import SECONDS, History
+from tsnn.views.history import COMPARED_SECONDS, History
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import add_legend, base_figure, decimate, log_padded, padded, set_range, smoothed
 from tsnn.views.plots.tools import add_crosshair, add_log_switch, crosshair
@@ -44,7 +44,7 @@ def horizontal(history: History, axis: str) -> NDArray[np.float64]:
     """Return the positions of a history's epochs on one of the :data:`AXES`, float64[epochs]."""
     if axis == "seconds":
         epochs = np.diff(history["epoch"], prepend=0.0)  # more than one where a long history lacks some
-        return np.cumsum(epochs * sum(np.nan_to_num(history[name]) for name in SECONDS))
+        return np.cumsum(epochs * sum(np.nan_to_num(history[name]) for name in COMPARED_SECONDS))
     return history[axis]
 
 

@@ -11,7 +11,7 @@ from tsnn.engine.memory import memory_estimate
 from tsnn.jobs.duration import dense_seconds
 from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog
-from tsnn.views.history import SECONDS
+from tsnn.views.history import COMPARED_SECONDS
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
 
@@ -107,7 +107,7 @@ class CostGauge:
         if self._dense_seconds is None:
             return []
         seconds, measured = self._dense_seconds
-        own = history.done * float(sum(history[name].mean() for name in SECONDS))
+        own = history.done * float(sum(history[name].mean() for name in COMPARED_SECONDS))
         total = seconds * history.done
         about = "" if measured else "about "
         return [Cost("time", own, total, palette.duration(own), f"{about}{palette.duration(total)}")]
