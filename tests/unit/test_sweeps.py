@@ -94,7 +94,7 @@ def test_sweep__reads_runs_that_are_over_once(store, monkeypatch):
     run = before[3][0].run
     status = json.loads((run.path / "status.json").read_text())
     (run.path / "status.json").write_text(json.dumps({**status, "state": "stopped"}))
-    os.utime(run.path / "status.json", ns=(1, 1))
+    os.utime(run.path, ns=(1, 1))
     assert sweep.results()[3][1].state == "stopped", "a run that was resumed is read again"
 
 

@@ -3,7 +3,7 @@
 A queued run has a file ``queued.json`` with the time at which it was queued. There is no other state, so the queue
 survives any process, and any process may advance it (:func:`advance`). A run occupies one core for each of its threads
 (by default all); the limit for all runs together is the number of cores of this machine, or the environment variable
-TSNN_CORES.
+TSNN_CORES. Trials of queued sweeps start when no run is queued (:mod:`tsnn.jobs.trials`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,13 +23,16 @@ from tsnn.config import Config
 from tsnn.errors import ConfigError, RunError, TsnnError
 from tsnn.files import os_error_message, read_json, write_atomic
 from tsnn.jobs import launch
+from tsnn.jobs.trials import is_done, live_trials, pending
 from tsnn.machine import available_cores
 from tsnn.runs import LIVE, Run, RunState, RunStore
 from tsnn.runs.catalog import Catalog, catalog
 from tsnn.runs.forks import make_fork
+from tsnn.runs.sweeps import QUEUED, Sweep, sweeps
 
 ADVANCE_SECONDS = 1.0  #: between two calls of :func:`advance` in the background
 _REFRESH_SECONDS = 0.2
+_HERE = (None, socket.gethostname())  # hosts of runs that are live, or about to be, on this machine
 
 log = logging.getLogger(__name__)
 
@@ -168,28 +172,63 @@ def _end_queued(run: Run, state: RunState, message: str) -> None:
 
 
 def advance(store: RunStore) -> list[Run]:
-    """Start the queued runs for which enough cores are free, in order; returns them."""
+    """Start the queued runs for which enough cores are free, in order, then trials of queued sweeps; returns them."""
     known = catalog(store)
     known.refresh(seconds=_REFRESH_SECONDS)
+    waiting = [sweep for sweep in sweeps(store) if sweep.queued]
     started: list[Run] = []
-    if not known.complete or not _queued_names(known):
+    if not known.complete or not (_queued_names(known) or waiting):
         return started
     with _queue_lock(store.root) as locked:
         if not locked:  # another process is doing it
             return started
         free = cores() - sum(_cores_of_run(store, s.run) for s in known.summaries() if s.state in LIVE)
+        free -= sum(_cores_of_run(sweep.store, run) for sweep in sweeps(store) for run in _live_here(sweep))
         for name in _queued_names(known):
             run = Run(store.root / name)
             if run.status()["state"] != RunState.QUEUED:
                 continue
             needed = _cores_of_run(store, name)
             if needed > free:
-                break
+                return started
             if _start_queued(run):
                 started.append(run)
                 free -= needed
             known.refresh_run(name)
+        for sweep in waiting:
+            free -= _start_trials(sweep, free, started)
     return started
+
+
+def _start_trials(sweep: Sweep, free: int, started: list[Run]) -> int:
+    """Start trials of a sweep on free cores, and end its queueing when none is left; returns the number of cores."""
+    occupied = 0
+    for work in pending(sweep) if free > 0 else ():
+        needed = cores_of(work.config())
+        if occupied + needed > free:
+            break
+        if (run := work.start()) is not None:
+            started.append(run)
+            occupied += needed
+    if not occupied and is_done(sweep):
+        (sweep.path / QUEUED).unlink(missing_ok=True)
+    return occupied
+
+
+_QUIET_SECONDS = 10.0  # between two looks at a sweep that is not queued
+_quiet: dict[Path, float] = {}  # until when a sweep that is not queued has no live trial
+
+
+def _live_here(sweep: Sweep) -> list[str]:
+    """Return the names of a sweep's runs that are live on this machine, or may be."""
+    now = time.monotonic()
+    if not sweep.queued and now < _quiet.get(sweep.path, 0.0):
+        return []
+    live = [trial.name for trial in live_trials(sweep)]
+    if not live:
+        _quiet[sweep.path] = now + _QUIET_SECONDS
+    here = (name for name in live if Run(sweep.path / name).status().get("process", {}).get("host") in _HERE)
+    return list(here)
 
 
 def _start_queued(run: Run) -> bool:

@@ -125,8 +125,16 @@ class ResultReader:
         self._largest: list[tuple[int, int]] = []  # epochs with more memory than all before, and that
         self._changed: set[tuple[Any, Any]] = set()
 
-    def read(self, seconds: float = math.inf) -> bool:
-        """Read the lines that have been added since the last call, for some time; returns whether all are read."""
+    def read(self, seconds: float = math.inf, until_epoch: float = math.inf) -> bool:
+        """Read the lines that have been added since the last call; returns whether all are read.
+
+        Parameters
+        ----------
+        seconds : float
+            Time after which to stop.
+        until_epoch : float
+            Epoch after whose record to stop.
+        """
         until = time.monotonic() + seconds
         try:
             stat = (self._run.path / "metrics.jsonl").stat()
@@ -139,7 +147,7 @@ class ResultReader:
                     self._damage = self._damage or f"metrics.jsonl of run {self._run.id} is damaged: {problem}."
                 else:
                     self._take(line)
-                if time.monotonic() > until:
+                if time.monotonic() > until or (self._epochs and self._epochs[-1] >= until_epoch):
                     return False
         except FileNotFoundError:
             self._begin()

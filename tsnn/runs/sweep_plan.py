@@ -17,6 +17,7 @@ from tsnn.runs.checks import Kind, is_count, is_number, is_table, is_text, misma
 from tsnn.runs.run import Run
 
 FILE = "sweep.json"
+MAX_TRIALS = 100_000
 
 #: How the trials of a sweep are chosen.
 KINDS = ("grid", "random", "halving", "optuna")
@@ -117,6 +118,16 @@ class Plan:
     first_epochs: int = 0
     keep: int = 3
 
+    @property
+    def caveat(self) -> str:
+        """Warning about the objective; empty if it is measured on a validation split."""
+        if self.objective.startswith("validation"):
+            return ""
+        return (
+            f"There is no validation split: the best is chosen by {self.objective}, which overstates it. "
+            "Sweep with data.validation_fraction=0.1 to choose by validation."
+        )
+
 
 def read_plan(path: Path) -> Plan:
     """Return the content of a sweep's file.
@@ -206,5 +217,9 @@ def canonical(base: Config, name: str, value: Any) -> Any:
     ConfigError
         If it cannot have this value.
     """
-    value = base.replace({name: value}).flat().get(name)
+    return hashable(base.replace({name: value}).flat().get(name))
+
+
+def hashable(value: Any) -> Any:
+    """Return a value of a setting, a list as a tuple."""
     return tuple(value) if isinstance(value, list) else value

@@ -30,10 +30,10 @@ from typing import Any
 from tsnn.config import Config
 from tsnn.config.schema import shortened
 from tsnn.errors import RunError, TsnnError
-from tsnn.records import OVER, RunState
+from tsnn.records import LIVE, OVER, RunState
 from tsnn.runs.results import ResultReader, RunResult
 from tsnn.runs.store import RUN_ID, Run, RunStore, is_run, new_name
-from tsnn.runs.sweep_plan import FILE, OBJECTIVES, Plan, Range, Trial, read_plan, trial_name, write_plan
+from tsnn.runs.sweep_plan import FILE, OBJECTIVES, Plan, Range, Trial, hashable, read_plan, trial_name, write_plan
 
 QUEUED = "queued.json"
 
@@ -47,7 +47,7 @@ def is_sweep(path: Path) -> bool:
 class _Known:
     """State and result of a trial whose run exists, as last read."""
 
-    mark: int = -1  # modification time of its status when it was over
+    mark: int = -1  # modification time of its directory when it was over: files in it are replaced
     trial: Trial | None = None
     reader: ResultReader | None = None  # of a run that may still change
     result: RunResult | None = None
@@ -130,12 +130,7 @@ class Sweep:
     @property
     def caveat(self) -> str:
         """Warning about the objective; empty if it is measured on a validation split."""
-        if self.objective.startswith("validation"):
-            return ""
-        return (
-            f"There is no validation split: the best is chosen by {self.objective}, which overstates it. "
-            "Sweep with data.validation_fraction=0.1 to choose by validation."
-        )
+        return self.plan.caveat
 
     @property
     def ranges(self) -> Mapping[str, Range]:
@@ -158,6 +153,20 @@ class Sweep:
         return (self.path / QUEUED).is_file()
 
     @property
+    def live(self) -> bool:
+        """Whether one of its trials is training, or about to."""
+        return any(trial.state in LIVE for trial in self.trials)
+
+    def wait(self, seconds: float = float("inf")) -> bool:
+        """Wait until all trials are over, or the sweep was stopped; returns whether it is, after at most some seconds."""
+        deadline = time.monotonic() + seconds
+        while self.queued or self.live:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
+        return True
+
+    @property
     def store(self) -> RunStore:
         """Its runs as a folder of runs."""
         return RunStore(self.path)
@@ -167,10 +176,9 @@ class Sweep:
         """All trials with their present states, by number."""
         with self._lock:
             plan = self.plan
-            try:
-                existing = {entry.name for entry in os.scandir(self.path)}
-            except OSError:
-                existing = set()
+            existing: set[str] = set()
+            with contextlib.suppress(OSError):
+                existing.update(entry.name for entry in os.scandir(self.path))
             return tuple(
                 self._trial(plan, n) if trial_name(n) in existing else Trial(n, *plan.trials[n])
                 for n in range(len(plan.trials))
@@ -181,7 +189,7 @@ class Sweep:
         known = self._known.setdefault(number, _Known())
         path = self.path / trial_name(number)
         try:
-            mark = (path / "status.json").stat().st_mtime_ns
+            mark = os.stat(path).st_mtime_ns  # noqa: PTH116 - a third of the time, with thousands of trials
         except OSError:
             mark = -1
         if known.trial is not None and known.mark == mark != -1:
@@ -195,7 +203,7 @@ class Sweep:
             if not known.settings:
                 with contextlib.suppress(TsnnError):
                     values = run.config().flat()
-                    known.settings = {n: _hashable(values.get(n)) for n in (*plan.values, *plan.ranges)}
+                    known.settings = {n: hashable(values.get(n)) for n in (*plan.values, *plan.ranges)}
             settings = known.settings
         known.trial, known.complete = Trial(number, settings, seed, run, state), False
         known.mark = mark if state in OVER and state != RunState.LOST else -1
@@ -235,6 +243,22 @@ class Sweep:
         """Return the test result that belongs to the objective: with a validation split, of the epoch chosen by it."""
         return None if result is None else getattr(result, OBJECTIVES[self.objective][1])
 
+    def table(self) -> Any:
+        """Return settings and results of the trials: a pandas DataFrame; without pandas a list of dictionaries."""
+        from tsnn.runs.ranking import trial_rows
+
+        rows = trial_rows(self)
+        try:
+            import pandas as pd
+        except ImportError:
+            return rows
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        from tsnn.runs.ranking import progress_text
+
+        return progress_text(self)
+
 
 def create_sweep(store: RunStore, plan: Plan) -> Sweep:
     """Create the directory of a sweep; no trial is started."""
@@ -249,10 +273,6 @@ def create_sweep(store: RunStore, plan: Plan) -> Sweep:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return _open(store.root / name)
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 _opened: dict[Path, Sweep] = {}
@@ -282,10 +302,18 @@ def open_sweep(store: RunStore, name: str) -> Sweep:
     return sweep
 
 
+_LIST_SECONDS = 10.0  # until a folder is listed again if its time of modification is the same
+_lists: dict[Path, tuple[int, float, list[str]]] = {}
+
+
 def sweeps(store: RunStore) -> list[Sweep]:
     """Return the sweeps of a folder, the newest first; also those whose file cannot be read (:attr:`Sweep.problem`)."""
     try:
-        names = sorted((e.name for e in os.scandir(store.root) if RUN_ID.fullmatch(e.name)), reverse=True)
+        mark, now = store.root.stat().st_mtime_ns, time.monotonic()
+        known = _lists.get(store.root)
+        if known is None or known[0] != mark or now - known[1] > _LIST_SECONDS:
+            names = sorted((e.name for e in os.scandir(store.root) if RUN_ID.fullmatch(e.name)), reverse=True)
+            known = _lists[store.root] = mark, now, [name for name in names if is_sweep(store.root / name)]
     except OSError:
         return []
-    return [_open(store.root / name) for name in names if is_sweep(store.root / name)]
+    return [_open(store.root / name) for name in known[2]]
