@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tsnn.engine.workspace import Workspace
     from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor, load_model
     from tsnn.execution.measuring import distance, measure
+    from tsnn.execution.sweeps import sweep
     from tsnn.formats import from_scipy, from_torch, to_onnx, to_scipy, to_torch
     from tsnn.jobs.launch import fork, resume, start, stop
     from tsnn.registry import activation, optimizer, pruning, regrowth, schedule
@@ -89,6 +90,7 @@ __all__ = [
     "schedule",
     "start",
     "stop",
+    "sweep",
     "take_snapshot",
     "to_onnx",
     "to_scipy",
@@ -116,6 +118,7 @@ __getattr__, __dir__ = lazy.attach(
         "engine.workspace": "Workspace",
         "estimator": "SparseMLPClassifier SparseMLPRegressor load_model",
         "execution.measuring": "distance measure",
+        "execution.sweeps": "sweep",
         "formats": "from_scipy from_torch to_onnx to_scipy to_torch",
         "jobs.launch": "fork resume start stop",
         "registry": "activation optimizer pruning regrowth schedule",

@@ -21,6 +21,7 @@ EXTRAS = {
     "jupyterlab": "notebooks",
     "onnx": "onnx",
     "torch": "torch",
+    "optuna": "sweep",
 }
 
 

@@ -53,7 +53,7 @@ def parsed(line):
     """Return the settings that a command line trains with."""
     program, *arguments = shlex.split(line)
     assert program == "tsnn"
-    return commands._suited(build_parser().parse_args(arguments))
+    return commands.suited_config(build_parser().parse_args(arguments))
 
 
 @pytest.mark.parametrize("name", CONFIGS)

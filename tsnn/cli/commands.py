@@ -37,11 +37,11 @@ from tsnn.runs.results import result
 def train(options: argparse.Namespace) -> int:
     """Create a run and execute it, or print the command that does."""
     load_rule_files(options.rules)
-    run = RunStore(options.runs).create(_suited(options))
+    run = RunStore(options.runs).create(suited_config(options))
     if options.prepare:
         print(shlex.join(command_line(run)))
         return 0
-    return _execute(run)
+    return execute_run(run)
 
 
 def _config(options: argparse.Namespace) -> Config:
@@ -52,13 +52,13 @@ def _config(options: argparse.Namespace) -> Config:
     return base(options.data, guess_task(config.data)).replace(settings)
 
 
-def _suited(options: argparse.Namespace) -> Config:
+def suited_config(options: argparse.Namespace) -> Config:
     """Return the settings to train with: for a file of one's own, where no option is given, those for its shape."""
     config = _config(options)
     path = local_file(config.data.name)
     if options.data.endswith(".toml") or path is None or config.data.name in PRESETS:
         return config
-    with _without_warnings():
+    with without_warnings():
         found = preview(dataclasses.replace(config.data, name=str(path)), config.run.seed)
     if found.problem:
         raise DataError(found.problem)
@@ -73,24 +73,26 @@ def _suited(options: argparse.Namespace) -> Config:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, str | int]:
-    settings = _assignments(options.settings)
+    settings = assignments(options.settings)
     short = {"run.seed": options.seed, "parallel.workers": options.workers, "parallel.mode": options.mode}
     return settings | {name: value for name, value in short.items() if value is not None}
 
 
-def _assignments(assignments: Sequence[str]) -> dict[str, str | int]:
-    """Return the settings of options ``--set NAME=VALUE``."""
+def assignments(given: Sequence[str], option: str = "--set", example: str = "zeta=0.2") -> dict[str, str | int]:
+    """Return the settings of an option ``--set NAME=VALUE`` that may be given several times."""
     settings: dict[str, str | int] = {}
-    for assignment in assignments:
+    for assignment in given:
         name, equals, value = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"--set {assignment} has no value. Write --set NAME=VALUE, such as --set zeta=0.2.")
+            raise ConfigError(
+                f"{option} {assignment} has no value. Write {option} NAME=VALUE, such as {option} {example}."
+            )
         settings[name.strip()] = value.strip()
     return settings
 
 
 @contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Silence warnings about the data, which are displayed elsewhere."""
     logger, handler = logging.getLogger("tsnn.datasets"), logging.NullHandler()
     logger.addHandler(handler)
@@ -105,7 +107,7 @@ def inspect(options: argparse.Namespace) -> int:
     from tsnn.execution.provenance import generators, load_data
 
     config = _config(options)
-    with _without_warnings():
+    with without_warnings():
         data = load_data(config, generators(config)[0])
     print("\n".join(console.inspection_lines(inspection.inspect(data))))
     suggested = preset_for_shape(len(data.x_train), data.n_features, data.image_shape, task=data.task)
@@ -126,19 +128,19 @@ def resume(options: argparse.Namespace) -> int:
     """Continue a run from its last checkpoint."""
     run = RunStore(options.runs).open(options.run)
     prepare_resume(run, options.epochs)
-    return _execute(run)
+    return execute_run(run)
 
 
 def fork(options: argparse.Namespace) -> int:
     """Create a run that continues from an epoch of another one, and execute it."""
     load_rule_files(options.rules)
     parent = RunStore(options.runs).open(options.run)
-    run = make_fork(parent, options.epoch, _assignments(options.settings))
+    run = make_fork(parent, options.epoch, assignments(options.settings))
     print(f"Forked from {parent.id} after epoch {run.resumes_from()}", file=sys.stderr)
-    return _execute(run)
+    return execute_run(run)
 
 
-def _execute(run: Run) -> int:
+def execute_run(run: Run) -> int:
     """Execute a run in this process, a parallel one in processes of its own, with a progress bar."""
     print(f"Run directory: {run.path}", file=sys.stderr)
     config = run.wanted_config()
@@ -183,11 +185,19 @@ def runs(options: argparse.Namespace) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Print a comparison of runs."""
+    """Print a comparison of runs, or the ranking of a sweep."""
+    from tsnn.cli.sweep import compare_lines
+    from tsnn.runs.sweeps import is_sweep, open_sweep
+
     store = RunStore(options.runs)
-    columns = table([result(store.open(name)) for name in options.run], over_seeds=options.seeds)
-    print("\n".join(console.comparison_lines(columns)))
-    print("Results are from the last epoch; picking the best test epoch would overstate accuracy.")
+    found = [open_sweep(store, name) for name in options.run if is_sweep(store.root / name)]
+    for sweep in found:
+        print("\n".join(compare_lines(sweep)))
+    others = [name for name in options.run if name not in {sweep.id for sweep in found}]
+    if others:
+        columns = table([result(store.open(name)) for name in others], over_seeds=options.seeds)
+        print("\n".join(console.comparison_lines(columns)))
+        print("Results are from the last epoch; picking the best test epoch would overstate accuracy.")
     return 0
 
 

@@ -212,3 +212,11 @@ def _shortened(lines: list[str]) -> list[str]:
     if len(lines) <= 24:
         return lines
     return [*lines[:18], f"... and {len(lines) - 20:,} more", *lines[-2:]]
+
+
+def duration(seconds: float) -> str:
+    """Return a time as text: ``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    for limit, unit, form in ((90, 1, ".0f} s"), (5400, 60, ".0f} min"), (2 * 86400, 3600, ".1f} h")):
+        if seconds < limit:
+            return ("{:" + form).format(seconds / unit)
+    return f"{seconds / 86400:.1f} days"

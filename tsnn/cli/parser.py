@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tsnn._version import __version__
-from tsnn.cli import commands, course, dashboard, doctor, measures, predict
+from tsnn.cli import commands, course, dashboard, doctor, measures, predict, sweep
 from tsnn.cli.rules import add_rules_option
 from tsnn.config import describe, setting_names
 from tsnn.runs.cells import format_value
@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tsnn", description="Truly sparse neural networks on a CPU.")
     parser.add_argument("--version", action="version", version=f"tsnn {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    first = (_add_train, _add_inspect, _add_resume, _add_fork, _add_runs, _add_compare, _add_report)
+    first = (_add_train, _add_sweep, _add_inspect, _add_resume, _add_fork, _add_runs, _add_compare, _add_report)
     then = (_add_export, _add_predict, _add_features, _add_measure, _add_datasets, _add_doctor, _add_bench)
     for add in (_add_dashboard, _add_course, *first, *then):
         add(subparsers)
@@ -96,6 +96,37 @@ def _add_train(subparsers: _Subparsers) -> None:
     )  # fmt: skip
     _add_root(train)
     train.set_defaults(command=commands.train)
+
+
+def _add_sweep(subparsers: _Subparsers) -> None:
+    sweeping = subparsers.add_parser(
+        "sweep",
+        help="train many runs that differ in a few settings and the seed, or continue such a sweep",
+        description="Train many runs that differ in a few settings and the seed. A sweep is a directory of runs: "
+        "started again, extended, or after it was killed, it trains only what is missing; machines may share it.",
+    )
+    _add_data(sweeping)
+    sweeping.add_argument(
+        "--grid", "--range", action="append", default=[], metavar="NAME=VALUES", dest="grid",
+        help="values such as zeta=0,0.1,0.3, or, for --random and --optuna, a range such as zeta=0..0.5 or "
+        "learning_rate=0.001..0.1:log; may be given several times",
+    )  # fmt: skip
+    sweeping.add_argument("--seeds", type=int, metavar="N", help="train each combination with N seeds (default: 1)")
+    sweeping.add_argument("--random", type=int, default=0, metavar="N", help="draw N combinations")
+    sweeping.add_argument("--optuna", type=int, default=0, metavar="N",
+                          help="let Optuna choose N combinations, one after another")  # fmt: skip
+    sweeping.add_argument("--halving", action="store_true",
+                          help="train all for a few epochs, the best third three times as long, and so on")  # fmt: skip
+    sweeping.add_argument("--resume", action="store_true",
+                          help="DATA is the directory or name of a sweep: continue it, or extend it")  # fmt: skip
+    sweeping.add_argument("--yes", action="store_true",
+                          help=f"do not ask before training more than {sweep.ASK_ABOVE:,} runs")  # fmt: skip
+    sweeping.add_argument("--slurm", action="store_true", help="train nothing: write the script of a Slurm job array")
+    sweeping.add_argument(
+        "--trial", type=int, metavar="K", help="train only trial K of the sweep DATA, in this process"
+    )
+    _add_root(sweeping)
+    sweeping.set_defaults(command=sweep.sweep, workers=None, mode=None)
 
 
 def _add_inspect(subparsers: _Subparsers) -> None:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
+from tsnn.config import Config
 from tsnn.files import open_regular, parse_object
+from tsnn.machine import available_cores
+from tsnn.records import RunState
 from tsnn.runs import Run, RunStore
+from tsnn.runs.catalog import catalog
 from tsnn.runs.checks import line_problem
-from tsnn.runs.summaries import RunSummary
+from tsnn.runs.summaries import RunSummary, summarise
+from tsnn.runs.sweeps import Sweep, sweeps
 
 _TAIL_BYTES = 64 * 1024
 _RUNS_USED = 5
+_LONGEST_START = 600.0
 
 
 def seconds_per_connection(
@@ -76,6 +85,61 @@ def dense_seconds(
                     return float(last["seconds_train"] + last["seconds_evolve"] + last["seconds_evaluate"]), True
     speed = seconds_per_connection(store, dense, connections=connections, method="dense")
     return None if speed is None else (speed * connections * samples, False)
+
+
+def sweep_seconds(
+    store: RunStore, sizes: Sequence[tuple[Config, int]], *, samples: float, epochs: float, trials: float
+) -> float | None:
+    """Return the seconds of a sweep on this machine, from earlier runs on it; None if there are none.
+
+    Parameters
+    ----------
+    store : RunStore
+        Folder of the runs.
+    sizes : sequence of (Config, int)
+        Settings of some trials, with the number of their connections.
+    samples : float
+        Training samples in an epoch.
+    epochs, trials : float
+        Epochs of all trials together, and the number of trials.
+    """
+    known = catalog(store)
+    known.refresh()
+    summaries = [*known.summaries(), *(s for sweep in sweeps(store)[:_RUNS_USED] for s in _trial_summaries(sweep))]
+    sequential = [s for s in summaries if s.settings.get("run.threads") == 1]  # as the trials of sweeps are
+    at_once = 1.0
+    if sequential and sizes and sizes[0][0].run.threads == 1:
+        summaries, at_once = sequential, float(available_cores())  # one at a time would take as long as all cores do
+    speeds = [
+        seconds_per_connection(store, summaries, connections=size, method=config.training.method)
+        for config, size in sizes
+    ]
+    if not speeds or None in speeds:
+        return None
+    epoch = fmean((speed or 0.0) * size * samples for speed, (_, size) in zip(speeds, sizes, strict=True))
+    starts = [
+        s for summary in summaries[:_RUNS_USED] if (s := _start_seconds(Run(store.root / summary.run))) is not None
+    ]
+    start = sorted(starts)[len(starts) // 2] if starts else 0.0
+    return (epoch * epochs + start * trials) / at_once
+
+
+def _trial_summaries(sweep: Sweep) -> list[RunSummary]:
+    """Return the summaries of some trials of a sweep that are over, named from the folder of runs on."""
+    runs = [trial.run for trial in sweep.trials if trial.run is not None and trial.state == RunState.FINISHED]
+    chosen = runs[:: max(1, len(runs) // (4 * _RUNS_USED))]
+    return [replace(found, run=f"{sweep.id}/{found.run}") for found in map(summarise, chosen)]
+
+
+def _start_seconds(run: Run) -> float | None:
+    """Return the seconds from the start of a run's process to that of its first epoch; None if it was resumed."""
+    with contextlib.suppress(OSError):
+        for line, problem, _ in run.each_line():
+            if line["type"] == "epoch" and not problem:
+                parts = sum(line.get(f"seconds_{part}") or 0.0 for part in ("train", "evolve", "evaluate"))
+                seconds = line.get("time", 0.0) - parts - run.status().get("since", math.inf)
+                return seconds if 0 <= seconds < _LONGEST_START else None
+    return None
 
 
 def _measured(run: Run) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from tsnn.config import Config, describe, full_name, setting_names
-from tsnn.config.schema import nearest, shortened
-from tsnn.datasets import guess_task
+from tsnn.config.schema import shortened
 from tsnn.errors import ConfigError
 from tsnn.runs.sweep_plan import MAX_TRIALS, Plan, Range, canonical
 
@@ -29,8 +29,9 @@ def sweepable() -> list[str]:
 
 
 def plan_sweep(
-    config: Config, grid: Mapping[str, Any], *, seeds: int = 1, random: int = 0, optuna: int = 0, halving: bool = False
-) -> Plan:
+    config: Config, grid: Mapping[str, Any], *, seeds: int = 1, random: int = 0, optuna: int = 0, halving: bool = False,
+    task: str = "auto",
+) -> Plan:  # fmt: skip
     """Return the plan of a sweep.
 
     Parameters
@@ -49,6 +50,8 @@ def plan_sweep(
     halving : bool
         Train all combinations for a few epochs, the best third of them three times as long, and so on
         (successive halving, arXiv 1502.07943).
+    task : str
+        Task of the data set, where the settings leave it open: "regression" is compared by R², others by accuracy.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def plan_sweep(
     plan = Plan(
         name=f"{base.data.name}: {', '.join(name.partition('.')[2] for name in {**values, **ranges})}",
         kind=kind, base=base, values=values, ranges=ranges,
-        seeds=tuple(base.run.seed + i for i in range(seeds)), trials=(), objective=_objective(base),
+        seeds=tuple(base.run.seed + i for i in range(seeds)), trials=(), objective=_objective(base, task),
     )  # fmt: skip
     if optuna:
         _check_size(optuna * seeds)
@@ -186,9 +189,10 @@ def _check_size(trials: int) -> None:
         )
 
 
-def _objective(config: Config) -> str:
+def _objective(config: Config, task: str) -> str:
+    task = task if config.data.task == "auto" else config.data.task
     part = "validation" if config.data.validation_fraction else "test"
-    return f"{part} {'R²' if guess_task(config.data) == 'regression' else 'accuracy'}"
+    return f"{part} {'R²' if task == 'regression' else 'accuracy'}"
 
 
 def _swept(
@@ -224,7 +228,8 @@ def _sweepable_name(name: str) -> str:
     if full == "data.name":
         raise ConfigError("A sweep has one data set: data.name cannot be swept. Start a sweep for each.")
     if full not in sweepable():
-        raise ConfigError(f"{full} changes no results, so it cannot be swept{nearest(full, sweepable())}")
+        best = difflib.get_close_matches(full, sweepable(), n=1, cutoff=0.0)[0]
+        raise ConfigError(f"{full} changes no results, so it cannot be swept. The nearest that can be is {best!r}.")
     return full
 
 

@@ -158,7 +158,7 @@ class Sweep:
         return any(trial.state in LIVE for trial in self.trials)
 
     def wait(self, seconds: float = float("inf")) -> bool:
-        """Wait until all trials are over, or the sweep was stopped; returns whether it is, after at most some seconds."""
+        """Wait until all trials are over, or the sweep was stopped; returns whether it is, at most some seconds."""
         deadline = time.monotonic() + seconds
         while self.queued or self.live:
             if time.monotonic() > deadline:
