@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import tsnn
 from tests.support.sweeps import train
 from tsnn.config import Config
 from tsnn.execution.sweeps import sweep as sweep_of
@@ -16,7 +17,9 @@ from tsnn.jobs.planning import extended, plan_sweep
 from tsnn.jobs.queue import advance, enqueue
 from tsnn.jobs.sweeps import find_sweep, start_sweep
 from tsnn.jobs.trials import ATTEMPTS, Work, is_done, queue_sweep, stop_sweep
+from tsnn.registry import recorded_registries
 from tsnn.runs import Run, RunStore
+from tsnn.runs.rules import recorded_rules
 from tsnn.runs.sweep_plan import write_plan
 from tsnn.runs.sweeps import create_sweep, open_sweep
 from tsnn.runs.writer import RunWriter
@@ -361,6 +364,30 @@ def test_optuna__missing_names_the_extra(store, monkeypatch):
     with pytest.raises(Exception, match=r"pip install 'tsnn\[sweep\]'"):
         sweep_of(CONFIG, GRID, optuna=3, store=store)
     assert not store.root.exists()
+
+
+def test_rules__that_are_not_built_in_are_recorded_with_the_sweep(store, instant):
+    """Another process, which does not know the rules, starts the trials."""
+
+    @tsnn.regrowth("anywhere")
+    def anywhere(free, count, rng):
+        """Anywhere."""
+        return free.draw(count, rng)
+
+    registry = recorded_registries()["regrowth"]
+    try:
+        plan = plan_sweep(CONFIG, {"regrow": ["random", "anywhere"]})
+        sweep = create_sweep(store, plan)
+    finally:
+        registry.unregister("anywhere")
+        registry._recorded.clear()
+    queue_sweep(sweep)
+    while advance(store):
+        pass
+    assert states(sweep) == ["finished"] * 2
+    assert [rule.rule.name for rule in recorded_rules(sweep.trials[1].run.path)] == ["anywhere"]
+    assert sweep.trials[1].run.config().training.regrow == "anywhere"
+    registry._recorded.clear()
 
 
 def test_damaged_sweep__does_not_stop_the_queue(store, instant):

@@ -106,25 +106,8 @@ def _add_sweep(subparsers: _Subparsers) -> None:
         "started again, extended, or after it was killed, it trains only what is missing; machines may share it.",
     )
     _add_data(sweeping)
-    sweeping.add_argument(
-        "--grid", "--range", action="append", default=[], metavar="NAME=VALUES", dest="grid",
-        help="values such as zeta=0,0.1,0.3, or, for --random and --optuna, a range such as zeta=0..0.5 or "
-        "learning_rate=0.001..0.1:log; may be given several times",
-    )  # fmt: skip
-    sweeping.add_argument("--seeds", type=int, metavar="N", help="train each combination with N seeds (default: 1)")
-    sweeping.add_argument("--random", type=int, default=0, metavar="N", help="draw N combinations")
-    sweeping.add_argument("--optuna", type=int, default=0, metavar="N",
-                          help="let Optuna choose N combinations, one after another")  # fmt: skip
-    sweeping.add_argument("--halving", action="store_true",
-                          help="train all for a few epochs, the best third three times as long, and so on")  # fmt: skip
-    sweeping.add_argument("--resume", action="store_true",
-                          help="DATA is the directory or name of a sweep: continue it, or extend it")  # fmt: skip
-    sweeping.add_argument("--yes", action="store_true",
-                          help=f"do not ask before training more than {sweep.ASK_ABOVE:,} runs")  # fmt: skip
-    sweeping.add_argument("--slurm", action="store_true", help="train nothing: write the script of a Slurm job array")
-    sweeping.add_argument(
-        "--trial", type=int, metavar="K", help="train only trial K of the sweep DATA, in this process"
-    )
+    sweep.add_sweep_options(sweeping)
+    add_rules_option(sweeping)
     _add_root(sweeping)
     sweeping.set_defaults(command=sweep.sweep, workers=None, mode=None)
 

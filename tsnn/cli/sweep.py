@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tsnn.cli import commands, console
+from tsnn.cli.rules import load_rule_files
 from tsnn.config import Config
 from tsnn.datasets import DatasetInfo, guess_task, known_datasets
 from tsnn.datasets.preview import preview
@@ -42,8 +43,30 @@ ADVANCE_SECONDS = 0.5
 _ROWS = 20  # of the ranking that is printed at the end
 
 
+def add_sweep_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command: what is swept, and how it is trained."""
+    parser.add_argument(
+        "--grid", "--range", action="append", default=[], metavar="NAME=VALUES", dest="grid",
+        help="values such as zeta=0,0.1,0.3, or, for --random and --optuna, a range such as zeta=0..0.5 or "
+        "learning_rate=0.001..0.1:log; may be given several times",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=int, metavar="N", help="train each combination with N seeds (default: 1)")
+    parser.add_argument("--random", type=int, default=0, metavar="N", help="draw N combinations")
+    parser.add_argument("--optuna", type=int, default=0, metavar="N",
+                          help="let Optuna choose N combinations, one after another")  # fmt: skip
+    parser.add_argument("--halving", action="store_true",
+                          help="train all for a few epochs, the best third three times as long, and so on")  # fmt: skip
+    parser.add_argument("--resume", action="store_true",
+                          help="DATA is the directory or name of a sweep: continue it, or extend it")  # fmt: skip
+    parser.add_argument("--yes", action="store_true",
+                          help=f"do not ask before training more than {ASK_ABOVE:,} runs")  # fmt: skip
+    parser.add_argument("--slurm", action="store_true", help="train nothing: write the script of a Slurm job array")
+    parser.add_argument("--trial", type=int, metavar="K", help="train only trial K of the sweep DATA, in this process")
+
+
 def sweep(options: argparse.Namespace) -> int:
     """Create a sweep or find it, and train the trials that are missing; with options one trial, or none."""
+    load_rule_files(options.rules)
     found = _existing(options)
     grid = commands.assignments(options.grid, "--grid", "zeta=0,0.1,0.3")
     if options.trial is not None:

@@ -20,6 +20,7 @@ from tsnn.jobs import halving, launch, suggestions
 from tsnn.jobs.claims import claim, claims, is_held, release
 from tsnn.records import LIVE, OVER, RunState
 from tsnn.runs import Run
+from tsnn.runs.rules import copy_rules
 from tsnn.runs.store import is_run
 from tsnn.runs.sweep_plan import Trial
 from tsnn.runs.sweeps import QUEUED, Sweep
@@ -107,7 +108,7 @@ class Work:
             work = self
             if self.sweep.kind == "optuna" and not self.trial.settings:
                 work = replace(self, trial=replace(self.trial, settings=suggestions.choose(self.sweep, self.trial)))
-            self.sweep.store.create(work.config(), name=self.trial.name)
+            self.sweep.store.create(work.config(), lambda p: copy_rules(self.sweep.path, p, {}), self.trial.name)
         elif self.epochs is not None and run.wanted_config().training.epochs != self.epochs:
             write_atomic(run.path / "resume.json", json.dumps({"epochs": self.epochs}).encode())
 

@@ -18,10 +18,10 @@ from typing import Any
 from tsnn.archives import copy_archive, read_header
 from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import ConfigError, RunError, TsnnError
-from tsnn.files import check_format, json_line, os_error_message, parse_object, read_bounded, write_atomic
+from tsnn.files import check_format, json_line, os_error_message, parse_object, write_atomic
 from tsnn.runs.checks import is_count
 from tsnn.runs.control import EPSILON_UNUSED
-from tsnn.runs.rules import check_rules, checked_source, note_rules, record_rules, recorded_rules, rules_meta
+from tsnn.runs.rules import copy_rules, note_rules, record_rules, rules_meta
 from tsnn.runs.run import Run
 from tsnn.runs.store import RunStore
 
@@ -137,7 +137,7 @@ class _Fork:
     def fill(self, path: Path, config: Config) -> None:
         """Write the files of the fork."""
         (path / "checkpoints").mkdir()
-        self._copy_rules(path)
+        copy_rules(self.run.path, path, self.run.meta())
         record_rules(path, config, again={value for value in self.settings.values() if isinstance(value, str)})
         copy_archive(self.source, path / "checkpoints" / self.source.name, lambda header: self._header(header, config))
         with open(self.run.path / "metrics.jsonl", "rb") as metrics, open(path / "metrics.jsonl", "wb") as copied:
@@ -156,15 +156,6 @@ class _Fork:
         meta = {key: value for key, value in self.run.meta().items() if key != "rules"} | rules_meta(path)
         meta |= {"created": created, "config": config.to_dict(), "fork": fork}
         write_atomic(path / "meta.json", json_line(meta))
-
-    def _copy_rules(self, path: Path) -> None:
-        """Copy the source of the parent's rules, after checking it."""
-        check_rules(self.run.path, self.run.meta())
-        for recorded in recorded_rules(self.run.path):
-            (path / "rules").mkdir(exist_ok=True)
-            write_atomic(path / recorded.file, checked_source(self.run.path, recorded))
-        with contextlib.suppress(FileNotFoundError):
-            write_atomic(path / "rules.json", read_bounded(self.run.path / "rules.json"))
 
     def _header(self, header: dict[str, Any], config: Config) -> dict[str, Any]:
         """Return the header of the checkpoint with the new settings.

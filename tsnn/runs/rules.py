@@ -7,6 +7,7 @@ executed by nothing but the processes that train the run (:mod:`tsnn.execution.r
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -232,3 +233,19 @@ def rules_meta(path: Path) -> dict[str, Any]:
     """Return the rules of a run for its ``meta.json``: kind, name, hash; empty without any."""
     rules = [{"kind": r.kind, "name": r.rule.name, "sha256": r.sha256} for r in recorded_rules(path)]
     return {"rules": rules} if rules else {}
+
+
+def copy_rules(source: Path, target: Path, meta: Mapping[str, Any]) -> None:
+    """Copy the source of recorded rules into another directory, after checking it.
+
+    Raises
+    ------
+    RunError
+        If a rule is missing or has changed.
+    """
+    check_rules(source, meta)
+    for recorded in recorded_rules(source):
+        (target / "rules").mkdir(exist_ok=True)
+        write_atomic(target / recorded.file, checked_source(source, recorded))
+    with contextlib.suppress(FileNotFoundError):
+        write_atomic(target / "rules.json", read_bounded(source / "rules.json"))

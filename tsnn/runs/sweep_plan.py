@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tsnn.config import Config, setting_names
+from tsnn.config import Config, describe, setting_names
 from tsnn.config.schema import shortened
 from tsnn.errors import RunError, TsnnError
 from tsnn.files import check_format, load_json, write_atomic
 from tsnn.records import FORMAT, RunState, json_safe
+from tsnn.registry import Registry
 from tsnn.runs.checks import Kind, is_count, is_number, is_table, is_text, mismatch
+from tsnn.runs.rules import note_rules, record_rules
 from tsnn.runs.run import Run
 
 FILE = "sweep.json"
@@ -137,6 +139,7 @@ def read_plan(path: Path) -> Plan:
     RunError
         If there is none, it cannot be read or is damaged, or has another format.
     """
+    note_rules(path)
     try:
         values = load_json(path / FILE)
     except (OSError, ValueError) as error:
@@ -154,7 +157,17 @@ def read_plan(path: Path) -> Plan:
 
 
 def write_plan(path: Path, plan: Plan) -> None:
-    """Replace the file of a sweep."""
+    """Replace the file of a sweep, and record the source of rules that are not built in.
+
+    Raises
+    ------
+    RuleError
+        If the source of a rule cannot be recorded.
+    """
+    for name, values in {"": (None,), **plan.values}.items():
+        if name == "" or isinstance(describe(name).choices, Registry):
+            for value in values:
+                record_rules(path, plan.base.replace({name: value}) if name else plan.base)
     swept: dict[str, Any] = {name: {"values": values} for name, values in plan.values.items()}
     swept |= {name: limits._asdict() for name, limits in plan.ranges.items()}
     content = {
