@@ -25,18 +25,18 @@ def combination(*values, epochs=3, name=0.0):
 
 def test_ranking__best_mean_first_and_failed_trials_counted(store):
     sweep = create_sweep(store, plan_sweep(CONFIG, {"zeta": [0.6, 0.0, 0.3, 0.1]}, seeds=2))
-    for number in (0, 1, 2, 4, 5):
+    for number in (0, 1, 2, 4, 5, 6):
         train_trial(sweep, number)
-    train_trial(sweep, 6, "failed")
+    train_trial(sweep, 3, "failed")
     ranked = ranking(sweep)
-    assert [c.settings["training.zeta"] for c in ranked] == [0.0, 0.3, 0.6]
+    assert [c.settings["training.zeta"] for c in ranked] == [0.0, 0.3, 0.6, 0.1]
     results = [sweep.results()[n][1] for n in (1, 5)]
     assert ranked[0].value.mean == pytest.approx(np.mean([r.best_validation_accuracy for r in results]))
     assert ranked[0].test.deviation == pytest.approx(np.std([r.best_accuracy for r in results], ddof=1))
-    assert (ranked[1].failed, ranked[1].value.n) == (1, 1)
+    assert (ranked[3].failed, ranked[3].value.n) == (1, 0)
     columns = {column.title: column.values for column in table(sweep, ranked)}
-    assert columns["zeta"] == ("0", "0.3", "0.6")
-    assert columns["seeds"] == ("2", "1, 1 failed", "2")
+    assert columns["zeta"] == ("0", "0.3", "0.6", "0.1")
+    assert columns["seeds"] == ("2", "2", "2", "0, 1 failed")
     assert "test accuracy then" in columns
 
 
