@@ -6,7 +6,6 @@ test epoch is never reported: picking it would overstate accuracy.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from array import array
@@ -185,13 +184,15 @@ class ResultReader:
         settings: Mapping[str, Any] = {}
         rules: list[RecordedRule] = []
         task, fork, status = "", {}, run.status()
-        problem = run.problem()
-        if not problem:
-            with contextlib.suppress(TsnnError):
-                meta = run.meta()
+        problem = str(status.get("problem", ""))
+        try:  # as Run.problem does, reading each file once
+            meta, config = run.meta(), run.config()
+            if not problem:
                 task, fork = str(meta.get("data", {}).get("task", "")), meta.get("fork", {})
                 rules = recorded_rules(run.path)
-                settings = with_hashes(run.config().flat(), rules)
+                settings = with_hashes(config.flat(), rules)
+        except TsnnError as error:
+            problem = str(error)
         forked = [name for name in fork.get("settings", {}) if name not in LIVE_SETTINGS.values()]  # others have events
         process = status.get("process")
         return RunResult(

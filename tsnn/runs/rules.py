@@ -184,6 +184,8 @@ def checked_source(path: Path, recorded: RecordedRule) -> bytes:
 def with_hashes(settings: Mapping[str, Any], recorded: Iterable[RecordedRule]) -> dict[str, Any]:
     """Return settings by full name; those that name a rule which is not built in with the rule's short hash."""
     short = {(r.kind, r.rule.name): r.short for r in recorded}
+    if not short:
+        return dict(settings)
     own = {name for name, value in settings.items() if isinstance(value, str) and (_kind(name), value) in short}
     return {name: short[_kind(name), value] if name in own else value for name, value in settings.items()}
 
