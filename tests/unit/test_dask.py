@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def client(tmp_path_factory):
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, protocol="tcp",
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", protocol="tcp",
             local_directory=str(tmp_path_factory.mktemp("dask")),
         ) as cluster,
         distributed.Client(cluster) as client,
@@ -51,7 +51,9 @@ def test_fit__in_threads_of_one_worker_gives_the_same(client, data):
     models = [tsnn.SparseMLPClassifier(hidden=(20,), epochs=2, zeta=zeta, random_state=0) for zeta in (0.0, 0.3) * 2]
     here = [model.fit(x, y).predict_proba(x) for model in models]
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None) as cluster,
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=True, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         distributed.Client(cluster) as own,
     ):
         there = own.gather(own.map(lambda model: model.fit(x, y).predict_proba(x), models, pure=False))
