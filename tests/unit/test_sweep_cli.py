@@ -56,6 +56,8 @@ def test_sweep__trains_prints_and_continues(store, instant, capsys):
     assert main(["sweep", "--resume", str(sweep.path), "--grid", "zeta=0.5", "--seeds", "3"]) == 0
     assert "about" in capsys.readouterr().err, "earlier runs are known"
     assert len(instant) == len(set(instant)) == 9
+    assert main(["runs"]) == 0
+    assert f"Sweep {sweep.id}, madelon: zeta: 9 finished of 9 trials." in capsys.readouterr().out
     assert main(["sweep", sweep.id]) == 0
     assert len(instant) == 9
     assert len(sweeps(store)) == 1

@@ -31,7 +31,9 @@ from tsnn.runs.comparison import table
 from tsnn.runs.control import stopping_on_signals
 from tsnn.runs.export import FORMATS, write_csv
 from tsnn.runs.forks import make_fork
+from tsnn.runs.ranking import progress_text
 from tsnn.runs.results import result
+from tsnn.runs.sweeps import is_sweep, open_sweep, sweeps
 
 
 def train(options: argparse.Namespace) -> int:
@@ -169,14 +171,17 @@ def execute_run(run: Run) -> int:
 
 
 def runs(options: argparse.Namespace) -> int:
-    """List the newest runs."""
+    """List the newest sweeps and runs."""
     store = RunStore(options.runs)
     found = store.list()
-    if not found:
+    for sweep in sweeps(store)[: options.n]:
+        print(progress_text(sweep).partition("\n")[0])
+    if not found and not sweeps(store):
         print(f"No runs in {store.root} yet. Start one: tsnn train fashion_mnist")
         return 0
     listed = found[: options.n]
-    print("\n".join(console.run_lines(listed)))
+    if listed:
+        print("\n".join(console.run_lines(listed)))
     if any(run.checkpoints() and run.status()["state"] in INTERRUPTED for run in listed):
         print("Continue a stopped, failed or lost run with: tsnn resume RUN")
     if len(found) > len(listed):
@@ -187,7 +192,6 @@ def runs(options: argparse.Namespace) -> int:
 def compare(options: argparse.Namespace) -> int:
     """Print a comparison of runs, or the ranking of a sweep."""
     from tsnn.cli.sweep import compare_lines
-    from tsnn.runs.sweeps import is_sweep, open_sweep
 
     store = RunStore(options.runs)
     found = [open_sweep(store, name) for name in options.run if is_sweep(store.root / name)]
