@@ -1,4 +1,4 @@
-"""The command line's sweeps: what is printed and asked, continuing, single trials, job arrays, comparison."""
+"""Sweeps on the command line: output, question, continuing, single trials, job arrays, comparison."""
 
 import json
 import os

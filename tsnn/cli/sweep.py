@@ -44,7 +44,7 @@ _ROWS = 20  # of the ranking that is printed at the end
 
 
 def add_sweep_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command: what is swept, and how it is trained."""
+    """Add the options of the command, after those of data and settings."""
     parser.add_argument(
         "--grid", "--range", action="append", default=[], metavar="NAME=VALUES", dest="grid",
         help="values such as zeta=0,0.1,0.3, or, for --random and --optuna, a range such as zeta=0..0.5 or "

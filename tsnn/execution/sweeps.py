@@ -18,7 +18,7 @@ def sweep(
     config: Config, grid: Mapping[str, Any], *, seeds: int = 1, random: int = 0, optuna: int = 0, halving: bool = False,
     store: RunStore | None = None, start: bool = True,
 ) -> Sweep:  # fmt: skip
-    """Create a sweep, or find the one with these trials, and train what is missing in the background.
+    """Create a sweep, or find the one with these trials, and train those that are missing in the background.
 
     Its trials are started by this process as cores become free, also after the call; if it ends, by a dashboard, or by
     the same call again.

@@ -128,7 +128,7 @@ def _seeds(c: Combination) -> str:
 
 
 def summary_lines(sweep: Sweep, ranked: Sequence[Combination]) -> Iterator[str]:
-    """Yield sentences on the best combination: its results, whether others differ from it, and what that means."""
+    """Yield sentences on the best combination: its results, and whether others differ from it."""
     if not ranked or not ranked[0].values:
         yield "No trial has finished yet."
         return
