@@ -122,18 +122,14 @@ def extended(plan: Plan, grid: Mapping[str, Any] | None = None, *, seeds: int = 
         what = ("values", "seeds", "combinations")[next(i for i, c in enumerate(changed) if c)]
         raise ConfigError(f"A sweep of kind {plan.kind!r} cannot get more {what}. Start a new one.")
     plan = dataclasses.replace(plan, values=wanted, seeds=all_seeds)
-    trials: list[tuple[Mapping[str, Any], int]]
     if plan.kind == "optuna":
-        trials = [({}, seed) for _ in range(max(count, n_points)) for seed in plan.seeds]
+        more_points: list[Mapping[str, Any]] = [{}] * (count - n_points)
+        new = [(point, seed) for point in more_points for seed in plan.seeds]
     else:
         points = _drawn(plan, max(count, n_points)) if plan.kind == "random" else _products(wanted)
-        trials = [(point, seed) for seed in plan.seeds for point in points]
-    _check_size(len(trials))
-    known = {(*point.items(), seed) for point, seed in plan.trials}
-    if plan.kind == "optuna":
-        new = trials[len(plan.trials) :]
-    else:
-        new = [(point, seed) for point, seed in trials if (*point.items(), seed) not in known]
+        known = {(*point.items(), seed) for point, seed in plan.trials}
+        new = [(p, seed) for seed in plan.seeds for p in points if (*p.items(), seed) not in known]
+    _check_size(len(plan.trials) + len(new))
     return dataclasses.replace(plan, trials=(*plan.trials, *new))
 
 
