@@ -24,14 +24,16 @@ HELP = {
 }
 #: Names by which the page calls the keys.
 PAUSE, BACK, FORWARD, FOLLOW, LIST = " ", "ArrowLeft", "ArrowRight", "f", "?"
-#: Sends the keys to the server, unless a field, button, slider, menu or dialog has the focus: those use them
-#: themselves. A number makes each press a change.
+#: Sends the keys to the server, unless a part that uses them itself has the focus: a field, a slider or a selection all
+#: keys, a button, tab or dialog space and arrows. A number makes each press a change.
 _SCRIPT = """<script>
 let tsnnPresses = 0
 document.addEventListener("keydown", event => {
     const path = event.composedPath()
     if (!KEYS.includes(event.key) || event.ctrlKey || event.altKey || event.metaKey) return
-    const own = "input, textarea, select, button, a, summary, [role], [contenteditable], [tabindex='0']"
+    const fields = "input, textarea, select, [contenteditable], [role=combobox], [role=listbox], [role=menu]"
+    const moves = event.key == " " || event.key.startsWith("Arrow")
+    const own = moves ? `${fields}, button, a, summary, [role], [tabindex='0']` : fields
     const free = part => part.tagName == "MAIN" || part.role == "figure"
     if (path.some(part => part instanceof Element && !free(part) && part.matches(own))) return
     for (const page of Bokeh.documents)

@@ -14,6 +14,9 @@ from tests.support.waiting import wait_until
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
 
 SETTINGS = {"data.name": "fashion_mnist", "training.epochs": 12}
+#: Number of visible models of a type.
+VISIBLE = """(type) => Bokeh.documents.flatMap((document) => [...document.all_models])
+    .filter((model) => model.type == type && model.visible).length"""
 #: Title of the figure on the page whose title begins with an argument.
 TITLE = """start => {
     for (const document of Bokeh.documents)
@@ -164,3 +167,24 @@ def test_neurons__pruned_neurons_disappear(page, server):
     living = wait_until(lambda: len(drawn := column(page, "living_0")) == 6 and drawn, what="all epochs are drawn")
     assert living == [record.layers[0].living for record in server.store.list()[0].records()]
     assert living[0] == 60 > living[-1]
+
+
+def test_plots__full_screen_logarithm_and_keys(page, server):
+    run = fake_engine.finished_run(server.store, {"data.name": "madelon", "training.epochs": 12}, 12)
+    page.set_viewport_size({"width": 1440, "height": 900})  # on a narrower page the last tools are in a menu
+    open_page(page, server, run.id)
+    plot = page.locator("[role=figure][aria-label^='Loss']")
+    plot.hover()
+    logarithmic = page.evaluate(VISIBLE, "LogAxis")
+    plot.get_by_title("Logarithmic axis, or linear again").click()
+    wait_until(lambda: page.evaluate(VISIBLE, "LogAxis") == logarithmic + 1, what="the logarithmic axis is drawn")
+    before = plot.bounding_box()
+    plot.get_by_title("Full screen").click()
+    width = page.viewport_size["width"]
+    canvas = plot.locator("canvas").first
+    wait_until(lambda: canvas.bounding_box()["width"] > width - 200, what="the plot fills the screen")
+    page.evaluate("document.exitFullscreen()")
+    wait_until(lambda: plot.bounding_box()["width"] == before["width"], what="it has its size again")
+    page.get_by_role("tab", name="Overview").click()
+    page.keyboard.press("?")
+    page.get_by_text("Pause or resume the run").wait_for()

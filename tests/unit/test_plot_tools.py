@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from bokeh.events import LegendItemClick
-from bokeh.models import CrosshairTool, CustomAction, FullscreenTool, HoverTool, LogAxis
+from bokeh.models import CrosshairTool, CustomAction, HoverTool, LogAxis
 
 from tests.support import fake_engine
 from tsnn.config import Config
@@ -27,7 +27,7 @@ def history():
 
 
 def actions(figure):
-    return {tool.description for tool in figure.tools if isinstance(tool, CustomAction | FullscreenTool)}
+    return {tool.description for tool in figure.tools if isinstance(tool, CustomAction)}
 
 
 def test_every_figure__has_full_screen_and_its_data():

@@ -144,6 +144,7 @@ def base_figure(title: str, x_label: str, y_label: str, **options: Any) -> figur
         y_axis_label=y_label,
         tools="pan,box_zoom,reset,save",
         toolbar_location="above",
+        stylesheets=[tools.FULL_SCREEN],
         **options,
     )
     add_actions(fig)

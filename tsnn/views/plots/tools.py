@@ -9,7 +9,6 @@ from bokeh.models import (
     CustomAction,
     CustomJS,
     FixedTicker,
-    FullscreenTool,
     Grid,
     LogAxis,
     LogScale,
@@ -75,6 +74,30 @@ for (const part of [...fig.renderers, ...fig.center])
 for (const part of log_parts) part.visible = on
 for (const part of linear_parts) part.visible = !on
 """
+#: Bokeh's own tool keeps the size of a figure. Pictures keep their proportions.
+_FULL = """
+const stage = Bokeh.index.find_one(fig).el
+if (document.fullscreenElement) document.exitFullscreen()
+else {
+    const {width, height, max_width, sizing_mode} = fig
+    const fit = () => {
+        const [wide, high] = [window.innerWidth, window.innerHeight]
+        const scale = Math.min(wide / width, high / height)
+        const size = sizing_mode == "stretch_width" ? [wide, high] : [scale * width, scale * height]
+        const full = document.fullscreenElement != null
+        fig.setv(full ? {width: size[0], height: size[1], max_width: null, sizing_mode: "fixed"}
+                      : {width, height, max_width, sizing_mode}, {sync: false})
+        if (!full) document.removeEventListener("fullscreenchange", fit)
+    }
+    document.addEventListener("fullscreenchange", fit)
+    stage.requestFullscreen()
+}
+"""
+_CORNERS = (
+    "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'><path d='M5 9V5h4M15 5h4v4M19 "
+    "15v4h-4M9 19H5v-4' fill='none' stroke='gray' stroke-width='1.8'/></svg>"
+)
+FULL_SCREEN = ":host(:fullscreen) {background: var(--panel-surface-color, white)}"
 
 
 def _icon(text: str) -> str:
@@ -89,7 +112,7 @@ def add_actions(fig: figure) -> None:
     """Add the actions of every figure: full screen, CSV, SVG."""
     args = {"fig": fig}
     fig.add_tools(
-        FullscreenTool(description="Full screen"),
+        CustomAction(description="Full screen", icon=_CORNERS, callback=CustomJS(args=args, code=_FULL)),
         CustomAction(description="Save the data as CSV", icon=_icon("CSV"), callback=CustomJS(args=args, code=_CSV)),
         CustomAction(description="Save as SVG", icon=_icon("SVG"), callback=CustomJS(args=args, code=_SVG)),
     )
