@@ -17,15 +17,15 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from tests.support.dashboard import ROOT, Server, badge, chromium, column, fill, open_page
+from tests.support.dashboard import ROOT, Server, address, badge, chromium, column, fill, open_page
 from tests.support.waiting import wait_until
+from tsnn.archives import npz_bytes
 from tsnn.config import Config
 from tsnn.execution.engine import execute
-from tsnn.files import npz_bytes
 from tsnn.runs import RunStore
 from tsnn.snapshot import Snapshot
 
-EPOCHS, ZETA = 200, 0.1
+EPOCHS, ZETA = 60, 0.1
 SIZE = {"width": 1280, "height": 800}
 #: The animation: width in pixels, colours, milliseconds per picture.
 WIDTH, COLOURS, MILLISECONDS = 880, 240, 650
@@ -98,21 +98,29 @@ def shoot(page: Any, server: Server, folder: Path) -> None:
     page.mouse.click(rail["x"] + ZETA / 0.9 * rail["width"], rail["y"] + rail["height"] / 2)
     page.get_by_text("accepted after epoch").wait_for()
     wait_until(lambda: len(column(page, "message")) >= 1, what="the change is marked")
-    film.take(5, 1.0)
+    wait_until(lambda: len(column(page, "test_accuracy")) >= 20, 300, "evolution is seen in the map of the inputs")
+    film.take(4, 1.0)
     page.screenshot(path=folder / "dashboard.png")
+    look_at(page, "Network")
+    film.take(5, 1.5)
     badge(page, "finished").wait_for(timeout=600_000)
-    film.take()
-    for tab in ("Connectivity", "Neurons"):
-        page.get_by_role("tab", name=tab).click()
-        page.wait_for_timeout(2500)
+    for tab in ("Connectivity", "Errors"):
+        look_at(page, tab)
         film.take(2)
         if tab == "Connectivity":
             page.get_by_role("button", name="Play").click()
             page.mouse.move(SIZE["width"] / 2, SIZE["height"] - 1)
             page.keyboard.press("Escape")  # closes the tooltip
-            film.take(8, 0.4)
+            film.take(7, 0.4)
             page.get_by_role("button", name="Play").wait_for()
     film.save(folder / "dashboard.gif")
+
+
+def look_at(page: Any, tab: str) -> None:
+    """Open a tab, and wait until it is drawn."""
+    page.get_by_role("tab", name=tab).click()
+    wait_until(lambda: tab.lower() in address(page).partition("tab=")[2], what="the tab is open")
+    page.wait_for_timeout(4000)
 
 
 def main() -> None:

@@ -1,9 +1,15 @@
-"""The benchmark command, on a network of 372 connections."""
+"""The benchmark command, on a network of 372 connections; names that the benchmarks import."""
+
+import ast
+import importlib.util
+from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.targets import line
 from tsnn import cli
+
+BENCHMARKS = sorted(Path(__file__).parents[1].joinpath("benchmarks").glob("*.py"))
 
 
 @pytest.mark.slow
@@ -34,3 +40,15 @@ def test_bench__needs_a_checkout(capsys, monkeypatch, tmp_path):
 def test_targets__are_met_in_their_direction():
     assert line("speed", 2, 1, True).startswith("- met")
     assert line("time", 2, 1, False).startswith("- NOT MET")
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_benchmarks__import_names_that_exist(path):
+    imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    missing = []
+    for node in imports:
+        if (node.module or "").startswith("tsnn.") and "parallel" not in node.module:  # MPI is for its own processes
+            module = pytest.importorskip(node.module, exc_type=ImportError)
+            missing += [f"{node.module}.{alias.name}" for alias in node.names if not hasattr(module, alias.name)
+                        and importlib.util.find_spec(f"{node.module}.{alias.name}") is None]  # fmt: skip
+    assert missing == [], "they have moved"
