@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import psutil
-from numba.np.ufunc import parallel
 
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # before Numba is imported
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")  # the only one that survives a fork
+
+from numba.np.ufunc import parallel
 
 from tests.faults.endurance import Endurance
 from tests.faults.stories import ForkedStory, FullDiskStory, LaunchedStory, Story, shared_memory, tiny_config

@@ -26,7 +26,7 @@ from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.errors import RunError
 from tsnn.execution.__main__ import main as execute_run
-from tsnn.jobs.launch import start_supervisor
+from tsnn.jobs.launch import prepare_resume, start_supervisor
 from tsnn.runs import OVER, RunState, RunStore
 from tsnn.runs.control import request
 
@@ -277,10 +277,9 @@ class LaunchedStory(Story):
 
     def begin(self) -> None:
         """Start or resume the run in the background."""
-        if self.run.status()["state"] == RunState.CREATED:
-            start_supervisor(self.run)
-        else:
-            tsnn.resume(self.run)
+        if self.run.status()["state"] != RunState.CREATED:
+            prepare_resume(self.run)
+        self.supervisor = start_supervisor(self.run)
 
     def live(self, *, changes: bool) -> None:
         """Begin the random time when training has begun, or before that."""
@@ -291,8 +290,8 @@ class LaunchedStory(Story):
         super().live(changes=changes)
 
     def alive(self) -> bool:
-        """Return whether the run is not over."""
-        return self.run.status()["state"] not in OVER
+        """Return whether the run is not over; on a busy machine its supervisor may take minutes to begin."""
+        return self.supervisor.poll() is None or self.run.status()["state"] not in OVER
 
     def fault(self) -> None:
         """Kill one of its processes."""
