@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import panel as pn
 import panel_material_ui as pmui
@@ -29,6 +30,8 @@ DOWNLOADS: dict[str, tuple[str, Callable[[Run], bytes]]] = {
     "Weights (npz)": ("npz", final_weights),
 }
 
+_Dialog = TypeVar("_Dialog", ResumeDialog, NotesDialog, ForkDialog, DownloadDialog)
+
 
 class Action(NamedTuple):
     """Entry of the menu: its icon, the function that it calls with the run, and the states that offer it."""
@@ -39,7 +42,7 @@ class Action(NamedTuple):
 
 
 class RunActions:
-    """Menu of the open run, and the dialogs of its entries.
+    """Menu of the open run, and the dialogs of its entries, each made when it is first opened.
 
     Parameters
     ----------
@@ -66,15 +69,13 @@ class RunActions:
     ):  # fmt: skip
         self._copy_settings, self._warn = copy_settings, warn
         self.view: RunView | None = None
-        self.resume, self.notes = ResumeDialog(self._changed), NotesDialog(self._changed)
-        self.report = ReportButton(self._open_runs, warn, variant="outlined", margin=8, sizing_mode="stretch_width")
-        self.download, self.fork = DownloadDialog(DOWNLOADS, self.report.button), ForkDialog(open_run)
+        self._open_run = open_run
         self.actions: dict[str, Action] = {
-            "Train longer …": Action("restart_alt", self.resume.open, OVER),
+            "Train longer …": Action("restart_alt", lambda run: self.resume.open(run), OVER),
             "Continue from here …": Action("call_split", self._open_fork),
             "Copy settings": Action("content_copy", self._copy),
-            "Notes …": Action("edit_note", self.notes.open),
-            "Download …": Action("download", self.download.open),
+            "Notes …": Action("edit_note", lambda run: self.notes.open(run)),
+            "Download …": Action("download", lambda run: self.download.open(run)),
         }
         if is_readonly():
             self.actions = {"Download …": self.actions["Download …"]}
@@ -82,8 +83,34 @@ class RunActions:
             label="More", icon="more_horiz", variant="outlined", size="small", margin=(0, 4), sx=NATURAL,
             on_click=lambda item: self.choose(item["label"]),
         )  # fmt: skip
-        changing = [] if is_readonly() else [self.resume.layout, self.fork.layout, self.notes.layout]
-        self.dialogs = pn.Row(*changing, self.download.layout, width=0, height=0, margin=0)
+        self.dialogs = pn.Row(width=0, height=0, margin=0)
+
+    @functools.cached_property
+    def resume(self) -> ResumeDialog:
+        """Dialog to train longer."""
+        return self._placed(ResumeDialog(self._changed))
+
+    @functools.cached_property
+    def notes(self) -> NotesDialog:
+        """Dialog of title, tags and text."""
+        return self._placed(NotesDialog(self._changed))
+
+    @functools.cached_property
+    def fork(self) -> ForkDialog:
+        """Dialog to continue from an epoch."""
+        return self._placed(ForkDialog(self._open_run))
+
+    @functools.cached_property
+    def download(self) -> DownloadDialog:
+        """Dialog of the run's files."""
+        style: dict[str, Any] = {"variant": "outlined", "margin": 8, "sizing_mode": "stretch_width"}
+        report = ReportButton(self._open_runs, self._warn, **style)
+        return self._placed(DownloadDialog(DOWNLOADS, report.button))
+
+    def _placed(self, dialog: _Dialog) -> _Dialog:
+        """Put a dialog onto the page."""
+        self.dialogs.append(dialog.layout)
+        return dialog
 
     def open(self, view: RunView | None) -> None:
         """Offer the actions for another run."""

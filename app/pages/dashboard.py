@@ -70,17 +70,22 @@ class Dashboard(Address):
             media_query="(min-width: 900px)", small=pn.Spacer(**empty), large=pn.Spacer(**empty), **empty
         )
         self.strip = LessonStrip(self.store, self.compare, self._choose_lesson, self._notify)
-        self.welcome = Welcome(self.store, self._open_network, self.race, self._notify)
-        self.welcome.list_lessons(self.strip.lessons, self.strip.problems, self._choose_lesson)
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px", "flex-flow": "row wrap"}, **stretch)
-        self._replay = pn.Column(**stretch)
+        self._replay, self._welcome = pn.Column(**stretch), pn.Column(**stretch)
         self._tabs = {tab: pn.Column(**stretch) for tab in TABS}
         self._main = pn.Column(
-            self.notice, self.strip.layout, self.form.own_card, self.welcome.layout, self._head, self._replay,
+            self.notice, self.strip.layout, self.form.own_card, self._welcome, self._head, self._replay,
             *self._tabs.values(), self.actions.dialogs, self.keys.dialog, *self.keys.parts, *self._throttle.parts,
             styles={"padding": "16px", "gap": "12px"}, **stretch,
         )  # fmt: skip
+
+    @functools.cached_property
+    def welcome(self) -> Welcome:
+        """Card of a page without an open run, built when it is first displayed."""
+        welcome = Welcome(self.store, self._open_network, self.race, self._notify)
+        welcome.list_lessons(*self.strip.known, self._choose_lesson)
+        return welcome
 
     @functools.cached_property
     def runs(self) -> RunsTab:
@@ -126,14 +131,10 @@ class Dashboard(Address):
         self.param.watch(lambda _: self._show_tab(), "tab")
         self.param.watch(lambda _: self._show_compared(), "compared")
         self.param.watch(lambda event: self.strip.show(event.new), "lesson")
-        if self.lesson:
-            self.strip.show(self.lesson)
-        if readonly:
-            self.welcome.watch_only()
-        else:
+        self.strip.show(self.lesson)
+        if not readonly:
             start_queue_thread(self.store)
-        known = catalog(self.store)
-        known.refresh(seconds=_READING_SECONDS)
+        (known := catalog(self.store)).refresh(seconds=_READING_SECONDS)
         if not self.run_id and (live := known.live()):
             self.run_id = live.run
         else:
@@ -293,7 +294,9 @@ class Dashboard(Address):
     def _show_tab(self) -> None:
         self.menu.active = list(TABS).index(self.tab)
         run_open = self.view is not None and self.tab not in MULTI_RUN_TABS
-        self.welcome.layout.visible = self.view is None and self.tab not in MULTI_RUN_TABS
+        self._welcome.visible = self.view is None and self.tab not in MULTI_RUN_TABS
+        if self._welcome.visible and not len(self._welcome):
+            self._welcome.append(self.welcome.layout)
         self._head.visible = self._replay.visible = run_open
         for tab, container in self._tabs.items():
             container.visible = tab == self.tab and (run_open or tab in MULTI_RUN_TABS)

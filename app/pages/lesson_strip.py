@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -26,7 +27,7 @@ _UNITS = {"accuracy": ("%", "points"), "connections": ("connections",) * 2, "sec
 
 
 class LessonStrip:
-    """The open lesson.
+    """The open lesson. Its parts are made when one is first opened.
 
     Parameters
     ----------
@@ -41,10 +42,8 @@ class LessonStrip:
 
     Attributes
     ----------
-    lessons : dict of str to Lesson
-        Known lessons by name, in order.
-    problems : list of str
-        Files that cannot be read.
+    known : (dict of str to Lesson, list of str)
+        Known lessons by name, in order; problems of files that cannot be read.
     """
 
     def __init__(
@@ -52,11 +51,24 @@ class LessonStrip:
         warn: Callable[[str], None],
     ):  # fmt: skip
         self._store, self._compare, self._choose, self._warn = store, compare, choose, warn
-        self.lessons, self.problems = known_lessons()
         self.lesson: Lesson | None = None
         self.step = 0
         self._followers: dict[str, RunFollower] = {}
         self._outcomes: Outcomes = {}
+        self.layout = pn.Column(visible=False, sizing_mode="stretch_width", margin=0,
+                                styles={**CARD, "padding": "12px 16px"})  # fmt: skip
+
+    @functools.cached_property
+    def known(self) -> tuple[dict[str, Lesson], list[str]]:
+        """Known lessons and problems, read when they are first needed."""
+        return known_lessons()
+
+    @property
+    def lessons(self) -> dict[str, Lesson]:
+        """Known lessons by name."""
+        return self.known[0]
+
+    def _build(self) -> None:
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._title = pn.pane.HTML("", **stretch)
         self._text = pn.pane.HTML("", **stretch)
@@ -66,23 +78,23 @@ class LessonStrip:
         )
         self.button = pmui.Button(label="Run", variant="contained", margin=(6, 8, 0, 0))
         close = pmui.IconButton(icon="close", description="Close the lesson", size="small", margin=0)
-        self.layout = pn.Column(
-            pn.Row(self._title, close, **stretch), self._text, self.choices, self.value, self.button, visible=False,
-            styles={**CARD, "padding": "12px 16px"}, **stretch,
-        )  # fmt: skip
+        head = pn.Row(self._title, close, **stretch)
+        self.layout.objects = [head, self._text, self.choices, self.value, self.button]
         self.button.on_click(self._act)
         self.choices.param.watch(lambda _: self._update_button(), "value")
         close.on_click(lambda _: self._choose(""))
 
     def show(self, name: str) -> None:
         """Open a lesson at its first step; an empty name closes it."""
-        self.lesson = self.lessons.get(name)
+        self.lesson = self.lessons.get(name) if name else None
         self.step, self._followers, self._outcomes = 0, {}, {}
         self.layout.visible = self.lesson is not None
         if self.lesson is None:
             if name:
                 self._warn(f"There is no lesson {name!r}. Known are {', '.join(self.lessons)}.")
             return
+        if not len(self.layout):
+            self._build()
         start, end, step = self.lesson.value
         options = [choice.text for choice in self.lesson.choices]
         self.choices.param.update(options=options, value=None, disabled=False)

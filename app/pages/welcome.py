@@ -11,6 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pages.lessons import Lesson
+from pages.readonly import is_readonly
 from pages.theme import CARD, html, plain
 from tsnn.config import Config
 from tsnn.errors import TsnnError
@@ -85,9 +86,10 @@ class Welcome:
         self.race.on_click(lambda _: self._try(self._race))
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         buttons = pn.FlexBox(self.train, self.race, margin=0)
-        self._text = pn.pane.HTML(html(_TEXT, "font-size:15px"), **stretch)
+        self.train.visible = self.race.visible = not is_readonly()
+        introduction = pn.pane.HTML(html(_WATCH if is_readonly() else _TEXT, "font-size:15px"), **stretch)
         self._lessons = pn.Column(**stretch)
-        text = pn.Column(self._text, buttons, self._lessons, margin=0,
+        text = pn.Column(introduction, buttons, self._lessons, margin=0,
                          styles={"flex": "1 1 340px"})  # fmt: skip
         empty = {"width": 0, "height": 0, "margin": 0}
         # A page that asks for less motion shows the last frame.
@@ -109,11 +111,6 @@ class Welcome:
             parts.append(button)
         parts += [pmui.Alert(object=plain(text), severity="warning", margin=(4, 0)) for text in problems]
         self._lessons.objects = parts
-
-    def watch_only(self) -> None:
-        """Leave out the buttons that start runs."""
-        self._text.object = html(_WATCH, "font-size:15px")
-        self.train.visible = self.race.visible = False
 
     def tick(self) -> bool:
         """Draw the next frame, about one in a second, up to the last; returns whether it did."""
