@@ -125,6 +125,24 @@ def test_page__makes_tabs_when_they_are_opened(store):
     assert not any(len(container) for container in dashboard._tabs.values())
 
 
+def test_page__makes_dialogs_and_cards_when_they_are_opened(store):
+    run = fake_engine.finished_run(store, {"data.name": "fashion_mnist"}, 3)
+    dashboard = Dashboard(store)
+    dashboard.run_id = run.id
+    dashboard.page()
+    assert not any(map(len, (dashboard.actions.dialogs, dashboard.strip.layout, dashboard._welcome)))
+    dashboard.actions.choose("Notes …")
+    dashboard.actions.choose("Notes …")
+    assert list(dashboard.actions.dialogs) == [dashboard.actions.notes.layout]
+    assert dashboard.actions.notes.layout.open
+    dashboard.lesson = next(iter(dashboard.strip.lessons))
+    assert dashboard.strip.layout.visible
+    assert dashboard.strip.button in list(dashboard.strip.layout)
+    dashboard.run_id = ""
+    assert dashboard._welcome.visible
+    assert list(dashboard._welcome) == [dashboard.welcome.layout]
+
+
 def test_page__keeps_no_empty_defaults(store):
     run = fake_engine.finished_run(store, {"data.name": "fashion_mnist"}, 3)
     dashboard, document = Dashboard(store), Document()
