@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import fake_engine
 from tsnn.config import Config
-from tsnn.runs import RunStore
+from tsnn.runs import RunStore, results
 from tsnn.runs.cells import format_cell
 from tsnn.runs.comparison import baselines, differing, find, grouped, labels, seeds, table
 from tsnn.runs.notes import annotate
@@ -200,6 +200,18 @@ def test_baselines_and_seeds__differ_in_one_setting():
     assert baselines(config)[0] == config
     assert [c.run.seed for c in seeds(config, 3)] == [4, 5, 6]
     assert {c.replace({"run.seed": 0}) for c in seeds(config, 3)} == {config.replace({"run.seed": 0})}
+
+
+def test_find__does_not_parse_the_epochs_of_runs_without_changes(store, monkeypatch):
+    run = run_with(store)
+    monkeypatch.setattr(results, "_CHUNK", 5)
+    assert find(run.config(), [run]) == run
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "ResultReader", None)
+        assert find(run.config(), [run]) == run, "a million epochs take a minute to parse"
+    with open(run.path / "metrics.jsonl", "a") as file:
+        file.write('{"type": "event", "epoch": 2, "kind": "setting", "message": "zeta changed"}\n')
+    assert find(run.config(), [run]) is None
 
 
 def test_find__existing_runs_but_no_interrupted_ones(store):

@@ -14,7 +14,7 @@ from tsnn.errors import TsnnError
 from tsnn.records import INTERRUPTED, accuracy_name
 from tsnn.runs.cells import Column, Spread
 from tsnn.runs.measures import COLUMNS
-from tsnn.runs.results import RunResult, result
+from tsnn.runs.results import RunResult, was_changed
 from tsnn.runs.rules import hashed_settings, recorded_rules, with_hashes
 from tsnn.runs.store import Run
 
@@ -170,7 +170,7 @@ def find(config: Config, runs: Iterable[Run]) -> Run | None:
             equal = _relevant(with_hashes(run.config().flat(), recorded_rules(run.path))) == wanted
         except TsnnError:
             continue
-        if equal and run.status()["state"] not in INTERRUPTED and not result(run).changed:
+        if equal and run.status()["state"] not in INTERRUPTED and not was_changed(run):
             return run
     return None
 
