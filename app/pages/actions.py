@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import panel as pn
 import panel_material_ui as pmui
@@ -30,8 +30,6 @@ DOWNLOADS: dict[str, tuple[str, Callable[[Run], bytes]]] = {
     "Weights (npz)": ("npz", final_weights),
 }
 
-_Dialog = TypeVar("_Dialog", ResumeDialog, NotesDialog, ForkDialog, DownloadDialog)
-
 
 class Action(NamedTuple):
     """Entry of the menu: its icon, the function that it calls with the run, and the states that offer it."""
@@ -42,7 +40,7 @@ class Action(NamedTuple):
 
 
 class RunActions:
-    """Menu of the open run, and the dialogs of its entries, each made when it is first opened.
+    """Menu of the open run, and the dialogs of its entries, each filled when it is first opened.
 
     Parameters
     ----------
@@ -83,34 +81,30 @@ class RunActions:
             label="More", icon="more_horiz", variant="outlined", size="small", margin=(0, 4), sx=NATURAL,
             on_click=lambda item: self.choose(item["label"]),
         )  # fmt: skip
-        self.dialogs = pn.Row(width=0, height=0, margin=0)
+        names = ["download"] if is_readonly() else ["resume", "fork", "notes", "download"]
+        self._places = {name: pmui.Dialog() for name in names}
+        self.dialogs = pn.Row(*self._places.values(), width=0, height=0, margin=0)
 
     @functools.cached_property
     def resume(self) -> ResumeDialog:
         """Dialog to train longer."""
-        return self._placed(ResumeDialog(self._changed))
+        return ResumeDialog(self._changed, self._places["resume"])
 
     @functools.cached_property
     def notes(self) -> NotesDialog:
         """Dialog of title, tags and text."""
-        return self._placed(NotesDialog(self._changed))
+        return NotesDialog(self._changed, self._places["notes"])
 
     @functools.cached_property
     def fork(self) -> ForkDialog:
         """Dialog to continue from an epoch."""
-        return self._placed(ForkDialog(self._open_run))
+        return ForkDialog(self._open_run, self._places["fork"])
 
     @functools.cached_property
     def download(self) -> DownloadDialog:
         """Dialog of the run's files."""
-        style: dict[str, Any] = {"variant": "outlined", "margin": 8, "sizing_mode": "stretch_width"}
-        report = ReportButton(self._open_runs, self._warn, **style)
-        return self._placed(DownloadDialog(DOWNLOADS, report.button))
-
-    def _placed(self, dialog: _Dialog) -> _Dialog:
-        """Put a dialog onto the page."""
-        self.dialogs.append(dialog.layout)
-        return dialog
+        report = ReportButton(self._open_runs, self._warn, variant="outlined", margin=8, sizing_mode="stretch_width")
+        return DownloadDialog(DOWNLOADS, report.button, place=self._places["download"])
 
     def open(self, view: RunView | None) -> None:
         """Offer the actions for another run."""

@@ -22,6 +22,17 @@ _MAX_NAMES = 5
 _RunsAction = Callable[[list[Run]], None]
 
 
+def fill(place: Any, *parts: Any, **options: Any) -> Any:
+    """Put parts and options into a dialog that is on the page already, or into a new one if it is None; return it.
+
+    A dialog that comes onto a page when it is opened stays invisible there.
+    """
+    place = pmui.Dialog() if place is None else place
+    place.objects = list(parts)
+    place.param.update(close_on_click=True, **options)
+    return place
+
+
 class _Dialog:
     """A dialog with a text, a button that acts, and Cancel.
 
@@ -35,22 +46,23 @@ class _Dialog:
         Called with the runs afterwards.
     *parts : Panel objects
         Fields between text and buttons.
+    place : Panel dialog, optional
+        Where it is put.
     **button
         Options of the button.
     """
 
-    def __init__(self, title: str, verb: str, act: _RunsAction, done: _RunsAction, *parts: Any, **button: Any):
+    def __init__(
+        self, title: str, verb: str, act: _RunsAction, done: _RunsAction, *parts: Any, place: Any = None, **button: Any
+    ):  # fmt: skip
         self._act, self._done = act, done
         self._runs: list[Run] = []
         self._text = pn.pane.HTML("", margin=(0, 8), sizing_mode="stretch_width")
         self._error = pmui.Alert(severity="error", visible=False, margin=8, sizing_mode="stretch_width")
         confirm = pmui.Button(label=verb, margin=8, **button)
         cancel = pmui.Button(label="Cancel", variant="text", margin=8)
-        self.layout = pmui.Dialog(
-            self._text, *parts, self._error,
-            pn.Row(pn.HSpacer(), cancel, confirm, margin=0, sizing_mode="stretch_width"),
-            title=title, close_on_click=True, width_option="sm",
-        )  # fmt: skip
+        buttons = pn.Row(pn.HSpacer(), cancel, confirm, margin=0, sizing_mode="stretch_width")
+        self.layout = fill(place, self._text, *parts, self._error, buttons, title=title, width_option="sm")
         confirm.on_click(self._confirm)
         cancel.on_click(self._cancel)
 
@@ -106,11 +118,12 @@ def _delete_all(runs: list[Run]) -> None:
 class ResumeDialog:
     """Total number of epochs of a run that continues."""
 
-    def __init__(self, done: _RunsAction):
+    def __init__(self, done: _RunsAction, place: Any = None):
         self.epochs = pmui.IntInput(label="Total epochs", start=1, sizing_mode="stretch_width", margin=8)
         self._dialog = _Dialog(
-            "Train longer", "Continue", lambda runs: resume(runs[0], self.epochs.value), done, self.epochs
-        )
+            "Train longer", "Continue", lambda runs: resume(runs[0], self.epochs.value), done, self.epochs,
+            place=place,
+        )  # fmt: skip
         self.layout = self._dialog.layout
 
     def open(self, run: Run) -> None:
@@ -125,12 +138,12 @@ class ResumeDialog:
 class NotesDialog:
     """Title, tags and text of a run."""
 
-    def __init__(self, done: _RunsAction):
+    def __init__(self, done: _RunsAction, place: Any = None):
         options: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 8}
         self.title = pmui.TextInput(label="Title", max_length=MAX_TITLE, **options)
         self.tags = pmui.TextInput(label="Tags, separated by commas", max_length=10 * MAX_TAG, **options)
         self.text = pmui.TextAreaInput(label="Notes", max_length=MAX_TEXT, rows=5, **options)
-        self._dialog = _Dialog("Notes", "Save", self._annotate, done, self.title, self.tags, self.text)
+        self._dialog = _Dialog("Notes", "Save", self._annotate, done, self.title, self.tags, self.text, place=place)
         self.layout = self._dialog.layout
 
     def open(self, run: Run) -> None:
@@ -152,9 +165,11 @@ class DownloadDialog:
         By label of the button: suffix of the file, and a function that returns its content.
     *further
         Further buttons.
+    place : Panel dialog, optional
+        Where it is put.
     """
 
-    def __init__(self, files: Mapping[str, tuple[str, Callable[[Run], bytes]]], *further: Any):
+    def __init__(self, files: Mapping[str, tuple[str, Callable[[Run], bytes]]], *further: Any, place: Any = None):
         self._run: Run | None = None
         self._suffixes = {label: suffix for label, (suffix, _) in files.items()}
         self._error = pmui.Alert(severity="error", visible=False, margin=8, sizing_mode="stretch_width")
@@ -165,10 +180,8 @@ class DownloadDialog:
             )
             for label, (_, make) in files.items()
         }  # fmt: skip
-        self.layout = pmui.Dialog(
-            *self.buttons.values(), *further, self._error, title="Download", close_on_click=True, width_option="xs",
-            show_close_button=True,
-        )  # fmt: skip
+        parts = [*self.buttons.values(), *further, self._error]
+        self.layout = fill(place, *parts, title="Download", width_option="xs", show_close_button=True)
 
     def open(self, run: Run) -> None:
         """Open the dialog for this run."""

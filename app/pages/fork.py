@@ -9,6 +9,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from pages.dialogs import fill
 from pages.settings import setting_widget, widget_value
 from pages.theme import html, plain
 from tsnn.config import LIVE_SETTINGS, Config
@@ -26,6 +27,8 @@ class ForkDialog:
     ----------
     open_run : callable
         Called with the id of the new run.
+    place : Panel dialog, optional
+        Where it is put.
 
     Attributes
     ----------
@@ -33,7 +36,7 @@ class ForkDialog:
         The dialog; belongs onto the page.
     """
 
-    def __init__(self, open_run: Callable[[str], None]):
+    def __init__(self, open_run: Callable[[str], None], place: Any = None):
         self._open_run = open_run
         self._run: Run | None = None
         self._shown: dict[str, Any] = {}
@@ -46,11 +49,9 @@ class ForkDialog:
         start = pmui.Button(label="Start", icon="call_split", margin=8)
         cancel = pmui.Button(label="Cancel", variant="text", margin=8)
         fields = pn.GridBox(*self.settings.values(), self.epochs, ncols=2, sizing_mode="stretch_width", margin=0)
-        self.layout = pmui.Dialog(
-            self._text, self.epoch, fields, self._error,
-            pn.Row(pn.HSpacer(), cancel, start, margin=0, sizing_mode="stretch_width"),
-            title="Continue from here", close_on_click=True, width_option="sm",
-        )  # fmt: skip
+        buttons = pn.Row(pn.HSpacer(), cancel, start, margin=0, sizing_mode="stretch_width")
+        parts = self._text, self.epoch, fields, self._error, buttons
+        self.layout = fill(place, *parts, title="Continue from here", width_option="sm")
         self.epoch.param.watch(lambda _: self._show_settings(), "value")
         start.on_click(lambda _: self._start())
         cancel.on_click(self._close)
