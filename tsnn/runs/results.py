@@ -6,6 +6,7 @@ test epoch is never reported: picking it would overstate accuracy.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from array import array
