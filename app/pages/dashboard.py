@@ -66,9 +66,8 @@ class Dashboard(Address):
         self.notice = pmui.Alert(severity="warning", visible=False, closeable=True, margin=0,
                                  sizing_mode="stretch_width")  # fmt: skip
         empty = {"width": 0, "height": 0, "margin": 0}
-        self._narrow = pmui.BreakpointSwitcher(
-            media_query="(min-width: 900px)", small=pn.Spacer(**empty), large=pn.Spacer(**empty), **empty
-        )
+        sides = {name: pn.Spacer(**empty) for name in ("small", "large")}
+        self._narrow = pmui.BreakpointSwitcher(media_query="(min-width: 900px)", **sides, **empty)
         self.strip = LessonStrip(self.store, self.compare, self._choose_lesson, self._notify)
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._head = pn.Row(styles={**CARD, "padding": "12px 16px", "gap": "8px", "flex-flow": "row wrap"}, **stretch)
