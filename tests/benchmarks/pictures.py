@@ -27,6 +27,7 @@ from tsnn.snapshot import Snapshot
 
 EPOCHS, ZETA = 60, 0.1
 SIZE = {"width": 1280, "height": 800}
+TALL = 1130  # height of the single picture, which shows the map of the inputs too
 #: The animation: width in pixels, colours, milliseconds per picture.
 WIDTH, COLOURS, MILLISECONDS = 880, 240, 650
 
@@ -100,7 +101,10 @@ def shoot(page: Any, server: Server, folder: Path) -> None:
     wait_until(lambda: len(column(page, "message")) >= 1, what="the change is marked")
     wait_until(lambda: len(column(page, "test_accuracy")) >= 20, 300, "evolution is seen in the map of the inputs")
     film.take(4, 1.0)
+    page.set_viewport_size({**SIZE, "height": TALL})
+    page.wait_for_timeout(3000)
     page.screenshot(path=folder / "dashboard.png")
+    page.set_viewport_size(SIZE)
     look_at(page, "Network")
     film.take(5, 1.5)
     badge(page, "finished").wait_for(timeout=600_000)
