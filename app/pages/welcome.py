@@ -25,8 +25,8 @@ from tsnn.views.tabs.cards import figure_pane
 #: Snapshots of the first epochs of ``tsnn train digits``, made by ``python -m tests.benchmarks.pictures``.
 RECORDING = Path(__file__).parents[1] / "assets" / "digits.npz.xz"
 #: Race of a minute on the bundled images, with settings at which SET and dense are alike: at the papers' dropout and
-#: decay SET needs more epochs. At the end SET is within 1.5 points of dense, above or below
-#: (``python -m tests.benchmarks.lessons race --seeds 5``).
+#: decay SET needs more epochs. At the end SET is at most 1.5 points above or below dense, in three seeds
+#: (``python -m tests.benchmarks.lessons race``).
 RACE = {
     "data.size": "small",
     "network.dropout": 0.1,
