@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from tests.support.dashboard import ROOT, Server, address, badge, chromium, column, fill, open_page
+from tests.support.dashboard import ROOT, Server, badge, chromium, column, fill, open_page
 from tests.support.waiting import wait_until
 from tsnn.archives import npz_bytes
 from tsnn.config import Config
@@ -54,7 +54,7 @@ class Film:
         strip = Image.new("RGB", (width, height * len(some)))
         for i, picture in enumerate(some):
             strip.paste(picture, (0, i * height))
-        palette = strip.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+        palette = strip.quantize(COLOURS, Image.Quantize.MEDIANCUT)
         drawn = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in self.pictures]
         drawn[0].save(path, save_all=True, append_images=drawn[1:], duration=MILLISECONDS, loop=0, optimize=True)
 
@@ -105,26 +105,25 @@ def shoot(page: Any, server: Server, folder: Path) -> None:
     page.wait_for_timeout(3000)
     page.screenshot(path=folder / "dashboard.png")
     page.set_viewport_size(SIZE)
-    look_at(page, "Network")
+    look_at(page, "Network", "Drawing of the network")
     film.take(5, 1.5)
     badge(page, "finished").wait_for(timeout=600_000)
-    for tab in ("Connectivity", "Errors"):
-        look_at(page, tab)
-        film.take(2)
-        if tab == "Connectivity":
-            page.get_by_role("button", name="Play").click()
-            page.mouse.move(SIZE["width"] / 2, SIZE["height"] - 1)
-            page.keyboard.press("Escape")  # closes the tooltip
-            film.take(7, 0.4)
-            page.get_by_role("button", name="Play").wait_for()
+    look_at(page, "Errors", "test samples are right")
+    film.take(2)
+    look_at(page, "Connectivity", "replaced per epoch")
+    page.get_by_role("button", name="Play").click()
+    page.mouse.move(SIZE["width"] / 2, SIZE["height"] - 1)
+    page.keyboard.press("Escape")  # closes the tooltip
+    page.get_by_text("Snapshot: epoch 0").wait_for()
+    film.take(10, 0.8)
     film.save(folder / "dashboard.gif")
 
 
-def look_at(page: Any, tab: str) -> None:
-    """Open a tab, and wait until it is drawn."""
+def look_at(page: Any, tab: str, title: str) -> None:
+    """Open a tab, and wait until the figure with a part of its text alternative is drawn."""
     page.get_by_role("tab", name=tab).click()
-    wait_until(lambda: tab.lower() in address(page).partition("tab=")[2], what="the tab is open")
-    page.wait_for_timeout(4000)
+    page.locator(f"[role=figure][aria-label*='{title}']").first.wait_for()
+    page.wait_for_timeout(2500)
 
 
 def main() -> None:
