@@ -1,4 +1,4 @@
-"""State of a page in its address: tabs, open run, epoch, comparison."""
+"""State of a page in its address: tabs, open run, epoch, comparison, sweep."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import param
 #: Tabs by name, with their icons.
 TABS = {
     "overview": "show_chart", "network": "polyline", "connectivity": "hub", "neurons": "scatter_plot",
-    "errors": "rule", "workers": "lan", "compare": "stacked_line_chart", "runs": "list",
+    "errors": "rule", "workers": "lan", "sweep": "grid_on", "compare": "stacked_line_chart", "runs": "list",
 }  # fmt: skip
 #: Tabs about many runs; the others are about the open run.
-MULTI_RUN_TABS = ("compare", "runs")
+MULTI_RUN_TABS = ("sweep", "compare", "runs")
 RUN_TABS = tuple(tab for tab in TABS if tab not in MULTI_RUN_TABS)
 NEWEST = "newest"
 #: Parts of the state in the address: names of parameters and of values there.
 ADDRESS = {
     "run_id": "run", "tab": "tab", "epoch": "epoch", "layer": "layer", "compared": "compare", "columns": "columns",
-    "lesson": "lesson", "large": "large",
+    "sweep": "sweep", "lesson": "lesson", "large": "large",
 }  # fmt: skip
 #: In place of a run's id in the address: the newest run, and each newer one as soon as it starts.
 LATEST = "latest"
@@ -33,6 +33,7 @@ class Address(param.Parameterized):
     epoch = param.Parameter(default=NEWEST, doc="Epoch of the displayed snapshot; 'newest' follows the run.")
     layer = param.Integer(default=1, doc="Displayed layer of connections, from 1.")
     compared = param.String(default="", doc="Ids of the compared runs, separated by commas.")
+    sweep = param.String(default="", doc="Name of the displayed sweep; empty for the newest.")
     columns = param.String(
         default="", doc="Columns of the list of runs, separated by commas; empty for the usual ones."
     )

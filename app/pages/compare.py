@@ -159,6 +159,8 @@ class CompareTab:
             self.runs.param.update(options=names, value=list(followers))
         if list(followers) != list(before) and self._is_race(followers):
             self.axis.value = "seconds"
+        if list(followers) != list(before) and followers and all("/" in run for run in followers):  # of a sweep
+            self.seeds.value = True
         self._drawn, self._selection = (), ()
         self.update()
 
@@ -195,7 +197,7 @@ class CompareTab:
 
     def _tabulate(self) -> None:
         self._reading = False
-        results = [self._result(follower) for follower in self._followers.values()]
+        results = [self._result(name, follower) for name, follower in self._followers.items()]
         self._rows = grouped(results) if self.seeds.value else [[r] for r in results]
         self._labels = labels(self._rows)
         self._columns = ordered(table(results, over_seeds=self.seeds.value))
@@ -224,12 +226,16 @@ class CompareTab:
         if text != self._verdict.object or self._verdict.visible != bool(text):
             self._verdict.param.update(object=text, visible=bool(text))
 
-    def _result(self, follower: RunFollower) -> RunResult:
-        """Return the results of a run, from a reader shared by all pages; reading a long run takes several calls."""
+    def _result(self, name: str, follower: RunFollower) -> RunResult:
+        """Return the results of a run, by its name in the folder, from a reader shared by all pages.
+
+        Reading a long run takes several calls.
+        """
         reader: ResultReader = follower.shared.get("results", follower.run, lambda: ResultReader(follower.run))
         complete = reader.read(_READING_SECONDS)
         self._reading |= not complete
         found = reader.result()
+        found = replace(found, run=name, name=name if found.name == found.run else found.name)
         return found if complete else replace(found, name=f"{found.name} (reading …)", **_UNKNOWN)
 
     def _draw(self) -> None:

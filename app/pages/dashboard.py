@@ -14,13 +14,12 @@ import panel_material_ui as pmui
 from pages.accessibility import accessibility
 from pages.actions import RunActions
 from pages.address import LATEST, MULTI_RUN_TABS, NEWEST, RUN_TABS, TABS, Address
-from pages.compare import CompareTab
 from pages.form import StartForm
 from pages.keys import run_keys
 from pages.lean import drop_empty_defaults, unlinked_page
 from pages.lesson_strip import LessonStrip
+from pages.multi_run_tabs import MultiRunTabs
 from pages.readonly import TITLE, is_readonly
-from pages.runs import RunsTab
 from pages.theme import CARD, LARGE, MENU, PAGE, THEME, plain
 from pages.welcome import Welcome
 from tsnn.config import Config
@@ -56,6 +55,7 @@ class Dashboard(Address):
         self._throttle = Throttle()
         self.form = StartForm(self.store, self.open, self.race)
         self.controls = LiveControls(self._notify)
+        self.many = MultiRunTabs(self.store, self, self, self.form, lambda: self._shown, self._load_settings)
         self.actions = RunActions(self._load_settings, self._notify, self.open)
         self.keys = run_keys(self.controls.pause_or_resume, self._replay_run)
         self.menu = pmui.TabMenu(
@@ -86,20 +86,6 @@ class Dashboard(Address):
         welcome.list_lessons(*self.strip.known, self._choose_lesson)
         return welcome
 
-    @functools.cached_property
-    def runs(self) -> RunsTab:
-        """Tab Runs, built when it is first opened."""
-        tab = RunsTab(self.store, self.open, self.compare, self._load_settings)
-        if self.columns:
-            tab.columns.value = [name for name in self.columns.split(",") if name in tab.columns.options.values()]
-        tab.columns.param.watch(lambda event: self.param.update(columns=",".join(event.new)), "value")
-        return tab
-
-    @functools.cached_property
-    def comparison(self) -> CompareTab:
-        """Tab Compare, built when it is first opened."""
-        return CompareTab(self.store, lambda: self._shown, self._choose_compared)
-
     def page(self) -> Any:
         """Build the page and start its periodic update."""
         readonly = is_readonly()
@@ -128,7 +114,8 @@ class Dashboard(Address):
         self.menu.param.watch(self._tab_chosen, "active")
         self.param.watch(self._run_changed, "run_id")
         self.param.watch(lambda _: self._show_tab(), "tab")
-        self.param.watch(lambda _: self._show_compared(), "compared")
+        self.param.watch(lambda _: self.many.show("compare"), "compared")
+        self.param.watch(lambda _: self.many.show("sweep"), "sweep")
         self.param.watch(lambda event: self.strip.show(event.new), "lesson")
         self.strip.show(self.lesson)
         if not readonly:
@@ -157,7 +144,7 @@ class Dashboard(Address):
 
     def compare(self, run_ids: list[str]) -> None:
         """Compare runs."""
-        self._choose_compared(run_ids)
+        self.many.choose_compared(run_ids)
         self.tab = "compare"
 
     def race(self, configs: list[Config]) -> None:
@@ -166,12 +153,6 @@ class Dashboard(Address):
 
     def _choose_lesson(self, name: str) -> None:
         self.lesson = name
-
-    def _choose_compared(self, run_ids: list[str]) -> None:
-        self.compared = ",".join(run_ids)
-
-    def _show_compared(self) -> None:
-        self.comparison.show([run for run in self.compared.split(",") if run])
 
     def _load_settings(self, config: Config, name: str) -> None:
         self.form.load(config)
@@ -194,10 +175,8 @@ class Dashboard(Address):
         self.actions.tick()
         self.keys.tick(self.view.follower if self.view else None)
         self.strip.tick()
-        if self.tab == "runs":
-            self.runs.update()
-        elif self.tab == "compare":
-            changed = self.comparison.update()
+        if self.tab in MULTI_RUN_TABS:
+            changed = self.many.tick(self.tab)
         elif self.view is not None:
             changed = self.view.tick(self.tab)
             self._store_position(self.view.replay)
@@ -299,10 +278,8 @@ class Dashboard(Address):
         self._head.visible = self._replay.visible = run_open
         for tab, container in self._tabs.items():
             container.visible = tab == self.tab and (run_open or tab in MULTI_RUN_TABS)
-        if self.tab == "runs":
-            self.runs.update(now=True)
-        elif self.tab == "compare":
-            self._show_compared()
+        if self.tab in MULTI_RUN_TABS:
+            self.many.show(self.tab)
         elif self.view is not None:
             self.view.tick(self.tab)
         if (run_open or self.tab in MULTI_RUN_TABS) and not len(container := self._tabs[self.tab]):
@@ -312,7 +289,7 @@ class Dashboard(Address):
     def _opened(self) -> Any:
         """Return the open tab, which is made when it is first opened."""
         if self.tab in MULTI_RUN_TABS:
-            return self.runs if self.tab == "runs" else self.comparison
+            return self.many.tab(self.tab)
         assert self.view is not None
         return self.view.tabs[self.tab]
 

@@ -44,7 +44,7 @@ def network_estimate(config: Config, info: DatasetInfo | None, store: RunStore) 
         f"<th style='text-align:right;{muted}'>connections</th><th style='text-align:right;{muted}'>density</th>"
         f"</tr>{rows}{more}</table><div style='font-size:13px;margin-top:4px'><b>{total:,} connections</b>, "
         f"{palette.small_percent(total / dense)} of a dense network's {dense:,}. "
-        f"Takes about {_memory(config, info)} of memory. {_time(config, info, total, store)}</div>"
+        f"Takes about {memory_text(memory_bytes(config, info))} of memory. {_time(config, info, total, store)}</div>"
     )
 
 
@@ -54,22 +54,27 @@ def _time(config: Config, info: DatasetInfo, connections: int, store: RunStore) 
                  method=config.training.method)  # fmt: skip
     if speed is None:
         return "First run: no time estimate yet."
-    seconds = speed * connections * info.sizes[_size(config, info)][0]
+    seconds = speed * connections * samples(config, info)[0]
     total = palette.duration(seconds * config.training.epochs)
     return f"Takes about {total}, {palette.duration(seconds)} per epoch, estimated from earlier runs."
 
 
-def _size(config: Config, info: DatasetInfo) -> str:
+def samples(config: Config, info: DatasetInfo) -> tuple[int, int]:
+    """Return the number of samples for training and for testing."""
     if config.data.size in info.sizes:
-        return config.data.size
-    return "full" if "full" in info.local or "small" not in info.sizes else "small"
+        return info.sizes[config.data.size]
+    return info.sizes["full" if "full" in info.local or "small" not in info.sizes else "small"]
 
 
-def _memory(config: Config, info: DatasetInfo) -> str:
-    """Estimate the memory of a run, as text."""
-    size = _size(config, info)
+def memory_bytes(config: Config, info: DatasetInfo) -> int:
+    """Estimate the memory of a run."""
     estimate = memory_estimate(
-        config, info.n_features, info.n_classes or 1, sum(info.sizes[size]), data_bytes=0 if info.on_demand else None,
-        processes=1 + config.parallel.workers,
+        config, info.n_features, info.n_classes or 1, sum(samples(config, info)),
+        data_bytes=0 if info.on_demand else None, processes=1 + config.parallel.workers,
     )  # fmt: skip
-    return f"{estimate.total / 2**30:.1f} GiB" if estimate.total >= 2**30 else f"{estimate.total / 2**20:.0f} MiB"
+    return int(estimate.total)
+
+
+def memory_text(size: float) -> str:
+    """Return a number of bytes as text."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

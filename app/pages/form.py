@@ -300,11 +300,16 @@ class StartForm:
             return self.own.preview.info if self.own.preview is not None else None
         return self._known.get(config.data.name)
 
-    def _checked_config(self) -> Config:
-        """Return the configuration in the form, if a run can start with it."""
+    def settings(self) -> tuple[Config, DatasetInfo | None]:
+        """Return the configuration in the form, if a run can start with it, and the shape of its data if known."""
         config = self.config()
         if self.data.value == _FILE and (problem := self.own.problem()):
             raise DataError(problem)
+        return config, self._info(config)
+
+    def _checked_config(self) -> Config:
+        """Return the configuration in the form, if a run can start with it."""
+        config, _ = self.settings()
         if self._made_own:
             self.own.show_card(False)
         return config

@@ -23,11 +23,13 @@ from tsnn.runs import ENDED, Run, RunStore
 from tsnn.runs.catalog import catalog
 from tsnn.runs.export import FORMATS, csv_bytes
 from tsnn.runs.summaries import RunSummary
+from tsnn.runs.sweeps import sweeps
 
 #: Look of a switch among buttons.
 _TOGGLE = {"textTransform": "none", "color": "primary.main", "borderColor": "primary.main", "padding": "4px 9px"}
 _REFRESH_SECONDS = 2.0
 _READING_SECONDS = 0.25
+_MAX_SWEEPS = 10  # that are named
 _TABLE = """
 :host .tabulator {font-size: 12.5px; font-family: var(--bokeh-base-font)}
 .tabulator-row {cursor: pointer}
@@ -91,6 +93,7 @@ class RunsTab:
         self._count = pn.pane.HTML("", margin=(4, 8), styles={"flex": "1 1 240px"})
         self.problem = pmui.Alert(severity="error", visible=False, closeable=True, margin=(4, 8),
                                   sizing_mode="stretch_width")  # fmt: skip
+        self._sweeps = pn.pane.HTML("", margin=(2, 8), visible=False, sizing_mode="stretch_width")
         self._notes, self._delete = NotesDialog(self._changed), DeleteDialog(self._changed)
         self._resume = ResumeDialog(self._changed)
         self._build_actions()
@@ -98,7 +101,7 @@ class RunsTab:
         self.layout = pn.Column(
             pn.FlexBox(self.filter, self._count, self.choose_columns, self._list_csv, align_items="center", margin=0,
                        sizing_mode="stretch_width"),
-            self.columns, self.actions, self.problem, self.table, *dialogs,
+            self._sweeps, self.columns, self.actions, self.problem, self.table, *dialogs,
             sizing_mode="stretch_width", styles={**CARD, "padding": "8px"}, margin=0,
         )  # fmt: skip
         self.table.on_click(self._clicked)
@@ -142,6 +145,7 @@ class RunsTab:
         if not now and self._catalog.complete and time.monotonic() - self._refreshed < _REFRESH_SECONDS:
             return
         self._refreshed = time.monotonic()
+        self._list_sweeps()
         version = self._catalog.refresh(seconds=_READING_SECONDS)
         query = self.filter.value_input or ""
         state = (version, self._catalog.complete, query)
@@ -158,6 +162,16 @@ class RunsTab:
             self._rows = rows
             self._show_rows()
         self._show_actions()
+
+    def _list_sweeps(self) -> None:
+        """Show a link to each sweep; its runs are not in the list."""
+        found = sweeps(self._store)
+        links = [f"<a href='?tab=sweep&sweep={sweep.id}' style='color:inherit'>{escape(sweep.name or sweep.id)}</a> "
+                 f"({len(sweep.plan.trials):,} trials)" for sweep in found[:_MAX_SWEEPS]]  # fmt: skip
+        more = f", and {len(found) - _MAX_SWEEPS} more" if len(found) > _MAX_SWEEPS else ""
+        text = html(f"<b>Sweeps</b>: {', '.join(links)}{more}", "font-size:13px") if links else ""
+        if text != self._sweeps.object:
+            self._sweeps.param.update(object=text, visible=bool(text))
 
     def _count_text(self, known: int, matching: int) -> str:
         if not self._catalog.complete:

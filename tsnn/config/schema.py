@@ -109,7 +109,7 @@ class Section:
 
     def __post_init__(self) -> None:
         hints = _type_hints(type(self))  # type: ignore[arg-type]  # mypy takes the class for an instance
-        for about in self.settings():
+        for about in _declared(type(self)):  # type: ignore[arg-type]
             value = _coerce(about.name, getattr(self, about.short), hints[about.short])
             _check_limits(about, value)
             object.__setattr__(self, about.short, value)
@@ -121,6 +121,12 @@ class Section:
 
 
 _type_hints = functools.cache(typing.get_type_hints)  # slow; every change of a setting asks for them
+
+
+@functools.cache
+def _declared(section: type[Section]) -> tuple[Setting, ...]:
+    """Return the settings of a section, for checks: their help texts do not follow the registries, their choices do."""
+    return tuple(section.settings())
 
 
 def _setting_of(section: str, field: dataclasses.Field[Any]) -> Setting:

@@ -20,7 +20,7 @@ from bokeh.models import FullscreenTool, NumeralTickFormatter
 from bokeh.palettes import interp_palette
 
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import describe, dress
+from tsnn.views.plots.figures import describe, dress, log_padded, padded, set_range
 from tsnn.views.plots.sweep_table import SweepTable, grid, grouped_values, importance, pareto, short
 from tsnn.views.plots.tools import ROUND, add_actions
 
@@ -43,6 +43,15 @@ def _dress(plot: Any, _element: Any) -> None:
     fig.update(background_fill_color=None, border_fill_color=None, output_backend="canvas")
     if not any(isinstance(tool, FullscreenTool) for tool in fig.tools):
         add_actions(fig)
+
+
+def _fit(plot: Any, element: Any) -> None:
+    """Fit the ranges to changed data: HoloViews keeps the first ranges of an overlay."""
+    (left, right), (bottom, top) = (element.range(dimension) for dimension in element.get(1).kdims)
+    if plot.handles.get("fitted") != (left, right, bottom, top) and np.isfinite([left, right, bottom, top]).all():
+        plot.handles["fitted"] = left, right, bottom, top
+        set_range(plot.state.x_range, *log_padded([np.array([left, right])]))
+        set_range(plot.state.y_range, *padded([np.array([bottom, top])]))
 
 
 def _style(title: str, **options: Any) -> dict[str, Any]:
@@ -135,8 +144,8 @@ def trade_off(table: SweepTable, cost: str = "connections") -> hv.Overlay:
     )
     style = _style(
         f"{value_label(table)} against {label.lower()}", logx=True, xformatter=NumeralTickFormatter(format=form),
-        yformatter=_formatter(table), show_legend=False, xticks=ROUND, padding=0.08,
-    )  # fmt: skip
+        yformatter=_formatter(table), show_legend=False, xticks=ROUND,
+    ) | {"hooks": [_dress, _fit]}  # fmt: skip
     return (line * points * stars).opts(**style)
 
 

@@ -16,6 +16,7 @@ import panel_material_ui as pmui
 
 from tsnn.errors import TsnnError
 from tsnn.runs.cells import format_value
+from tsnn.runs.ranking import ranking, summary_lines
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.sweep_follower import SweepFollower
 from tsnn.views.plots import sweep_plots
@@ -24,6 +25,7 @@ from tsnn.views.plots.comparison import ComparePlot, styled
 from tsnn.views.plots.figures import set_title
 from tsnn.views.plots.sweep_table import OTHERS, SweepTable, best_cells, runs_of, short
 from tsnn.views.tabs.cards import CARD, TABLE, Card, card, empty_pane, grid, say_empty
+from tsnn.views.tabs.sweep_topology import live_topologies
 
 _HEIGHT = 340
 _BEST = 3  # cells whose curves are drawn while none is chosen
@@ -91,7 +93,10 @@ class SweepView:
         )  # fmt: skip
         self.clear = pmui.Button(label="Clear selection", variant="outlined", size="small", margin=(4, 8),
                                  visible=False)  # fmt: skip
-        self._axes = pn.FlexBox(self.x, self.y, self.others, self.clear, align_items="center", margin=0)
+        self.topologies = pmui.Button(label="Show topologies", icon="hub", variant="outlined", size="small",
+                                      margin=(4, 8))  # fmt: skip
+        self._axes = pn.FlexBox(self.x, self.y, self.others, self.topologies, self.clear, align_items="center",
+                                margin=0)  # fmt: skip
         self._axes.visible = len(names) > 1
         self._head = pn.pane.HTML("", styles={**CARD, "padding": "12px 16px"}, **stretch)
         self._empty = empty_pane()
@@ -105,14 +110,18 @@ class SweepView:
             sizing_mode="stretch_width", layout="fit_data_fill", margin=0, stylesheets=[TABLE, _ROWS],
             formatters={"trial": "html"}, titles=self._titles(), text_align=dict.fromkeys(_NUMBERS, "right"),
         )  # fmt: skip
+        self._topology = pn.Column(**stretch)
+        self._topology_card = Card(self._topology, "sweep_topologies", visible=False)
         self._list = Card(self.trials, "sweep_trials", visible=False)
         self.layout = pn.Column(
-            self._head, self._axes, self._empty, grid(*self._cards.values(), self._curve_card), self._list,
+            self._head, self._axes, self._empty, grid(*self._cards.values(), self._curve_card),
+            self._topology_card, self._list,
             sizing_mode="stretch_width", margin=0, styles={"gap": "12px"},
         )  # fmt: skip
         for widget in (self.x, self.y, self.others):
             widget.param.watch(lambda _: self._redraw("sweep_heat"), "value")
         self.clear.on_click(lambda _: self._clear())
+        self.topologies.on_click(lambda _: self._draw_topologies())
         self.trials.on_click(self._clicked)
 
     def _column(self) -> str:
@@ -210,6 +219,16 @@ class SweepView:
                 return None
         return self._curves[run]
 
+    def _draw_topologies(self) -> None:
+        """Draw the present final topologies over the two settings of the heat map, with sliders."""
+        try:
+            drawn = live_topologies(self.follower.sweep, self.table, self.x.value, self.y.value)
+            pane = pn.pane.HoloViews(drawn, widgets=dict.fromkeys(_sliders(drawn), pn.widgets.DiscreteSlider))
+            self._topology.objects = [pn.Row(*pane.widget_box, margin=(0, 8)), pane]
+        except TsnnError as error:
+            self._topology.objects = [pn.pane.HTML(escape(str(error)), margin=(8, 14))]
+        self._topology_card.visible = True
+
     def _titles(self) -> dict[str, str]:
         return {
             "trial": "Trial", **{name.rpartition(".")[2]: short(name) for name in self.table.settings}, "seed": "Seed",
@@ -254,6 +273,10 @@ class SweepView:
             self._open(run)
 
 
+def _sliders(drawn: hv.Layout) -> list[str]:
+    return [dimension.name for dimension in next(iter(drawn)).kdims]
+
+
 def head_html(follower: SweepFollower) -> str:
     """Return name, progress and best settings of a sweep as HTML."""
     sweep, table = follower.sweep, follower.table
@@ -262,14 +285,10 @@ def head_html(follower: SweepFollower) -> str:
     states = "".join(f", {n} {state}" for state, n in counts.items())
     title = f"<b style='font-size:17px;overflow-wrap:anywhere'>{escape(sweep.name or sweep.id)}</b>"
     text = f"{title}<div>{done} of {total} trials finished{states}.</div>"
-    if best := best_cells(table, 1):
-        row = table.cells.set_index("cell").loc[best[0]]
-        n = f" (mean of {row['n']} runs)" if row["n"] > 1 else ""
-        text += (
-            f"<div>Best {escape(table.objective)}: <b>{row['mean']}</b>{n} with {escape(str(row['settings']))}.</div>"
-        )
-        if sweep.caveat:
-            text += f"<div style='opacity:.75;font-size:12.5px'>{escape(sweep.caveat)}</div>"
+    if best_cells(table, 1):
+        best, *notes = summary_lines(sweep, ranking(sweep, sweep.results(0.0)))
+        text += f"<div><b>{escape(best)}</b></div>"
+        text += "".join(f"<div style='opacity:.75;font-size:12.5px'>{escape(note)}</div>" for note in notes)
     return f"<div style='font-family:var(--bokeh-base-font);font-size:14px;line-height:1.5'>{text}</div>"
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import holoviews as hv
@@ -18,7 +19,8 @@ from tsnn.views.plots.frames import PARTS, topology_map
 from tsnn.views.plots.sweep_table import SweepTable, find_setting, grouped_values, short
 
 #: Most networks in a map.
-MAX_FRAMES = 100
+MAX_FRAMES = 64
+_NONE = "No finished trial has a snapshot of its topology yet. Wait until one has finished."
 
 
 def topologies(sweep: Sweep, table: SweepTable, x: str, y: str, *, network: bool = True) -> hv.Layout:
@@ -44,19 +46,65 @@ def topologies(sweep: Sweep, table: SweepTable, x: str, y: str, *, network: bool
     chosen = _best_runs(table, x, y)
     if len(chosen) > MAX_FRAMES:
         raise RunError(f"There are {len(chosen)} pairs of values, of which at most {MAX_FRAMES} can be drawn.")
-    snapshots: dict[Any, tuple[Snapshot, Snapshot | None]] = {}
-    data: dict[str, Any] = {}
-    names: tuple[str, ...] = ()
-    for key, name in chosen.items():
-        follower = RunFollower(sweep.store.open(name.rpartition("/")[2]), min_interval=0)
-        last = follower.snapshots[-1:]
-        found = follower.snapshot(last[0], None, PARTS) if last else None
-        if found is not None:
-            snapshots[key] = found, None
-            data, names = data or follower.meta.get("data", {}), names or follower.feature_names
-    drawn = topology_map(snapshots, data, names, (short(x), short(y)), network=network) if snapshots else None
+    found = {key: _final(sweep, name) for key, name in chosen.items()}
+    return _drawn({key: final for key, final in found.items() if final is not None}, (x, y), network)
+
+
+def live_topologies(sweep: Sweep, table: SweepTable, x: str, y: str) -> hv.Layout:
+    """Return the final inputs and degrees over two settings, each drawn when its sliders are moved there.
+
+    Raises
+    ------
+    RunError
+        If no finished run has a snapshot.
+    """
+    x, y = find_setting(table, x), find_setting(table, y)
+    chosen = _best_runs(table, x, y)
+    first = next((key for key, name in chosen.items() if _final(sweep, name) is not None), None)
+    if first is None:
+        raise RunError(_NONE)
+    last: dict[tuple[Any, Any], hv.Layout] = {}
+
+    def part(index: int, *key: Any) -> Any:
+        if key not in last:
+            final = _final(sweep, chosen[key]) if key in chosen else None
+            last.clear()
+            last[key] = None if final is None else _drawn({key: final}, (x, y), network=False)
+        layout = last[key]
+        return hv.Empty() if layout is None else list(layout)[index].last
+
+    values = [sorted({key[i] for key in chosen}, key=lambda v: (isinstance(v, str), v)) for i in (0, 1)]
+    kdims = [hv.Dimension(short(name), values=known, default=start)
+             for name, known, start in zip((x, y), values, first, strict=True)]  # fmt: skip
+    n_parts = len(_drawn({first: _require(_final(sweep, chosen[first]))}, (x, y), network=False))
+    maps = [hv.DynamicMap(functools.partial(part, index), kdims=kdims) for index in range(n_parts)]
+    return hv.Layout(maps).opts(shared_axes=False, toolbar=None, show_title=False).cols(2)
+
+
+_Final = tuple[Snapshot, Any, tuple[str, ...]]
+
+
+def _final(sweep: Sweep, name: str) -> _Final | None:
+    """Return the last snapshot of a run, the section ``data`` of its metadata, and the names of its features."""
+    follower = RunFollower(sweep.store.open(name.rpartition("/")[2]), min_interval=0)
+    last = follower.snapshots[-1:]
+    found = follower.snapshot(last[0], None, PARTS) if last else None
+    return None if found is None else (found, follower.meta.get("data", {}), follower.feature_names)
+
+
+def _require(final: _Final | None) -> _Final:
+    if final is None:  # just deleted
+        raise RunError(_NONE)
+    return final
+
+
+def _drawn(finals: dict[Any, _Final], names: tuple[str, str], network: bool) -> hv.Layout:
+    snapshots = {key: (final[0], None) for key, final in finals.items()}
+    _, data, features = next(iter(finals.values()), (None, {}, ()))
+    sliders = [short(name) for name in names]
+    drawn = topology_map(snapshots, data, features, sliders, network=network) if snapshots else None
     if drawn is None:
-        raise RunError("No finished trial has a snapshot of its topology yet. Wait until one has finished.")
+        raise RunError(_NONE)
     return drawn
 
 
