@@ -450,6 +450,7 @@ def test_run_view__draws_only_the_visible_tab(finished):
 def test_watch__has_three_visible_parts(finished):
     pane = watch(finished)
     assert sum(part.visible for part in pane) == 3
+    assert pane[0].styles["flex-flow"] == "row wrap", "in a column the title would be as high as it is to be wide"
 
 
 def test_titles__fit_a_page_of_390_pixels(finished):

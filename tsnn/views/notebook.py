@@ -80,7 +80,8 @@ def watch(run: Run | RunFollower, *, controls: bool = False, period: int = 1000,
         parts = live.around(parts)
         updates.append(live.tick)
         restarting.append(live.continue_button)
-    head = pn.Column(view.title, view.head, sizing_mode="stretch_width", margin=0)
+    wrap = {"flex-flow": "row wrap"}
+    head = pn.Row(view.title, view.head, sizing_mode="stretch_width", margin=0, styles=wrap)
     pane = LivePane(head, *_link(view.follower.run), *parts, sizing_mode="stretch_width")
 
     def tick() -> bool:
