@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -177,3 +179,34 @@ def test_sweep__killed_twice_with_all_its_processes_is_continued(store):
         lines = [json.loads(line) for line in (trial.run.path / "metrics.jsonl").read_text().splitlines()]
         assert [line["epoch"] for line in lines if line["type"] == "epoch"] == list(range(1, 41))
     assert any(len(list(trial.run.path.glob("claim-*"))) > 1 for trial in sweep.trials), "some were resumed"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare, for another host name")
+def test_sweep__shared_by_two_machines_trains_each_trial_once(store, monkeypatch):
+    """Two processes on hosts of different names share a folder."""
+    monkeypatch.setenv("TSNN_CORES", "1")
+    command = [
+        sys.executable,
+        "-m",
+        "tsnn",
+        "sweep",
+        "digits",
+        "--grid",
+        "zeta=0,0.3",
+        "--seeds",
+        "2",
+        "--set",
+        "epochs=2",
+    ]
+    renamed = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh"]
+    if subprocess.run([*renamed, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this user may not rename the host")
+    here = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    sweep = wait_until(lambda: next(iter(sweeps(store)), None), what="a sweep")
+    there = subprocess.run([*renamed, *command], check=False, capture_output=True, text=True, timeout=250)
+    assert (here.wait(250), there.returncode) == (0, 0), there.stderr
+    assert [str(trial.state) for trial in sweep.trials] == ["finished"] * 6
+    assert [len(list(trial.run.path.glob("claim-*"))) for trial in sweep.trials] == [1] * 6
+    assert len(sweeps(store)) == 1
+    assert {trial.run.status()["process"]["host"] for trial in sweep.trials} == {socket.gethostname(), "elsewhere"}

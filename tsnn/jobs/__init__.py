@@ -1,1 +1,1 @@
-"""Jobs: the processes that execute runs. Launching, queueing, supervising, estimating their duration."""
+"""Jobs: the processes that execute runs. Launching, queueing, supervising, estimating their duration; sweeps."""

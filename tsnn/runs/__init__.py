@@ -2,10 +2,12 @@
 
 ``store`` describes the files; ``run`` reads and ``checks`` checks them, ``writer`` and ``checkpoints`` write them.
 ``control`` holds the commands for a live run, ``catalog`` lists all runs, ``comparison`` puts runs next to each other.
+``sweeps`` reads directories of runs that differ in a few settings (``sweep_plan``), ``ranking`` compares these.
 """
 
 from tsnn.records import ENDED, INTERRUPTED, LIVE, OVER, RunState
 from tsnn.runs.store import RUN_ID, Run, RunStore, default_root
+from tsnn.runs.sweeps import Sweep, open_sweep
 
 __all__ = [
     "ENDED",
@@ -16,5 +18,7 @@ __all__ = [
     "Run",
     "RunState",
     "RunStore",
+    "Sweep",
     "default_root",
+    "open_sweep",
 ]
