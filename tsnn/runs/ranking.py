@@ -155,7 +155,8 @@ def significance(ranked: Sequence[Combination]) -> Iterator[str]:
     distinct = _holm(p_values)
     same = len(others) - distinct
     seeds = f"with {len(best.values)} seeds"
-    test = f"paired t-test over seeds, Holm's correction for {len(p_values)} comparisons, level {LEVEL:g}"
+    count = f"{len(p_values)} comparison{'s'[: len(p_values) != 1]}"
+    test = f"paired t-test over seeds, Holm's correction for {count}, level {LEVEL:g}"
     if same:
         yield f"Not distinguishable from the best {seeds}: {same} of {len(others)} other combinations ({test})."
     else:
