@@ -57,7 +57,8 @@ class Rule:
     bytes_per_candidate : int
         Memory of each candidate.
     bytes_per_connection : int
-        Memory of a rule that chooses positions itself, for each new connection.
+        Memory of a pruning rule, or of a regrowth rule that chooses positions itself, for each connection of a layer
+        (with ``needs="network"`` of all layers).
     state : tuple of str
         Arrays that an optimizer has, of a number for each connection.
     fused : bool

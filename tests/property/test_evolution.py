@@ -11,7 +11,8 @@ from tsnn.engine.evolution import LayerContext, evolve
 from tsnn.engine.importance import importance, prune_neurons
 from tsnn.engine.network import Layer, init_network
 from tsnn.engine.propagation import forward
-from tsnn.engine.pruning import choose_survivors
+from tsnn.engine.pruning import Connections, choose_survivors, surviving
+from tsnn.engine.regrowth import Activations
 from tsnn.engine.topology import erdos_renyi
 from tsnn.engine.workspace import Workspace
 from tsnn.registry import PRUNING, REGROWTH
@@ -34,6 +35,7 @@ def evolved(layer, zeta, prune="signed", regrow="random", connections=None, seed
     count = layer.topology.connections if connections is None else connections
     rng = np.random.default_rng(seed)
     context.setdefault("gradient", flat_gradient)
+    context.setdefault("activations", lambda: flat_activations(layer.topology))
     return evolve(
         layer, count, zeta=zeta, prune=prune, regrow=regrow, initializer="he_uniform", rng=rng,
         context=LayerContext(**context),
@@ -42,6 +44,16 @@ def evolved(layer, zeta, prune="signed", regrow="random", connections=None, seed
 
 def flat_gradient(indptr, indices):
     return np.ones(len(indices), np.float32)
+
+
+def flat_activations(t):
+    sides = np.ones((t.n_in, 4), np.float32), np.ones((t.n_out, 4), np.float32)
+    return Activations(*sides, np.linspace(0, 1, 4 * t.n_out, dtype=np.float32).reshape(-1, 4))
+
+
+def survivors_of(layer, zeta, prune, seed=0):
+    connections = Connections(layer.weights, layer.topology, 1.0, np.random.default_rng(seed), flat_gradient)
+    return surviving([connections], zeta, PRUNING[prune])[0]
 
 
 def by_key(keys, weights, velocity):
@@ -58,7 +70,7 @@ def test_pruning__is_that_of_its_naive_twin(prune, layer, zeta):
 @pytest.mark.parametrize("prune", list(PRUNING))
 @given(layers(), zetas)
 def test_pruning__removes_at_most_the_fraction_zeta(prune, layer, zeta):
-    survives = choose_survivors(layer.weights, zeta, prune)
+    survives = survivors_of(layer, zeta, prune)
     assert survives.dtype == bool
     assert survives.shape == layer.weights.shape
     assert np.count_nonzero(~survives) <= zeta * len(survives)
@@ -72,7 +84,7 @@ def test_evolution__keeps_count_survivors_and_order(prune, regrow, layer, zeta, 
     old, new = layer.topology.keys(), result.layer.topology.keys()
     assert len(new) == len(old)
     assert (np.diff(new) > 0).all()
-    survives = choose_survivors(layer.weights, zeta, prune)
+    survives = survivors_of(layer, zeta, prune, seed)
     assert result.pruned == result.grown == (~survives).sum()
     before = by_key(old[survives], layer.weights[survives], layer.velocity[survives])
     after = by_key(new, result.layer.weights, result.layer.velocity)

@@ -251,6 +251,16 @@ class TrainingConfig(Section):
     regrow: str = setting(
         "random", "Where evolution puts new connections.", label="Regrowth", choices=REGROWTH, live=True
     )
+    new_weights: str = setting(
+        "drawn",
+        "Weights of new connections: 'drawn' from the initializer's distribution (SET), or 'zero' (RigL).",
+        choices=("drawn", "zero"),
+    )
+    chain_removal: bool = setting(
+        False,
+        "Evolution also replaces connections that lead nowhere: from neurons without inputs, and to neurons without "
+        "outputs (CHT, arXiv 2501.19107).",
+    )
 
 
 @dataclass(frozen=True)
@@ -343,6 +353,12 @@ class RunConfig(Section):
         "Disk space in MiB for checkpoints of earlier epochs, from which 'tsnn fork' continues with other settings: as "
         "many as fit, at most 16, geometrically spaced. The newest two are always kept. 0: only those.",
         label="Checkpoints to fork from (MiB)",
+        at_least=0,
+    )
+    rule_seconds: float = setting(
+        600.0,
+        "Seconds after which a pruning or regrowth rule or schedule that is not built in is interrupted, and the run "
+        "fails; 0: never.",
         at_least=0,
     )
     measures: bool = setting(

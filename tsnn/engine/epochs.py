@@ -6,7 +6,6 @@ One process calls this after its own pass, the server of a parallel run after th
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import time
 from collections.abc import Sequence
@@ -16,18 +15,19 @@ import psutil
 
 from tsnn.config import LIVE_SETTINGS, Config, LiveValue, TrainingConfig
 from tsnn.datasets import Dataset
-from tsnn.engine.batches import Batch, probe_gradient
+from tsnn.engine.batches import Batch
 from tsnn.engine.evolution import evolve, evolve_all, target_connections
 from tsnn.engine.exploration import Explored, gradient_flow
 from tsnn.engine.importance import prune_neurons
 from tsnn.engine.metrics import Evaluation, evaluate_part, layer_record
 from tsnn.engine.network import Network
+from tsnn.engine.probe import Probe
 from tsnn.engine.schedules import is_due, scheduled_at, zeta_at
 from tsnn.engine.state import TrainingState
 from tsnn.engine.workspace import Workspace
 from tsnn.errors import DivergenceError
 from tsnn.records import EpochRecord, Event, EventKind, LayerRecord
-from tsnn.registry import REGROWTH
+from tsnn.registry import PRUNING, REGROWTH
 
 #: Live settings that a record holds as they were in the evolution after the epoch.
 _OF_EVOLUTION = ("zeta", "epsilon", "prune", "regrow")
@@ -246,10 +246,11 @@ def _evolve_layers(
     if zeta != config.training.zeta:  # else nothing is checked again in every evolution
         config = config.replace({"training.zeta": zeta})
     probe = None
-    if needs_gradient(config):
+    if needs_probe(config):
         rows = state.evolution.permutation(len(data.x_train))[: config.training.batch_size]
-        probe = functools.partial(probe_gradient, network, workspace, Batch.of(data, rows))
-    return evolve_all(network, config, new_epsilon, probe, state.evolution)
+        probe = Probe(network, workspace, Batch.of(data, rows))
+    progress = (state.epoch + state.done / len(data.x_train)) / config.training.epochs
+    return evolve_all(network, config, new_epsilon, probe, state.evolution, progress)
 
 
 def _live_values(config: Config) -> dict[str, LiveValue]:
@@ -268,9 +269,10 @@ def _text(value: LiveValue) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def needs_gradient(config: Config) -> bool:
-    """Return whether the regrowth rule needs the gradient of a batch."""
-    return REGROWTH[config.training.regrow].needs == "gradient"
+def needs_probe(config: Config) -> bool:
+    """Return whether a rule of evolution needs the gradient or the activations of a batch."""
+    needs = {REGROWTH[config.training.regrow].needs, PRUNING[config.training.prune].needs}
+    return bool(needs & {"gradient", "activations"})
 
 
 def _importance_due(config: Config, epoch: int) -> bool:

@@ -5,10 +5,10 @@ The rules are in :mod:`tsnn.engine.pruning` and :mod:`tsnn.engine.regrowth`. Eve
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.engine.network import Float32, Layer, Network, draw_weights
-from tsnn.engine.pruning import ANY, choose_survivors, drop_smallest
-from tsnn.engine.regrowth import FreePositions, Gradient
+from tsnn.engine.own_rules import SECONDS
+from tsnn.engine.probe import Probe
+from tsnn.engine.pruning import ANY, Connections, Mask, drop_smallest, surviving, take
+from tsnn.engine.regrowth import Activations, FreePositions, Gradient, grow
 from tsnn.engine.shapes import granted_connections
 from tsnn.engine.topology import Int32, Int64, Topology
-from tsnn.registry import REGROWTH
+from tsnn.registry import PRUNING, REGROWTH
 
 
 @dataclass(frozen=True)
@@ -33,19 +35,26 @@ class Evolved:
 
 
 class LayerContext(NamedTuple):
-    """The network around a layer that evolves: living neurons and gradient.
+    """The network around a layer that evolves: living neurons, gradient, activations, and the time of rules.
 
     Attributes
     ----------
     living_in, living_out : bool[n_in], bool[n_out], or None
         Neurons that may get new connections; None: all.
-    gradient : callable or None
-        See :class:`tsnn.engine.regrowth.FreePositions`; required by rules that need it.
+    gradient, activations : callable or None
+        See :class:`tsnn.engine.probe.LayerProbe`; required by rules that need them.
+    progress : float
+        Finished fraction of the epochs.
+    seconds : float
+        Time after which a rule that is not built in is interrupted; 0: never.
     """
 
     living_in: NDArray[np.bool_] | None = None
     living_out: NDArray[np.bool_] | None = None
     gradient: Gradient | None = None
+    activations: Callable[[], Activations] | None = None
+    progress: float = 1.0
+    seconds: float = SECONDS
 
 
 ISOLATED = LayerContext()  # all neurons live, no gradient
@@ -67,30 +76,50 @@ def evolve(
     zeta : float
         Fraction to prune, in [0, 1).
     prune, regrow : str
-        Names of a pruning and a regrowth rule (:data:`tsnn.registry.PRUNING`, :data:`tsnn.registry.REGROWTH`).
+        Names of a pruning and a regrowth rule (:func:`tsnn.pruning`, :func:`tsnn.regrowth`).
     initializer : str
-        Distribution of the new weights (:func:`tsnn.engine.network.draw_weights`); their velocity is 0.
+        Distribution of the new weights (:func:`tsnn.engine.network.draw_weights`), or "zero"; their velocity is 0.
     rng : numpy.random.Generator
         Source of randomness.
     context : LayerContext
-        Living neurons, and the gradient for rules that need it.
+        Living neurons, and the gradient and activations for rules that need them.
 
     Returns
     -------
     evolved : Evolved
         Survivors keep weight, velocity and the optimizer's state. New positions are free ones, distinct; one that was
         just pruned may return.
+
+    Raises
+    ------
+    RuleError
+        If a rule that is not built in fails, or returns something else than expected.
     """
-    t = layer.topology
-    survives = choose_survivors(layer.weights, zeta, prune)
-    kept = int(np.count_nonzero(survives))
+    given = _connections(layer, context, rng)
+    survives = surviving([given], zeta, PRUNING[prune], context.seconds)[0]
+    return _regrow(layer, survives, connections, regrow, initializer, rng, context)
+
+
+def _connections(layer: Layer, context: LayerContext, rng: np.random.Generator) -> Connections:
+    return Connections(layer.weights, layer.topology, context.progress, rng, context.gradient)
+
+
+def _regrow(
+    layer: Layer, survives: Mask, connections: int, regrow: str, initializer: str, rng: np.random.Generator,
+    context: LayerContext,
+) -> Evolved:  # fmt: skip
+    """Return a layer with its survivors and new connections, up to a number of them; it may prune more."""
+    t, kept = layer.topology, int(np.count_nonzero(survives))
     if kept > connections:
         drop_smallest(layer.weights, ANY, kept - connections, survives)
         kept = connections
-    free = FreePositions(t, survives, *context)
-    indptr, indices = REGROWTH[regrow](free, min(connections - kept, free.count), rng)
+    free = FreePositions(
+        t, survives, context.living_in, context.living_out, context.gradient, context.progress, rng, context.activations
+    )
+    indptr, indices = grow(REGROWTH[regrow], free, min(connections - kept, free.count), context.seconds)
     grown = len(indices)
-    weights = draw_weights(initializer, t.n_in, t.n_out, grown, rng=rng)
+    zero = initializer == "zero"
+    weights = np.zeros(grown, np.float32) if zero else draw_weights(initializer, t.n_in, t.n_out, grown, rng=rng)
     return Evolved(merge_connections(layer, survives, indptr, indices, weights), t.connections - kept, grown)
 
 
@@ -100,9 +129,10 @@ def target_connections(network: Network, config: Config) -> list[int]:
 
 
 def evolve_all(
-    network: Network, config: Config, new_epsilon: bool, probe: Callable[..., Any] | None, rng: np.random.Generator
-) -> list[int]:
-    """Evolve every layer but the output layer, one after the other (:func:`evolve`).
+    network: Network, config: Config, new_epsilon: bool, probe: Probe | None, rng: np.random.Generator,
+    progress: float = 1.0,
+) -> list[int]:  # fmt: skip
+    """Evolve every layer but the output layer: prune all of them, then regrow one after the other (:func:`evolve`).
 
     At any time only one layer exists twice, without transposed view.
 
@@ -114,38 +144,112 @@ def evolve_all(
         zeta, epsilon, the rules.
     new_epsilon : bool
         Whether the layers get the number of connections that epsilon grants, or keep theirs.
-    probe : callable or None
-        For rules that need it: returns the gradient of a layer, by its number, and CSR pattern; of the network at that
-        moment, with its lower layers evolved.
+    probe : Probe or None
+        For rules that need it: gradient and activations of the network at that moment, with its lower layers evolved.
     rng : numpy.random.Generator
         Source of randomness.
+    progress : float
+        Finished fraction of the epochs.
 
     Returns
     -------
     grown : list of int
         New connections of each layer.
     """
+    training, n = config.training, len(network.layers) - 1
+    contexts = [_context(network, l, config, probe, progress) for l in range(n)]
+    if probe is None:
+        for layer in network.layers[:n]:
+            layer.topology.release()
+    rule = PRUNING[training.prune]
+    given = [_connections(network.layers[l], contexts[l], rng) for l in range(n)]
+    survives = surviving(given, training.zeta, rule, config.run.rule_seconds)
+    before = [layer.topology.connections for layer in network.layers[:n]]
+    wanted = target_connections(network, config) if new_epsilon else before
+    if rule.needs == "network" and not new_epsilon:
+        wanted = divided_budget(sum(before), [int(np.count_nonzero(s)) for s in survives], _places(network)[:n])
+    if training.chain_removal:
+        remove_chains(network, survives)
+    del given
     grown = [0] * len(network.layers)
-    wanted = target_connections(network, config) if new_epsilon else [l.topology.connections for l in network.layers]
-    for l in range(len(network.layers) - 1):
-        if probe is None:
-            network.layers[l].topology.release()
-        evolved = evolve(
-            network.layers[l],
-            wanted[l],
-            zeta=config.training.zeta,
-            prune=config.training.prune,
-            regrow=config.training.regrow,
-            initializer=network.initializer,
-            rng=rng,
-            context=LayerContext(
-                network.living_inputs(l), network.living[l], None if probe is None else functools.partial(probe, l)
-            ),
-        )
+    initializer = network.initializer if training.new_weights == "drawn" else "zero"
+    for l in range(n):
+        evolved = _regrow(network.layers[l], survives[l], wanted[l], training.regrow, initializer, rng, contexts[l])
         network.layers[l] = evolved.layer
         grown[l] = evolved.grown
         del evolved
     return grown
+
+
+def _context(network: Network, l: int, config: Config, probe: Probe | None, progress: float) -> LayerContext:
+    functions = None if probe is None else probe.of_layer(l)
+    return LayerContext(
+        network.living_inputs(l),
+        network.living[l],
+        functions and functions.gradient,
+        functions and functions.activations,
+        progress,
+        config.run.rule_seconds,
+    )
+
+
+def _places(network: Network) -> list[int]:
+    """Return the number of places for connections between the living neurons of each layer."""
+    living = [network.sizes[0], *(int(living.sum()) for living in network.living)]
+    return [n_in * n_out for n_in, n_out in itertools.pairwise(living)]
+
+
+def divided_budget(connections: int, kept: Sequence[int], places: Sequence[int]) -> list[int]:
+    """Return the connections of each layer: new ones in proportion to its survivors, as far as it has places.
+
+    DSR, arXiv 1902.05967, algorithm 1.
+
+    Parameters
+    ----------
+    connections : int
+        Number of all layers together.
+    kept, places : sequence of int
+        Survivors and places of each layer.
+    """
+    counts = list(kept)
+    while (left := connections - sum(counts)) > 0:
+        room = [l for l in range(len(kept)) if counts[l] < places[l]]
+        if not room:
+            break
+        total = sum(kept[l] for l in room)
+        shares = [left * kept[l] // total if total else left // len(room) for l in room]
+        if not any(shares):  # fewer than layers are left: the largest first
+            shares = [int(l in sorted(room, key=lambda r: -kept[r])[:left]) for l in room]
+        for l, share in zip(room, shares, strict=True):
+            counts[l] = min(places[l], counts[l] + share)
+    return counts
+
+
+def remove_chains(network: Network, survives: Sequence[Mask]) -> None:
+    """Mark connections that lead nowhere as pruned: from neurons without inputs, and to neurons without outputs.
+
+    CHT (arXiv 2501.19107) calls it chain removal: it goes on from layer to layer. The output layer does not change.
+
+    Parameters
+    ----------
+    network : Network
+        Not changed.
+    survives : sequence of bool[connections]
+        Of each layer that evolves; changed in place.
+    """
+    topologies = [layer.topology for layer in network.layers]
+    for l in range(1, len(survives)):
+        t, below = topologies[l], topologies[l - 1]
+        inputs = np.zeros(t.n_in, np.int64)
+        kernels.count(below.indices[survives[l - 1]], inputs)
+        survives[l] &= np.repeat(inputs > 0, t.out_degree)
+    for l in reversed(range(len(survives))):
+        above = topologies[l + 1]
+        marks = survives[l + 1] if l + 1 < len(survives) else np.ones(above.connections, bool)
+        before = np.zeros(len(marks) + 1, np.int32)
+        np.cumsum(marks, out=before[1:])
+        outputs = np.diff(before[above.indptr])
+        survives[l] &= take(outputs > 0, topologies[l].indices)
 
 
 def merge_connections(

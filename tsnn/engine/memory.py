@@ -14,7 +14,7 @@ from tsnn.config import Config
 from tsnn.engine.shapes import LayerShape, explored_stride, granted_connections, layer_shapes
 from tsnn.errors import ConfigError
 from tsnn.machine import available_memory
-from tsnn.registry import OPTIMIZERS, REGROWTH
+from tsnn.registry import OPTIMIZERS, PRUNING, REGROWTH
 from tsnn.tiling import LANES, SEGMENT, can_scatter, fast_width
 
 INTERPRETER = 180 << 20  # Python, the libraries, compiled code
@@ -252,16 +252,18 @@ def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]
             needs.append(m + 12 * left - (8 * (m + n_out) if shape in views else 0))  # marks, the pruned layer
     if training.method != "set" or training.zeta == 0 or training.epochs == 1:
         return max(needs)
-    rule = REGROWTH[training.regrow]
-    for shape in shapes[:-1]:
-        n_in, n_out, m = shape
+    prune, regrow = PRUNING.find(training.prune), REGROWTH.find(training.regrow)
+    evolving = shapes[:-1]
+    count = sum(shape.connections for shape in evolving)
+    probed = bool({prune.needs, regrow.needs} & {"gradient", "activations"})
+    released = 0 if probed else sum(8 * (s.connections + s.n_out) for s in evolving if s in views)
+    for n_in, n_out, m in evolving:
         grown = int(training.zeta * m)
-        # survivors' marks, the merged layer, new connections
-        need = (13 + _state_bytes(config)) * m + 8 * grown + 16 * n_in
-        need += rule.candidates * rule.bytes_per_candidate * grown
-        if rule.needs != "gradient" and shape in views:
-            need -= 8 * (m + n_out)  # the transposed view is released meanwhile
-        needs.append(need)
+        need = (12 + _state_bytes(config)) * m + 8 * grown + 16 * n_in  # the merged layer, new connections
+        need += regrow.candidates * regrow.bytes_per_candidate * grown + regrow.bytes_per_connection * m
+        need += 4 * 64 * n_out if regrow.needs == "activations" else 0  # a copy of activations
+        pruning = prune.bytes_per_connection * (count if prune.needs == "network" else m)
+        needs.append(max(need, pruning) + count - released)  # survivors' marks; transposed views are released meanwhile
     return max(needs)
 
 

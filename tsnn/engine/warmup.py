@@ -19,17 +19,19 @@ from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset
 from tsnn.engine.batches import Batch
-from tsnn.engine.epochs import needs_gradient
+from tsnn.engine.epochs import needs_probe
 from tsnn.engine.evolution import evolve_all
 from tsnn.engine.losses import output_loss
 from tsnn.engine.network import Layer, Network, init_network, layer_slopes
 from tsnn.engine.optimizers import apply_gradient, prepare_state
+from tsnn.engine.probe import LayerProbe, Probe
 from tsnn.engine.propagation import backward, forward
+from tsnn.engine.regrowth import Activations
 from tsnn.engine.schedules import rates_at
 from tsnn.engine.snapshots import Ages, take_snapshot
 from tsnn.engine.topology import Topology
 from tsnn.engine.workspace import Workspace
-from tsnn.registry import OPTIMIZERS
+from tsnn.registry import OPTIMIZERS, PRUNING, REGROWTH
 from tsnn.tiling import LANES
 
 #: Settings that decide which kernels evolution needs.
@@ -85,11 +87,11 @@ def topology_stages(config: Config) -> list[Stage]:
 
 
 def compile_evolution(config: Config) -> None:
-    """Compile the kernels of evolution."""
-    few = _few_connections(config)
+    """Compile the kernels of evolution; rules that are not built in are not called."""
+    few = _few_connections(_without_own_rules(config))
     network = init_network(LANES, LANES, few, rng=np.random.default_rng(0))
     prepare_state(network, config.training.optimizer)
-    evolve_all(network, few, True, _probe if needs_gradient(config) else None, np.random.default_rng(0))
+    evolve_all(network, few, True, _ZeroProbe() if needs_probe(few) else None, np.random.default_rng(0))
 
 
 def warm_up(data: Dataset, config: Config, width: int, *, compact: bool = False) -> None:
@@ -109,12 +111,28 @@ def _few(n_in: int, n_out: int) -> Layer:
     return Layer.new(topology, np.zeros(n_in, np.float32))
 
 
-def _probe(_layer: int, indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Return the gradient of zeros: like `probe_gradient`, without the kernels of forward and backward passes."""
-    below, delta = Workspace((LANES, LANES), LANES).activations
-    gradient = np.zeros(len(indices), np.float32)
-    kernels.add_gradient(indptr, indices, below, delta, gradient)
-    return gradient
+class _ZeroProbe(Probe):
+    """Gradient and activations of zeros: like `Probe`, without the kernels of forward and backward passes."""
+
+    def __init__(self) -> None:
+        self._below, self._above = Workspace((LANES, LANES), LANES).activations
+
+    def of_layer(self, layer: int) -> LayerProbe:
+        """Return the functions for a layer of the few neurons."""
+        return LayerProbe(self._gradient, lambda: Activations(self._below, self._above, self._above))
+
+    def _gradient(self, indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[np.float32]:
+        gradient = np.zeros(len(indices), np.float32)
+        kernels.add_gradient(indptr, indices, self._below, self._above, gradient)
+        return gradient
+
+
+def _without_own_rules(config: Config) -> Config:
+    """Return the settings with built-in rules: one that uses the gradient for those that need something."""
+    regrow, prune = REGROWTH[config.training.regrow], PRUNING[config.training.prune]
+    changes = {"training.regrow": "gradient" if regrow.needs else "random"} if regrow.is_own else {}
+    changes |= {"training.prune": "mest" if prune.needs == "gradient" else "magnitude"} if prune.is_own else {}
+    return config.replace(changes) if changes else config
 
 
 def _few_connections(config: Config) -> Config:
