@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from tests.support import naive
 from tsnn.config import Config
 from tsnn.engine.evolution import LayerContext, evolve
+from tsnn.engine.free_positions import Activations
 from tsnn.engine.importance import importance, prune_neurons
 from tsnn.engine.network import Layer, init_network
 from tsnn.engine.propagation import forward
 from tsnn.engine.pruning import Connections, choose_survivors, surviving
-from tsnn.engine.regrowth import Activations
 from tsnn.engine.topology import erdos_renyi
 from tsnn.engine.workspace import Workspace
 from tsnn.registry import PRUNING, REGROWTH
@@ -76,8 +76,9 @@ def test_pruning__removes_at_most_the_fraction_zeta(prune, layer, zeta):
     assert np.count_nonzero(~survives) <= zeta * len(survives)
 
 
-@pytest.mark.parametrize("prune", list(PRUNING))
-@pytest.mark.parametrize("regrow", list(REGROWTH))
+@pytest.mark.parametrize(
+    ("prune", "regrow"), [*((prune, "random") for prune in PRUNING), *(("signed", regrow) for regrow in REGROWTH)]
+)
 @given(layers(), zetas, st.integers(0, 2**32))
 def test_evolution__keeps_count_survivors_and_order(prune, regrow, layer, zeta, seed):
     result = evolved(layer, zeta, prune, regrow, seed=seed)

@@ -205,6 +205,17 @@ def drop_smallest(bits: Array, sign: int, number: int, survives: Array) -> list[
     return [bool(survives[k]) and k not in to_prune for k in range(len(weights))]
 
 
+def add_path_scores(
+    indptr: Array, indices: Array, t_indptr: Array, t_indices: Array, at: Array, ends: Array, common: int
+) -> Array:  # fmt: skip
+    """The scores w A of positions, by dense matrices: D = A A^T, e = deg - D, w = 1 or D + 1, over max(e, 1)."""
+    a = dense(indptr, indices, np.ones(len(indices)), len(t_indptr) - 1)
+    shared = a @ a.T
+    w = np.where(shared > 0, (shared + 1 if common else 1) / np.maximum(a.sum(axis=1) - shared, 1), 0)
+    rows = np.repeat(np.arange(len(at) - 1), np.diff(at))
+    return (w @ a)[rows, ends]
+
+
 def artificial(keys: Array, centres: Array, shift: Array) -> Array:
     """Features float64[n, b], value by value."""
     out = np.zeros((len(shift), len(keys)))

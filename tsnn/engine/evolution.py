@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from tsnn import kernels
 from tsnn.config import Config
+from tsnn.engine.free_positions import Activations, FreePositions, Gradient, grow
 from tsnn.engine.network import Float32, Layer, Network, draw_weights
 from tsnn.engine.own_rules import SECONDS
 from tsnn.engine.probe import Probe
 from tsnn.engine.pruning import ANY, Connections, Mask, drop_smallest, surviving, take
-from tsnn.engine.regrowth import Activations, FreePositions, Gradient, grow
 from tsnn.engine.shapes import granted_connections
 from tsnn.engine.topology import Int32, Int64, Topology
 from tsnn.registry import PRUNING, REGROWTH

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tsnn.engine.batches import Batch, probe_gradient
+from tsnn.engine.free_positions import Activations
 from tsnn.engine.losses import output_loss
 from tsnn.engine.network import Float32, Network
 from tsnn.engine.propagation import backward, forward
-from tsnn.engine.regrowth import Activations
 from tsnn.engine.topology import Int32, Int64
 from tsnn.engine.workspace import Workspace
 

@@ -1,8 +1,8 @@
 """Schedules: how the learning rate, zeta, dropout and the weight decay change while a run trains.
 
 A schedule is a function ``schedule(progress) -> factor``: the finished fraction of the epochs, in [0, 1], -> the factor
-of a setting, in [0, 1]. To add one, decorate it with ``SCHEDULES.register(name, help=...)`` of :mod:`tsnn.registry`;
-``training.learning_rate_schedule`` and the other schedules then offer it.
+of a setting, in [0, 1]. To add one, decorate it with :func:`tsnn.schedule`; ``training.learning_rate_schedule`` and the
+other schedules then offer it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from tsnn.engine.own_rules import call, checked_factor
 from tsnn.registry import SCHEDULES
 
 if TYPE_CHECKING:  # the configuration asks for the schedules' names
@@ -73,9 +74,9 @@ def rates_at(config: Config, epochs: float) -> Rates:
     rising = min(1.0, epochs / training.warmup_epochs) if training.warmup_epochs else 1.0
     return Rates(
         training.momentum,
-        training.learning_rate * SCHEDULES[training.learning_rate_schedule](progress) * rising,
-        training.weight_decay * SCHEDULES[training.weight_decay_schedule](progress),
-        network.dropout * SCHEDULES[network.dropout_schedule](progress),
+        training.learning_rate * _factor(config, training.learning_rate_schedule, progress) * rising,
+        training.weight_decay * _factor(config, training.weight_decay_schedule, progress),
+        network.dropout * _factor(config, network.dropout_schedule, progress),
     )
 
 
@@ -102,4 +103,14 @@ def zeta_at(config: Config, epochs: float) -> float:
     """Return the fraction of the connections that an evolution after a number of epochs replaces."""
     training = config.training
     progress = epochs / training.epochs
-    return training.zeta * SCHEDULES[training.zeta_schedule](progress) if progress <= training.evolve_until else 0.0
+    return (
+        training.zeta * _factor(config, training.zeta_schedule, progress) if progress <= training.evolve_until else 0.0
+    )
+
+
+def _factor(config: Config, schedule: str, progress: float) -> float:
+    """Return the factor of a schedule; a RuleError if one that is not built in returns none."""
+    rule = SCHEDULES[schedule]
+    if not rule.is_own:
+        return float(rule(progress))
+    return checked_factor(rule, call(rule, SCHEDULES.kind, progress, seconds=config.run.rule_seconds))

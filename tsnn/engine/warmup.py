@@ -21,12 +21,12 @@ from tsnn.datasets import Dataset
 from tsnn.engine.batches import Batch
 from tsnn.engine.epochs import needs_probe
 from tsnn.engine.evolution import evolve_all
+from tsnn.engine.free_positions import Activations
 from tsnn.engine.losses import output_loss
 from tsnn.engine.network import Layer, Network, init_network, layer_slopes
 from tsnn.engine.optimizers import apply_gradient, prepare_state
 from tsnn.engine.probe import LayerProbe, Probe
 from tsnn.engine.propagation import backward, forward
-from tsnn.engine.regrowth import Activations
 from tsnn.engine.schedules import rates_at
 from tsnn.engine.snapshots import Ages, take_snapshot
 from tsnn.engine.topology import Topology

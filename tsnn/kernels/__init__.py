@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tsnn.kernels.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
     from tsnn.kernels.optimizers import adamw_step, nesterov_step
     from tsnn.kernels.patterns import (
+        add_path_scores,
         carry_births,
         carry_values,
         column_strength,
@@ -47,8 +48,8 @@ if TYPE_CHECKING:
     from tsnn.kernels.threads import set_threads
 
 __all__ = [
-    "ADDRESS_BYTES", "COMPILED", "adamw_step", "add_free", "add_gradient", "add_layers", "answer_gradients",
-    "artificial", "backward", "binary_cross_entropy", "carry_births", "carry_values", "column_strength",
+    "ADDRESS_BYTES", "COMPILED", "adamw_step", "add_free", "add_gradient", "add_layers", "add_path_scores",
+    "answer_gradients",    "artificial", "backward", "binary_cross_entropy", "carry_births", "carry_values", "column_strength",
     "column_sums", "count", "count_cells", "drop_smallest", "dropout_threshold", "find_connections", "forward",
     "gather", "gather_sparse", "helper_is_busy", "is_cached", "keep_free", "long_row_segments", "mark_places",
     "mean_squared_error", "merge_connections", "momentum_step", "nesterov_step", "retain", "row_strength",
@@ -67,7 +68,8 @@ __getattr__, __dir__ = lazy.attach(
         "losses": "binary_cross_entropy mean_squared_error softmax_cross_entropy",
         "optimizers": "adamw_step nesterov_step",
         "patterns": (
-            "carry_births carry_values column_strength column_sums count_cells long_row_segments mark_places "
+            "add_path_scores carry_births carry_values column_strength column_sums count_cells long_row_segments "
+            "mark_places "
             "merge_connections row_strength transpose_pattern"
         ),
         "threads": "set_threads",

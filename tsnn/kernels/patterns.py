@@ -235,3 +235,42 @@ def carry_births(
             new_indices[at] = indices[k]
             new_births[at] = old_births[old] if found else epoch
             at += 1
+
+
+@compiled()
+def add_path_scores(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], t_indptr: NDArray[np.int64], t_indices: NDArray[np.int32],
+    at: NDArray[np.int64], ends: NDArray[np.int32], common: int, scores: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Add Cannistraci-Hebb scores of paths of three connections, seen from their first neurons.
+
+    Parameters
+    ----------
+    indptr, indices, t_indptr, t_indices
+        The pattern, and the transposed one.
+    at, ends : int64[n_in + 1], int32[k]
+        Positions as a CSR pattern.
+    common : int
+        0: the weight of a neighbour's neighbour is 1 / max(e, 1), e its neighbours that are not common (CH3); 1:
+        (c + 1) / max(e, 1), c those that are (CH2).
+    scores : float32[k]
+        For each position the sum of the weights over the neurons connected to its end is added.
+    """
+    shared = np.zeros(indptr.shape[0] - 1, np.int32)
+    for i in range(indptr.shape[0] - 1):
+        if at[i] == at[i + 1]:
+            continue
+        for k in range(indptr[i], indptr[i + 1]):
+            for p in range(t_indptr[indices[k]], t_indptr[indices[k] + 1]):
+                shared[t_indices[p]] += 1
+        for c in range(at[i], at[i + 1]):
+            total = np.float32(0)
+            for p in range(t_indptr[ends[c]], t_indptr[ends[c] + 1]):
+                a = t_indices[p]
+                if shared[a]:
+                    others = indptr[a + 1] - indptr[a] - shared[a]
+                    total += np.float32(1 + common * shared[a]) / np.float32(max(others, 1))
+            scores[c] += total
+        for k in range(indptr[i], indptr[i + 1]):
+            for p in range(t_indptr[indices[k]], t_indptr[indices[k] + 1]):
+                shared[t_indices[p]] = 0
