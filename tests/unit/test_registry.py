@@ -13,7 +13,7 @@ from tsnn.config import Config, describe
 from tsnn.datasets import load_dataset
 from tsnn.datasets.raw import RawData
 from tsnn.engine.memory import memory_estimate
-from tsnn.engine.regrowth import FreePositions, keep_largest
+from tsnn.engine.regrowth import FreePositions
 from tsnn.errors import ConfigError, DataError
 from tsnn.execution.engine import execute
 from tsnn.registry import ACTIVATIONS, PRUNING, READERS, REGROWTH, Registry
@@ -23,13 +23,11 @@ from tsnn.runs.results import result
 APP = Path(tsnn.__file__).parents[1] / "app"
 
 
-def grow_at_busy_inputs(free: FreePositions, count: int, rng: np.random.Generator):
-    """Of five random candidates for each new connection, keep those whose inputs have most connections."""
+def grow_at_busy_inputs(free: FreePositions, rows: np.ndarray, columns: np.ndarray):
+    """At the candidates whose inputs have most connections."""
     t = free.topology
-    indptr, indices = free.draw(min(5 * count, free.count), rng)
-    rows = np.repeat(np.arange(t.n_in), np.diff(indptr))
     degrees = np.bincount(t.rows()[free.survives], minlength=t.n_in)
-    return keep_largest((indptr, indices), degrees[rows].astype(np.float32), count)
+    return degrees[rows].astype(np.float32)
 
 
 @pytest.fixture

@@ -50,11 +50,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ADDRESS_BYTES", "COMPILED", "adamw_step", "add_free", "add_gradient", "add_layers", "add_path_scores",
     "answer_gradients", "artificial", "backward", "binary_cross_entropy", "carry_births", "carry_values",
-    "column_strength", "column_sums", "count", "count_cells", "drop_smallest", "dropout_threshold", "find_connections", "forward",
-    "gather", "gather_sparse", "helper_is_busy", "is_cached", "keep_free", "long_row_segments", "mark_places",
-    "mean_squared_error", "merge_connections", "momentum_step", "nesterov_step", "retain", "row_strength",
-    "scatter", "select_free", "set_helper", "set_threads", "softmax_cross_entropy", "sort_rows",
-    "transpose_pattern",
+    "column_strength", "column_sums", "count", "count_cells", "drop_smallest", "dropout_threshold",
+    "find_connections", "forward", "gather", "gather_sparse", "helper_is_busy", "is_cached", "keep_free",
+    "long_row_segments", "mark_places", "mean_squared_error", "merge_connections", "momentum_step", "nesterov_step",
+    "retain", "row_strength", "scatter", "select_free", "set_helper", "set_threads", "softmax_cross_entropy",
+    "sort_rows", "transpose_pattern",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(
