@@ -72,6 +72,8 @@ class SparseMLP(BaseEstimator):
     evolve_until: float = 1.0
     prune: str = "signed"
     regrow: str = "random"
+    new_weights: str = "drawn"
+    chain_removal: bool = False
     importance_percentile: float = 0.0
     importance_start: int = 200
     importance_every: int = 10

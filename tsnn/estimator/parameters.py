@@ -35,6 +35,8 @@ SETTING_OF = {
     "evolve_until": "training.evolve_until",
     "prune": "training.prune",
     "regrow": "training.regrow",
+    "new_weights": "training.new_weights",
+    "chain_removal": "training.chain_removal",
     "importance_percentile": "importance.percentile",
     "importance_start": "importance.start",
     "importance_every": "importance.every",
