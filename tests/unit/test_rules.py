@@ -238,7 +238,7 @@ def test_gse__draws_by_activity_and_takes_the_largest_gradients(rng):
     assert np.median(gradient[rows, columns]) > np.median(gradient[:10, 20:])
 
 
-@pytest.mark.parametrize(("prune", "regrow"), zip(list(PRUNING), list(REGROWTH)[::-1], strict=False))
+@pytest.mark.parametrize(("prune", "regrow"), [*zip(PRUNING, [*REGROWTH][::-1], strict=False)])
 def test_rules__train_and_continue_bit_for_bit(filed, store, prune, regrow):
     config = filed.replace({"training.prune": prune, "training.regrow": regrow, "training.epochs": 4})
     config = config.replace({"run.checkpoint_epochs": 1, "training.chain_removal": regrow == "cht"})

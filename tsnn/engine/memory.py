@@ -256,14 +256,15 @@ def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]
     evolving = shapes[:-1]
     count = sum(shape.connections for shape in evolving)
     probed = bool({prune.needs, regrow.needs} & {"gradient", "activations"})
-    released = 0 if probed else sum(8 * (s.connections + s.n_out) for s in evolving if s in views)
-    for n_in, n_out, m in evolving:
+    for shape in evolving:
+        n_in, n_out, m = shape
         grown = int(training.zeta * m)
         need = (12 + _state_bytes(config)) * m + 8 * grown + 16 * n_in  # the merged layer, new connections
         need += regrow.candidates * regrow.bytes_per_candidate * grown + regrow.bytes_per_connection * m
         need += 4 * 64 * n_out if regrow.needs == "activations" else 0  # a copy of activations
         pruning = prune.bytes_per_connection * (count if prune.needs == "network" else m)
-        needs.append(max(need, pruning) + count - released)  # survivors' marks; transposed views are released meanwhile
+        released = 8 * (m + n_out) if shape in views and not probed else 0  # the transposed view, meanwhile
+        needs.append(max(need, pruning) + count - released)  # and the survivors' marks
     return max(needs)
 
 
