@@ -228,7 +228,7 @@ def divided_budget(connections: int, kept: Sequence[int], places: Sequence[int])
 def remove_chains(network: Network, survives: Sequence[Mask]) -> None:
     """Mark connections that lead nowhere as pruned: from neurons without inputs, and to neurons without outputs.
 
-    CHT (arXiv 2501.19107) calls it chain removal: it follows chains from layer to layer. The output layer does not change.
+    CHT (arXiv 2501.19107) calls it chain removal: it follows chains over the layers. The output layer does not change.
 
     Parameters
     ----------
