@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -55,6 +57,38 @@ def test_page__shows_every_damaged_run(page, server):
     page.get_by_text(f"{len(runs)} runs.").wait_for()
     page.get_by_role("gridcell", name="unreadable").first.wait_for()
     assert is_calm(page)
+
+
+def answer(server: Server, query: bytes) -> bytes:
+    """Answer to a request with this query, whose bytes are sent as they are."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
+        head = f" HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: close\r\n\r\n"
+        connection.sendall(b"GET /app?" + query + head.encode())
+        with connection.makefile("rb") as content:
+            return content.read()
+
+
+def test_address__strange_ones_cause_no_error(page, server):
+    run = fake_engine.finished_run(server.store, SETTINGS, 3).id
+    log = server.runs.parent / "server.log"
+    before = log.stat().st_size
+    script = quote(SCRIPT)
+    strange = (
+        b"%ff%fe%", b"run=%ff\xfe&layer=1e999", f"run=../{run}&tab=neurons".encode(), b"epoch=" + b"9" * 5000,
+        f"run={run}&epoch=%5B{'%5B' * 2000}&layer=NaN&large=null".encode(), f"columns={script}&tab=runs".encode(),
+        f"lesson={script}&large=%7B%7D&tab={script}".encode(),
+        f"compare={script},{run}&tab=compare&layer={run}".encode(),
+    )  # fmt: skip
+    for query in strange:
+        content = answer(server, query)
+        assert content[9:10] in (b"2", b"3", b"4"), content[:200]
+        assert SCRIPT.encode() not in content
+    for name in ("run", "lesson", "compare", "columns"):
+        page.goto(f"{server.url}?{name}={script}&tab={'compare' if name == 'compare' else 'runs'}")
+        page.get_by_role("tab", name="Runs").wait_for()
+        page.wait_for_timeout(1000)
+        assert is_calm(page), name
+    assert b"Traceback" not in log.read_bytes()[before:]
 
 
 def test_page__runs_no_script_from_a_run(page, server):

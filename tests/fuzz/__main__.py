@@ -187,6 +187,9 @@ class Fuzzer:
         location.unsync(page)
         page._show_run()
         page._show_compared()
+        page.strip.show(page.lesson)
+        page.__dict__.pop("runs", None)  # it takes the columns when it is made
+        assert page.runs
         page.tick()
 
 

@@ -91,5 +91,6 @@ def addresses(run: str, epochs: int) -> st.SearchStrategy[dict[str, str]]:
     right = {
         "run": st.sampled_from([run, "latest", ""]), "tab": st.sampled_from(["network", "neurons", "compare", "runs"]),
         "epoch": numbers | st.just("newest"), "layer": numbers, "compare": st.sampled_from([run, f"{run},{run}", ","]),
+        "columns": st.sampled_from(["state", "state,name", ","]), "lesson": st.just("zeta"), "large": numbers,
     }  # fmt: skip
     return st.fixed_dictionaries({}, optional={name: value | texts for name, value in right.items()})
