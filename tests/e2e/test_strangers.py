@@ -83,12 +83,12 @@ def test_address__strange_ones_cause_no_error(page, server):
         content = answer(server, query)
         assert content[9:10] in (b"2", b"3", b"4"), content[:200]
         assert SCRIPT.encode() not in content
+    assert b"Traceback" not in log.read_bytes()[before:]
     for name in ("run", "lesson", "compare", "columns"):
         page.goto(f"{server.url}?{name}={script}&tab={'compare' if name == 'compare' else 'runs'}")
         page.get_by_role("tab", name="Runs").wait_for()
         page.wait_for_timeout(1000)
         assert is_calm(page), name
-    assert b"Traceback" not in log.read_bytes()[before:]
 
 
 def test_page__runs_no_script_from_a_run(page, server):
