@@ -88,6 +88,7 @@ def record(folder: Path) -> None:
 def shoot(page: Any, server: Server, folder: Path) -> None:
     """Train, look at each tab, and write ``dashboard.gif`` and ``dashboard.png``."""
     film = Film(page)
+    page.set_default_timeout(300_000)
     open_page(page, server)
     page.wait_for_timeout(3000)  # animations have ended
     fill(page, "Epochs", str(EPOCHS))
