@@ -123,7 +123,7 @@ def shoot(page: Any, server: Server, folder: Path) -> None:
 def look_at(page: Any, tab: str, title: str) -> None:
     """Open a tab, and wait until the figure with a part of its text alternative is drawn."""
     page.get_by_role("tab", name=tab).click()
-    page.locator(f"[role=figure][aria-label*='{title}']").first.wait_for()
+    page.locator(f"[role=figure][aria-label*='{title}']:visible").first.wait_for()
     page.wait_for_timeout(2500)
 
 
