@@ -20,7 +20,7 @@ def mean_loss(network, x, y, task):
     return output_loss(task, z, y, 1 / SAMPLES)[0] / SAMPLES, workspace
 
 
-@pytest.mark.parametrize("activation", ["all_relu", "relu", "leaky_relu"])
+@pytest.mark.parametrize("activation", ["all_relu", "relu", "leaky_relu", "gelu", "tanh"])
 @pytest.mark.parametrize("task", ["classification", "regression", "multilabel"])
 def test_backward__is_the_gradient_of_finite_differences(activation, task, rng):
     config = Config().replace(hidden=(9, 8, 7), epsilon=3, activation=activation, alpha=0.6)
@@ -54,8 +54,9 @@ def test_backward__is_the_gradient_of_finite_differences(activation, task, rng):
     assert compared > 30
 
 
-def test_gradients__of_a_batch_in_parts_are_finite_differences_and_train_nothing(rng):
-    network = init_network(6, 4, Config().replace(hidden=(9, 8), epsilon=3, activation="leaky_relu"), rng=rng)
+@pytest.mark.parametrize("activation", ["leaky_relu", "gelu"])
+def test_gradients__of_a_batch_in_parts_are_finite_differences_and_train_nothing(activation, rng):
+    network = init_network(6, 4, Config().replace(hidden=(9, 8), epsilon=3, activation=activation), rng=rng)
     before = [(layer.weights.copy(), layer.velocity.copy()) for layer in network.layers]
     x = rng.normal(size=(40, 6)).astype(np.float32)
     y, workspace = rng.integers(4, size=40), Workspace(network.sizes, 16)

@@ -56,7 +56,7 @@ def test_hidden__is_read_in_every_usual_notation(text, value):
         ({"run.ignore_memory": 1}, "run.ignore_memory must be true or false, got 1"),
         ({"run.ignore_memory": "yes"}, "true or false, got 'yes'"),
         ({"training.momentum": "high"}, "a number, got 'high'"),
-        ({"network.activation": "tanh"}, "one of 'all_relu', 'relu', 'leaky_relu'; got 'tanh'"),
+        ({"network.activation": "sine"}, "one of 'all_relu', 'relu', 'leaky_relu', 'gelu', 'tanh'; got 'sine'"),
         ({"training.zetta": 0.3}, "Unknown setting 'training.zetta'. Did you mean 'training.zeta'?"),
         ({"zetta": 0.3}, "Did you mean 'training.zeta'?"),
         ({"qqq": 0.3}, "known are: data.name"),

@@ -62,7 +62,7 @@ def test_training__does_not_depend_on_the_examiner(blobs, tiny):
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("activation", ["all_relu", "relu", "leaky_relu"])
+@pytest.mark.parametrize("activation", ["all_relu", "relu", "leaky_relu", "gelu"])
 def test_contributions__are_input_times_the_gradient_of_the_difference(blobs, activation, rng):
     config = Config().replace(hidden=(9, 8), epsilon=3, activation=activation)
     found, network, _ = examined(blobs, config, rng)

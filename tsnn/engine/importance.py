@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn import kernels
+from tsnn.engine.activations import activate
 from tsnn.engine.evolution import merge_connections
-from tsnn.engine.network import Layer, Network
+from tsnn.engine.network import Float32, Layer, Network
 
 
 def importance(layer: Layer) -> NDArray[np.float64]:
@@ -48,7 +49,8 @@ def prune_neurons(network: Network, percentile: float) -> list[int]:
         network.living[l] = living & ~to_prune
         pruned.append(int(to_prune.sum()))
         if pruned[-1]:
-            _fold_constants(network.layers[l], network.layers[l + 1], to_prune, network.slopes[l])
+            emitted = activate(network.layers[l].bias, network.slopes[l], network.curve)
+            _fold_constants(network.layers[l], network.layers[l + 1], to_prune, emitted)
             network.layers[l] = _without(network.layers[l], to_prune[network.layers[l].topology.indices])
             network.layers[l + 1] = _without(
                 network.layers[l + 1], np.repeat(to_prune, network.layers[l + 1].topology.out_degree)
@@ -56,8 +58,8 @@ def prune_neurons(network: Network, percentile: float) -> list[int]:
     return pruned
 
 
-def _fold_constants(layer: Layer, following: Layer, to_prune: NDArray[np.bool_], slope: float) -> None:
-    emitted = np.where(to_prune, np.where(layer.bias > 0, layer.bias, np.float32(slope) * layer.bias), np.float32(0))
+def _fold_constants(layer: Layer, following: Layer, to_prune: NDArray[np.bool_], emitted: Float32) -> None:
+    emitted = np.where(to_prune, emitted, np.float32(0))
     t = following.topology
     following.bias += kernels.column_sums(t.indptr, t.indices, following.weights, emitted, t.n_out).astype(np.float32)
     layer.bias[to_prune] = 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from tsnn.config import Config
+from tsnn.engine.activations import curve_of
 from tsnn.engine.shapes import LayerShape, explored_stride, granted_connections, layer_shapes
 from tsnn.errors import ConfigError
 from tsnn.machine import available_memory
@@ -123,7 +124,7 @@ def memory_estimate(
     items = {
         "connections": (12 + state) * count + 8 * sum(s.connections for s in views),
         "neurons": sum((9 + state) * s.n_out + 8 * s.n_in for s in shapes) + 8 * sum(s.n_out for s in views),
-        "activations": _workspace(shapes, width),
+        "activations": _workspace(shapes, width, curved=bool(curve_of(config.network.activation))),
         "data": 4 * n_samples * n_features if data_bytes is None else data_bytes,
         "evolution": _evolution(config, shapes, views),
         "interpreter": INTERPRETER,
@@ -268,13 +269,14 @@ def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]
     return max(needs)
 
 
-def _workspace(shapes: list[LayerShape], samples: int) -> int:
+def _workspace(shapes: list[LayerShape], samples: int, *, curved: bool = False) -> int:
     """Return the bytes of :class:`tsnn.engine.workspace.Workspace` for this number of samples."""
     width = -(-samples // LANES) * LANES
     activations = shapes[0].n_in + sum(shape.n_out for shape in shapes)
     partial = sum(s.connections // SEGMENT for s in shapes if s.connections > SEGMENT * s.n_out)
+    derivatives = sum(shape.n_out for shape in shapes[:-1]) if curved else 0
     masks = sum(shape.n_out for shape in shapes) * width // 4
-    return 4 * width * (activations + partial) + masks
+    return 4 * width * (activations + partial + derivatives) + masks
 
 
 def _fast_width(shapes: list[LayerShape], batch: int) -> int:

@@ -298,12 +298,10 @@ def _deciding(network: Network, workspace: Workspace, delta: Float32) -> tuple[N
 
 def _gradient(network: Network, workspace: Workspace, delta: Float32, part: slice) -> Float32:
     """Return the gradient of the weighted sums of some samples at their inputs, float32[n_in, samples]."""
-    m, delta = delta.shape[1], delta[:, part]
+    delta = delta[:, part]
     for l in reversed(range(1, len(network.layers))):
-        signs = np.ascontiguousarray(workspace.masks[l - 1][:, 0]).view(np.uint8)
-        positive = np.unpackbits(signs, axis=1, bitorder="little", count=m)[:, part]
         delta = _matrix(network.layers[l]) @ delta
-        delta *= np.where(positive, np.float32(1), np.float32(network.slopes[l - 1]))
+        delta *= workspace.slopes(l - 1, network.slopes[l - 1], network.curve, part)
     return np.asarray(_matrix(network.layers[0]) @ delta)
 
 

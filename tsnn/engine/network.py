@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tsnn.arrays import kernel_array
 from tsnn.config import Config, NetworkConfig
 from tsnn.datasets import Dataset
-from tsnn.engine.activations import IDENTITY_SLOPE, hidden_slope
+from tsnn.engine.activations import IDENTITY_SLOPE, curve_of, hidden_slope
 from tsnn.engine.shapes import layer_shapes
 from tsnn.engine.topology import Topology, erdos_renyi
 from tsnn.errors import DivergenceError
@@ -73,6 +73,9 @@ class Network:
         For each layer, the neurons at its end that importance pruning has not removed.
     initializer : str
         Distribution of new weights.
+    curve : str
+        Activation of the hidden layers, of :data:`tsnn.engine.activations.CURVES`: their slopes are 1. Empty: two
+        slopes.
     scaling : (float64[n_features], float64[n_features]), optional
         Offset and scale: the inputs are features as ``(x - offset) * scale``. None: features as they are.
     """
@@ -82,6 +85,7 @@ class Network:
     initializer: str
     living: list[NDArray[np.bool_]] = field(default_factory=list)
     scaling: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    curve: str = ""
 
     def __post_init__(self) -> None:
         if not self.living:
@@ -90,7 +94,7 @@ class Network:
     def copy(self) -> Network:
         """Return a copy; topologies are shared."""
         layers, living = [layer.copy() for layer in self.layers], [alive.copy() for alive in self.living]
-        return Network(layers, self.slopes, self.initializer, living, self.scaling)
+        return Network(layers, self.slopes, self.initializer, living, self.scaling, self.curve)
 
     def prepare_for_kernels(self) -> None:
         """Replace the arrays that kernels cannot take by copies: read-only or memory-mapped ones.
@@ -153,7 +157,8 @@ def init_network(n_features: int, n_outputs: int, config: Config, *, rng: np.ran
         initializer = config.network.initializer
         weights = draw_weights(initializer, n_in, n_out, connections, rng=rng, fan=_own_fan(initializer, topology))
         layers.append(Layer.new(topology, weights))
-    return Network(layers, layer_slopes(config.network), config.network.initializer)
+    slopes, curve = layer_slopes(config.network), curve_of(config.network.activation)
+    return Network(layers, slopes, config.network.initializer, curve=curve)
 
 
 def prediction_network(network: Network, data: Dataset) -> Network:

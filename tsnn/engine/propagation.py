@@ -46,6 +46,8 @@ def forward(
                 t.t_indptr, t.t_indices, t.t_perm, layer.weights, layer.bias, x, *rule,
                 t.segments, workspace.partial(l, len(t.segments)), out, masks,
             )  # fmt: skip
+        if network.curve and l < last:
+            kernels.apply_curve(network.curve, 1 - dropout, out, workspace.derivative(l))
     return workspace.activations[-1]
 
 
@@ -68,3 +70,5 @@ def backward(
             workspace.activations[l], workspace.activations[l + 1], momentum, learning_rate, weight_decay, update,
             workspace.masks[below], network.slopes[below], threshold, l > 0,
         )  # fmt: skip
+        if network.curve and l > 0:
+            kernels.multiply(workspace.derivative(below), workspace.activations[l])

@@ -20,6 +20,7 @@ import numpy as np
 
 from tsnn.archives import read_npz, write_npz
 from tsnn.config import Config
+from tsnn.engine.activations import CURVES
 from tsnn.engine.exploration import Explored
 from tsnn.engine.network import Layer, Network
 from tsnn.engine.state import TrainingState
@@ -98,9 +99,11 @@ def network_arrays(network: Network, *, training: bool = False) -> dict[str, Any
     ``slopes`` float64[L], ``initializer``, and for each layer ``l``: ``indptr_l`` int64, ``indices_l`` int32,
     ``weights_l``, ``bias_l`` float32, ``living_l`` bool, ``n_out_l``; with ``training`` also ``velocity_l`` and
     ``bias_velocity_l`` float32, and ``state_NAME_l`` and ``bias_state_NAME_l`` of the optimizer. Where features are
-    scaled first, also ``offset`` and ``scale`` float64.
+    scaled first, also ``offset`` and ``scale`` float64; where the activation is GELU or tanh, its name as ``curve``.
     """
     arrays: dict[str, Any] = {"slopes": network.slopes, "initializer": network.initializer}
+    if network.curve:
+        arrays["curve"] = network.curve
     if network.scaling is not None:
         arrays |= {"offset": network.scaling[0], "scale": network.scaling[1]}
     for l, layer in enumerate(network.layers):
@@ -149,7 +152,10 @@ def network_of(arrays: Mapping[str, Any]) -> Network:
     if "offset" in arrays:
         n_in = layers[0].topology.n_in
         scaling = _expect(arrays, "offset", np.float64, n_in), _expect(arrays, "scale", np.float64, n_in)
-    return Network(layers, slopes, str(arrays["initializer"]), living, scaling)
+    curve = str(arrays.get("curve", ""))
+    if curve not in ("", *CURVES):
+        raise ValueError(f"the activation {curve[:40]!r} is unknown")
+    return Network(layers, slopes, str(arrays["initializer"]), living, scaling, curve)
 
 
 def _state_names(arrays: Mapping[str, Any], l: int) -> list[str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset
+from tsnn.engine.activations import curve_of
 from tsnn.engine.batches import Batch
 from tsnn.engine.epochs import needs_probe
 from tsnn.engine.evolution import evolve_all
@@ -62,6 +63,7 @@ def training_stages(data: Dataset, config: Config, width: int, *, compact: bool 
     """
     sizes = [data.n_features, *(LANES for _ in config.network.hidden), data.n_outputs]
     network = Network([_few(*pair) for pair in itertools.pairwise(sizes)], layer_slopes(config.network), "normal")
+    network.curve = curve_of(config.network.activation)
     workspace = Workspace(sizes, width, compact=compact)
     x, y, rows, weights, task, squared_units = Batch.of(data, np.arange(min(len(data.x_train), width)))
     weights = None if weights is None else weights[rows]

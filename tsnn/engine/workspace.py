@@ -39,7 +39,22 @@ class Workspace:
         self.width = -(-batch // LANES) * LANES
         self.activations = [_aligned(n, self.width) for n in sizes]
         self.masks = [np.zeros((n, 2, self.width // LANES), np.uint16) for n in sizes[1:]]
+        self._derivatives: dict[int, Float32] = {}
         self._partials: list[Float32] = [_aligned(0, self.width) for _ in sizes[1:]]
+
+    def slopes(self, layer: int, slope: float, curve: str, samples: slice) -> Float32:
+        """Return the derivatives of a hidden layer's activation for some samples, float32[n, samples]."""
+        if curve:
+            return self.derivative(layer)[:, samples]
+        signs = np.ascontiguousarray(self.masks[layer][:, 0]).view(np.uint8)
+        positive = np.unpackbits(signs, axis=1, bitorder="little")[:, samples]
+        return np.where(positive, np.float32(1), np.float32(slope))
+
+    def derivative(self, layer: int) -> Float32:
+        """Return the derivatives of a hidden layer's activation, if that is a curve: float32[n, width]."""
+        if layer not in self._derivatives:
+            self._derivatives[layer] = _aligned(*self.activations[layer + 1].shape)
+        return self._derivatives[layer]
 
     def partial(self, layer: int, rows: int) -> Float32:
         """Return scratch for the partial sums of a layer's neurons with very many inputs."""

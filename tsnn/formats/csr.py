@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from tsnn.engine.activations import IDENTITY_SLOPE, hidden_slope
+from tsnn.engine.activations import IDENTITY_SLOPE, curve_of, hidden_slope
 from tsnn.engine.network import Layer, Network
 from tsnn.engine.topology import Topology
 from tsnn.errors import TopologyError
@@ -19,7 +19,7 @@ def to_scipy(network: Network) -> list[csr_array]:
     """Return the connections as SciPy CSR arrays [n_in, n_out], one for each layer.
 
     They share the weights' memory. Biases are in ``network.layers[l].bias``, negative slopes in
-    ``network.slopes``, and the scaling of features in ``network.scaling``.
+    ``network.slopes`` (or ``network.curve``), and the scaling of features in ``network.scaling``.
     """
     return [
         csr_array((layer.weights, t.indices, t.indptr), shape=(t.n_in, t.n_out))
@@ -39,7 +39,7 @@ def from_scipy(
         One for each layer.
     biases : sequence of [n_out], optional
         0 if left out.
-    activation : {"relu", "all_relu", "leaky_relu"}, alpha : float
+    activation : {"relu", "all_relu", "leaky_relu", "gelu", "tanh"}, alpha : float
         Of the hidden layers, as in the settings of a run.
     initializer : str
         Distribution of the weights that evolution will add.
@@ -52,7 +52,9 @@ def from_scipy(
     matrices = [csr_array(matrix, copy=True) for matrix in matrices]
     slopes = [hidden_slope(activation, alpha, l) for l in range(1, len(matrices))]
     biases = [np.zeros(m.shape[1]) for m in matrices] if biases is None else biases
-    return assemble(matrices, biases, [*slopes, IDENTITY_SLOPE], initializer)
+    network = assemble(matrices, biases, [*slopes, IDENTITY_SLOPE], initializer)
+    network.curve = curve_of(activation)
+    return network
 
 
 def assemble(

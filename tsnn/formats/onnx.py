@@ -38,7 +38,9 @@ def to_onnx(network: Network, task: str, class_names: Sequence[str], feature_nam
     values = graph.node("Transpose", values, perm=[1, 0])
     for l, layer in enumerate(network.layers):
         values = _layer(graph, l, layer, values, samples)
-        if network.slopes[l] != 1:
+        if network.curve and l + 1 < len(network.layers):
+            values = _curve(graph, network.curve, values)
+        elif network.slopes[l] != 1:
             values = graph.node("LeakyRelu", values, alpha=float(network.slopes[l]))
     values = graph.node("Transpose", values, perm=[1, 0])
     last = {"classification": ("Softmax", {"axis": 1}), "multilabel": ("Sigmoid", {}), "regression": ("Identity", {})}
@@ -58,6 +60,20 @@ def to_onnx(network: Network, task: str, class_names: Sequence[str], feature_nam
         helper.set_model_props(model, texts)
     checker.check_model(model)
     return model
+
+
+def _curve(graph: _Graph, curve: str, values: str) -> str:
+    """Add an activation that is a curve; GELU of its parts, which the operators of this version do not have."""
+    if curve == "tanh":
+        return graph.node("Tanh", values)
+    cubic, inner, half, one = (
+        graph.constant(f"{name}_{values}", np.float32(value))
+        for name, value in (("cubic", 0.044715), ("inner", np.sqrt(2 / np.pi)), ("half", 0.5), ("one", 1.0))
+    )
+    square = graph.node("Mul", values, values)
+    factor = graph.node("Add", graph.node("Mul", square, cubic), one)
+    tanh = graph.node("Tanh", graph.node("Mul", graph.node("Mul", values, factor), inner))
+    return graph.node("Mul", graph.node("Mul", values, half), graph.node("Add", tanh, one))
 
 
 def _cells(layer: Layer) -> int:

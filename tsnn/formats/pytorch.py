@@ -15,7 +15,7 @@ from torch import nn
 
 from tsnn.engine.activations import IDENTITY_SLOPE
 from tsnn.engine.network import Layer, Network
-from tsnn.errors import TopologyError
+from tsnn.errors import TopologyError, TsnnError
 from tsnn.formats.csr import assemble
 
 _SKIPPED = (nn.Dropout, nn.AlphaDropout, nn.Flatten, nn.Identity)
@@ -55,9 +55,11 @@ class SparseLinear(nn.Module):
 def to_torch(network: Network) -> nn.Sequential:
     """See :func:`tsnn.formats.to_torch`."""
     modules: list[nn.Module] = [] if network.scaling is None else [Scaling(*network.scaling)]
-    for layer, slope in zip(network.layers, network.slopes, strict=True):
+    for l, (layer, slope) in enumerate(zip(network.layers, network.slopes, strict=True), start=1):
         modules.append(SparseLinear(layer))
-        if slope != IDENTITY_SLOPE:
+        if network.curve and l < len(network.layers):
+            modules.append(nn.Tanh() if network.curve == "tanh" else nn.GELU(approximate="tanh"))
+        elif slope != IDENTITY_SLOPE:
             modules.append(nn.LeakyReLU(slope))
     return nn.Sequential(*modules)
 
@@ -69,6 +71,10 @@ def save_torch(network: Network, path: Any) -> None:
     ``offset`` and ``scale``. To compute the outputs: ``x = (x - offset) * scale``, then for each layer
     ``x = torch.nn.functional.leaky_relu(torch.sparse.mm(weight, x.T).T + bias, slope)``.
     """
+    if network.curve:
+        raise TsnnError(
+            f"The file holds slopes of activations, and {network.curve} has none. Use tsnn.to_torch, or format onnx."
+        )
     layers = [SparseLinear(layer) for layer in network.layers]
     n = network.sizes[0]
     scaling = Scaling(*(network.scaling or (np.zeros(n), np.ones(n))))

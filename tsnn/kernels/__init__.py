@@ -6,9 +6,9 @@ of a delta are 0, so they reach no gradient. Rows are divided among the threads 
 work, and each output element is written by exactly one of them: the bits are the same for any number
 of threads. Fast math never includes "no NaN": divergence must be noticed.
 
-``layers`` (forward, scatter, backward, gather), ``losses``, ``optimizers``, ``patterns``, ``drawing``, ``exchange`` and
-``artificial_data`` are called from outside; ``rows`` holds the inner loops, made of ``vectors`` or, on processors
-without suitable vectors, of ``plain``. ``wire`` is the format of messages between server and workers.
+``layers`` (forward, scatter, backward, gather), ``curves``, ``losses``, ``optimizers``, ``patterns``, ``drawing``,
+``exchange`` and ``artificial_data`` are called from outside; ``rows`` holds the inner loops, made of ``vectors`` or, on
+processors without suitable vectors, of ``plain``. ``wire`` is the format of messages between server and workers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tsnn import lazy
 if TYPE_CHECKING:
     from tsnn.kernels.artificial_data import artificial
     from tsnn.kernels.compiling import COMPILED, helper_is_busy, is_cached, set_helper
+    from tsnn.kernels.curves import apply_curve, multiply
     from tsnn.kernels.drawing import add_free, add_gradient, count, drop_smallest, keep_free, select_free, sort_rows
     from tsnn.kernels.exchange import (
         ADDRESS_BYTES,
@@ -49,12 +50,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADDRESS_BYTES", "COMPILED", "adamw_step", "add_free", "add_gradient", "add_layers", "add_path_scores",
-    "answer_gradients", "artificial", "backward", "binary_cross_entropy", "carry_births", "carry_values",
-    "column_strength", "column_sums", "count", "count_cells", "drop_smallest", "dropout_threshold",
+    "answer_gradients", "apply_curve", "artificial", "backward", "binary_cross_entropy", "carry_births",
+    "carry_values", "column_strength", "column_sums", "count", "count_cells", "drop_smallest", "dropout_threshold",
     "find_connections", "forward", "gather", "gather_sparse", "helper_is_busy", "is_cached", "keep_free",
-    "long_row_segments", "mark_places", "mean_squared_error", "merge_connections", "momentum_step", "nesterov_step",
-    "retain", "row_strength", "scatter", "select_free", "set_helper", "set_threads", "softmax_cross_entropy",
-    "sort_rows", "transpose_pattern",
+    "long_row_segments", "mark_places", "mean_squared_error", "merge_connections", "momentum_step", "multiply",
+    "nesterov_step", "retain", "row_strength", "scatter", "select_free", "set_helper", "set_threads",
+    "softmax_cross_entropy", "sort_rows", "transpose_pattern",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(
@@ -62,6 +63,7 @@ __getattr__, __dir__ = lazy.attach(
     {
         "artificial_data": "artificial",
         "compiling": "COMPILED helper_is_busy is_cached set_helper",
+        "curves": "apply_curve multiply",
         "drawing": "add_free add_gradient count drop_smallest keep_free select_free sort_rows",
         "exchange": "ADDRESS_BYTES add_layers answer_gradients find_connections momentum_step retain",
         "layers": "backward dropout_threshold forward gather gather_sparse scatter",

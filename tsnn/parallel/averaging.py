@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tsnn import kernels
 from tsnn.config import Config
+from tsnn.engine.activations import curve_of
 from tsnn.engine.network import Float32, Layer, Network, layer_slopes
 from tsnn.engine.pruning import ANY, NEGATIVE, POSITIVE, drop_smallest
 from tsnn.engine.topology import Int32, Topology
@@ -60,7 +61,8 @@ def rebuild(arrays: Sequence[NDArray[Any]], config: Config, weights: Float32, ve
         empty = np.empty(0, np.float32)
         layers.append(Layer(topology, empty, empty, empty, empty))
         living.append(lives.view(np.bool_))
-    network = Network(layers, layer_slopes(config.network), config.network.initializer, living)
+    slopes, curve = layer_slopes(config.network), curve_of(config.network.activation)
+    network = Network(layers, slopes, config.network.initializer, living, curve=curve)
     bind(network, weights, velocity)
     return network
 
@@ -128,7 +130,7 @@ def average(networks: Iterator[Network], count: int, connections: Sequence[int])
     for network in networks:
         if total is None:
             layers = [_empty(layer) for layer in network.layers]
-            total = Network(layers, network.slopes, network.initializer, list(network.living))
+            total = Network(layers, network.slopes, network.initializer, list(network.living), curve=network.curve)
         for l, layer in enumerate(network.layers):
             sums, t, other = total.layers[l], total.layers[l].topology, layer.topology
             indptr, indices, weights = kernels.add_layers(
