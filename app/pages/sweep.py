@@ -57,7 +57,7 @@ class SweepTab:
         self.form = SweepForm(store, base, self._started)
         style: dict[str, Any] = {"size": "small", "variant": "outlined", "margin": (4, 8)}
         self.choice = pmui.Select(label="Sweep", options={}, size="small", margin=(6, 8), width=360, visible=False)
-        self.new = pmui.Toggle(label="New sweep", icon="add", sx={"textTransform": "none"}, **style)
+        self.new = pmui.Button(label="New sweep", icon="add", **style)
         self.stop = pmui.Button(label="Stop", icon="stop", **style)
         self.continue_button = pmui.Button(label="Continue", icon="play_arrow", **style)
         self.compare = pmui.Button(label="Compare the best", icon="stacked_line_chart", **style)
@@ -67,6 +67,7 @@ class SweepTab:
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._empty = pn.pane.HTML(html(_EMPTY, "font-size:15px;padding:24px"), styles=CARD, visible=False, **stretch)
         self._place = pn.Column(**stretch)
+        self.form.layout.visible = False
         changing = [] if is_readonly() else [self.new, self.stop, self.continue_button]
         self.layout = pn.Column(
             pn.FlexBox(self.choice, *changing, self.compare, self.download, align_items="center", **stretch),
@@ -74,7 +75,7 @@ class SweepTab:
             styles={"gap": "12px"}, **stretch,
         )  # fmt: skip
         self.choice.param.watch(lambda event: self._on_choose(event.new or ""), "value")
-        self.new.link(self.form.layout, value="visible")
+        self.new.on_click(lambda _: self._show_form(not self.form.layout.visible))
         self.stop.on_click(lambda _: self._act(stop_sweep))
         self.continue_button.on_click(lambda _: self._act(start_sweep))
         self.compare.on_click(lambda _: self._compare(self.view.shown_runs() if self.view else []))
@@ -94,10 +95,14 @@ class SweepTab:
             self.choice.value = name
         empty = self.view is None
         self._empty.visible = empty and not name
-        self.new.value = self.new.value or empty
-        self.form.layout.visible = bool(self.new.value)
+        if empty:
+            self._show_form(True)
         self._show_buttons()
         self.form.tick()
+
+    def _show_form(self, visible: bool) -> None:
+        self.form.layout.visible = visible
+        self.new.label = "Hide the form" if visible else "New sweep"
 
     def _open_sweep(self, name: str) -> None:
         try:
@@ -158,7 +163,7 @@ class SweepTab:
         self._show_buttons()
 
     def _started(self, name: str) -> None:
-        self.new.value = False
+        self._show_form(False)
         self._list()
         self._on_choose(name)
         self.show(name)

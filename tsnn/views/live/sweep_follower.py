@@ -7,7 +7,7 @@ import time
 import weakref
 
 from tsnn.runs.sweeps import Sweep
-from tsnn.views.plots.sweep_table import SweepTable, sweep_table
+from tsnn.views.plots.sweep_table import SweepTable, are_read, sweep_table
 
 _SECONDS = 1.0  # between two readings
 _FIRST_SECONDS, _READING_SECONDS = 0.3, 0.15  # of reading results, at first and later
@@ -41,7 +41,7 @@ class SweepFollower:
         self._min_interval = min_interval
         self._lock = threading.Lock()
         self._due = self._shown = 0.0
-        self.table: SweepTable = sweep_table(sweep, _FIRST_SECONDS)
+        self.table: SweepTable = sweep_table(sweep, sweep.results(_FIRST_SECONDS))
         self.queued = sweep.queued
 
     @property
@@ -67,13 +67,16 @@ class SweepFollower:
             begun = time.monotonic()
             if begun < self._due:
                 return self.version
-            table, queued = sweep_table(self.sweep, _READING_SECONDS), self.sweep.queued
-            changed = not table.trials.equals(self.table.trials) or queued != self.queued
-            if changed and (not table.reading or begun - self._shown > _SHOW_SECONDS):
-                self.table, self.queued, self._shown = table, queued, begun
-                self.version += 1
+            results = self.sweep.results(_READING_SECONDS)
+            complete = are_read(results)
+            if complete or begun - self._shown > _SHOW_SECONDS:
+                self._shown = begun
+                table, queued = sweep_table(self.sweep, results), self.sweep.queued
+                if not table.trials.equals(self.table.trials) or queued != self.queued:
+                    self.table, self.queued = table, queued
+                    self.version += 1
             now = time.monotonic()
-            self._due = now + (0.0 if table.reading else max(self._min_interval, _REST * (now - begun)))
+            self._due = now + (max(self._min_interval, _REST * (now - begun)) if complete else 0.0)
             return self.version
 
 

@@ -47,15 +47,12 @@ class SweepTable:
         Name of the values: the larger the better.
     method : str
         ``training.method`` of all trials, unless it is swept.
-    reading : bool
-        Whether results of finished trials have not been read yet.
     """
 
     trials: pd.DataFrame
     settings: tuple[str, ...]
     objective: str = "test accuracy"
     method: str = "set"
-    reading: bool = False
 
     @property
     def is_fraction(self) -> bool:
@@ -101,18 +98,18 @@ class SweepTable:
         return np.asarray(methods == "dense", dtype=bool)
 
 
-def sweep_table(sweep: Sweep, seconds: float = float("inf")) -> SweepTable:
-    """Return the trials of a sweep as they are now.
+Results = Sequence[tuple[Trial, RunResult | None]]
 
-    Parameters
-    ----------
-    sweep : Sweep
-        The sweep.
-    seconds : float
-        Time after which no further results are read; the next call continues.
-    """
+
+def are_read(results: Results) -> bool:
+    """Return whether the results of all finished trials have been read."""
+    return all(result is not None for trial, result in results if trial.state == RunState.FINISHED)
+
+
+def sweep_table(sweep: Sweep, results: Results | None = None) -> SweepTable:
+    """Return the trials of a sweep as they are now, or with these of its results."""
     settings = tuple(sweep.settings)
-    results = sweep.results(seconds)
+    results = sweep.results() if results is None else results
     finished = [trial.state == RunState.FINISHED for trial, _ in results]
     rows = [
         _row(sweep, trial, result if done else None, settings)
@@ -120,8 +117,7 @@ def sweep_table(sweep: Sweep, seconds: float = float("inf")) -> SweepTable:
     ]
     frame = pd.DataFrame(rows, columns=[*_COLUMNS, *settings])
     frame["cell"] = _cells([trial.point or (trial.number,) for trial, _ in results])
-    reading = any(done and result is None for (_, result), done in zip(results, finished, strict=True))
-    return SweepTable(frame, settings, sweep.objective, sweep.base.training.method, reading)
+    return SweepTable(frame, settings, sweep.objective, sweep.base.training.method)
 
 
 def _row(sweep: Sweep, trial: Trial, result: RunResult | None, settings: Sequence[str]) -> tuple[Any, ...]:
