@@ -74,7 +74,9 @@ def imports(path):
 
 HOMES = {"numba": {"kernels"}, "llvmlite": {"kernels"}, "mpi4py": {"parallel"}, "sklearn": {"estimator"}}
 HOMES |= {"onnx": {"formats"}, "torch": {"formats"}}
-HOMES |= {name: {"views", "dashboard.py"} for name in ("panel", "bokeh", "holoviews")}  # tsnn dashboard serves the page
+HOMES |= {
+    name: {"views", "dashboard.py"} for name in ("panel", "bokeh", "holoviews", "datashader")
+}  # tsnn dashboard serves the page
 
 
 def test_heavy_packages__have_one_home():

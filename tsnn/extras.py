@@ -17,6 +17,7 @@ EXTRAS = {
     "panel_material_ui": "app",
     "bokeh": "app",
     "holoviews": "app",
+    "datashader": "datashader",
     "mpi4py": "mpi",
     "jupyterlab": "notebooks",
     "onnx": "onnx",

@@ -8,10 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tsnn._version import __version__
-from tsnn.archives import read_archive, write_archive
+from tsnn.archives import read_archive, read_npz, write_archive
 from tsnn.errors import RunError
 from tsnn.records import FORMAT
 from tsnn.runs.run import checkpoint_place
@@ -78,6 +81,56 @@ def write_checkpoint(
         raise
     finally:
         _remove_old(run, kept_bytes)
+
+
+class LayerWeights(NamedTuple):
+    """Connections of a layer and their weights, as CSR by neuron at its start.
+
+    Attributes
+    ----------
+    indptr, indices, weights : int64[n_in + 1], int32[m], float32[m]
+        Connections ``indptr[i]`` to ``indptr[i + 1]`` start at neuron i and end at the neurons ``indices``, ascending.
+    n_out : int
+        Neurons at the layer's end.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    n_out: int
+
+
+def read_layer(run: Run, epoch: int, layer: int) -> LayerWeights:
+    """Read one layer, from 0, of a run's network after an epoch from its checkpoint; its content is checked.
+
+    Raises
+    ------
+    RunError
+        If there is no checkpoint of that epoch, or it is damaged.
+    """
+    path = next((path for path in run.checkpoints() if checkpoint_place(path) == (epoch, 0)), None)
+    if path is None:
+        raise RunError(f"Run {run.id} has no checkpoint of epoch {epoch}. Choose an epoch that has one.")
+    names = [f"{name}_{layer}" for name in ("indptr", "indices", "weights", "n_out")]
+    try:
+        arrays = read_npz(path, names)
+        indptr, indices, weights, n_out = (arrays[name] for name in names)
+        found = LayerWeights(indptr, indices, weights, int(n_out))
+    except Exception as error:  # zipfile and numpy raise many types for a damaged file
+        raise RunError(f"Checkpoint {path.name} of run {run.id} is damaged: {error}.") from error
+    if not _is_layer(found):
+        raise RunError(f"Checkpoint {path.name} of run {run.id} is damaged: layer {layer + 1} is no sparse matrix.")
+    return found
+
+
+def _is_layer(layer: LayerWeights) -> bool:
+    """Return whether arrays have the types of a layer, and name existing neurons."""
+    indptr, indices, weights, n_out = layer
+    if [(a.ndim, str(a.dtype)) for a in layer[:3]] != [(1, "int64"), (1, "int32"), (1, "float32")] or not len(indptr):
+        return False
+    if indptr[0] != 0 or indptr[-1] != len(indices) or len(weights) != len(indices) or (np.diff(indptr) < 0).any():
+        return False
+    return not len(indices) or (indices.min() >= 0 and indices.max() < n_out)
 
 
 def _remove_old(run: Run, kept_bytes: float) -> None:

@@ -35,6 +35,8 @@ CAPTIONS: dict[str, str] = {
     "(data.preprocessing).",
     "matrix": "Where the layer's connections are, counted in cells. Even at the start; stripes appear as some neurons "
     "gain connections and others lose them.",
+    "weights": "Weights of all connections: blue negative, orange positive, their mean where a pixel holds several. "
+    "Zoom in until each square is one connection; only the visible part is computed, on the server.",
     "degrees": "Fraction of neurons with at least k connections. Dashed: the same number of "
     "connections at random, no hubs. A tail to the right means that some neurons have become hubs (SET, Results).",
     "age": "Fraction of connections that are this old or older. Dotted: if pruning were random. Connections that carry "

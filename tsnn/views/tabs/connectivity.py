@@ -18,6 +18,7 @@ from tsnn.views.tabs.features import FeatureCard
 from tsnn.views.tabs.inputs import InputCard
 from tsnn.views.tabs.measures import MeasureCards
 from tsnn.views.tabs.replay import Replay
+from tsnn.views.tabs.weights import WeightCard
 
 #: Fields of a snapshot that the tab displays.
 _PARTS = ("epoch", "ages_since", "age", "density", "density_max", "in_degree", "out_degree")
@@ -63,6 +64,7 @@ class ConnectivityTab:
             self._cards["age"].set_note(self.ages.note)
             self.features.update()
             self.measures.update()
+            self.weights.update()
 
     def _build(self) -> None:
         self.degrees, self.ages = DegreePlot(), AgePlot()
@@ -75,5 +77,6 @@ class ConnectivityTab:
         }
         self._cards = {name: card(plot.figure, name) for name, plot in figures.items()}
         self.measures = MeasureCards(self._follower, self._replay)
-        cards = *self._cards.values(), *self.measures.cards
+        self.weights = WeightCard(self._follower, self._replay)
+        cards = *self._cards.values(), self.weights.layout, *self.measures.cards
         self.layout.objects = [grid(self.input.layout, *cards, self.features.layout)]
