@@ -85,7 +85,8 @@ def setting_widget(name: str, config: Config, *, help_below: bool = False, **opt
         return pmui.Switch(description=about.help, **options)
     options["helper_text" if help_below else "description"] = about.help
     if about.choices:
-        return pmui.Select(options={about.display_name(choice): choice for choice in about.choices}, **options)
+        known = dict.fromkeys([*about.choices, value])  # also a rule that only a run knows
+        return pmui.Select(options={about.display_name(choice): choice for choice in known}, **options)
     if isinstance(value, int):
         return pmui.IntInput(step=1, **options)
     if isinstance(value, float):
@@ -119,6 +120,8 @@ def show_value(name: str, widget: Any, value: Any) -> None:
     value = form_value(name, value)
     if name == "data.drop":
         widget.options = [*dict.fromkeys([*widget.options, *value])]
+    elif isinstance(widget, pmui.Select) and value not in widget.options.values():
+        widget.options = {**widget.options, value: value}  # a rule that only a run knows
     widget.value = value
 
 

@@ -6,13 +6,13 @@ from html import unescape
 
 import pytest
 from pages.form import StartForm
-from pages.settings import widget_value
+from pages.settings import setting_widget, show_value, widget_value
 
 from tsnn.config import LIVE_NUMBERS, LIVE_SETTINGS, SECTIONS, Config, describe, setting_names
 from tsnn.config.presets import preset_for_shape
 from tsnn.datasets.preview import Preview
 from tsnn.errors import ConfigError
-from tsnn.registry import ACTIVATIONS
+from tsnn.registry import ACTIVATIONS, REGROWTH, Rule
 from tsnn.runs import RunStore
 from tsnn.views.live.controls import LiveControls
 
@@ -67,6 +67,18 @@ def test_form__a_registered_rule_is_a_choice(tmp_path):
         assert form.widgets["network.activation"].options["Test slope"] == "test_slope"
     finally:
         ACTIVATIONS.unregister("test_slope")
+
+
+def test_form__shows_a_rule_that_only_a_run_knows():
+    REGROWTH.note(Rule("elsewhere", "for this test", print))
+    try:
+        config = Config().replace(regrow="elsewhere")
+        assert setting_widget("training.regrow", config).value == "elsewhere"
+        widget = setting_widget("training.regrow", Config())
+        show_value("training.regrow", widget, "elsewhere")
+        assert (widget.value, "elsewhere" in widget.options) == ("elsewhere", True)
+    finally:
+        REGROWTH._recorded.clear()
 
 
 def test_form__makes_parts_when_they_are_opened(tmp_path):
