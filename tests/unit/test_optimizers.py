@@ -293,6 +293,10 @@ def test_own_optimizer__is_recorded_by_a_run_that_continues_with_the_same_bits(o
     losses = [[record.test_loss for record in r.records()] for r in (run, whole)]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 4
+    OPTIMIZERS.unregister("own")  # as in the process of a page, which reads the run only
+    shape = 12, 3, 135
+    assert memory_estimate(run.config(), *shape).state == 4
+    own(sign_momentum, state=("mean",))
     assert "def sign_momentum" in next((run.path / "rules").glob("*own*")).read_text()
 
 

@@ -238,7 +238,7 @@ def disk_warning(estimate: MemoryEstimate, folder: Path) -> str:
 
 def _state_bytes(config: Config) -> int:
     """Return the bytes for each connection that an optimizer takes in addition to those of momentum SGD."""
-    rule = OPTIMIZERS[config.training.optimizer]
+    rule = OPTIMIZERS.find(config.training.optimizer)
     return 0 if rule.fused else 4 * len(rule.state)
 
 
