@@ -58,9 +58,9 @@ def test_rates__are_products_of_settings_and_factors():
 def test_training__takes_the_rates_of_each_step(blobs, tiny, monkeypatch):
     config, taken = tiny.replace(SCHEDULED), []
 
-    def spy(*args, rates, key):
+    def spy(*args, rates, **options):
         taken.append(rates)
-        return original(*args, rates=rates, key=key)
+        return original(*args, rates=rates, **options)
 
     original = training.train_batch
     monkeypatch.setattr(training, "train_batch", spy)
