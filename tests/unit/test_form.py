@@ -272,7 +272,7 @@ def test_controls__every_live_setting_has_a_widget(controls, short):
     assert widget.label == about.label
 
 
-@pytest.mark.parametrize("short", set(LIVE_SETTINGS) - set(LIVE_NUMBERS))
+@pytest.mark.parametrize("short", sorted(set(LIVE_SETTINGS) - set(LIVE_NUMBERS)))
 def test_controls__a_live_choice_offers_every_rule(controls, short):
     assert tuple(controls.widgets[short].options.values()) == tuple(describe(short).choices)
 
