@@ -1,0 +1,67 @@
+"""A sweep in a browser: started by clicks, filling, brushed; accessibility."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.test_axe import violations
+from tests.support.dashboard import address, fill, open_page
+from tests.support.waiting import wait_until
+from tsnn.runs.sweeps import sweeps
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900), pytest.mark.compiled]
+
+#: Selected rows of the sources of linked plots, by the names of their columns.
+SELECTED = """() => {
+    const found = {}
+    for (const document of Bokeh.documents)
+        for (const model of document.all_models)
+            if (model.type == "ColumnDataSource" && model.data.cells !== undefined && model.selected.indices.length)
+                found[Object.keys(model.data).sort().join()] =
+                    model.selected.indices.map((row) => model.data.cells[row]).sort()
+    return Object.values(found)
+}"""
+VALUES = """() => {
+    for (const document of Bokeh.documents)
+        for (const model of document.all_models)
+            if (model.type == "ColumnDataSource" && model.data.zvalues !== undefined)
+                return Array.from(model.data.zvalues).filter((value) => isFinite(value)).length
+    return 0
+}"""
+
+
+def test_sweep__is_started_by_clicks_fills_and_links_selections(page, server):
+    page.set_viewport_size({"width": 1280, "height": 1700})
+    page.emulate_media(reduced_motion="reduce")
+    open_page(page, server)
+    fill(page, "Hidden layers", "20-10")
+    fill(page, "Epochs", "2")
+    page.get_by_role("tab", name="Sweep").click()
+    page.get_by_text("No sweep yet.").wait_for()
+    values = page.get_by_role("textbox", name="Values")
+    for field, text in ((0, "0,0.3"), (1, "2,4")):
+        values.nth(field).click()
+        values.nth(field).press("Control+a")
+        values.nth(field).press_sequentially(text)
+        values.nth(field).press("Tab")
+    page.get_by_role("textbox", name="Seeds").fill("1")
+    page.get_by_role("textbox", name="Seeds").press("Tab")
+    page.get_by_text("4 combinations of settings, one seed each.").wait_for()
+    assert violations(page) == [], "form"
+    page.get_by_role("button", name="Start the sweep").click()
+    page.get_by_text("of 4 trials finished").wait_for()
+    (sweep,) = sweeps(server.store)
+    wait_until(lambda: f"sweep={sweep.id}" in address(page), what="the address names the sweep")
+    wait_until(lambda: page.evaluate(VALUES) == 4, 400, "the heat map is complete")
+    page.get_by_role("figure", name="Parallel coordinates").wait_for()
+    wait_until(lambda: not sweep.queued, what="the sweep is over")
+    page.get_by_role("button", name="Stop").wait_for(state="hidden")
+
+    box = page.get_by_role("figure", name="Test accuracy (%)").bounding_box()
+    page.mouse.click(box["x"] + 0.3 * box["width"], box["y"] + 0.7 * box["height"])
+    page.get_by_text("1 trials of 1 chosen combination").wait_for()
+    found = page.evaluate(SELECTED)
+    assert len(found) >= 2, "also in other plots"
+    assert len({cell for cells in found for cell in cells}) == 1
+    page.get_by_role("button", name="Compare the chosen").wait_for()
+    assert violations(page) == [], "plots"
