@@ -48,7 +48,7 @@ MENU: dict[str, Any] = {
     "& .MuiTab-root": {
         "textTransform": "none",
         "minHeight": "48px",
-        "@media (max-width: 1000px)": {"minWidth": 0, "padding": "12px 8px", "& .MuiTab-icon": {"display": "none"}},
+        "@media (max-width: 1000px)": {"minWidth": 0, "padding": "12px 6px", "& .MuiTab-icon": {"display": "none"}},
     },
     "& .MuiTab-root.Mui-selected": {"color": "var(--panel-primary-color) !important"},
     "& .MuiTabs-indicator": {"backgroundColor": "var(--panel-primary-color) !important"},
