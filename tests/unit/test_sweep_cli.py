@@ -65,6 +65,16 @@ def test_sweep__trains_prints_and_continues(store, instant, capsys):
     assert len(sweeps(store)) == 1
 
 
+def test_sweep__of_a_known_name_expects_it_where_a_file_has_that_name_too(
+    store, instant, capsys, monkeypatch, tmp_path
+):
+    (tmp_path / "madelon.npz").write_bytes(b"damaged")
+    monkeypatch.setenv("TSNN_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", "madelon", "--set", "size=small", *GRID]) == 0
+    assert "MiB of memory" in capsys.readouterr().err
+
+
 def test_sweep__asks_before_it_queues_many(store, instant, capsys, monkeypatch):
     monkeypatch.setattr("tsnn.cli.sweep.ASK_ABOVE", 3)
     arguments = ["sweep", "madelon", *GRID, "--seeds", "2"]

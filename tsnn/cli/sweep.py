@@ -136,19 +136,12 @@ def _description(plan: Plan, done: int, store: RunStore) -> Iterator[str]:
     yield f"{len(plan.trials):,} trials{seeds}{exist}; {each}"
     if plan.caveat:
         yield plan.caveat
-    with contextlib.suppress(StopIteration):
-        yield _expected(plan, done, store, at_once)
+    if info := _shape(plan.base):
+        yield _expected(plan, info, done, store, at_once)
 
 
-def _expected(plan: Plan, done: int, store: RunStore, at_once: int) -> str:
-    """Return time and memory of a sweep as text.
-
-    Raises
-    ------
-    StopIteration
-        If the shape of the data is unknown.
-    """
-    info = _shape(plan.base)
+def _expected(plan: Plan, info: DatasetInfo, done: int, store: RunStore, at_once: int) -> str:
+    """Return time and memory of a sweep as text."""
     n_outputs = info.n_classes or 1
     size = plan.base.data.size
     if size not in info.sizes:
@@ -168,13 +161,16 @@ def _expected(plan: Plan, done: int, store: RunStore, at_once: int) -> str:
     return f"Expected: {when}; up to {at_once} × {memory / 2**20:,.0f} MiB of memory"
 
 
-def _shape(config: Config) -> DatasetInfo:
+def _shape(config: Config) -> DatasetInfo | None:
+    """Return the shape of a data set that is known by name, or of a file; None if it is neither."""
+    for known in known_datasets():
+        if known.name == config.data.name:
+            return known
     path = local_file(config.data.name)
-    if path is not None:
-        with commands.without_warnings():
-            info = preview(dataclasses.replace(config.data, name=str(path)), config.run.seed).info
-        return next(iter([info] if info else []))
-    return next(info for info in known_datasets() if info.name == config.data.name)
+    if path is None:
+        return None
+    with commands.without_warnings():
+        return preview(dataclasses.replace(config.data, name=str(path)), config.run.seed).info
 
 
 def _train(found: Sweep) -> int:
