@@ -186,10 +186,11 @@ class Fuzzer:
         page.restore(location)
         location.unsync(page)
         page._show_run()
-        page._show_compared()
+        page.many.show("compare")
+        page.many.show("sweep")
         page.strip.show(page.lesson)
-        page.__dict__.pop("runs", None)  # it takes the columns when it is made
-        assert page.runs
+        page.many.__dict__.pop("runs", None)  # it takes the columns when it is made
+        assert page.many.runs
         page.tick()
 
 

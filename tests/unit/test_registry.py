@@ -116,7 +116,7 @@ def test_new_reader__reads_files_of_its_suffix(tmp_path):
 def test_registries__hold_the_built_in_rules():
     assert list(PRUNING) == ["signed", "magnitude", "soft_magnitude", "relative_importance", "mest", "threshold"]
     assert list(REGROWTH) == ["random", "gradient", "gse", "cht", "cht_ch2", "chts"]
-    assert list(ACTIVATIONS) == ["all_relu", "relu", "leaky_relu"]
+    assert list(ACTIVATIONS) == ["all_relu", "relu", "leaky_relu", "gelu", "tanh"]
     assert list(READERS) == [
         ".npy", ".npz", ".csv", ".tsv", ".txt", ".data", ".parquet", ".pq", ".feather", ".arff", ".xlsx", ".gz", ".bz2",
         ".xz", ".zip",

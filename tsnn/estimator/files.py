@@ -73,9 +73,7 @@ def load_estimator(cls: type[Any], path: str | Path) -> Any:
 
 def _assembled(cls: type[Any], values: dict[str, Any], arrays: dict[str, Any]) -> Any:
     """Return the estimator of the header's values and the arrays."""
-    parameters = dict(values["parameters"])
-    if isinstance(parameters["hidden"], list):
-        parameters["hidden"] = tuple(parameters["hidden"])
+    parameters = {name: tuple(v) if isinstance(v, list) else v for name, v in values["parameters"].items()}
     if isinstance(given := parameters.get("class_weight"), dict):
         found = [dict(pairs) for pairs in given["pairs"]]
         parameters["class_weight"] = found if given["several"] else found[0]
