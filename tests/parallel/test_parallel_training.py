@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.evolutions import EVOLUTIONS
 from tests.support.ranks import Threads, begin
 from tests.support.replay import assert_replayed, assert_same_bits
 from tsnn import kernels
@@ -183,6 +184,37 @@ def test_wasap__equals_its_replay_bit_for_bit(blobs, config, workers):
     assert_replayed(list(threads), threads.state, blobs, config)
 
 
+@pytest.mark.parametrize("name", EVOLUTIONS)
+def test_wasap__equals_its_replay_with_each_rule_of_evolution(blobs, config, name):
+    config = config.replace({"training.epochs": 4, **EVOLUTIONS[name]})
+    threads = Threads(blobs, config)
+    assert_replayed(list(threads), threads.state, blobs, config)
+
+
+@pytest.mark.parametrize("mode", ["wasap", "wassp", "local"])
+@pytest.mark.parametrize("name", EVOLUTIONS)
+def test_both_phases__evolve_with_each_rule_and_repeat_their_epochs(blobs, config, name, mode):
+    changes = {"parallel.mode": mode, "parallel.phase1_fraction": 0.5, "training.epochs": 8, **EVOLUTIONS[name]}
+    config = config.replace(changes)
+    threads, saved, records = Threads(blobs, config), {}, []
+    connections = threads.state.network.connections
+    for item in threads:
+        if isinstance(item, EpochRecord):
+            records.append(item)
+            if threads.state.resumable:
+                saved[item.epoch] = threads.state.copy()
+    grown = [sum(layer.grown for layer in record.layers) > 0 for record in records]
+    assert grown == [True, True, True, True, False, True, False, False], "two workers evolve after two passes each"
+    assert {record.connections for record in records} == {connections}
+    assert threads.state.network.connections == connections
+    assert 5 in saved
+    for epoch in (epoch for epoch in (2, 5) if epoch > 4 or mode != "wasap"):  # wasap depends on the order of arrival
+        resumed = Threads(blobs, config)
+        resumed.items = serve(resumed.channels[0], saved[epoch], blobs)
+        assert [record.test_loss for record in records_of(resumed)] == [r.test_loss for r in records[epoch:]]
+        assert_same_bits(saved[epoch].network, threads.state.network)
+
+
 @pytest.mark.mpi
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("mode", ["wasap", "wassp"])
@@ -220,7 +252,7 @@ def test_phase2__keeps_the_workers_models_separate(blobs, config):
         models.append(own)
         separate = train_alone(own, blobs, config, w + 1)
         assert len(separate) == len(records) == 4
-    expected = average((model.network for model in models), 2, connections)
+    expected = average([model.network for model in models])
     assert_close(threads.state.network, expected, rtol=0, atol=0)
     assert [layer.topology.connections for layer in threads.state.network.layers] == connections
     assert "averaged" in {event.kind for event in records[-1].events}
@@ -245,8 +277,7 @@ def test_phase2__keeps_the_momentum_but_not_the_rate_factor(blobs, config, mode)
             layer.bias_velocity /= 2
         train_alone(own, blobs, both_phases, w + 1)
         models.append(own.network)
-    connections = [layer.topology.connections for layer in models[0].layers]
-    assert_close(both.state.network, average(iter(models), 2, connections), rtol=0, atol=1e-7)
+    assert_close(both.state.network, average(models), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize(("mode", "phase1"), [("wassp", 1), ("local", 1), ("wassp", 0.5), ("wasap", 0)])
@@ -318,6 +349,26 @@ def test_changed_rules__reach_server_and_workers(blobs, config, phase1):
     settings = [(record.settings["regrow"], record.settings["prune"]) for record in records]
     assert settings[0] == ("random", "signed")
     assert settings[-1] == ("gradient", "magnitude")
+
+
+def test_changed_epsilon__is_applied_by_workers_and_kept_by_the_average(blobs, config):
+    """Also if the run is resumed between the change and the evolution that applies it."""
+    config = config.replace({"training.epochs": 8, "parallel.phase1_fraction": 0.25, "training.zeta": 0.2})
+    threads, saved, counts = Threads(blobs, config), None, []
+    for item in threads:
+        if isinstance(item, EpochRecord):
+            counts.append(item.connections)
+            if item.epoch == 3:
+                threads.state.pending = threads.state.pending.replace({"network.epsilon": 3})
+                saved = threads.state.copy()
+                saved.config = saved.pending  # as at the end of an epoch without evolution
+    assert saved.resumable
+    resumed = Threads(blobs, config)
+    resumed.items = serve(resumed.channels[0], saved, blobs)
+    assert records_of(resumed)[-1].connections == saved.network.connections > counts[0]
+    assert counts[-1] == threads.state.network.connections > counts[0]
+    assert counts[-1] == saved.network.connections
+    assert (saved.applied_epsilon, threads.state.applied_epsilon) == (3, 3)
 
 
 def test_closing_the_server__stops_the_workers(blobs, config):

@@ -4,7 +4,7 @@ Public are the parts of the algorithm that need no processes. They are loaded wh
 this package loads neither Numba nor MPI.
 
 >>> from tsnn import parallel
->>> mean = parallel.average(iter(networks), len(networks), connections)  # doctest: +SKIP
+>>> mean = parallel.average(networks)  # doctest: +SKIP
 """
 
 from __future__ import annotations

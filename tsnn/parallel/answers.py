@@ -101,7 +101,8 @@ class Answers:
         box[n:] = velocity
         if not state.copies:  # workers of phase 2 train with the rate of one process
             box[n:] /= np.float32(model.rate_factor)
-        self._send_phase2(rank, MessageKind.PHASE2, describe_topology(network), 2 * n)
+        arrays = [np.array([state.applied_epsilon]), *describe_topology(network)]
+        self._send_phase2(rank, MessageKind.PHASE2, arrays, 2 * n)
         self.topology_version_of[rank] = model.version
 
     def _send_phase2(self, rank: int, kind: MessageKind, arrays: Arrays = (), values: int = 0) -> None:

@@ -5,7 +5,8 @@ Arrays and networks only, no channels. Sections refer to arXiv 2102.01732.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -110,22 +111,19 @@ def retain_valid(gradient: Float32, sources: Int32) -> Float32:
     return mapped
 
 
-def average(networks: Iterator[Network], count: int, connections: Sequence[int]) -> Network:
+def average(networks: Sequence[Network]) -> Network:
     """Average models with different topologies, and prune the average (section 3.4, end of phase 2).
 
     Weights are averaged over the union of the connections, where a missing one counts as 0; biases too. Then the
-    smallest are pruned, by sign as in SET, until each layer has its number of connections again. Velocities are 0.
+    smallest are pruned, by sign as in SET, until each layer has the mean number of connections of the models.
+    Velocities are 0.
 
     Parameters
     ----------
-    networks : iterator of Network
-        The models, one at a time; they have the same layers and living neurons.
-    count : int
-        Number of models.
-    connections : sequence of int
-        Number of connections that each layer keeps.
+    networks : sequence of Network
+        The models; they have the same layers and living neurons.
     """
-    fraction = 1 / count
+    fraction = 1 / len(networks)
     total: Network | None = None
     for network in networks:
         if total is None:
@@ -139,9 +137,20 @@ def average(networks: Iterator[Network], count: int, connections: Sequence[int])
             total.layers[l] = Layer.new(Topology.from_sorted(indptr, indices, t.n_out), weights)
             total.layers[l].bias[:] = sums.bias + np.float32(fraction) * layer.bias
     assert total is not None
-    for l, number in enumerate(connections):
+    for l, number in enumerate(_mean_connections(networks)):
         total.layers[l] = resparsify(total.layers[l], number)
     return total
+
+
+def _mean_connections(networks: Sequence[Network]) -> list[int]:
+    """Return the mean number of connections of each layer, rounded so that their sum is the mean of all layers."""
+    count = len(networks)
+    sums = [
+        sum(layer.topology.connections for layer in layers)
+        for layers in zip(*(n.layers for n in networks), strict=True)
+    ]
+    below = [(2 * each + count) // (2 * count) for each in itertools.accumulate(sums, initial=0)]
+    return [after - before for before, after in itertools.pairwise(below)]
 
 
 def resparsify(layer: Layer, connections: int) -> Layer:

@@ -29,13 +29,13 @@ class MessageKind(StrEnum):
     READY = "ready"  #: the worker asks for its first model
     GRADIENT = "gradient"  #: a gradient, or a trained model if ``parallel.mode`` is ``local``; numbers: GradientHead
     PROGRESS = "progress"  #: phase 2; numbers: epoch, samples, mean loss
-    EPOCH = "epoch"  #: phase 2; arrays: the record as JSON, and the topology if a copy of the model comes with it
-    FINAL = "final"  #: end of phase 2; arrays: the topology; values: the model
+    EPOCH = "epoch"  #: phase 2; arrays: the record as JSON, and those of FINAL if a copy of the model comes with it
+    FINAL = "final"  #: end of phase 2; arrays: the applied epsilon, the topology; values: the model
     ERROR = "error"  #: arrays: message, traceback
     # from the server; numbers: AnswerHead and the live settings
     MODEL = "model"  #: arrays: a new topology; values: its weights
     WEIGHTS = "weights"  #: values: current weights, same topology
-    PHASE2 = "phase2"  #: start of phase 2; arrays: the topology; values: the model
+    PHASE2 = "phase2"  #: start of phase 2; arrays: the applied epsilon, the topology; values: the model
     CONTINUE = "continue"  #: phase 2: continue training
     STOP = "stop"  #: the worker ends; no numbers
 

@@ -27,6 +27,13 @@ from tsnn.records import EpochRecord, Event, EventKind, Progress
 COPY_SECONDS = 2.0  # between two copies of the workers' models
 
 
+class Model(NamedTuple):
+    """Model of a worker, and the epsilon of its last evolution."""
+
+    network: Network
+    applied_epsilon: float
+
+
 class Position(NamedTuple):
     """Position of a worker in its training: epoch, counted from 1, its samples so far, and their mean loss."""
 
@@ -70,7 +77,7 @@ def follow_phase2(
     copies = _Copies(len(shard_sizes), state.epoch + 1)
     positions = dict.fromkeys(shard_sizes, Position(state.epoch + 1, 0, 0.0))
     records: dict[int, list[EpochRecord]] = {rank: [] for rank in shard_sizes}
-    models: dict[int, Network] = {}
+    models: dict[int, Model] = {}
     while len(models) < len(shard_sizes):
         message = receive()
         if message is not None:
@@ -92,10 +99,9 @@ def follow_phase2(
             record = _merge_records([pending.pop(0) for pending in records.values()], shard_sizes, state)
             state.resumable = copies.complete and record.epoch == copies.epoch
             if state.resumable:
-                state.copies = copies.models()
+                state.copies = _load(copies.models, state)
             yield record
-    connections = [layer.topology.connections for layer in state.network.layers]
-    state.network = average((models[rank] for rank in sorted(models)), len(models), connections)
+    state.network = average(_load(models, state))
     state.copies, state.resumable = [], True
     record = _merge_records([pending.pop(0) for pending in records.values()], shard_sizes, state)
     yield _evaluate_average(record, len(models), state, data, workspace)
@@ -106,34 +112,38 @@ class _Copies:
 
     def __init__(self, count: int, epoch: int):
         self.count, self.epoch = count, epoch
-        self._models: dict[int, Network] = {}
+        self.models: dict[int, Model] = {}
         self._last_added = time.monotonic()
 
     @property
     def complete(self) -> bool:
         """Whether every worker has sent its copy."""
-        return len(self._models) == self.count
+        return len(self.models) == self.count
 
-    def add(self, rank: int, model: Network) -> None:
+    def add(self, rank: int, model: Model) -> None:
         """Add the copy of a worker."""
-        self._models[rank] = model
+        self.models[rank] = model
         self._last_added = time.monotonic()
-
-    def models(self) -> list[Network]:
-        """Return the copies in the order of the ranks."""
-        return [self._models[rank] for rank in sorted(self._models)]
 
     def next_epoch(self, furthest: int) -> int:
         """Return the epoch after which workers send copies; ``furthest`` is the latest epoch that one has started."""
         if self.complete and furthest > self.epoch + 1 and time.monotonic() - self._last_added > COPY_SECONDS:
-            self.epoch, self._models = furthest + 1, {}
+            self.epoch, self.models = furthest + 1, {}
         return self.epoch
 
 
-def _model(arrays: Arrays, message: Message, state: TrainingState) -> Network:
-    """Return the model of a message, from the arrays of its topology and a copy of its values."""
+def _model(arrays: Arrays, message: Message, state: TrainingState) -> Model:
+    """Return the model of a message, from its arrays and a copy of its values."""
+    applied_epsilon, *topology = arrays
     weights, velocity = np.split(message.values.copy(), 2)
-    return rebuild(arrays, state.config, weights, velocity)
+    return Model(rebuild(topology, state.config, weights, velocity), float(applied_epsilon[0]))
+
+
+def _load(models: Mapping[int, Model], state: TrainingState) -> list[Network]:
+    """Return the networks in the order of the ranks; the state's applied epsilon is the wanted one if all have it."""
+    wanted = state.pending.network.epsilon
+    state.applied_epsilon = next((m.applied_epsilon for m in models.values() if m.applied_epsilon != wanted), wanted)
+    return [models[rank].network for rank in sorted(models)]
 
 
 def _progress(positions: Mapping[int, Position], shard_sizes: Mapping[int, int], last: int) -> Progress:

@@ -94,9 +94,7 @@ class _Server:
         warm_up(data, state.config, self.workspace.width, compact=self.workspace.compact)
         compile_evolution(state.config)
         if state.copies and state.epoch < self.schedule.last_epoch:  # a run in phase 2 got more epochs
-            connections = [layer.topology.connections for layer in state.network.layers]
-            state.network = average(iter(state.copies), len(state.copies), connections)
-            state.copies = []
+            state.network, state.copies = average(state.copies), []
         self.epoch_begun, self.epoch_updates, self.epoch_samples = False, 0, 0
         self.model = SharedModel(state.network, self.schedule.last_rate_factor(state.epoch))
         self.answers = Answers(channel, state, self.model, self.schedule.last_epoch)

@@ -215,11 +215,14 @@ class _Worker:
         weights, velocity = (half.copy() for half in np.split(answer.values, 2))
         # neurons are pruned, and measures of the one model gathered, in phase 1
         self.config = self.config.replace({"importance.percentile": 0, "run.measures": False})
-        state = self.load_network(rebuild(answer.arrays, self.config, weights, velocity))
+        applied_epsilon, *topology = answer.arrays
+        state = self.load_network(rebuild(topology, self.config, weights, velocity))
         state.config = state.pending = self.config
         state.epoch, state.order, state.applied_epsilon = (
-            int(self.head.epoch), state.order[:0], self.config.network.epsilon,
-        )  # fmt: skip
+            int(self.head.epoch),
+            state.order[:0],
+            float(applied_epsilon[0]),
+        )
         state.evolution_every, state.events = self.channel.workers, []
         self.begin_streams(state.epoch)
         self.seconds_communicate = self.seconds_idle = 0.0
@@ -259,10 +262,10 @@ class _Worker:
     def send_model(self, kind: MessageKind, *arrays: NDArray[Any]) -> None:
         """Send a message with a copy of the model, velocities included."""
         assert self.state is not None
-        network = self.state.network
+        network, applied_epsilon = self.state.network, np.array([self.state.applied_epsilon])
         values = np.concatenate(flatten(network))
         self.channel.outbox(0, len(values))[:] = values
-        self.request(kind, arrays=[*arrays, *describe_topology(network)], values=len(values))
+        self.request(kind, arrays=[*arrays, applied_epsilon, *describe_topology(network)], values=len(values))
 
 
 def worker_rng(rng: np.random.Generator, rank: int, epoch: int) -> np.random.Generator:
