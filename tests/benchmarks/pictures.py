@@ -1,13 +1,15 @@
 """Pictures of the README and of the welcome page, from real runs: ``python -m tests.benchmarks.pictures [FOLDER]``.
 
 Starts the dashboard, trains the network that the form offers, lowers zeta while it learns, opens the tabs and
-replays the run. Needs ``.[test]`` and a Chromium; takes about a minute.
+replays the run. With ``--sweep SWEEP_DIR`` it draws that sweep instead: ``sweep.png``. Needs ``.[test]`` and a
+Chromium; takes about a minute.
 """
 
+import argparse
 import io
 import lzma
 import re
-import sys
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -27,6 +29,7 @@ from tsnn.snapshot import Snapshot
 
 EPOCHS, ZETA = 60, 0.1
 SIZE = {"width": 1280, "height": 800}
+SWEEP_SIZE = {"width": 1280, "height": 780}
 TALL = 1130  # height of the single picture, which shows the map of the inputs too
 #: The animation: width in pixels, colours, milliseconds per picture.
 WIDTH, COLOURS, MILLISECONDS = 880, 240, 650
@@ -127,9 +130,40 @@ def look_at(page: Any, tab: str, title: str) -> None:
     page.wait_for_timeout(2500)
 
 
+def shoot_sweep(sweep: Path, folder: Path) -> None:
+    """Write ``sweep.png``: the plots of a sweep, of which a copy is opened."""
+    with tempfile.TemporaryDirectory() as runs, sync_playwright() as playwright:
+        left_out = shutil.ignore_patterns("queued.json", "checkpoints", "weights.npz")
+        shutil.copytree(sweep, Path(runs) / "runs" / sweep.name, ignore=left_out)
+        server = Server(Path(runs) / "runs")
+        server.start()
+        browser = chromium(playwright)
+        try:
+            page = browser.new_page(viewport=SWEEP_SIZE)
+            page.set_default_timeout(120_000)
+            page.goto(f"{server.url}?tab=sweep&sweep={sweep.name}")
+            page.get_by_role("button", name="Close drawer").click()
+            page.get_by_role("figure", name="Importance of the settings").wait_for()
+            page.wait_for_timeout(10_000)  # the other plots are drawn, animations have ended
+            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        finally:
+            browser.close()
+            server.stop()
+    drawn = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    drawn.save(folder / "sweep.png", optimize=True)
+
+
 def main() -> None:
     """Start the dashboard and write the pictures."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "app" / "assets"
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.pictures")
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "app" / "assets")
+    parser.add_argument("--sweep", type=Path)
+    options = parser.parse_args()
+    folder = options.folder
+    if options.sweep is not None:
+        shoot_sweep(options.sweep, folder)
+        print(f"Wrote sweep.png to {folder}.")
+        return
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as runs, sync_playwright() as playwright:
         server = Server(Path(runs) / "runs")
