@@ -1,10 +1,10 @@
-"""A sweep in a browser: started by clicks, filling, brushed; accessibility."""
+"""A sweep in a browser: started by clicks, filling, brushed, its runs opened; accessibility."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.e2e.test_axe import violations
+from tests.e2e.test_axe import TOO_WIDE, violations
 from tests.support.dashboard import address, fill, open_page
 from tests.support.waiting import wait_until
 from tsnn.runs.sweeps import sweeps
@@ -29,8 +29,17 @@ VALUES = """() => {
     return 0
 }"""
 
+#: Number of pictures of inputs.
+PICTURES = """() => {
+    let found = 0
+    for (const document of Bokeh.documents)
+        for (const model of document.all_models)
+            if (model.type == "ColumnDataSource" && model.data.image?.length) found++
+    return found
+}"""
 
-def test_sweep__is_started_by_clicks_fills_and_links_selections(page, server):
+
+def test_sweep__is_started_by_clicks_fills_and_opens_its_runs(page, server):
     page.set_viewport_size({"width": 1280, "height": 1700})
     page.emulate_media(reduced_motion="reduce")
     open_page(page, server)
@@ -65,3 +74,16 @@ def test_sweep__is_started_by_clicks_fills_and_links_selections(page, server):
     assert len({cell for cells in found for cell in cells}) == 1
     page.get_by_role("button", name="Compare the chosen").wait_for()
     assert violations(page) == [], "plots"
+
+    chosen = found[0][0]
+    page.get_by_role("button", name="Show topologies").click()
+    for name in ("Zeta", "Epsilon"):
+        page.get_by_role("slider", name=name).wait_for()
+    wait_until(lambda: page.evaluate(PICTURES) == 1, what="the connections of the inputs are drawn")
+    page.locator(".tabulator-row").first.get_by_role("link").click()
+    page.locator(".head .id", has_text=f"trial-{int(chosen):05d}").wait_for()
+
+    page.goto(f"{server.url}?tab=sweep&sweep={sweep.id}")
+    wait_until(lambda: page.evaluate(VALUES) == 4, what="the address opens the sweep")
+    page.set_viewport_size({"width": 390, "height": 844})
+    wait_until(lambda: page.evaluate(TOO_WIDE) == [], 20, "it fits into 390 pixels")

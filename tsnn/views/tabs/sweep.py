@@ -223,7 +223,7 @@ class SweepView:
         """Draw the present final topologies over the two settings of the heat map, with sliders."""
         try:
             drawn = live_topologies(self.follower.sweep, self.table, self.x.value, self.y.value)
-            pane = pn.pane.HoloViews(drawn, widgets=dict.fromkeys(_sliders(drawn), pn.widgets.DiscreteSlider))
+            pane = pn.pane.HoloViews(drawn, widgets=dict.fromkeys(_sliders(drawn), pmui.DiscreteSlider))
             self._topology.objects = [pn.Row(*pane.widget_box, margin=(0, 8)), pane]
         except TsnnError as error:
             self._topology.objects = [pn.pane.HTML(escape(str(error)), margin=(8, 14))]
