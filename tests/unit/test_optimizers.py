@@ -251,12 +251,16 @@ def test_own_optimizer__in_numpy_trains(own, blobs, tiny, rng):
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (lambda w: w, r"The optimizer 'own' returned a ndarray; expected the tuple \(weights, m,\)"),
-        (lambda w: (w,), "returned 1 values; expected the tuple"),
+        (
+            lambda w: w,
+            r"The optimizer 'own' returned float32\[\d+\]; expected the tuple \(weights, m,\) \(.*, line \d+\)",
+        ),
+        (lambda w: (w,), "returned a tuple of 1; expected the tuple"),
         (lambda w: (w[:-1], w), r"returned float32\[\d+\] as weights; expected float32\[\d+\]"),
         (lambda w: (w, w + 1j), r"returned complex64\[\d+\] as m; expected float32"),
         (lambda w: (w, 0), "returned a int as m"),
-        (lambda w: w / None, r"'own' failed in line \d+ of .*test_optimizers.py: TypeError"),
+        (lambda w: (w, w * np.float32("nan")), r"returned NaN for (\d+) of \1 m; expected numbers \(.*, line \d+\)"),
+        (lambda w: w / None, r"'own' failed in line \d+ of .*test_optimizers.py \(.*\): TypeError"),
     ],
 )
 def test_own_optimizer__that_returns_something_else_is_named(own, blobs, tiny, rng, returned, message):
@@ -266,11 +270,37 @@ def test_own_optimizer__that_returns_something_else_is_named(own, blobs, tiny, r
         list(train(init_network(12, 3, config, rng=rng), blobs, config, rng=rng))
 
 
-def test_own_optimizer__that_returns_nan_diverges(own, blobs, tiny, rng):
-    own(lambda weights, gradient, rates: (weights * np.float32("nan"),))
-    config = tiny.replace(optimizer="own")
+def test_own_optimizer__that_diverges_is_not_named_as_faulty(own, blobs, tiny, rng):
+    own(lambda weights, gradient, rates: (weights - rates.learning_rate * gradient,))
+    config = tiny.replace(optimizer="own", learning_rate=1e30)
     with pytest.raises(DivergenceError, match="epoch 1"):
         list(train(init_network(12, 3, config, rng=rng), blobs, config, rng=rng))
+
+
+def test_own_optimizer__that_does_not_end_is_interrupted(own, blobs, tiny, rng):
+    def endless(weights, gradient, rates):
+        while len(weights):
+            weights[0] += 0
+
+    own(endless)
+    config = tiny.replace({"training.optimizer": "own", "run.rule_seconds": 0.2})
+    with pytest.raises(RuleError, match=r"'own' did not end within 0.2 s .run.rule_seconds.*in line \d+ of "):
+        list(train(init_network(12, 3, config, rng=rng), blobs, config, rng=rng))
+
+
+def test_own_optimizer__is_not_called_before_there_is_a_gradient(own, blobs, tiny, rng):
+    """By the norm of a gradient of zeros it would divide by 0."""
+    norms = []
+
+    def normalized(weights, gradient, rates):
+        norms.append(float(np.linalg.norm(gradient)))
+        return (weights - rates.learning_rate * gradient / (norms[-1] + 1e-9),)
+
+    own(normalized)
+    config = tiny.replace(optimizer="own", epochs=1)
+    list(train(init_network(12, 3, config, rng=rng), blobs, config, rng=rng))
+    assert len(norms) == 3 * 2 * 4, "batches, weights and biases, layers"
+    assert norms[0] > 0
 
 
 def test_own_optimizer__names_its_state():

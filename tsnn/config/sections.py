@@ -357,8 +357,8 @@ class RunConfig(Section):
     )
     rule_seconds: float = setting(
         600.0,
-        "Seconds after which a pruning or regrowth rule or schedule that is not built in is interrupted, and the run "
-        "fails; 0: never.",
+        "Seconds after which a pruning or regrowth rule, a schedule or a step of an optimizer that is not built in is "
+        "interrupted, and the run fails; 0: never.",
         at_least=0,
     )
     measures: bool = setting(

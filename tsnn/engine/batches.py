@@ -12,6 +12,7 @@ from tsnn.datasets import Dataset, Features
 from tsnn.engine.losses import output_loss
 from tsnn.engine.network import Float32, Network
 from tsnn.engine.optimizers import apply_gradient
+from tsnn.engine.own_rules import SECONDS
 from tsnn.engine.propagation import backward, forward
 from tsnn.engine.schedules import Rates
 from tsnn.engine.topology import Int32, Int64
@@ -52,8 +53,9 @@ class Batch(NamedTuple):
 
 
 def train_batch(
-    network: Network, workspace: Workspace, batch: Batch, *, rates: Rates, key: int, optimizer: str = "sgd"
-) -> tuple[float, float]:
+    network: Network, workspace: Workspace, batch: Batch, *, rates: Rates, key: int, optimizer: str = "sgd",
+    seconds: float = SECONDS,
+) -> tuple[float, float]:  # fmt: skip
     """Run one step of an optimizer on a batch.
 
     A batch wider than the workspace is processed in parts, with the same result up to rounding.
@@ -70,6 +72,8 @@ def train_batch(
         See :func:`tsnn.engine.propagation.forward`.
     optimizer : str
         Its name; layers hold its state (:func:`tsnn.engine.optimizers.prepare_state`).
+    seconds : float
+        See :func:`tsnn.engine.optimizers.apply_gradient`.
 
     Returns
     -------
@@ -79,7 +83,7 @@ def train_batch(
     if OPTIMIZERS[optimizer].fused:
         return _pass(network, workspace, batch, rates, key, update=True)
     results = batch_gradient(network, workspace, batch, dropout=rates.dropout, key=key)
-    apply_gradient(network, optimizer, rates)
+    apply_gradient(network, optimizer, rates, seconds)
     return results
 
 

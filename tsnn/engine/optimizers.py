@@ -13,14 +13,13 @@ Momentum SGD is not called: the backward pass applies it as it forms the gradien
 from __future__ import annotations
 
 import functools
-import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsnn import kernels
-from tsnn.errors import RuleError
+from tsnn.engine.own_rules import SECONDS, describe, guard, refuse
 from tsnn.registry import OPTIMIZERS, Rule
 
 if TYPE_CHECKING:  # the configuration asks for the optimizers' names
@@ -87,7 +86,7 @@ def prepare_state(network: Network, optimizer: str) -> None:
         layer.bias_state = {name: layer.bias_state.get(name, np.zeros_like(layer.bias)) for name in names}
 
 
-def apply_gradient(network: Network, optimizer: str, rates: Rates) -> None:
+def apply_gradient(network: Network, optimizer: str, rates: Rates, seconds: float = SECONDS) -> None:
     """Train a network by the gradient in its velocities (:func:`tsnn.engine.batches.batch_gradient`).
 
     Parameters
@@ -99,13 +98,20 @@ def apply_gradient(network: Network, optimizer: str, rates: Rates) -> None:
         Name of an optimizer.
     rates : Rates
         Numbers of the step.
+    seconds : float
+        Time after which the step of an optimizer that is not built in is interrupted; 0: never.
 
     Raises
     ------
     RuleError
-        If an optimizer that is not built in fails, or returns something else than its arrays.
+        If an optimizer that is not built in fails, does not end in time, or returns something else than its arrays, or
+        NaN for a finite gradient.
     """
     rule = OPTIMIZERS[optimizer]
+    guard(rule, OPTIMIZERS.kind, lambda: _apply(rule, network, rates), seconds)
+
+
+def _apply(rule: Rule, network: Network, rates: Rates) -> None:
     for layer in network.layers:
         _step(rule, layer.weights, layer.velocity, layer.state, rates)
         _step(rule, layer.bias, layer.bias_velocity, layer.bias_state, rates)
@@ -113,26 +119,17 @@ def apply_gradient(network: Network, optimizer: str, rates: Rates) -> None:
 
 def _step(rule: Rule, weights: Float32, gradient: Float32, state: dict[str, Float32], rates: Rates) -> None:
     names, arrays = ("weights", *state), (weights, *state.values())
-    changed = _call(rule, weights, gradient, *state.values(), rates)
+    is_checked = rule.is_own and bool(np.isfinite(gradient).all())  # else training has diverged by itself
+    changed = rule(weights, gradient, *state.values(), rates)
     if not isinstance(changed, tuple) or len(changed) != len(arrays):
-        got = f"{len(changed)} values" if isinstance(changed, tuple) else f"a {type(changed).__name__}"
-        raise RuleError(f"The optimizer {rule.name!r} returned {got}; expected the tuple ({', '.join(names)},).")
+        raise refuse(rule, OPTIMIZERS.kind, f"returned {describe(changed)}; expected the tuple ({', '.join(names)},)")
     for name, array, new in zip(names, arrays, changed, strict=True):
-        if new is array:
-            continue
-        if not isinstance(new, np.ndarray) or new.shape != array.shape or new.dtype.kind not in "fiu":
-            got = f"{new.dtype}{list(new.shape)}" if isinstance(new, np.ndarray) else f"a {type(new).__name__}"
-            raise RuleError(f"The optimizer {rule.name!r} returned {got} as {name}; expected float32[{len(array)}].")
-        array[:] = new
+        if new is not array:
+            if not isinstance(new, np.ndarray) or new.shape != array.shape or new.dtype.kind not in "fiu":
+                problem = f"returned {describe(new)} as {name}; expected float32[{len(array)}]"
+                raise refuse(rule, OPTIMIZERS.kind, problem)
+            array[:] = new
+        if is_checked and (missing := np.count_nonzero(np.isnan(array))):
+            problem = f"returned NaN for {missing} of {len(array)} {name}; expected numbers"
+            raise refuse(rule, OPTIMIZERS.kind, problem)
     gradient.fill(0)
-
-
-def _call(rule: Rule, *arguments: Any) -> Any:
-    try:
-        return rule(*arguments)
-    except Exception as error:
-        if not rule.is_own:
-            raise
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"line {line.lineno} of {line.filename}"
-        raise RuleError(f"The optimizer {rule.name!r} failed in {where}: {type(error).__name__}: {error}") from error

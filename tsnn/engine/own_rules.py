@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ SECONDS = 600.0  #: default of ``run.rule_seconds``
 _AGAIN_SECONDS = 1.0  # until a rule that has caught the interruption is interrupted again
 
 Float32 = NDArray[np.float32]
+T = TypeVar("T")
 
 
 def call(rule: Rule, kind: str, *arguments: Any, seconds: float = SECONDS) -> Any:
@@ -33,11 +34,16 @@ def call(rule: Rule, kind: str, *arguments: Any, seconds: float = SECONDS) -> An
     RuleError
         If a rule that is not built in raises an error, or takes longer than some seconds (0: no limit).
     """
+    return guard(rule, kind, lambda: rule(*arguments), seconds)
+
+
+def guard(rule: Rule, kind: str, function: Callable[[], T], seconds: float = SECONDS) -> T:
+    """Call a function that calls a rule, perhaps several times, and return its result; see :func:`call`."""
     if not rule.is_own:
-        return rule(*arguments)
+        return function()
     try:
         with _TimeLimit(seconds):
-            return rule(*arguments)
+            return function()
     except _TimeOutError as error:
         limit = f"did not end within {seconds:g} s (run.rule_seconds). Vectorise it with NumPy, or raise the limit"
         raise RuleError(f"{_name(rule, kind)} {limit}{_line(rule, error)}.") from error

@@ -95,7 +95,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
             trained = state.epoch + state.done / n
             loss, n_correct = train_batch(
                 network, workspace, chosen, rates=rates_at(config, trained), key=state.key,
-                optimizer=config.training.optimizer,
+                optimizer=config.training.optimizer, seconds=config.run.rule_seconds,
             )  # fmt: skip
             check_finite(loss, f"epoch {epoch}, batch {state.done // batch + 1}", config)
             state.key = (state.key + len(network.layers)) % KEYS

@@ -75,7 +75,7 @@ def training_stages(data: Dataset, config: Config, width: int, *, compact: bool 
         ("forward pass", lambda: forward(network, workspace)),
         ("loss", lambda: output_loss(task, workspace.activations[-1], y[rows], 1.0, weights, squared_units)),
         ("backward pass", lambda: backward(network, workspace, dropout=0.0, **rates)),  # type: ignore[arg-type]
-        *([] if OPTIMIZERS[optimizer].fused else step),
+        *([] if OPTIMIZERS[optimizer].fused or OPTIMIZERS[optimizer].is_own else step),
     ]
 
 
