@@ -24,9 +24,11 @@ from tsnn.registry import PRUNING, REGROWTH, SCHEDULES, recorded_registries
 from tsnn.rule_source import rule_source
 from tsnn.runs import ENDED, Run
 from tsnn.runs.comparison import find, table
+from tsnn.runs.control import ControlReader, request
 from tsnn.runs.forks import make_fork
 from tsnn.runs.results import result
 from tsnn.runs.rules import recorded_rules
+from tsnn.runs.writer import RunWriter
 
 RATE = 0.5
 TABLE = np.array([1, 2, 4], np.float32) / 3
@@ -245,6 +247,18 @@ def test_fork__records_a_new_rule(own, store):
     assert {r.rule.name for r in recorded_rules(fork.path)} == {"gentle", "halving", "halves", "other"}
     list(execute(fork))
     assert fork.records()[-1].settings["regrow"] == "other"
+
+
+def test_request__switches_only_to_rules_that_the_run_records(own, store):
+    run = store.create(own)
+    with RunWriter(run) as writer:
+        writer.update(state="training")
+        REGROWTH.register("later")(lambda free, count, rng: free.draw(count, rng))
+        with pytest.raises(ConfigError, match=r"without the regrowth rule 'later' .* tsnn.fork\(run, regrow='later'\)"):
+            request(run, "set", zeta=0.1, regrow="later")
+        request(run, "set", regrow="random")
+        assert request(run, "set", regrow="gentle").settings == {"regrow": "gentle"}
+        assert [command.settings["regrow"] for command in ControlReader(run).poll()] == ["random", "gentle"]
 
 
 def test_viewing__executes_nothing_and_knows_the_names(own, store, tmp_path):

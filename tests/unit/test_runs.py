@@ -356,7 +356,7 @@ def test_control_reader__reads_each_command_once(run):
 @pytest.mark.parametrize(
     ("action", "settings", "message"),
     [
-        ("set", {"zeta": 1.5}, "training.zeta must be"),
+        ("set", {"zeta": 1.5}, "^training.zeta must be at least 0 and less than 1; got 1.5.$"),
         ("set", {"batch_size": 3}, "cannot be changed while a run trains"),
         ("explode", {}, "Unknown action"),
     ],

@@ -24,6 +24,7 @@ from tsnn.errors import ConfigError, RunError, TsnnError
 from tsnn.files import append_line, read_lines
 from tsnn.records import LIVE, RunState
 from tsnn.runs.checks import fits, is_number, is_table, is_text
+from tsnn.runs.rules import own_rules, recorded_rules
 from tsnn.runs.store import Run
 
 ACTIONS = ("set", "pause", "resume", "step", "stop")
@@ -87,6 +88,8 @@ def changed_config(config: Config, settings: Mapping[str, LiveValue]) -> Config:
         raise ConfigError(EPSILON_UNUSED)
     try:
         return config.replace({LIVE_SETTINGS[name]: value for name, value in settings.items()})
+    except ConfigError:
+        raise
     except (ValueError, OverflowError) as error:  # a number that no float can hold
         raise ConfigError(f"{', '.join(settings)}: {shortened(str(error))}. Give a number of ordinary size.") from error
 
@@ -108,17 +111,28 @@ def request(run: Run, action: str, **settings: LiveValue) -> Command:
     Raises
     ------
     ConfigError
-        If the action or a setting is unknown or out of range.
+        If the action or a setting is unknown or out of range, or names a rule that the run does not record.
     RunError
         If the run has no process that could obey: it has ended, or is still queued.
     """
     command = Command(action, dict(settings))
-    changed_config(Config(), command.settings)
+    _check_rules(run, command)
     if (state := run.status()["state"]) not in LIVE:
         wait = "Wait until it trains" if state == RunState.QUEUED else f"Continue it first: tsnn resume {run.id}"
         raise RunError(f"Run {run.id} is {state}: it cannot obey the command {action!r}. {wait}.")
     append_line(run.path / "control.jsonl", asdict(command))
     return command
+
+
+def _check_rules(run: Run, command: Command) -> None:
+    """Check the settings of a command; a run can switch only to rules of one's own that it has recorded."""
+    for registry, name in own_rules(changed_config(Config(), command.settings)):
+        if (registry.decorator, name) not in {(r.kind, r.rule.name) for r in recorded_rules(run.path)}:
+            setting = next(key for key, value in command.settings.items() if value == name)
+            raise ConfigError(
+                f"Run {run.id} was started without the {registry.kind} {name!r} and cannot switch to it. Continue with "
+                f"it in a new run: tsnn.fork(run, {setting}={name!r})."
+            )
 
 
 class ControlReader:
