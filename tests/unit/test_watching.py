@@ -9,10 +9,14 @@ import param
 import pytest
 from bokeh.models import Title
 
+import tsnn
 from tests.support import fake_engine
+from tests.support.sweeps import train_trial
 from tsnn import views
 from tsnn.config import Config, describe
-from tsnn.errors import RunError
+from tsnn.errors import RuleError, RunError
+from tsnn.jobs.trials import queue_sweep, stop_sweep
+from tsnn.records import RunState
 from tsnn.runs import RunStore
 from tsnn.runs.control import ControlReader
 from tsnn.runs.writer import RunWriter
@@ -124,6 +128,18 @@ def test_exercises__are_counted_without_tracebacks(capsys):
                     "✓ 1.1 is right. 1 of 2 done."]  # fmt: skip
 
 
+def test_exercises__about_rules_are_judged_by_their_errors(capsys):
+    exercises = views.Exercises("1.1", "1.2")
+    with exercises.check("1.1"):
+        raise RuleError("failed") from NotImplementedError("Exercise 1.1")
+    with exercises.check("1.2"):
+        raise RuleError("It returned a list.") from TypeError()
+    assert exercises.missing == ["1.1", "1.2"]
+    assert capsys.readouterr().out.splitlines() == [
+        "○ 1.1: not done yet. 0 of 2 done.", "✗ 1.2 is not right yet: It returned a list. 0 of 2 done."
+    ]  # fmt: skip
+
+
 def answer(throttle):
     """Answer like the page."""
     throttle.parts[1].value = throttle.parts[0].value
@@ -199,6 +215,23 @@ def test_ended__returns_the_state_or_times_out(finished, store):
     run = store.create(Config())
     with pytest.raises(RunError, match=r"still created after 0.2 s"):
         await_it(views.ended(run, seconds=0.2))
+
+
+def test_ended__waits_for_all_trials_of_a_sweep(store):
+    config = Config.preset("digits").replace(epochs=2)
+    found = tsnn.sweep(config, {"zeta": [0, 0.3]}, store=store, start=False)
+    queue_sweep(found)
+    train_trial(found, 0)
+    with pytest.raises(RunError, match=r"Sweep .* is still training after 0.2 s"):
+        await_it(views.ended(found, seconds=0.2))
+    stop_sweep(found)
+    assert await_it(views.ended(found)) == "stopped"
+    train_trial(found, 1)
+    assert await_it(views.ended(found)) == "finished"
+    failed = tsnn.sweep(config, {"zeta": [0.1, 0.2]}, store=store, start=False)
+    train_trial(failed, 0)
+    train_trial(failed, 1, RunState.FAILED)
+    assert await_it(views.ended(failed)) == "failed"
 
 
 def await_it(coroutine):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import NamedTuple
 
+from tsnn.errors import RuleError
 from tsnn.views.plots import palette
 
 
@@ -39,16 +40,18 @@ class Exercises:
     def check(self, name: str) -> Iterator[None]:
         """Check an exercise by the code under ``with``, and display the result.
 
-        NotImplementedError means that it is not done, AssertionError that it is wrong. Other errors are raised.
+        NotImplementedError means that it is not done, AssertionError or RuleError that it is wrong. Other errors are
+        raised.
         """
         self._right[name] = False
         try:
             yield
-        except NotImplementedError:
-            self._say("○", f"{name}: not done yet.", palette.GREY)
-        except AssertionError as error:
-            failed = traceback.extract_tb(error.__traceback__)[-1].line or ""
-            self._say("✗", f"{name} is not right yet: {error if str(error) else failed}.", palette.VERMILION)
+        except (NotImplementedError, AssertionError, RuleError) as error:
+            if isinstance(error.__cause__ or error, NotImplementedError):  # also within a rule
+                self._say("○", f"{name}: not done yet.", palette.GREY)
+                return
+            failed = str(error) or traceback.extract_tb(error.__traceback__)[-1].line or ""
+            self._say("✗", f"{name} is not right yet: {failed.removesuffix('.')}.", palette.VERMILION)
         else:
             self._right[name] = True
             self._say("✓", f"{name} is right.", palette.GREEN)

@@ -22,6 +22,7 @@ from tsnn.errors import RunError
 from tsnn.jobs import launch
 from tsnn.records import ENDED, RunState
 from tsnn.runs import Run, default_root
+from tsnn.runs.sweeps import Sweep
 from tsnn.views.live.browser import Throttle
 from tsnn.views.live.controls import LiveControls
 from tsnn.views.live.design import restore_design
@@ -148,29 +149,40 @@ def _link(run: Run) -> list[Any]:
     return []
 
 
-async def ended(run: Run, seconds: float = 600.0) -> str:
-    """Wait until a run has ended while a notebook's views stay live: ``await views.ended(run)``.
+async def ended(run: Run | Sweep, seconds: float = 600.0) -> str:
+    """Wait until a run or sweep has ended while a notebook's views stay live: ``await views.ended(run)``.
 
     Parameters
     ----------
-    run : Run
-        The run.
+    run : Run or Sweep
+        The run, or the sweep.
     seconds : float
         Longest time to wait.
 
     Returns
     -------
     state : str
-        ``finished``, ``stopped``, ``failed`` or ``lost``.
+        ``finished``, ``stopped``, ``failed`` or ``lost``; of a sweep ``finished`` if all its trials are.
 
     Raises
     ------
     RunError
-        If the run has not ended after that time.
+        If it has not ended after that time.
     """
     deadline = time.monotonic() + seconds
-    while (state := str(run.status()["state"])) not in (*ENDED, RunState.LOST):
+    while (state := _state(run)) not in (*ENDED, RunState.LOST):
         if time.monotonic() > deadline:
-            raise RunError(f"Run {run.id} is still {state} after {seconds:g} s. Wait longer, or stop it: tsnn.stop().")
+            kind, stop = ("Sweep", "") if isinstance(run, Sweep) else ("Run", ", or stop it: tsnn.stop()")
+            raise RunError(f"{kind} {run.id} is still {state} after {seconds:g} s. Wait longer{stop}.")
         await asyncio.sleep(0.1)
     return state
+
+
+def _state(run: Run | Sweep) -> str:
+    if isinstance(run, Run):
+        return str(run.status()["state"])
+    if run.queued or run.live:
+        return str(RunState.TRAINING)
+    states = {trial.state for trial in run.trials}
+    worse = (state for state in (RunState.FAILED, RunState.LOST) if state in states)
+    return str(next(worse, RunState.FINISHED if states == {RunState.FINISHED} else RunState.STOPPED))
