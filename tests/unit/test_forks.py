@@ -11,13 +11,16 @@ from tests.support.waiting import wait_until
 from tsnn.cli import main
 from tsnn.errors import ConfigError, RunError
 from tsnn.execution.engine import execute
-from tsnn.jobs import launch
+from tsnn.jobs import launch, queue
+from tsnn.jobs.trials import pending
 from tsnn.records import EpochRecord
 from tsnn.runs.catalog import delete
 from tsnn.runs.checkpoints import FORKS, kept_epochs
 from tsnn.runs.comparison import find, labels
-from tsnn.runs.forks import make_fork, nearest_fork_epoch
+from tsnn.runs.forks import make_fork, nearest_fork_epoch, parent_of
 from tsnn.runs.results import result
+from tsnn.runs.sweep_plan import Plan, trial_name
+from tsnn.runs.sweeps import create_sweep
 from tsnn.views.history import History
 
 TIMES = ("time", "seq", "seconds_train", "seconds_evolve", "seconds_evaluate", "seconds_examine", "memory_bytes")
@@ -227,3 +230,61 @@ def test_fork__starts_in_the_background(parent):
     forked = launch.fork(parent, epoch=3, zeta=0.1)
     wait_until(lambda: forked.status()["state"] == "finished", 120)
     assert [record.epoch for record in forked.records()] == list(range(1, 7))
+
+
+@pytest.fixture
+def sweep(store, filed):
+    """Sweep of two trials of 4 epochs: the first is finished, the second stopped after 2 epochs."""
+    base = filed.replace({"training.epochs": 4, "run.checkpoint_epochs": 1})
+    trials = tuple(({"training.zeta": zeta}, 0) for zeta in (0.1, 0.3))
+    plan = Plan("two", "grid", base, {"training.zeta": (0.1, 0.3)}, {}, (0,), trials, "test accuracy")
+    sweep = create_sweep(store, plan)
+    for number, (settings, _) in enumerate(trials):
+        execution = execute(sweep.store.create(base.replace(settings), name=trial_name(number)))
+        for item in execution:
+            if number and isinstance(item, EpochRecord) and item.epoch == 2:
+                break
+        execution.close()
+    return sweep
+
+
+def test_fork__of_a_trial_is_a_run_next_to_the_sweep(store, sweep, capsys):
+    name, before = f"{sweep.id}/trial-00000", sorted(path.name for path in sweep.path.iterdir())
+    trial = store.open(name)
+    fork = make_fork(trial, 2, {"zeta": 0.2, "epochs": 5})
+    list(execute(fork))
+    assert [run.path for run in store.list()] == [fork.path]
+    assert fork.meta()["fork"]["parent"] == name
+    assert parent_of(fork) == trial
+    assert any(text.startswith(f"Forked from {name} after epoch 2") for _, _, text in events_of(fork))
+    assert main(["fork", name, "--epoch", "3", "--runs", str(store.root)]) == 0
+    assert f"Forked from {name} after epoch 3" in capsys.readouterr().err
+    assert len(store.list()) == 2
+    queued = queue.fork(trial, 1)
+    wait_until(lambda: queued.status()["state"] == "finished")
+    assert queued.id in [run.id for run in store.list()]
+    assert sorted(path.name for path in sweep.path.iterdir()) == before
+    assert [(trial.run.id, str(trial.state)) for trial in sweep.trials] == [
+        ("trial-00000", "finished"), ("trial-00001", "stopped"),
+    ]  # fmt: skip
+
+
+def test_resume__of_a_trial_leaves_its_sweep_comparable(store, sweep, capsys):
+    finished, stopped = (f"{sweep.id}/trial-0000{n}" for n in range(2))
+    for name, epochs in ((finished, 8), (finished, None), (stopped, 8)):
+        arguments = [] if epochs is None else ["--epochs", str(epochs)]
+        assert main(["resume", name, *arguments, "--runs", str(store.root)]) == 1
+        assert f"tsnn fork {name} --set epochs=8" in capsys.readouterr().err
+    with pytest.raises(RunError, match=rf"press Continue in the tab Sweep, or: tsnn sweep --resume {sweep.id}"):
+        queue.resume(store.open(stopped))
+    assert not (sweep.path / "trial-00001" / "queued.json").exists()
+    (sweep.path / "queued.json").write_text('{"time": 1}')
+    queue.resume(store.open(stopped), 4)
+    wait_until(lambda: store.open(stopped).status()["state"] == "finished")
+    assert list(pending(sweep)) == []
+    assert [trial.run.records()[-1].epoch for trial in sweep.trials] == [4, 4]
+
+
+def test_resume__of_a_trial_on_the_command_line(store, sweep):
+    assert main(["resume", f"{sweep.id}/trial-00001", "--runs", str(store.root)]) == 0
+    assert [str(trial.state) for trial in sweep.trials] == ["finished"] * 2

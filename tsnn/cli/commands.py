@@ -33,6 +33,7 @@ from tsnn.runs.export import FORMATS, write_csv
 from tsnn.runs.forks import make_fork
 from tsnn.runs.ranking import progress_text
 from tsnn.runs.results import result
+from tsnn.runs.store import place_of
 from tsnn.runs.sweeps import is_sweep, open_sweep, sweeps
 
 
@@ -138,7 +139,7 @@ def fork(options: argparse.Namespace) -> int:
     load_rule_files(options.rules)
     parent = RunStore(options.runs).open(options.run)
     run = make_fork(parent, options.epoch, assignments(options.settings))
-    print(f"Forked from {parent.id} after epoch {run.resumes_from()}", file=sys.stderr)
+    print(f"Forked from {options.run} after epoch {run.resumes_from()}", file=sys.stderr)
     return execute_run(run)
 
 
@@ -163,7 +164,7 @@ def execute_run(run: Run) -> int:
     except KeyboardInterrupt:
         code = 130
     if code:
-        print(f"Stopped. Continue with: tsnn resume {run.id}", file=sys.stderr)
+        print(f"Stopped. Continue with: tsnn resume {place_of(run)[1]}", file=sys.stderr)
     if display.last is not None:
         print(console.result_table(display.last, display.seconds(), display.task))
     print(f"Run directory: {run.path}")

@@ -25,6 +25,7 @@ from tsnn.runs.control import request
 from tsnn.runs.forks import make_fork
 from tsnn.runs.liveness import REMOTE_STALE_SECONDS, alive, stamp
 from tsnn.runs.rules import check_rules
+from tsnn.runs.store import place_of
 from tsnn.runs.writer import restore_status
 
 WATCH_SECONDS = 0.1
@@ -117,10 +118,17 @@ def prepare_resume(run: Run, epochs: int | None = None) -> None:
     wanted = config if epochs is None else config.replace({"training.epochs": epochs})
     finished = status["state"] == RunState.FINISHED
     done = status.get("epoch", 0) if finished else run.resumes_from()
+    name = place_of(run)[1]
+    if "/" in name and (finished or wanted != config):
+        more = max(2 * done, wanted.training.epochs)
+        raise RunError(
+            f"Run {name} is a trial of a sweep, which compares its trials after the same epochs. Train it longer as a "
+            f"run of its own (Continue from here): tsnn fork {name} --set epochs={more}."
+        )
     if wanted.training.epochs < done or (finished and wanted.training.epochs == done):
         raise RunError(
-            f"Run {run.id} has trained {done} of {wanted.training.epochs} epochs. "
-            f"Train more: tsnn resume {run.id} --epochs {2 * done}."
+            f"Run {name} has trained {done} of {wanted.training.epochs} epochs. "
+            f"Train more: tsnn resume {name} --epochs {2 * done}."
         )
     if wanted != config:
         write_atomic(run.path / "resume.json", json.dumps({"epochs": wanted.training.epochs}).encode())

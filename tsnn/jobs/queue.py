@@ -28,6 +28,7 @@ from tsnn.machine import available_cores
 from tsnn.runs import LIVE, Run, RunState, RunStore
 from tsnn.runs.catalog import Catalog, catalog
 from tsnn.runs.forks import make_fork
+from tsnn.runs.store import place_of
 from tsnn.runs.sweeps import QUEUED, Sweep, sweeps
 
 ADVANCE_SECONDS = 1.0  #: between two calls of :func:`advance` in the background
@@ -83,7 +84,19 @@ def resume(run: Run, epochs: int | None = None) -> None:
         A stopped, failed, lost or finished run.
     epochs : int, optional
         Total number of epochs; default is the number it was started with.
+
+    Raises
+    ------
+    RunError
+        If it cannot be resumed, or is a trial of a sweep that is not queued.
     """
+    store, name = place_of(run)
+    sweep = name.rpartition("/")[0]
+    if sweep and not (store.root / sweep / QUEUED).is_file():
+        raise RunError(
+            f"Run {name} is a trial of a sweep, which continues it with its other trials: press Continue in the tab "
+            f"Sweep, or: tsnn sweep --resume {sweep}."
+        )
     launch.prepare_resume(run, epochs)
     _queue(run)
 
@@ -106,11 +119,11 @@ def fork(run: Run, epoch: int | None = None, settings: Mapping[str, Any] | None 
 
 
 def _queue(run: Run) -> None:
-    store = RunStore(run.path.parent)
+    store, name = place_of(run)
     last = max((_queued_at(queued.path) for queued in queued_runs(store)), default=0)
     now = max(time.time_ns(), last + 1)  # last also if the clock has been set back
     write_atomic(run.path / "queued.json", json.dumps({"time": now}).encode())
-    catalog(store).refresh_run(run.id)
+    catalog(store).refresh_run(name)
     advance(store)
 
 
@@ -154,7 +167,7 @@ def cancel(run: Run) -> None:
     RunError
         If it is not queued any more.
     """
-    with _queue_lock(run.path.parent, wait=True):
+    with _queue_lock(place_of(run)[0].root, wait=True):
         if run.status()["state"] != RunState.QUEUED:
             raise RunError(f"Run {run.id} is not queued any more. Stop it instead.")
         if (run.path / "status.json").exists():

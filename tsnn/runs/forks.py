@@ -2,7 +2,8 @@
 
 A fork is a complete run: it gets copies of its parent's records and snapshots up to that epoch, and of the checkpoint
 there, with the new settings in it. So it is resumed, exported and compared as any other run, also after its parent has
-been deleted. ``fork`` in its ``meta.json`` holds ``parent``, ``epoch`` and the changed ``settings``.
+been deleted; that of a sweep's trial is no trial, but a run in the folder of the sweep. ``fork`` in its ``meta.json``
+holds ``parent``, ``epoch`` and the changed ``settings``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tsnn.runs.checks import is_count
 from tsnn.runs.control import EPSILON_UNUSED
 from tsnn.runs.rules import copy_rules, note_rules, record_rules, rules_meta
 from tsnn.runs.run import Run
-from tsnn.runs.store import RunStore
+from tsnn.runs.store import RunStore, place_of
 
 #: Settings and sections that a fork may change; the data, the layers and the random numbers are in the checkpoint.
 CHANGEABLE = ("training", "importance", "network.epsilon", "network.dropout", "run")
@@ -61,7 +62,7 @@ def make_fork(run: Run, epoch: int | None = None, settings: Mapping[str, Any] | 
     fork = _Fork(run, epoch, dict(settings or {}))
     try:
         config = fork.config()
-        return RunStore(run.path.parent).create(config, lambda path: fork.fill(path, config))
+        return place_of(run)[0].create(config, lambda path: fork.fill(path, config))
     except (OSError, ValueError) as error:
         if isinstance(error, TsnnError):
             raise
@@ -151,7 +152,7 @@ class _Fork:
                     _link(self.run.path / name, path / name)
         with contextlib.suppress(FileNotFoundError):
             _link(self.run.path / "features.json", path / "features.json")
-        fork = {"parent": self.run.id, "epoch": self.epoch, "settings": self.changed}
+        fork = {"parent": place_of(self.run)[1], "epoch": self.epoch, "settings": self.changed}
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         meta = {key: value for key, value in self.run.meta().items() if key != "rules"} | rules_meta(path)
         meta |= {"created": created, "config": config.to_dict(), "fork": fork}

@@ -74,7 +74,7 @@ from tsnn.files import write_atomic
 from tsnn.runs.rules import record_rules
 from tsnn.runs.run import Run
 
-__all__ = ["RUN_ID", "Run", "RunStore", "default_root", "is_readonly", "is_run"]
+__all__ = ["RUN_ID", "Run", "RunStore", "default_root", "is_readonly", "is_run", "place_of"]
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -104,6 +104,15 @@ def is_run(path: Path) -> bool:
 
 def _is_within(path: Path, folder: Path) -> bool:
     return os.path.dirname(os.path.realpath(path)) == os.path.realpath(folder)  # noqa: PTH120
+
+
+def place_of(run: Run) -> tuple[RunStore, str]:
+    """Return the folder that a run belongs to, and its name there: of a sweep's trial ``SWEEP/trial-00012``."""
+    folder = run.path.parent
+    if not (folder / "sweep.json").is_file():
+        return RunStore(folder), run.id
+    sweep = folder.absolute()
+    return RunStore(sweep.parent), f"{sweep.name}/{run.id}"
 
 
 def new_name(config: Config, kind: str = "") -> str:
