@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("datashader")
 
+import holoviews as hv
+from bokeh.models import HoverTool
+
 from tests.support import naive
 from tests.support.layers import Sample
 from tsnn.archives import read_archive, write_archive
@@ -68,6 +71,15 @@ def test_image__of_a_few_neurons_shows_single_weights(image, layer):
     values, _, _ = pixels(image.image((3, 9), (5, 12), 400, 300))
     expected = naive.dense(layer.indptr, layer.indices, layer.weights, N_OUT)[5:12, 3:9]
     np.testing.assert_array_equal(np.nan_to_num(values), expected.astype(np.float32))
+
+
+def test_hover__names_whole_neurons(image):
+    found = hv.render(image.plot(), backend="bokeh")
+    (hover,) = found.select({"type": HoverTool})
+    assert [text for _, text in hover.tooltips] == ["$y{custom}", "$x{custom}", "@image{0.0000}"]
+    assert {name: "Math.floor(value)" in custom.code for name, custom in hover.formatters.items()} == {
+        "$x": True, "$y": True,
+    }  # fmt: skip
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
-from bokeh.models import NumeralTickFormatter
+from bokeh.models import CustomJSHover, HoverTool, NumeralTickFormatter
 
 from tsnn.extras import require
 from tsnn.runs.checkpoints import LayerWeights
@@ -19,6 +19,8 @@ from tsnn.views.plots.figures import HEIGHT, describe, dress
 
 WIDTH = 500  # pixels, until the browser has told its own
 _PURPOSE = "Zooming to single weights"
+_TIPS = [("Neuron at its start", "$y{custom}"), ("Neuron at its end", "$x{custom}"), ("Weight", "@image{0.0000}")]
+_NEURON = "return Math.floor(value).toLocaleString('en')"  # whose square is there
 Range = tuple[float, float] | None
 
 
@@ -91,7 +93,7 @@ class WeightImage:
             height=HEIGHT + 60, invert_yaxis=True, xlabel="Neuron at its end", ylabel="Neuron at its start",
             title=self._title, fontscale=1.0,
             default_tools=["pan", "wheel_zoom", "box_zoom", "reset", "save"], active_tools=["box_zoom"],
-            tools=["hover"], hooks=[self._style],
+            tools=["hover"], hover_tooltips=_TIPS, hooks=[self._style],
         )  # fmt: skip
 
     def _style(self, plot: Any, _element: Any) -> None:
@@ -102,6 +104,8 @@ class WeightImage:
         fig.grid.visible = False
         for axis in fig.axis:
             axis.formatter = NumeralTickFormatter(format="0,0.[0]")
+        for hover in fig.select({"type": HoverTool}):
+            hover.formatters = {"$x": CustomJSHover(code=_NEURON), "$y": CustomJSHover(code=_NEURON)}
         for bar in fig.right:
             bar.update(background_fill_alpha=0.0, width=10)
         describe(fig, role="figure", tabindex="0", aria_label=self._title)
