@@ -54,6 +54,10 @@ def main():
     compare("from_torch(to_torch(network))", outputs(network, x), outputs(back, x))
     assert [layer.topology.connections for layer in back.layers] == [l.topology.connections for l in network.layers]
 
+    for activation in ("gelu", "tanh"):
+        curved = init_network(784, 10, config.replace(activation=activation), rng=rng)
+        compare(f"to_torch, {activation}", outputs(curved, x / 10), in_torch(to_torch(curved), x / 10))
+
     file = io.BytesIO()
     save_torch(network, file)
     file.seek(0)

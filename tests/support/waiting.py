@@ -1,10 +1,12 @@
-"""Waiting for a condition."""
+"""Waiting: for a condition, for a coroutine."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -32,3 +34,9 @@ def wait_until(condition: Callable[[], T], seconds: float = 120.0, what: str = "
         assert time.monotonic() < deadline, f"Still not true after {seconds:g} s: {name}"
         time.sleep(0.05)
     return value
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a thread: in this one the browser of other tests may have a running loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()

@@ -134,18 +134,6 @@ def test_scipy__takes_and_gives_curves(activation, rng):
 
 
 @pytest.mark.parametrize("activation", CURVES)
-def test_torch__has_the_same_outputs_and_refuses_to_read_them(activation, rng):
-    torch = pytest.importorskip("torch")
-    network, x = curved(activation, rng), rng.normal(size=(20, 12)).astype(np.float32)
-    module = tsnn.to_torch(network)
-    with torch.no_grad():
-        found = module(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(found, outputs(network, x), rtol=1e-4, atol=1e-5)
-    with pytest.raises(TopologyError, match=r"has no counterpart\. Known are Linear and"):
-        tsnn.from_torch(module)
-
-
-@pytest.mark.parametrize("activation", CURVES)
 def test_onnx__has_the_same_outputs(activation, rng):
     pytest.importorskip("onnx")
     reference = pytest.importorskip("onnx.reference")

@@ -1,12 +1,10 @@
 """Reports: one file with all that a run consists of, of bounded size, without scripts or addresses from outside."""
 
-import asyncio
 import json
 import re
 import shlex
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from pages.reports import ReportButton
 
 import tsnn
 from tests.support import fake_engine
+from tests.support.waiting import run_coroutine
 from tsnn.cli import commands, main
 from tsnn.cli.parser import build_parser
 from tsnn.config import Config
@@ -202,22 +201,16 @@ def test_report__names_the_missing_extra():
     assert "pip install 'tsnn[app]'" in ended.stderr
 
 
-def run_in_thread(coroutine):
-    """Run a coroutine; in this thread the browser of other tests may have a running loop."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()
-
-
 @pytest.mark.slow
 def test_button__writes_the_report_in_another_process(run):
     warnings = []
     report = ReportButton(lambda: [run], warnings.append)
-    content = run_in_thread(report._content()).read()
+    content = run_coroutine(report._content()).read()
     assert content.startswith(b"<!DOCTYPE html>")
     assert run.id.encode() in content
     assert not report.button.disabled
     (run.path / "config.toml").unlink()
     with pytest.raises(TsnnError):
-        run_in_thread(report._content())
+        run_coroutine(report._content())
     assert "There is no run" in warnings[0]
     assert report.button.label == "Report"

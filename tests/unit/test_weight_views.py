@@ -1,6 +1,5 @@
 """Weights of a whole layer: each image equals the means of the matrix, down to single connections."""
 
-import asyncio
 import gc
 import sys
 
@@ -16,6 +15,7 @@ from bokeh.models import HoverTool
 
 from tests.support import naive
 from tests.support.layers import Sample
+from tests.support.waiting import run_coroutine
 from tsnn.archives import read_archive, write_archive
 from tsnn.errors import MissingPackageError, RunError
 from tsnn.execution.engine import execute
@@ -121,7 +121,7 @@ def card_of(run):
 def test_card__opens_and_closes_the_weights(run):
     card = card_of(run)
     assert (card.open.label, len(card.place.objects)) == ("Open layer 1 after epoch 2", 0)
-    asyncio.run(card._open(None))
+    run_coroutine(card._open(None))
     assert len(card.place.objects) == 1
     assert card.open.disabled
     assert weight_image(run, 2, 0) is card._image  # shared by pages
@@ -136,11 +136,11 @@ def test_card__opens_and_closes_the_weights(run):
 def test_card__names_the_extra_and_refuses_huge_layers(run, monkeypatch):
     monkeypatch.setattr(weights, "MOST", 5)
     card = card_of(run)
-    asyncio.run(card._open(None))
+    run_coroutine(card._open(None))
     assert "at most 5 are drawn" in card.problem.object
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "datashader", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'tsnn\[datashader\]'"):
         weight_image(run, 2, 0)
-    asyncio.run(card._open(None))
+    run_coroutine(card._open(None))
     assert "datashader" in card.problem.object
