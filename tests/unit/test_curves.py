@@ -16,7 +16,6 @@ from tsnn.engine.propagation import forward
 from tsnn.engine.serialization import network_arrays, network_of
 from tsnn.engine.training import train
 from tsnn.engine.workspace import Workspace
-from tsnn.errors import TopologyError
 
 
 def curved(activation, rng, hidden=(30, 20), **settings):
