@@ -21,6 +21,8 @@ from tsnn.files import append_line, read_json
 from tsnn.runs import RunStore
 from tsnn.runs.notes import annotate
 from tsnn.runs.repeat import code, command, differences
+from tsnn.runs.sweep_plan import Plan, trial_name
+from tsnn.runs.sweeps import create_sweep
 from tsnn.views import report as reports
 from tsnn.views.plots.frames import choose_epochs, topology_map
 
@@ -140,6 +142,45 @@ def test_report__compares_runs(run, store, tmp_path):
     assert "Comparison of 2 runs" in text
     assert command(other.config()) in text
     assert "Test accuracy (%)" in text
+
+
+@pytest.fixture
+def sweep(store):
+    values = {"training.zeta": (0.1, 0.3), "network.epsilon": (2.0, 5.0)}
+    points = [{"training.zeta": zeta, "network.epsilon": epsilon} for zeta in (0.1, 0.3) for epsilon in (2.0, 5.0)]
+    base = Config.preset("fashion_mnist").replace(epochs=2, hidden=(20,))
+    trials = tuple((point, 0) for point in points)
+    return create_sweep(store, Plan(EVIL, "grid", base, values, {}, (0,), trials, "test accuracy"))
+
+
+def test_report__of_a_sweep_has_ranking_plots_and_topologies(sweep, store, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(reports, "FRAMES", 4)
+    path = tmp_path / "map.html"
+    text = tsnn.report(sweep, path).read_text()
+    assert "No trial has finished yet" in text
+    assert "Test accuracy (%)" not in text
+    for number, (settings, _) in enumerate(sweep.plan.trials):
+        fake_engine.finished_run(sweep.store, {**sweep.base.flat(), **settings}, 2, name=trial_name(number))
+    assert main(["report", sweep.id, "--runs", str(store.root), "-o", str(path)]) == 0
+    text = path.read_text()
+    assert "4 of 4 trials finished." in text
+    assert text.partition("<h2>Ranking</h2>")[2].partition("</table>")[0].count("<tr>") == 1 + 4
+    for title in (
+        "Test accuracy (%)",
+        "Pareto",
+        "Parallel coordinates",
+        "Importance of the settings",
+        "Drag the sliders",
+    ):
+        assert title in text, title
+    assert "<script>alert(1)" not in text
+    full = len(text)
+    monkeypatch.setattr(reports, "MAX_BYTES", full - 1)
+    text = tsnn.report(sweep, path).read_text()
+    assert "Drag the sliders" not in text
+    assert "Importance of the settings" in text
+    with pytest.raises(RunError, match="report of its own, got 2 names"):
+        tsnn.report([sweep, run])
 
 
 @pytest.mark.slow

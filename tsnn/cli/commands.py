@@ -207,12 +207,13 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Write a report of runs as one HTML file."""
+    """Write a report of runs or of a sweep as one HTML file."""
     require("holoviews", "tsnn report")
     from tsnn.views.report import report  # imports Panel
 
     store = RunStore(options.runs)
-    path = report([store.open(name) for name in options.run], options.output)
+    found = {name: open_sweep(store, name) for name in options.run if is_sweep(store.root / name)}
+    path = report([found.get(name) or store.open(name) for name in options.run], options.output)
     print(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 

@@ -185,9 +185,10 @@ def _add_compare(subparsers: _Subparsers) -> None:
 def _add_report(subparsers: _Subparsers) -> None:
     report = subparsers.add_parser(
         "report",
-        help="write a report of runs as one HTML file",
+        help="write a report of runs, or of a sweep, as one HTML file",
         description="Write a report of a run, or a comparison of several, as one HTML file: result, curves, topology "
-        "with a slider over the epochs, settings, the command that repeats the run. It needs no server and no network.",
+        "with a slider over the epochs, settings, the command that repeats the run; of a sweep its ranking, linked "
+        "plots and topologies. It needs no server and no network.",
     )
     _add_run(report, nargs="+")
     report.add_argument("-o", "--output", type=Path, default=Path("report.html"), metavar="FILE",

@@ -1,4 +1,4 @@
-"""Report of runs: one HTML file with results, curves and topology, which needs neither a server nor a network."""
+"""Report of runs or of a sweep: one HTML file with results, plots and topology, without a server or a network."""
 
 # mypy: disable-error-code="no-untyped-call"
 # Panel's constructors are not annotated.
@@ -33,7 +33,9 @@ from tsnn.runs.notes import notes
 from tsnn.runs.repeat import code, command
 from tsnn.runs.results import result
 from tsnn.runs.rules import recorded_rules
+from tsnn.runs.sweeps import Sweep, is_sweep, open_sweep
 from tsnn.snapshot import Snapshot
+from tsnn.views import sweep_report
 from tsnn.views.history import START_EVENTS
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots.comparison import compare_plots, styled
@@ -73,15 +75,16 @@ pre {background: #f4f6f8; padding: 10px 12px; border-radius: 6px; overflow-x: au
 {{ tail }}<p class="quiet">Made with tsnn {{ version }}.</p></main>{{ plot_script }}</body></html>""")
 
 
-def report(runs: Run | str | Sequence[Run | str], output: str | Path = "report.html") -> Path:
-    """Write a report of a run, or a comparison of several, as one HTML file of at most 5 MB.
+def report(runs: Run | Sweep | str | Sequence[Run | Sweep | str], output: str | Path = "report.html") -> Path:
+    """Write a report of a run, a comparison of several, or the map of a sweep, as one HTML file of at most 5 MB.
 
     It holds the result, the command and the Python code that repeat the run, its curves, its topology with a slider
-    over the epochs, settings and notes, and opens in any browser without a server or a network.
+    over the epochs, settings and notes; of a sweep the ranking, linked plots and topologies with a slider for each of
+    its first two settings. It opens in any browser without a server or a network.
 
     Parameters
     ----------
-    runs : Run, name of a run, or sequence of them
+    runs : Run, Sweep, name of one, or sequence of runs
         The runs; several are compared.
     output : path
         The file; an existing one is replaced.
@@ -100,21 +103,51 @@ def report(runs: Run | str | Sequence[Run | str], output: str | Path = "report.h
     --------
     >>> tsnn.report(run, "run.html")  # doctest: +SKIP
     """
-    chosen = [runs] if isinstance(runs, Run | str) else list(runs)
+    store = RunStore()
+    given = [runs] if isinstance(runs, Run | Sweep | str) else list(runs)
+    chosen = [_opened(store, run) if isinstance(run, str) else run for run in given]
     if not 0 < len(chosen) <= MAX_RUNS:
         raise RunError(f"A report is about 1 to {MAX_RUNS} runs, got {len(chosen)}. Choose some of them.")
-    store = RunStore()
-    followers = [RunFollower(run if isinstance(run, Run) else store.open(run), min_interval=0) for run in chosen]
-    for follower in followers:
-        follower.finish()
+    swept = [run for run in chosen if isinstance(run, Sweep)]
+    if swept and len(chosen) > 1:
+        raise RunError(f"Sweep {swept[0].id} has a report of its own, got {len(chosen)} names. Give only this one.")
     path, design = Path(output), pn.config.design
     pn.config.design = None  # that of the dashboard, where this process has it, would be another megabyte
     try:
-        page = _single(followers[0]) if len(followers) == 1 else _comparison(followers)
+        page = _sweep(swept[0]) if swept else _runs([run for run in chosen if isinstance(run, Run)])
     finally:
         pn.config.design = design
     write_atomic(path, page.encode())
     return path
+
+
+def _opened(store: RunStore, name: str) -> Run | Sweep:
+    return open_sweep(store, name) if is_sweep(store.root / name) else store.open(name)
+
+
+def _runs(runs: Sequence[Run]) -> str:
+    """Return the page about a run, or about several."""
+    followers = [RunFollower(run, min_interval=0) for run in runs]
+    for follower in followers:
+        follower.finish()
+    return _single(followers[0]) if len(followers) == 1 else _comparison(followers)
+
+
+def _sweep(sweep: Sweep) -> str:
+    """Return the page about a sweep, with its topologies if they fit."""
+    head, settings = sweep_report.head_html(sweep), f"<pre>{escape(sweep.base.to_toml())}</pre>"
+    tail = (
+        f"<details><summary>Settings of all trials, but for those that are swept (TOML)</summary>{settings}</details>"
+    )
+    for drawn in (sweep_report.topology(sweep, FRAMES), []):
+        text = (
+            "Of the runs with a pair of values, the one with the best result. Drag the sliders, or use the arrow keys."
+        )
+        topology = [_heading("Topology", text), *drawn] if drawn else []
+        page = _page(sweep.name or sweep.id, head, sweep_report.plots(sweep), topology, tail)
+        if len(page.encode()) <= MAX_BYTES:
+            break
+    return page
 
 
 def _single(follower: RunFollower) -> str:

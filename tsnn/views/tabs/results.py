@@ -24,7 +24,7 @@ _NOTE = (
 )
 
 
-def comparison_html(columns: Sequence[Column], labels: Sequence[str]) -> str:
+def comparison_html(columns: Sequence[Column], labels: Sequence[str], note: str = _NOTE) -> str:
     """Return the table of a comparison (:func:`tsnn.runs.comparison.table`).
 
     Parameters
@@ -33,6 +33,8 @@ def comparison_html(columns: Sequence[Column], labels: Sequence[str]) -> str:
         The columns.
     labels : sequence of str
         Labels of the curves, one for each row; without labels rows have no sample of their curves.
+    note : str
+        HTML below the table.
     """
     styles = styled(labels, [[]] * len(labels))
     head = "".join(f"<th{_align(c.kind)}>{_head(c.title)}</th>" for c in columns)
@@ -45,8 +47,8 @@ def comparison_html(columns: Sequence[Column], labels: Sequence[str]) -> str:
             for c in columns
         ]
         body += f"<tr>{''.join(cells)}</tr>"
-    note = f"<div style='font-size:12.5px;opacity:.75;margin-top:8px'>{_NOTE}</div>"
-    return f"{_STYLE}<table class='compared'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+    below = f"<div style='font-size:12.5px;opacity:.75;margin-top:8px'>{note}</div>" if note else ""
+    return f"{_STYLE}<table class='compared'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
 
 
 def ordered(columns: Sequence[Column]) -> list[Column]:
