@@ -78,7 +78,7 @@ def engine(run):
     return subprocess.Popen([sys.executable, "-m", "tsnn.execution", str(run.path)])
 
 
-@pytest.mark.parametrize(("samples", "evolve_every"), [(32, 1), (64, 1), (90, 1), (64, 0.4)])
+@pytest.mark.parametrize(("samples", "evolve_every"), [(32, 1), (64, 1), (90, 1), (64, 0.4), (64, 0.3)])
 def test_resume__continues_within_an_epoch(store, config, samples, evolve_every):
     config = config.replace(evolve_every=evolve_every)  # 0.4: the epoch has evolved after 64 samples
     run = store.create(config)

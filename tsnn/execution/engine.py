@@ -162,6 +162,8 @@ class _Engine:
                 self._record(item)
                 self._snapshot(item)
             else:
+                if state.grown:  # the topology has evolved within the epoch
+                    self.ages.update(state.displayed, item.epoch)
                 if self.commands.paused and self.snapshot_at < state.epoch:
                     self._snapshot_paused()
                 now = RunState.PAUSED if self.commands.paused else RunState.TRAINING
