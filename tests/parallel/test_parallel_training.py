@@ -367,7 +367,6 @@ def test_changed_epsilon__is_applied_by_workers_and_kept_by_the_average(blobs, c
     resumed.items = serve(resumed.channels[0], saved, blobs)
     assert records_of(resumed)[-1].connections == saved.network.connections > counts[0]
     assert counts[-1] == threads.state.network.connections > counts[0]
-    assert counts[-1] == saved.network.connections
     assert (saved.applied_epsilon, threads.state.applied_epsilon) == (3, 3)
 
 
