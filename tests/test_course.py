@@ -88,7 +88,7 @@ def test_packages__load_neither_numba_nor_mpi_when_imported():
 
 
 def test_course__has_eight_parts_with_solutions():
-    assert [path.name[:3] for path in NOTEBOOKS] == [f"0{k}_" for k in range(1, 9)]
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"0{k}_" for k in range(1, 10)]
     assert [path.name for path in ALL[len(NOTEBOOKS) :]] == [path.name for path in NOTEBOOKS]
 
 
