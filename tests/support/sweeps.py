@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support import fake_engine
+from tsnn.jobs import launch
 from tsnn.records import RunState
 from tsnn.runs import Run, RunStore
 from tsnn.runs.sweep_plan import trial_name
@@ -22,6 +25,18 @@ def train(run: Run, state: str = RunState.FINISHED, epochs: int | None = None) -
             writer.line("epoch", **record.to_dict())
             writer.update(epoch=epoch, test_accuracy=record.test_accuracy, connections=record.connections)
         writer.end(state, "" if state == RunState.FINISHED else "The loss is no longer finite.")
+
+
+def train_at_start(patch: pytest.MonkeyPatch) -> list[str]:
+    """Let runs be trained in no time when they are started; returns the list of their names, which grows."""
+    names: list[str] = []
+
+    def start(run: Run) -> None:
+        names.append(run.id)
+        train(run)
+
+    patch.setattr(launch, "start_supervisor", start)
+    return names
 
 
 def train_trial(sweep: Sweep, number: int, state: str = RunState.FINISHED) -> Run:

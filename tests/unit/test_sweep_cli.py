@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.support.sweeps import train, train_trial
+from tests.support.sweeps import train, train_at_start, train_trial
 from tests.support.waiting import wait_until
 from tsnn.cli import main
 from tsnn.config import Config
@@ -34,14 +34,7 @@ def store(tmp_path, monkeypatch) -> RunStore:
 @pytest.fixture
 def instant(monkeypatch) -> list[str]:
     """Names of the runs that were trained, in no time."""
-    names: list[str] = []
-
-    def start(run):
-        names.append(run.id)
-        train(run)
-
-    monkeypatch.setattr(launch, "start_supervisor", start)
-    return names
+    return train_at_start(monkeypatch)
 
 
 def test_sweep__trains_prints_and_continues(store, instant, capsys):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import tsnn
-from tests.support.sweeps import train
+from tests.support.sweeps import train, train_at_start
 from tsnn.config import Config
 from tsnn.execution.sweeps import sweep as sweep_of
 from tsnn.jobs import claims, launch, trials
@@ -54,14 +54,7 @@ def writers(monkeypatch) -> list[RunWriter]:
 @pytest.fixture
 def instant(monkeypatch) -> list[str]:
     """Names of the runs that were trained, in no time."""
-    names: list[str] = []
-
-    def start(run):
-        names.append(run.id)
-        train(run)
-
-    monkeypatch.setattr(launch, "start_supervisor", start)
-    return names
+    return train_at_start(monkeypatch)
 
 
 def new(store, **options):
