@@ -338,7 +338,9 @@ def test_changed_settings__reach_server_and_workers(blobs, config):
 
 @pytest.mark.parametrize("phase1", [0.0, 1.0])
 def test_changed_rules__reach_server_and_workers(blobs, config, phase1):
-    threads = Threads(blobs, config.replace({"training.epochs": 6, "parallel.phase1_fraction": phase1}))
+    # Many epochs: without phase 1, the workers hear of the change some epochs after the server asked for it.
+    config = config.replace({"training.epochs": 60, "training.learning_rate": 0.01})
+    threads = Threads(blobs, config.replace({"parallel.phase1_fraction": phase1}))
     records = []
     for item in threads:
         if isinstance(item, EpochRecord):
@@ -353,7 +355,7 @@ def test_changed_rules__reach_server_and_workers(blobs, config, phase1):
 
 def test_changed_epsilon__is_applied_by_workers_and_kept_by_the_average(blobs, config):
     """Also if the run is resumed between the change and the evolution that applies it."""
-    config = config.replace({"training.epochs": 8, "parallel.phase1_fraction": 0.25, "training.zeta": 0.2})
+    config = config.replace({"training.epochs": 60, "parallel.phase1_fraction": 0.03, "training.zeta": 0.2})
     threads, saved, counts = Threads(blobs, config), None, []
     for item in threads:
         if isinstance(item, EpochRecord):
