@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,6 +94,15 @@ def test_soft_magnitude__prunes_in_proportion_to_its_power(progress):
         hits += ~surviving([given], 0.25, PRUNING["soft_magnitude"])[0]
     expected = np.abs(weights) ** -(1 + 2.0 * progress)
     np.testing.assert_allclose(hits / 4000, expected / expected.sum(), atol=0.03)
+
+
+def test_soft_magnitude__prunes_a_zero_weight_whatever_is_drawn():
+    """Also if 0 is drawn, the lower end of the generator's range."""
+    weights = np.array([1, 0, 2, 4], np.float32)
+    t = Topology.from_sorted(np.array([0, 4]), np.arange(4, dtype=np.int32), 4)
+    zeros = SimpleNamespace(random=lambda size, dtype: np.zeros(size, dtype))
+    masks = surviving([Connections(weights, t, 0.5, zeros)], 0.25, PRUNING["soft_magnitude"])
+    assert masks[0].tolist() == [True, False, True, True]
 
 
 def a_network(rng, hidden=(20, 15), epsilon=3):

@@ -120,7 +120,8 @@ def prune_soft_magnitude(layer: Connections, zeta: float) -> Weights:
     with np.errstate(divide="ignore"):  # log 0: such a weight is pruned first
         scores: Weights = np.log(np.abs(layer.weights))
         scores *= np.float32(1 + 2 * layer.progress)
-        scores += np.log(-np.log(layer.rng.random(len(scores), np.float32)))
+        drawn = np.maximum(layer.rng.random(len(scores), np.float32), np.finfo(np.float32).tiny)  # 0 would give NaN
+        scores += np.log(-np.log(drawn))
     return scores
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Callable, Hashable
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
 
 
 class Shared:
@@ -18,3 +23,17 @@ class Shared:
         if known is None or known[0] != state:
             known = self._values[key] = state, compute()
         return known[1]
+
+
+class SharedByPath(Generic[T]):
+    """Objects of files or directories, one for each in this process, each kept as long as it is used elsewhere."""
+
+    def __init__(self) -> None:
+        self._objects: weakref.WeakValueDictionary[str, T] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def get(self, path: Path, make: Callable[[], T]) -> T:
+        """Return the object of a path, made at the first call."""
+        key = str(path.resolve())
+        with self._lock:
+            return self._objects.get(key) or self._objects.setdefault(key, make())

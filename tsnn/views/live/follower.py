@@ -10,7 +10,6 @@ import contextlib
 import functools
 import threading
 import time
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +27,7 @@ from tsnn.runs.sampling import SHORT_BYTES, sample_lines
 from tsnn.snapshot import Snapshot
 from tsnn.views.history import SECONDS, History, read_events
 from tsnn.views.live.snapshot_reader import Parts, SnapshotReader
-from tsnn.views.shared import Shared
+from tsnn.views.shared import Shared, SharedByPath
 
 _STATUS_SECONDS = 1.0
 _MOST_STEPS = 50_000  # of 20 ms each
@@ -304,12 +303,9 @@ class RunFollower:
         return float(recent * max(0.0, epochs - self.history.done - part))
 
 
-_followers: weakref.WeakValueDictionary[str, RunFollower] = weakref.WeakValueDictionary()
-_followers_lock = threading.Lock()
+_followers: SharedByPath[RunFollower] = SharedByPath()
 
 
 def follow(run: Run) -> RunFollower:
     """Return the follower of a run in this process, shared by all its views."""
-    key = str(run.path.resolve())
-    with _followers_lock:
-        return _followers.get(key) or _followers.setdefault(key, RunFollower(run))
+    return _followers.get(run.path, lambda: RunFollower(run))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 
 from tsnn.runs.sweeps import Sweep
 from tsnn.views.plots.sweep_table import SweepTable, are_read, sweep_table
+from tsnn.views.shared import SharedByPath
 
 _SECONDS = 1.0  # between two readings
 _FIRST_SECONDS, _READING_SECONDS = 0.3, 0.15  # of reading results, at first and later
@@ -80,12 +80,9 @@ class SweepFollower:
             return self.version
 
 
-_followers: weakref.WeakValueDictionary[str, SweepFollower] = weakref.WeakValueDictionary()
-_followers_lock = threading.Lock()
+_followers: SharedByPath[SweepFollower] = SharedByPath()
 
 
 def follow_sweep(sweep: Sweep) -> SweepFollower:
     """Return the follower of a sweep in this process, shared by all its views."""
-    key = str(sweep.path.resolve())
-    with _followers_lock:
-        return _followers.get(key) or _followers.setdefault(key, SweepFollower(sweep))
+    return _followers.get(sweep.path, lambda: SweepFollower(sweep))
