@@ -12,15 +12,14 @@ import panel_material_ui as pmui
 
 from pages.estimate import network_estimate
 from pages.own_data import FILE_SETTINGS, OwnData
+from pages.presets import DEMONSTRATION, data_options, presets, presets_widget, show_presets
 from pages.settings import (
     ADVANCED,
     BASIC,
-    DEMONSTRATION,
     EVEN_HEIGHT,
     LazyWidgets,
     by_section,
     form_value,
-    preset,
     setting_widget,
     show_value,
 )
@@ -66,12 +65,14 @@ class StartForm:
         self._known = {info.name: info for info in known_datasets()}
         self._loading = False
         self._suggest, self._new_file = True, False
-        self._preset = preset(str(DEMONSTRATION["data.name"]))
+        self._preset = next(iter(presets(str(DEMONSTRATION["data.name"])).values()))
         self.data = pmui.Select(
-            label="Data set", options=self._data_options(), value=self._preset.data.name, size="small",
+            label="Data set", options={**data_options(self._known.values()), "A file of your own …": _FILE},
+            value=self._preset.data.name, size="small",
             sizing_mode="stretch_width", margin=(6, 4), sx=EVEN_HEIGHT,
-            description="Choosing one loads the papers' settings for it; for Fashion-MNIST those of a demonstration.",
+            description="Choosing one loads settings for it; for Fashion-MNIST those of a demonstration.",
         )  # fmt: skip
+        self.presets = presets_widget(self._preset.data.name, self._preset)
         hidden: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0, "visible": False}
         self._made_own: OwnData | None = None
         self._own_fields = pn.Column(**hidden)
@@ -87,6 +88,7 @@ class StartForm:
         self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
         self.layout = self._layout()
         self.data.param.watch(self._data_chosen, "value")
+        self.presets.param.watch(self._preset_chosen, "value")
 
     @functools.cached_property
     def own(self) -> OwnData:
@@ -165,6 +167,7 @@ class StartForm:
         return pn.Column(
             self.error,
             self.data,
+            self.presets,
             self._own_fields,
             pair("data.size", "training.method"),
             w["network.hidden"],
@@ -178,13 +181,6 @@ class StartForm:
             margin=0,
         )
 
-    def _data_options(self) -> dict[str, str]:
-        options = {}
-        for name, info in self._known.items():
-            note = "" if info.available else " (will be downloaded)" if info.sizes else " (needs a file in TSNN_DATA)"
-            options[info.title + note] = name
-        return {**options, "A file of your own …": _FILE}
-
     def load(self, config: Config) -> None:
         """Load a configuration into the form; the settings stay as they are when its file has been checked."""
         known = config.data.name in self._known
@@ -195,8 +191,12 @@ class StartForm:
     def _data_chosen(self, event: Any) -> None:
         if not self._loading:
             self._suggest = True
-            self._fill(Config() if event.new == _FILE else preset(event.new), event.new)
+            self._fill(Config() if event.new == _FILE else next(iter(presets(event.new).values())), event.new)
             self._check()
+
+    def _preset_chosen(self, event: Any) -> None:
+        if not self._loading and event.new:
+            self._fill(presets(self.data.value)[event.new], self.data.value)
 
     def _file_chosen(self, _event: Any) -> None:
         if not self._loading:
@@ -262,6 +262,7 @@ class StartForm:
         self._loading = True
         try:
             self.data.value = data
+            show_presets(self.presets, data, config)
             self._own_fields.visible = data == _FILE
             if data == _FILE or self._made_own:
                 self.path.value = path

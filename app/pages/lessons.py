@@ -177,7 +177,7 @@ def _lesson(name: str, table: Mapping[str, Any]) -> Lesson:
     configs = {}
     for key, run in runs.items():
         settings = {**table.get("settings", {}), **run.get("settings", {})}
-        configs[key] = Config.preset(str(settings["data.name"])).replace(settings)
+        configs[key] = Config.preset(str(settings.pop("data.name"))).replace(settings)
     value = predict.get("value", {})
     lesson = Lesson(
         name=name, title=str(table["title"]), order=float(table.get("order", 100)),

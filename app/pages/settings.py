@@ -27,30 +27,11 @@ BASIC = (
 )
 ADVANCED = tuple(name for name in setting_names() if name not in BASIC)
 
-#: First preset of the page, a run of half a minute on the bundled images. Not the papers' settings (``tsnn train
-#: fashion_mnist``): as accurate as those (85.7 % after 60 epochs, mean of three seeds), and it shows that evolution
-#: finds informative pixels: connections of a pixel in the centre over those of one at the border are 2.7 to 2.8, with
-#: the papers' settings 1.0 (``python -m tests.benchmarks.demonstration``). Fixed and dense learn at this learning rate
-#: too; at 0.03 dense diverges in epoch 4 (the same with ``--race``).
-DEMONSTRATION = {
-    "data.name": "fashion_mnist",
-    "data.size": "small",
-    "data.preprocessing": "minmax",
-    "training.regrow": "gradient",
-    "training.learning_rate": 0.02,
-    "training.epochs": 200,
-}
 #: Selections and number fields stand side by side.
 EVEN_HEIGHT = {
     "& .MuiInputBase-root, &.MuiInputBase-root": {"minHeight": "40px"},
     "& .MuiIconButton-root": {"color": "text.secondary"},
 }
-
-
-def preset(data: str) -> Config:
-    """Return the settings that the form loads for a data set."""
-    config = Config.preset(data)
-    return config.replace(DEMONSTRATION) if data == DEMONSTRATION["data.name"] else config
 
 
 def widget_value(value: Any) -> Any:

@@ -142,7 +142,7 @@ class Welcome:
         self._open(enqueue(Config.preset("digits"), self._store).id)
 
     def _race(self) -> None:
-        config = Config.preset("fashion_mnist").replace(RACE)
+        config = Config.preset("paper/fashion_mnist").replace(RACE)
         self._start_race(variants(config, default_contenders()))
 
 

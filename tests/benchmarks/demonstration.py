@@ -32,7 +32,9 @@ RACE = {
 def measure(settings, epochs, seed):
     """Return the ratio of connections and the test accuracy."""
     rng = np.random.default_rng(seed)
-    config = tsnn.Config.preset("fashion_mnist").replace({"training.epochs": epochs, "run.seed": seed, **settings})
+    config = tsnn.Config.preset("paper/fashion_mnist").replace(
+        {"training.epochs": epochs, "run.seed": seed, **settings}
+    )
     data = tsnn.load_dataset("fashion_mnist", size="small", preprocessing=config.data.preprocessing, rng=rng)
     network = tsnn.init_network(data.n_features, data.n_outputs, config, rng=rng)
     *_, record = tsnn.train(network, data, config, rng=rng)

@@ -37,7 +37,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     lessons, _ = known_lessons()
-    race = variants(Config.preset("fashion_mnist").replace(RACE), default_contenders())
+    race = variants(Config.preset("paper/fashion_mnist").replace(RACE), default_contenders())
     plans = {"race": {c.training.method: c for c in race}, **{name: l.configs for name, l in lessons.items()}}
     for name in options.names or plans:
         for seed in range(options.seeds):

@@ -65,7 +65,7 @@ def step_seconds(rounds, steps=20):
 def accuracies(epochs, seeds):
     """Test accuracy after the last epoch, mean and standard deviation over seeds, of each row."""
     for name, settings in ROWS.items():
-        config = Config.preset("fashion_mnist").replace({**settings, "epochs": epochs, "threads": 1})
+        config = Config.preset("paper/fashion_mnist").replace({**settings, "epochs": epochs, "threads": 1})
         found, connections = [], 0
         for seed in range(seeds):
             rng = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ ACCURACY_EPOCHS = {"fashion_mnist": 60, "madelon": 200}
 def run(data, settings):
     """Train; return the lines and records of the run."""
     with tempfile.TemporaryDirectory() as folder:
-        config = Config.preset(data).replace({"run.snapshots": 2, "run.checkpoint_minutes": 0, **settings})
+        config = Config.preset(f"paper/{data}").replace({"run.snapshots": 2, "run.checkpoint_minutes": 0, **settings})
         run = start(config, RunStore(Path(folder)))
         while run.status()["state"] not in (*ENDED, "lost"):
             time.sleep(0.2)

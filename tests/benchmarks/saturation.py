@@ -69,7 +69,7 @@ def synchronous(workers, t, latency, service, period, rounds=200, seed=0):
 
 def costs():
     """Seconds: gradient, service (update and copy), service of an averaging (twice the values), latency."""
-    config = Config.preset("fashion_mnist")
+    config = Config.preset("paper/fashion_mnist")
     x, y = FASHION.data()
     kernels.set_threads(1)
     network = init_network(784, 10, config, rng=np.random.default_rng(0))

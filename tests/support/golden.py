@@ -100,7 +100,7 @@ def run_digest(run: Run) -> str:
 
 def digest_of(settings: Mapping[str, Any], folder: Path) -> str:
     """Train a run below a folder and return its hash."""
-    run = RunStore(folder).create(Config.preset(settings["data.name"]).replace(settings))
+    run = RunStore(folder).create(Config.preset(f"paper/{settings['data.name']}").replace(settings))
     for _ in watch(run) if run.config().parallel.workers else execute(run):
         pass
     return run_digest(run)

@@ -25,7 +25,23 @@ def test_toml__may_leave_out_settings_of_the_preset(tmp_path):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset__is_valid(name):
-    assert Config.preset(name).data.name == name
+    assert Config.preset(name).data.name == name.removeprefix("paper/")
+
+
+def test_preset__of_a_paper_keeps_its_settings(tmp_path):
+    paper = Config.preset("paper/fashion_mnist")
+    assert paper == Config().replace({"data.name": "fashion_mnist", "training.epochs": 500})
+    assert Config.preset("paper/nothing").data.name == "paper/nothing", "a path"
+    path = tmp_path / "experiment.toml"
+    path.write_text('[data]\nname = "paper/fashion_mnist"\n[training]\nzeta = 0.1\n')
+    assert Config.from_toml(path) == paper.replace(zeta=0.1)
+
+
+def test_record__settings_that_an_earlier_version_did_not_have_are_the_defaults():
+    sections = Config.preset("paper/fashion_mnist").to_dict()
+    del sections["training"]["learning_rate_schedule"]
+    assert Config.from_record(sections) == Config.preset("paper/fashion_mnist")
+    assert Config.from_dict(sections) != Config.from_record(sections), "a file by hand takes the preset"
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,20 @@ def test_form__load_and_config_are_inverse(tmp_path):
     assert form.config() == config.replace(workers=1)
 
 
+def test_form__loads_the_settings_of_the_papers(tmp_path):
+    form = new_form(tmp_path)
+    assert form.presets.value == "demonstration"
+    form.data.value = "cifar10"
+    assert form.presets.options == ["tsnn's", "the papers'"]
+    assert form.config() == Config.preset("cifar10")
+    form.presets.value = "the papers'"
+    assert form.config() == Config.preset("paper/cifar10")
+    form.load(Config.preset("cifar10").replace(seed=7))
+    assert form.presets.value is None, "settings of its own"
+    form.data.value = "digits"
+    assert not form.presets.visible
+
+
 def write_table(path, rows=40):
     lines = [f"{i * 0.21},{i * 0.37 + 0.5},{i % 2}" for i in range(rows)]
     path.write_text("a,y,b\n" + "\n".join(lines))

@@ -60,7 +60,7 @@ def rates(seconds: float) -> tuple[float, float, float]:
     """Return the rates of training and of dense products in FLOP/s, and of training in samples/s; medians."""
     rng = np.random.default_rng(0)
     data = load_dataset("fashion_mnist", size="small", rng=rng)
-    config = Config.preset("fashion_mnist").replace({"training.epochs": 1_000_000})
+    config = Config.preset("paper/fashion_mnist").replace({"training.epochs": 1_000_000})
     network = init_network(data.n_features, data.n_outputs, config, rng=rng)
     flops = 6.0 * network.connections * len(data.x_train)
     dense: list[float] = []

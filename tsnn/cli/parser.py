@@ -81,7 +81,8 @@ def _add_train(subparsers: _Subparsers) -> None:
     train = subparsers.add_parser(
         "train",
         help="train a network and record the run",
-        description="Train a network and record the run. Default settings are the papers' values for the data set.",
+        description="Train a network and record the run. A known data set has a preset, its default settings; paper/ "
+        "before the name, as in paper/cifar10, takes the papers' settings.",
         epilog=_settings_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -126,7 +127,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="a known data set, a file (.npz, .csv, .parquet, ...), a folder of .parquet files, or a .toml file",
+        help="a known data set, such as cifar10 or paper/cifar10, a file (.npz, .csv, .parquet, ...), a folder of "
+        ".parquet files, or a .toml file",
     )
     _add_setting(parser)
     parser.add_argument("--seed", type=int, help="short for --set run.seed=SEED")

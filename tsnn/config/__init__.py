@@ -1,7 +1,7 @@
 """Settings of a run.
 
-``sections`` declares them: defaults, ranges, help texts; ``schema`` checks them; ``presets`` holds the papers' values;
-``configuration`` has the complete :class:`Config` of a run.
+``sections`` declares them: defaults, ranges, help texts; ``schema`` checks them; ``presets`` holds values for data
+sets; ``configuration`` has the complete :class:`Config` of a run.
 """
 
 from tsnn.config.configuration import (
@@ -12,6 +12,7 @@ from tsnn.config.configuration import (
     LiveValue,
     describe,
     full_name,
+    read_sections,
     setting_names,
 )
 from tsnn.config.schema import Setting, Slider
@@ -27,5 +28,5 @@ from tsnn.config.sections import (
 __all__ = [
     "LIVE_NUMBERS", "LIVE_SETTINGS", "SECTIONS", "Config", "DataConfig", "ImportanceConfig", "LiveValue",
     "NetworkConfig", "ParallelConfig", "RunConfig", "Setting", "Slider", "TrainingConfig", "describe",
-    "full_name", "setting_names",
+    "full_name", "read_sections", "setting_names",
 ]  # fmt: skip

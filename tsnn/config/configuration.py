@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import tomli_w
 
-from tsnn.config.presets import PRESETS, REGRESSION
+from tsnn.config.presets import PAPER, PRESETS, REGRESSION
 from tsnn.config.schema import Section, Setting, nearest, shortened
 from tsnn.config.sections import (
     DataConfig,
@@ -59,53 +59,49 @@ class Config:
 
     @classmethod
     def preset(cls, data: str, task: str = "auto") -> Config:
-        """Return the papers' settings for a data set; where they have none, the defaults, or those for regression.
+        """Return the settings for a data set; where there are none, the defaults, or those for regression.
 
         Parameters
         ----------
         data : str
-            Name of a data set or path of a file.
+            Name of a data set or path of a file. "paper/" before a name chooses the papers' settings:
+            ``Config.preset("paper/cifar10")``.
         task : str
             As in ``data.task``; of a file, :func:`tsnn.datasets.guess_task` returns it.
         """
-        return cls().replace({"data.name": data, **PRESETS.get(data, REGRESSION if task == "regression" else {})})
+        name = data.removeprefix(PAPER) if data in PRESETS else data
+        return cls().replace({"data.name": name, **PRESETS.get(data, REGRESSION if task == "regression" else {})})
 
     @classmethod
     def from_dict(cls, sections: Mapping[str, Any], task: str = "auto") -> Config:
         """Build a configuration from nested mappings, as :meth:`to_dict` gives them.
 
-        Fields left out take the preset of the data set and ``data.task`` (``task``, where that is left out or "auto").
+        Fields left out take the preset of ``data.name``, which may be a paper's, and ``data.task`` (``task``, where
+        that is left out or "auto").
 
         Raises
         ------
         ConfigError
             If a section or field is unknown (the message suggests the nearest known one), or a value is out of range.
         """
-        flat: dict[str, Any] = {}
-        for section, values in sections.items():
-            if section not in SECTIONS:
-                raise ConfigError(f"Unknown section [{str(section)[:80]}]{nearest(str(section), SECTIONS)}")
-            if not isinstance(values, Mapping):
-                got = shortened(values)
-                raise ConfigError(f"[{section}] must hold settings, got {got}. Try {section}.<field> = value.")
-            flat.update({f"{section}.{name}": value for name, value in values.items()})
-        if "data.name" not in flat:
+        flat = _flat(sections)
+        if not isinstance(flat.get("data.name"), str):
             return cls().replace(flat)
         given = flat.get("data.task", "auto")
-        return cls.preset(str(flat["data.name"]), task if given == "auto" else given).replace(flat)
+        return cls.preset(flat.pop("data.name"), task if given == "auto" else given).replace(flat)
+
+    @classmethod
+    def from_record(cls, sections: Mapping[str, Any]) -> Config:
+        """Build the configuration that :meth:`to_dict` gave, maybe in an earlier version.
+
+        Fields left out are newer than it, and have the values at which they change nothing: the defaults.
+        """
+        return cls().replace(_flat(sections))
 
     @classmethod
     def from_toml(cls, path: str | Path, task: str = "auto") -> Config:
         """Read a configuration file; fields may be left out as in :meth:`from_dict`."""
-        try:
-            sections = tomllib.loads(read_bounded(Path(path)).decode("utf-8-sig"))
-        except OSError as error:
-            raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from error
-        except RecursionError as error:
-            raise ConfigError(f"{path} is not a configuration: its values are nested too deeply.") from error
-        except ValueError as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}.") from error
-        return cls.from_dict(sections, task)
+        return cls.from_dict(read_sections(path), task)
 
     def replace(self, settings: Mapping[str, Any] | None = None, **short: Any) -> Config:
         """Return a copy with settings changed.
@@ -149,6 +145,30 @@ class Config:
     def flat(self) -> dict[str, Any]:
         """Return every setting as one mapping ``{"section.field": value}``."""
         return {f"{s}.{k}": v for s, values in self.to_dict().items() for k, v in values.items()}
+
+
+def read_sections(path: str | Path) -> dict[str, Any]:
+    """Return the sections of a configuration file, unchecked."""
+    try:
+        return tomllib.loads(read_bounded(Path(path)).decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not a configuration: its values are nested too deeply.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _flat(sections: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, values in sections.items():
+        if section not in SECTIONS:
+            raise ConfigError(f"Unknown section [{str(section)[:80]}]{nearest(str(section), SECTIONS)}")
+        if not isinstance(values, Mapping):
+            got = shortened(values)
+            raise ConfigError(f"[{section}] must hold settings, got {got}. Try {section}.<field> = value.")
+        flat.update({f"{section}.{name}": value for name, value in values.items()})
+    return flat
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -112,8 +112,8 @@ class _Fork:
         self.header = read_header(self.source)
         check_format(f"Checkpoint {self.source.name} of run {self.run.id}", self.header.get("format"))
         try:
-            self.saved = Config.from_dict(self.header["values"]["state"]["config"])
-            pending = Config.from_dict(self.header["values"]["state"]["pending"])
+            self.saved = Config.from_record(self.header["values"]["state"]["config"])
+            pending = Config.from_record(self.header["values"]["state"]["pending"])
             self.position = {name: int(self.header["values"]["metrics"][name]) for name in ("lines", "bytes")}
         except (KeyError, TypeError) as error:
             raise ValueError(f"its checkpoint holds no state of training ({error!r})") from error

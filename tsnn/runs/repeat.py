@@ -1,4 +1,4 @@
-"""Command and Python code that repeat a run: its data set, and the settings by which it differs from the preset."""
+"""Command and Python code that repeat a run: a preset, and the settings by which the run differs from it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import shlex
 from typing import Any
 
 from tsnn.config import Config
-from tsnn.config.presets import BY_SHAPE, PRESETS
+from tsnn.config.presets import BY_SHAPE, PAPER, PRESETS
 from tsnn.errors import ConfigError
 
 
-def differences(config: Config) -> dict[str, Any]:
-    """Return the settings that repeat a run by their full names, without the name of the data set.
+def differences(config: Config) -> tuple[str, dict[str, Any]]:
+    """Return the preset that repeats a run with the fewest changes, and the changes by their full names.
 
-    Those that differ from the preset, and the seed; of a file also those that its shape may choose
+    Those are the settings that differ from it, and the seed; of a file also those that its shape may choose
     (:data:`tsnn.config.presets.BY_SHAPE`).
     """
-    name, settings = config.data.name, config.flat()
-    known = name in PRESETS
+    names = [name for name in (config.data.name, PAPER + config.data.name) if name in PRESETS]
+    found = [(name, _differences(config, name)) for name in names or [config.data.name]]
+    return min(found, key=lambda entry: len(entry[1]))
+
+
+def _differences(config: Config, name: str) -> dict[str, Any]:
+    settings, known = config.flat(), name in PRESETS
     presets = [Config.preset(name, task).flat() for task in ("auto", *([] if known else ["regression"]))]
     always = {"run.seed"} if known else {"run.seed", *BY_SHAPE}
     return {
@@ -31,18 +36,20 @@ def differences(config: Config) -> dict[str, Any]:
 
 def command(config: Config) -> str:
     """Return the command line that trains with these settings."""
-    words = ["tsnn", "train", config.data.name]
-    for name, value in differences(config).items():
+    preset, changes = differences(config)
+    words = ["tsnn", "train", preset]
+    for name, value in changes.items():
         words += ["--set", f"{name}={_text(name, value)}"]
     return shlex.join(words)
 
 
 def code(config: Config) -> str:
     """Return Python code that trains with these settings in a new process."""
-    settings = pprint.pformat(differences(config), width=88, sort_dicts=False)
+    preset, changes = differences(config)
+    settings = pprint.pformat(changes, width=88, sort_dicts=False)
     return (
         f"import tsnn\n\nsettings = {settings}\n"
-        f"config = tsnn.Config.preset({config.data.name!r}).replace(settings)\n"
+        f"config = tsnn.Config.preset({preset!r}).replace(settings)\n"
         "run = tsnn.start(config)"
     )
 

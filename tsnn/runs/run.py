@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tsnn.config import Config
+from tsnn.config import Config, read_sections
 from tsnn.errors import ConfigError, RunError, TsnnError
 from tsnn.files import (
     check_format,
@@ -57,7 +57,7 @@ class Run:
         path = self.path / "config.toml"
         note_rules(self.path)
         try:
-            config = Config.from_toml(path)
+            config = Config.from_record(read_sections(path))
         except ConfigError:
             check_rules(self.path, read_json(self.path / "meta.json"))  # names a rule that is missing
             raise

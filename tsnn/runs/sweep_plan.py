@@ -181,7 +181,7 @@ def write_plan(path: Path, plan: Plan) -> None:
 
 
 def _plan(content: Mapping[str, Any]) -> Plan:
-    base = Config.from_dict(content["base"])
+    base = Config.from_record(content["base"])
     values: dict[str, tuple[Any, ...]] = {}
     ranges: dict[str, Range] = {}
     known = _Canonical(base)
