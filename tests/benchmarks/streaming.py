@@ -6,6 +6,7 @@ file cache is no part of that: rows are read, not mapped, so the cache may be gi
 """
 
 import argparse
+import functools
 import json
 import resource
 import subprocess
@@ -59,7 +60,7 @@ def train(folder, settings):
 def measure(folder, memory, settings):
     """Train in a process that may take this many bytes; return its results."""
     command = [sys.executable, "-m", "tests.benchmarks.streaming", "--train", str(folder), json.dumps(settings)]
-    limited = lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory))  # noqa: E731
+    limited = functools.partial(resource.setrlimit, resource.RLIMIT_AS, (memory, memory))
     done = subprocess.run(command, preexec_fn=limited, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)

@@ -1,5 +1,7 @@
 """Rankings of sweeps: mean and spread over seeds, paired tests that do not overclaim, rows of trials."""
 
+import json
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -9,7 +11,7 @@ from tsnn.config import Config
 from tsnn.jobs.planning import plan_sweep
 from tsnn.runs import RunStore
 from tsnn.runs.ranking import Combination, paired_p_value, ranking, significance, summary_lines, table, trial_rows
-from tsnn.runs.sweeps import create_sweep
+from tsnn.runs.sweeps import Sweep, create_sweep
 
 CONFIG = Config.preset("madelon").replace(epochs=3, validation_fraction=0.1)
 
@@ -95,6 +97,22 @@ def test_significance__is_rare_where_nothing_differs():
 def test_significance__compares_only_equal_epochs():
     text = "\n".join(significance([combination(0.9, 0.8, epochs=9), combination(0.1, 0.2, epochs=3)]))
     assert text == ""
+
+
+def test_measures__are_columns_of_the_ranking_and_the_rows(store):
+    sweep = create_sweep(store, plan_sweep(CONFIG, {"zeta": [0.6, 0.0]}))
+    train_trial(sweep, 0)
+    assert not {"ITOP rate", "modularity"} & {column.title for column in table(sweep, ranking(sweep))}
+    run = train_trial(sweep, 1)
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        for layer in line.get("layers", []):
+            layer |= {"itop": 0.5, "gradient_flow": 2.0}
+    (run.path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    sweep = Sweep(sweep.path)
+    columns = {column.title: column.values for column in table(sweep, ranking(sweep))}
+    assert 0.5 in columns["ITOP rate"]
+    assert [row["itop"] for row in trial_rows(sweep)][:2] == [None, 0.5]
 
 
 def test_rows__of_all_trials(store):

@@ -254,7 +254,7 @@ def test_course__refuses_a_file_as_folder(tmp_path, capsys):
 
 
 def test_course__names_the_extra_where_jupyterlab_is_missing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tsnn.cli.course.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "jupyterlab", None)
     assert main(["course", str(tmp_path / "course")]) == 1
     assert "pip install 'tsnn[notebooks]'" in capsys.readouterr().err
     assert not (tmp_path / "course").exists()

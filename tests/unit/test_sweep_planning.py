@@ -7,7 +7,7 @@ import pytest
 
 from tsnn.config import Config
 from tsnn.errors import ConfigError
-from tsnn.jobs.planning import covers, extended, plan_sweep, rounds, total_epochs
+from tsnn.jobs.planning import covers, extended, plan_sweep, total_epochs
 from tsnn.runs.sweep_plan import Range
 
 CONFIG = Config.preset("madelon").replace(epochs=9)
@@ -67,7 +67,7 @@ def test_random__draws_within_ranges_and_lists_and_begins_with_the_same():
 )  # fmt: skip
 def test_halving__trains_a_third_three_times_as_long(count, epochs, expected):
     plan = plan_sweep(CONFIG.replace(epochs=epochs), {"zeta": "0..0.9"}, random=count, halving=True, seeds=2)
-    assert rounds(plan) == expected
+    assert list(plan.rounds) == expected
     before = [0, *(e for e, _ in expected)]
     assert total_epochs(plan) == 2 * sum((e - b) * n for (e, n), b in zip(expected, before, strict=False))
 
@@ -86,14 +86,19 @@ def test_extended__keeps_the_numbers_of_trials():
     assert len(extended(drawn, count=8, seeds=2).trials) == 16
     chosen = plan_sweep(CONFIG, {"zeta": "0..0.5"}, optuna=5, seeds=2)
     assert len(extended(chosen, count=7).trials) == 14
+    halved = plan_sweep(CONFIG.replace(epochs=9), {"zeta": "0..0.9"}, random=9, halving=True)
+    assert extended(halved, count=18, seeds=2).rounds == ((1, 18), (3, 6), (9, 2))
+    assert len(extended(halved, count=18, seeds=2).trials) == 36
 
 
 def test_extended__refuses_other_settings_and_kinds():
     plan = plan_sweep(CONFIG, {"zeta": "0,0.3,0.5"})
     with pytest.raises(ConfigError, match=r"no listed values of network.epsilon; it has: training.zeta"):
         extended(plan, {"epsilon": "5"})
-    with pytest.raises(ConfigError, match="'halving' cannot get more seeds"):
-        extended(plan_sweep(CONFIG, {"zeta": "0,0.3,0.5"}, halving=True), seeds=2)
+    with pytest.raises(ConfigError, match="'halving' cannot get more combinations"):
+        extended(plan_sweep(CONFIG, {"zeta": "0,0.3,0.5"}, halving=True), count=9)
+    with pytest.raises(ConfigError, match="'halving' cannot get more values"):
+        extended(plan_sweep(CONFIG, {"zeta": "0,0.1,0.3,0.5,0.7"}, random=4, halving=True), {"zeta": "0.9"})
     with pytest.raises(ConfigError, match="'grid' cannot get more combinations"):
         extended(plan, count=9)
 

@@ -21,7 +21,7 @@ from tsnn.registry import recorded_registries
 from tsnn.runs import Run, RunStore
 from tsnn.runs.rules import recorded_rules
 from tsnn.runs.sweep_plan import write_plan
-from tsnn.runs.sweeps import create_sweep, open_sweep
+from tsnn.runs.sweeps import Sweep, create_sweep, open_sweep
 from tsnn.runs.writer import RunWriter
 
 CONFIG = Config.preset("madelon").replace(epochs=4, validation_fraction=0.1)
@@ -314,16 +314,49 @@ def test_halving__resumes_the_best_with_more_epochs(store, instant):
 
 def test_halving__ranks_by_the_epoch_of_the_round(store, instant):
     """A process that looks later, when the best have trained longer, promotes the same ones."""
-    from tsnn.jobs import halving
-
     sweep = create_sweep(store, plan_sweep(CONFIG, {"zeta": [0.0, 0.3, 0.6]}, halving=True))
     queue_sweep(sweep)
     while advance(store):
         pass
-    halving._values.clear()
+    sweep = Sweep(sweep.path)
     assert is_done(sweep)
     train_again = [work.trial.number for work in trials.pending(sweep)]
     assert train_again == []
+
+
+def test_halving__extended_trains_the_new_ones_and_chooses_again(store, instant):
+    config = CONFIG.replace(epochs=9)
+    sweep = create_sweep(store, plan_sweep(config, {"zeta": [i / 10 for i in range(1, 10)]}, halving=True))
+    queue_sweep(sweep)
+    while advance(store):
+        pass
+    instant.clear()
+    write_plan(sweep.path, extended(sweep.plan, {"zeta": [i / 100 for i in range(9)]}))  # better ones
+    queue_sweep(sweep)
+    while advance(store):
+        pass
+    assert is_done(sweep)
+    epochs = {trial.settings["training.zeta"]: result.epochs for trial, result in sweep.results()}
+    assert [epochs[i / 100] for i in range(9)] == [9, 9, 3, 3, 3, 3, 1, 1, 1]
+    assert [epochs[i / 10] for i in range(1, 10)] == [9, 3, 3, 1, 1, 1, 1, 1, 1]
+    assert len(instant) == 9 + 6 + 2
+
+
+def test_halving__results_of_a_round_are_those_after_its_epochs(store, instant):
+    config = CONFIG.replace(epochs=9)
+    sweep = create_sweep(store, plan_sweep(config, {"zeta": [i / 10 for i in range(9)]}, halving=True))
+    queue_sweep(sweep)
+    while advance(store):
+        pass
+    last = dict(enumerate(result for _, result in sweep.results()))
+    assert [r.epochs for r in last.values()] == [9, 3, 3, 1, 1, 1, 1, 1, 1]
+    for epochs, n in sweep.plan.rounds:
+        found = [result for _, result in sweep.results_after(epochs) if result is not None]
+        assert len(found) == n
+        records = [trial.run.records()[epochs - 1] for trial in sweep.trials[:n]]
+        assert [r.test_accuracy for r in found] == [record.test_accuracy for record in records]
+        assert {r.epochs for r in found} == {epochs}
+    assert sweep.results_after(9)[0][1].seconds > sweep.results_after(3)[0][1].seconds > 0
 
 
 def test_optuna__chooses_settings_and_learns(store, instant):

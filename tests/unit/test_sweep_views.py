@@ -22,6 +22,7 @@ from tsnn import views
 from tsnn.config import Config
 from tsnn.errors import ConfigError, RunError
 from tsnn.runs import RunStore
+from tsnn.runs.measures import LAYER_VALUES, store_line
 from tsnn.runs.sweep_plan import Plan, trial_name
 from tsnn.runs.sweeps import Sweep, create_sweep
 from tsnn.views.live.sweep_follower import SweepFollower
@@ -39,6 +40,7 @@ from tsnn.views.plots.sweep_table import (
 )
 from tsnn.views.tabs.sweep import SweepView
 from tsnn.views.tabs.sweep_topology import topologies
+from tsnn.views.tabs.sweep_trials import titles, trial_rows
 
 ZETA, EPSILON, METHOD = "training.zeta", "network.epsilon", "training.method"
 
@@ -201,11 +203,13 @@ def cells_at(source) -> dict[tuple[str, str], str]:
     return dict(zip(zip(source.data["x"], source.data["y"], strict=True), source.data["cells"], strict=True))
 
 
-def new_sweep(store, values=GRID, seeds=(0, 1)) -> Sweep:
+def new_sweep(store, values=GRID, seeds=(0, 1), kind="grid", **options) -> Sweep:
     points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
-    base = Config.preset("fashion_mnist").replace({"training.epochs": 2, "network.hidden": [20]})
+    epochs = 9 if len(points) > 6 else 2
+    base = Config.preset("fashion_mnist").replace({"training.epochs": epochs, "network.hidden": [20]})
     trials = tuple((point, seed) for point in points for seed in seeds)
-    return create_sweep(store, Plan("A <b>sweep</b>", "grid", base, values, {}, seeds, trials, "test accuracy"))
+    plan = Plan("A <b>sweep</b>", kind, base, values, {}, seeds, trials, "test accuracy", **options)
+    return create_sweep(store, plan)
 
 
 def finish(sweep, *numbers, state="finished"):
@@ -267,6 +271,65 @@ def test_view__fills_while_trials_finish_and_keeps_the_selection(store):
     view.x.value, view.y.value = EPSILON, ZETA
     settle(view)
     assert cells_at(source_with(document, "zvalues"))["10", "0.1"] == "3"
+
+
+def test_view__compares_a_halved_sweep_after_equal_epochs(store):
+    values = {ZETA: (0.0, 0.1, 0.3), EPSILON: (2.0, 5.0, 10.0)}
+    sweep = new_sweep(store, values, seeds=(0,), kind="halving", first_epochs=1)
+    for number, epochs in enumerate([9, 3, 3, 1, 1, 1, 1, 1]):  # the last one has not been trained
+        settings = {**sweep.base.flat(), **sweep.plan.trials[number][0]}
+        fake_engine.finished_run(sweep.store, settings, epochs, name=trial_name(number))
+    records = [trial.run.records() for trial in sweep.trials[:8]]
+    view = SweepView(follow(sweep))
+    settle(view)
+    assert list(view.round.options) == [
+        "1 epoch (9 combinations)",
+        "3 epochs (3 combinations)",
+        "9 epochs (1 combination)",
+    ]
+    assert view.table.trials["value"][:8].tolist() == [r[0].test_accuracy for r in records]
+    document = Document()
+    document.add_root(view.layout.get_root(document))
+    assert np.isfinite(source_with(document, "zvalues").data["zvalues"]).sum() == 8
+    assert view.trials.titles["value"] == "Test accuracy after 1 epoch"
+    view.round.value = 3
+    settle(view)
+    assert view.table.trials["value"].dropna().tolist() == [r[2].test_accuracy for r in records[:3]]
+    assert np.isfinite(source_with(document, "zvalues").data["zvalues"]).sum() == 3
+    assert view.trials.titles["value"] == "Test accuracy after 3 epochs"
+    assert "Best by test accuracy after 9 epochs" in view._head.object
+    assert views.sweep(sweep).heat_map("zeta", "epsilon", epochs=3).opts.get("plot").kwargs["title"] == (
+        "Test accuracy after 3 epochs (%)"
+    )
+
+
+def test_view__hides_plots_of_a_round_without_results(store):
+    sweep = new_sweep(store, seeds=(0,), kind="halving", first_epochs=1)
+    for number in range(6):
+        settings = {**sweep.base.flat(), **sweep.plan.trials[number][0]}
+        fake_engine.finished_run(sweep.store, settings, 1, name=trial_name(number))
+    view = SweepView(follow(sweep))
+    settle(view)
+    assert view._cards["sweep_heat"].visible
+    view.round.value = 2
+    settle(view)
+    assert not any(shown.visible for shown in view._cards.values())
+    view.round.value = 1
+    settle(view)
+    assert all(shown.visible for shown in view._cards.values())
+
+
+def test_table__has_columns_of_the_measures(store):
+    sweep = new_sweep(store)
+    finish(sweep, 0, 3)
+    assert sweep_table(sweep).measures == ()
+    layer = dict.fromkeys(LAYER_VALUES, 0.25) | {"n_in": 4, "n_out": 4, "connections": 8}
+    store_line(sweep.trials[3].run, "topology", {"epoch": 2, "seconds": 1.0, "layers": [layer]})
+    table = sweep_table(Sweep(sweep.path))
+    assert table.trials["modularity"].dropna().to_dict() == {3: 0.25}
+    rows = trial_rows(table, [3, 0], linked=True)
+    assert rows["modularity"].tolist() == ["0.2500", "–"]
+    assert titles(table)["modularity"] == "Modularity"
 
 
 def test_view__links_selections_in_the_browser(store):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from importlib.util import find_spec
 from pathlib import Path
 
 from tsnn.cli.places import folder
-from tsnn.errors import TsnnError
+from tsnn.extras import require
 from tsnn.files import write_atomic
 
 FOLDER = "tsnn-course"
@@ -19,11 +18,8 @@ _COPIED = ("*.ipynb", "solutions/*.ipynb", "INSTRUCTOR.md")
 def course(options: argparse.Namespace) -> int:
     """Copy the notebooks that are not there yet, and open JupyterLab."""
     target = Path(options.folder).expanduser().resolve()
-    if not options.no_open and find_spec("jupyterlab") is None:
-        raise TsnnError(
-            "JupyterLab is not installed. Try pip install 'tsnn[notebooks]', or only copy the notebooks: "
-            f"tsnn course {options.folder} --no-open."
-        )
+    if not options.no_open:
+        require("jupyterlab", "tsnn course without --no-open")
     _copy(target)
     if options.no_open:
         print(f"Open them with: jupyter lab {target}")

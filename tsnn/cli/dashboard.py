@@ -94,13 +94,10 @@ def _start(options: argparse.Namespace, password: str) -> Any:
 
 def _server_factory() -> Callable[..., Any]:
     """Return the function that creates the server of the page; it has the settings of ``panel serve app/``."""
-    try:
-        import holoviews  # noqa: F401
-        import panel_material_ui  # noqa: F401
-        from panel.io.server import get_server
-    except ImportError as error:
-        raise TsnnError(f"The dashboard cannot be imported ({error}). Try pip install 'tsnn[app]'.") from error
-    return functools.partial(get_server, {"app": folder("app") / "main.py"})
+    for module in ("holoviews", "panel_material_ui"):
+        require(module, "tsnn dashboard")
+    server = require("panel.io.server", "tsnn dashboard")
+    return functools.partial(server.get_server, {"app": folder("app") / "main.py"})
 
 
 def _ports(options: argparse.Namespace) -> Iterator[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tsnn.runs import Run, RunStore
 from tsnn.runs.export import csv_bytes
-from tsnn.runs.measures import Measures, read_measures
+from tsnn.runs.measures import Measures, format_layer, read_measures
 
 _TITLES = {
     "hubs_in": "hubs at the end", "hubs_out": "hubs at the start", "cut_off": "cut off", "clustering": "clustering",
@@ -53,12 +53,8 @@ def _lines(run: Run, found: Measures, epoch: int) -> Iterator[str]:
 
 
 def _cell(layer: Mapping[str, Any], name: str) -> str:
-    value, chance = layer[name], layer.get(f"random_{name}")
-    if value is None:
-        return "–"
-    if name == "cut_off":
-        return f"{value:.2%}"
-    return f"{value:.4g}" if chance is None else f"{value:.4g} ({chance:.4g})"
+    value, chance = format_layer(layer, name)
+    return f"{value} ({chance})" if chance else value
 
 
 def _fractions(layers: list[float]) -> str:

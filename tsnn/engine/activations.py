@@ -7,6 +7,10 @@ An activation is registered as a function ``activation(alpha, layer) -> slope``,
 
 The *curves*, :data:`CURVES`, are computed after the kernels, which get the slope 1, and keep their derivative: 4 bytes
 for each hidden neuron and sample, and one more pass over the activations in each direction.
+
+SReLU (arXiv 1512.07030, in the first programs of SET) is not built: its four learned parameters for each neuron would
+need gradients, velocities, averages between workers and checkpoints of their own. All-ReLU was proposed for the same
+networks without learned parameters (arXiv 2102.01732, section 3.2).
 """
 
 from __future__ import annotations

@@ -91,7 +91,8 @@ def extended(plan: Plan, grid: Mapping[str, Any] | None = None, *, seeds: int = 
     Parameters
     ----------
     plan : Plan
-        The plan.
+        The plan. With successive halving the new trials begin with the first round, which keeps its epochs; then the
+        best of all are chosen again.
     grid : mapping, optional
         Further values of its settings, as in :func:`plan_sweep`.
     seeds : int
@@ -117,8 +118,10 @@ def extended(plan: Plan, grid: Mapping[str, Any] | None = None, *, seeds: int = 
     if plan.kind == "optuna":
         n_points = len(plan.trials) // max(1, len(plan.seeds))
     changed = (wanted != plan.values, all_seeds != plan.seeds, count > n_points)
-    refused = {"grid": (False, False, True), "random": (True, False, False), "optuna": (True, True, False)}
-    if any(c and r for c, r in zip(changed, refused.get(plan.kind, (True, True, True)), strict=True)):
+    drawn = plan.kind != "optuna" and (bool(plan.ranges) or n_points < math.prod(map(len, plan.values.values())))
+    drawn = drawn or plan.kind == "random"
+    refused = (True, plan.kind == "optuna", False) if drawn or plan.kind == "optuna" else (False, False, True)
+    if any(c and r for c, r in zip(changed, refused, strict=True)):
         what = ("values", "seeds", "combinations")[next(i for i, c in enumerate(changed) if c)]
         raise ConfigError(f"A sweep of kind {plan.kind!r} cannot get more {what}. Start a new one.")
     plan = dataclasses.replace(plan, values=wanted, seeds=all_seeds)
@@ -126,7 +129,7 @@ def extended(plan: Plan, grid: Mapping[str, Any] | None = None, *, seeds: int = 
         more_points: list[Mapping[str, Any]] = [{}] * (count - n_points)
         new = [(point, seed) for point in more_points for seed in plan.seeds]
     else:
-        points = _drawn(plan, max(count, n_points)) if plan.kind == "random" else _products(wanted)
+        points = _drawn(plan, max(count, n_points)) if drawn else _products(wanted)
         known = {(*point.items(), seed) for point, seed in plan.trials}
         new = [(p, seed) for seed in plan.seeds for p in points if (*p.items(), seed) not in known]
     _check_size(len(plan.trials) + len(new))
@@ -143,26 +146,12 @@ def covers(plan: Plan, other: Plan) -> bool:
     return {(*p.items(), seed) for p, seed in other.trials} <= {(*p.items(), seed) for p, seed in plan.trials}
 
 
-def rounds(plan: Plan) -> list[tuple[int, int]]:
-    """Return epochs and number of combinations of each round of successive halving."""
-    points = len({tuple(point.items()) for point, _ in plan.trials})
-    epochs, found = plan.first_epochs, []
-    while True:
-        found.append((min(epochs, plan.base.training.epochs), max(1, points)))
-        if epochs >= plan.base.training.epochs:
-            return found
-        epochs, points = epochs * plan.keep, points // plan.keep
-        if points <= 1:
-            epochs = plan.base.training.epochs
-
-
 def total_epochs(plan: Plan) -> int:
     """Return the epochs of all trials together."""
     if plan.kind != "halving":
         return sum(int(point.get("training.epochs", plan.base.training.epochs)) for point, _ in plan.trials)
-    stages = rounds(plan)
-    before = (0, *(epochs for epochs, _ in stages))
-    return sum((epochs - b) * n for (epochs, n), b in zip(stages, before, strict=False)) * len(plan.seeds)
+    before = (0, *(epochs for epochs, _ in plan.rounds))
+    return sum((epochs - b) * n for (epochs, n), b in zip(plan.rounds, before, strict=False)) * len(plan.seeds)
 
 
 def _check_counts(**counts: int) -> None:

@@ -1,6 +1,10 @@
 """Settings that Optuna chooses: its samplers and its journal ``optuna.log`` in the directory of a sweep.
 
 Several processes and machines may use the journal. Optuna learns of a combination when all its seeds have been trained.
+
+Its pruners are not used: they stop a trial by the other trials at that moment, so that which one is stopped depends on
+the machine's load, and a stopped trial is one that can be continued here. Successive halving (:mod:`tsnn.jobs.halving`)
+saves the same epochs, and finds the same trials in every process and after every interruption.
 """
 
 from __future__ import annotations

@@ -120,6 +120,14 @@ def summary(line: Mapping[str, Any]) -> dict[str, float]:
     return {name: fmean(values) for name, values in known.items() if values}
 
 
+def format_layer(layer: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """Return one of :data:`LAYER_VALUES` of a layer as text, and that of its random twin; empty if it has none."""
+    value, chance = layer[name], layer.get(f"random_{name}")
+    if value is None:
+        return "–", ""
+    return (f"{value:.2%}" if name == "cut_off" else f"{value:,.4g}"), "" if chance is None else f"{chance:,.4g}"
+
+
 def newest_summary(run: Run) -> dict[str, float]:
     """Return :func:`summary` for the last epoch of a run that was measured; empty without one."""
     topologies = read_measures(run).topologies

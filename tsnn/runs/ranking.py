@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
 from tsnn.records import OVER, RunState
 from tsnn.runs.cells import Column, Spread, format_cell, format_value
+from tsnn.runs.measures import COLUMNS
 from tsnn.runs.results import RunResult
 from tsnn.runs.sweep_plan import Trial
 from tsnn.runs.sweeps import Sweep
@@ -35,6 +36,8 @@ class Combination:
         The fewest epochs of its finished trials: with successive halving, only equal ones are comparable.
     connections, seconds : float or None
         Means over the finished trials.
+    measures : mapping
+        Likewise, by name, of those of :data:`tsnn.runs.measures.COLUMNS` that are known.
     """
 
     settings: Mapping[str, Any]
@@ -45,6 +48,7 @@ class Combination:
     epochs: int
     connections: float | None
     seconds: float | None
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def value(self) -> Spread:
@@ -95,7 +99,9 @@ def _combination(sweep: Sweep, group: Sequence[tuple[Trial, RunResult | None]]) 
     for name, _ in _MEASURES:
         known = [value for r in finished.values() if (value := getattr(r, name)) is not None]
         means[name] = fmean(known) if known else None
+    measured = {n: [r.measures[n] for r in finished.values() if n in r.measures] for n in COLUMNS}
     return Combination(
+        measures={name: fmean(known) for name, known in measured.items() if known},
         settings=group[0][0].settings, values=values, tests=tests, trials=len(group),
         failed=sum(t.state in OVER and t.state != RunState.FINISHED for t, _ in group),
         epochs=min((r.epochs for r in finished.values()), default=0), **means,
@@ -119,6 +125,9 @@ def table(sweep: Sweep, ranked: Sequence[Combination]) -> list[Column]:
         columns.append(Column("epochs", "count", tuple(c.epochs or None for c in ranked)))
     for title, measure in _MEASURES:
         columns.append(Column(title, measure, tuple(getattr(c, title) for c in ranked)))
+    for name, (title, form) in COLUMNS.items():
+        if any(name in c.measures for c in ranked):
+            columns.append(Column(title, form, tuple(c.measures.get(name) for c in ranked)))
     columns.append(Column("seeds", "text", tuple(_seeds(c) for c in ranked)))
     return columns
 
@@ -134,7 +143,8 @@ def summary_lines(sweep: Sweep, ranked: Sequence[Combination]) -> Iterator[str]:
         return
     best, kind = ranked[0], "number" if sweep.objective.endswith("R²") else "fraction"
     spread = f"over {best.value.n} seeds" if best.value.n > 1 else "with one seed"
-    yield f"Best by {sweep.objective}: {best.label}, {format_cell(kind, best.value)} {spread}."
+    after = f" after {best.epochs} epochs" if sweep.kind == "halving" else ""
+    yield f"Best by {sweep.objective}{after}: {best.label}, {format_cell(kind, best.value)} {spread}."
     if not sweep.caveat and best.tests:
         yield f"On the test part, which did not choose it: {format_cell(kind, best.test)}."
     yield from significance(ranked)
@@ -187,12 +197,14 @@ def _holm(p_values: Sequence[float]) -> int:
 
 def trial_rows(sweep: Sweep) -> list[dict[str, Any]]:
     """Return one row of settings and results for each trial."""
-    rows = []
-    for trial, r in sweep.results():
+    rows, results = [], sweep.results()
+    measures = [name for name in COLUMNS if any(r and name in r.measures for _, r in results)]
+    for trial, r in results:
         row = {"trial": trial.number, **{name.partition(".")[2]: v for name, v in trial.settings.items()}}
         row |= {"seed": trial.seed, "state": str(trial.state), "epochs": r.epochs if r else 0}
         row |= {sweep.objective: sweep.value(r), "test": sweep.test_value(r)}
-        rows.append(row | {name: getattr(r, name, None) for name, _ in _MEASURES})
+        row |= {name: getattr(r, name, None) for name, _ in _MEASURES}
+        rows.append(row | {name: r.measures.get(name) if r else None for name in measures})
     return rows
 
 

@@ -10,8 +10,8 @@ import contextlib
 import math
 import time
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tsnn.config import LIVE_SETTINGS
@@ -112,10 +112,12 @@ class ResultReader:
     ----------
     run : Run
         The run.
+    stops : collection of int
+        Numbers of epochs after which its results are kept, too.
     """
 
-    def __init__(self, run: Run):
-        self._run = run
+    def __init__(self, run: Run, stops: Collection[int] = ()):
+        self._run, self._stops = run, stops
         self._begin()
 
     def _begin(self) -> None:
@@ -127,16 +129,15 @@ class ResultReader:
         self._best: list[Mapping[str, Any]] = []  # epochs with less validation loss than all before
         self._largest: list[tuple[int, int]] = []  # epochs with more memory than all before, and that
         self._changed: set[tuple[Any, Any]] = set()
+        self._stopped: dict[int, Mapping[str, Any]] = {}
 
-    def read(self, seconds: float = math.inf, until_epoch: float = math.inf) -> bool:
+    def read(self, seconds: float = math.inf) -> bool:
         """Read the lines that have been added since the last call; returns whether all are read.
 
         Parameters
         ----------
         seconds : float
             Time after which to stop.
-        until_epoch : float
-            Epoch after whose record to stop.
         """
         until = time.monotonic() + seconds
         try:
@@ -150,7 +151,7 @@ class ResultReader:
                     self._damage = self._damage or f"metrics.jsonl of run {self._run.id} is damaged: {problem}."
                 else:
                     self._take(line)
-                if time.monotonic() > until or (self._epochs and self._epochs[-1] >= until_epoch):
+                if time.monotonic() > until:
                     return False
         except FileNotFoundError:
             self._begin()
@@ -181,10 +182,30 @@ class ResultReader:
         self._gathered = gathered(line["layers"])
         if loss is not None and (not self._best or loss < self._best[-1]["validation_loss"]):
             self._best.append(self._last)
+        if len(self._epochs) in self._stops:
+            self._stopped[len(self._epochs)] = self._numbers()
+
+    def after(self, result: RunResult) -> dict[int, RunResult]:
+        """Return a result of the run as it was after each of the stops that have been read."""
+        return {epochs: replace(result, **numbers) for epochs, numbers in self._stopped.items()}
+
+    def _numbers(self) -> dict[str, Any]:
+        """Return the fields of a result that stand in the lines read so far."""
+        last, best = self._last, self._best[-1] if self._best else {}
+        found = {
+            name: last.get(name) for name in ("test_accuracy", "test_loss", "train_loss", "connections", "test_r2")
+        }
+        found |= {f"best_{name}": best.get(f"test_{name}") for name in ("accuracy", "loss", "r2")}
+        found |= {f"best_validation_{name}": best.get(f"validation_{name}") for name in ("accuracy", "r2")}
+        return found | {
+            "epochs": len(self._epochs), "samples": last.get("samples") or 0, "best_epoch": best.get("epoch"),
+            "seconds": self._seconds[-1] if self._seconds else None,
+            "memory_bytes": (self._largest[-1][1] if self._largest else 0) or None, "measures": self._gathered,
+        }  # fmt: skip
 
     def result(self) -> RunResult:
         """Return the results of the lines read so far, with the settings of the run."""
-        run, last, best = self._run, self._last, self._best[-1] if self._best else {}
+        run, last, numbers = self._run, self._last, self._numbers()
         settings: Mapping[str, Any] = {}
         rules: list[RecordedRule] = []
         task, fork, status = "", {}, run.status()
@@ -205,28 +226,13 @@ class ResultReader:
             state=status["state"],
             settings=settings,
             changed=len(self._changed) + len(forked),
-            epochs=len(self._epochs),
-            samples=last.get("samples") or 0,
-            test_accuracy=last.get("test_accuracy"),
-            test_loss=last.get("test_loss"),
-            train_loss=last.get("train_loss"),
-            connections=last.get("connections"),
-            seconds=self._seconds[-1] if self._seconds else None,
-            memory_bytes=(self._largest[-1][1] if self._largest else 0) or None,
-            best_epoch=best.get("epoch"),
-            best_accuracy=best.get("test_accuracy"),
-            best_loss=best.get("test_loss"),
             problem=problem or self._damage,
-            test_r2=last.get("test_r2"),
-            best_r2=best.get("test_r2"),
             task=task,
             now=with_hashes(
                 {LIVE_SETTINGS[name]: v for name, v in last.get("settings", {}).items() if name in LIVE_SETTINGS}, rules
             ),
             host=str(process.get("host", "")) if isinstance(process, dict) else "",
-            measures={**self._gathered, **newest_summary(run)},
-            best_validation_accuracy=best.get("validation_accuracy"),
-            best_validation_r2=best.get("validation_r2"),
+            **{**numbers, "measures": {**self._gathered, **newest_summary(run)}},
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,6 +120,20 @@ class Plan:
     objective: str
     first_epochs: int = 0
     keep: int = 3
+
+    @functools.cached_property
+    def rounds(self) -> tuple[tuple[int, int], ...]:
+        """Epochs and number of combinations of each round of successive halving; empty without it."""
+        points = len({tuple(point.items()) for point, _ in self.trials})
+        epochs, most, found = self.first_epochs, self.base.training.epochs, []
+        while self.kind == "halving":
+            found.append((min(epochs, most), max(1, points)))
+            if epochs >= most:
+                break
+            epochs, points = epochs * self.keep, points // self.keep
+            if points <= 1:
+                epochs = most
+        return tuple(found)
 
     @property
     def caveat(self) -> str:

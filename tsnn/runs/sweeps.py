@@ -23,7 +23,6 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,8 @@ from tsnn.config import Config
 from tsnn.config.schema import shortened
 from tsnn.errors import RunError, TsnnError
 from tsnn.records import LIVE, OVER, RunState
-from tsnn.runs.results import ResultReader, RunResult
+from tsnn.runs.known_trial import KnownTrial
+from tsnn.runs.results import RunResult
 from tsnn.runs.store import RUN_ID, Run, RunStore, is_run, new_name
 from tsnn.runs.sweep_plan import FILE, OBJECTIVES, Plan, Range, Trial, hashable, read_plan, trial_name, write_plan
 
@@ -41,18 +41,6 @@ QUEUED = "queued.json"
 def is_sweep(path: Path) -> bool:
     """Return whether a path is the directory of a sweep."""
     return (path / FILE).is_file()
-
-
-@dataclass
-class _Known:
-    """State and result of a trial whose run exists, as last read."""
-
-    mark: int = -1  # modification time of its directory when it was over: files in it are replaced
-    trial: Trial | None = None
-    reader: ResultReader | None = None  # of a run that may still change
-    result: RunResult | None = None
-    complete: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Sweep:
@@ -78,7 +66,7 @@ class Sweep:
         self._mark = -1
         self._empty = Plan(path.name, "grid", Config(), {}, {}, (), (), "test accuracy")
         self._plan = self._empty
-        self._known: dict[int, _Known] = {}
+        self._known: dict[int, KnownTrial] = {}
         self._lock = threading.RLock()
 
     @property
@@ -186,7 +174,7 @@ class Sweep:
 
     def _trial(self, plan: Plan, number: int) -> Trial:
         """Return a trial that has a directory."""
-        known = self._known.setdefault(number, _Known())
+        known = self._known.setdefault(number, KnownTrial())
         path = self.path / trial_name(number)
         try:
             mark = os.stat(path).st_mtime_ns  # noqa: PTH116 - a third of the time, with thousands of trials
@@ -221,18 +209,25 @@ class Sweep:
         with self._lock:
             return [(trial, self._result(trial, deadline)) for trial in self.trials]
 
+    def results_after(self, epochs: int) -> list[tuple[Trial, RunResult | None]]:
+        """Return all trials with their results after a round of successive halving, as :meth:`results` last read them.
+
+        Parameters
+        ----------
+        epochs : int
+            Those of the round. Trials that were not trained for so many have None.
+        """
+        with self._lock:
+            known = self._known
+            return [(t, known[t.number].after.get(epochs) if t.run else None) for t in self.trials]
+
     def _result(self, trial: Trial, deadline: float) -> RunResult | None:
         known = self._known.get(trial.number)
         if trial.run is None or known is None:
             return None
         left = deadline - time.monotonic()
-        if known.complete or left < 0:
-            return known.result
-        reader = known.reader = known.reader or ResultReader(trial.run)
-        read = reader.read(left)
-        known.result = reader.result()
-        if read and known.mark != -1:
-            known.complete, known.reader = True, None
+        if left >= 0 and not known.complete:
+            known.read(trial.run, [epochs for epochs, _ in self.plan.rounds], left)
         return known.result
 
     def value(self, result: RunResult | None) -> float | None:

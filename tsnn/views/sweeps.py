@@ -56,12 +56,13 @@ class SweepPane(LivePane):
         """The trials with their present results."""
         return sweep_table(self._sweep)
 
-    def heat_map(self, x: str, y: str, others: str = "mean") -> hv.Overlay:
+    def heat_map(self, x: str, y: str, others: str = "mean", epochs: int = 0) -> hv.Overlay:
         """Return the mean objective over two settings, by full or short name.
 
         Where further settings differ, ``others="mean"`` is the mean over them and ``others="best"`` the best of them.
+        With successive halving, ``epochs`` are those of the round whose results are drawn; by default of the first.
         """
-        table = self.table
+        table = sweep_table(self._sweep, epochs=epochs)
         return sweep_plots.heat_map(table, find_setting(table, x), find_setting(table, y), others)
 
     def trade_off(self, cost: str = "connections") -> hv.Overlay:

@@ -6,7 +6,7 @@ import threading
 import time
 
 from tsnn.runs.sweeps import Sweep
-from tsnn.views.plots.sweep_table import SweepTable, are_read, sweep_table
+from tsnn.views.plots.sweep_table import Results, SweepTable, are_read, sweep_table
 from tsnn.views.shared import SharedByPath
 
 _SECONDS = 1.0  # between two readings
@@ -29,8 +29,8 @@ class SweepFollower:
     ----------
     version : int
         Increases with every change of the table.
-    table : SweepTable
-        The trials.
+    tables : dict of int to SweepTable
+        The trials; with successive halving by the epochs of each round, otherwise by 0.
     queued : bool
         Whether trials are started as soon as cores are free.
     """
@@ -41,8 +41,17 @@ class SweepFollower:
         self._min_interval = min_interval
         self._lock = threading.Lock()
         self._due = self._shown = 0.0
-        self.table: SweepTable = sweep_table(sweep, sweep.results(_FIRST_SECONDS))
+        self.tables = self._tables(sweep.results(_FIRST_SECONDS))
         self.queued = sweep.queued
+
+    def _tables(self, results: Results) -> dict[int, SweepTable]:
+        stops = [epochs for epochs, _ in self.sweep.plan.rounds] or [0]
+        return {epochs: sweep_table(self.sweep, results, epochs) for epochs in stops}
+
+    @property
+    def table(self) -> SweepTable:
+        """The trials; with successive halving after the first round, which all of them take part in."""
+        return next(iter(self.tables.values()))
 
     @property
     def over(self) -> bool:
@@ -71,9 +80,10 @@ class SweepFollower:
             complete = are_read(results)
             if complete or begun - self._shown > _SHOW_SECONDS:
                 self._shown = begun
-                table, queued = sweep_table(self.sweep, results), self.sweep.queued
-                if not table.trials.equals(self.table.trials) or queued != self.queued:
-                    self.table, self.queued = table, queued
+                before, tables, queued = self.tables, self._tables(results), self.sweep.queued
+                same = tables.keys() == before.keys() and queued == self.queued
+                if not same or any(not tables[n].trials.equals(before[n].trials) for n in tables):
+                    self.tables, self.queued = tables, queued
                     self.version += 1
             now = time.monotonic()
             self._due = now + (max(self._min_interval, _REST * (now - begun)) if complete else 0.0)

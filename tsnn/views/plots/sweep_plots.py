@@ -59,9 +59,15 @@ def _style(title: str, **options: Any) -> dict[str, Any]:
     return {"title": title, "height": _HEIGHT, "responsive": True, "fontscale": 1.0, **tools, **options}
 
 
-def value_label(table: SweepTable) -> str:
-    """Return the objective as the label of an axis."""
+def objective_label(table: SweepTable) -> str:
+    """Return the objective as a title."""
     return table.objective[0].upper() + table.objective[1:]
+
+
+def value_label(table: SweepTable) -> str:
+    """Return the objective as the label of an axis, with the epochs after which trials are compared."""
+    after = f" after {table.epochs} epoch{'s'[: table.epochs != 1]}" if table.epochs else ""
+    return objective_label(table) + after
 
 
 def _formatter(table: SweepTable) -> Any:

@@ -99,8 +99,9 @@ CAPTIONS: dict[str, str] = {
     "variance, corrected for chance). Less than 100 % together: the settings interact. Only the values that were tried "
     "count.",
     "sweep_curves": "Mean and spread over seeds. Choose cells in any plot to see theirs.",
-    "sweep_topologies": "The topology after the last epoch of the best run with each pair of values: connections of "
-    "the inputs, and of the neurons of each layer. Drag the sliders, or use the arrow keys.",
+    "sweep_topologies": "The topology of the best run with each pair of values after its last epoch, with successive "
+    "halving after the chosen round: connections of the inputs, and of the neurons of each layer. Drag the sliders, or "
+    "use the arrow keys.",
     "sweep_trials": "Click a trial to open its run. Without a selection the best settings come first.",
     # workers
     "speed": "Batches that each worker trains in a second. With enough cores all are alike; a slow one delays WASSP, "

@@ -15,7 +15,7 @@ import panel_material_ui as pmui
 
 from tsnn.errors import TsnnError
 from tsnn.jobs.measurement import measurement_of, start_measurement
-from tsnn.runs.measures import FILE, Measures, expected_seconds, measurable_epochs, read_measures
+from tsnn.runs.measures import FILE, Measures, expected_seconds, format_layer, measurable_epochs, read_measures
 from tsnn.runs.store import is_readonly
 from tsnn.views.history import History
 from tsnn.views.live.follower import RunFollower
@@ -180,10 +180,5 @@ def table_html(found: Measures, epoch: int) -> str:
 
 
 def _cell(layer: Mapping[str, Any], name: str) -> str:
-    value, chance = layer[name], layer.get(f"random_{name}")
-    if value is None:
-        return "–"
-    if name == "cut_off":
-        return f"{value:.1%}"
-    text = f"{value:,.4g}"
-    return text if chance is None else f"{text} <small>({chance:,.4g})</small>"
+    value, chance = format_layer(layer, name)
+    return f"{value} <small>({chance})</small>" if chance else value

@@ -10,12 +10,10 @@ from html import escape
 from typing import Any
 
 import holoviews as hv
-import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
 from tsnn.errors import TsnnError
-from tsnn.runs.cells import format_value
 from tsnn.runs.ranking import ranking, summary_lines
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.sweep_follower import SweepFollower
@@ -24,18 +22,18 @@ from tsnn.views.plots.brushing import Brush
 from tsnn.views.plots.comparison import ComparePlot, styled
 from tsnn.views.plots.figures import set_title
 from tsnn.views.plots.sweep_table import OTHERS, SweepTable, best_cells, runs_of, short
-from tsnn.views.tabs.cards import CARD, TABLE, Card, card, empty_pane, grid, say_empty
+from tsnn.views.tabs.cards import CARD, Card, card, empty_pane, grid, say_empty
 from tsnn.views.tabs.sweep_topology import live_topologies
+from tsnn.views.tabs.sweep_trials import titles, trial_rows, trials_table
 
 _HEIGHT = 340
 _BEST = 3  # cells whose curves are drawn while none is chosen
 _MOST_CELLS = 6  # whose curves are drawn
 _MOST_RUNS = 30
-_NUMBERS = {"value": 4, "connections": 0, "seconds": 1}  # columns of the list, and their digits
-_ROWS = """
-.tabulator-row {cursor: pointer}
-:host .tabulator .tabulator-footer:not(:has([data-page="2"])) {display: none}
-"""
+_ROUNDS = (
+    "Successive halving trains the best settings longer. Results after different numbers of epochs cannot be compared: "
+    "the plots have those after the same number, of all trials that reached it."
+)
 
 
 class SweepView:
@@ -77,12 +75,14 @@ class SweepView:
 
     @property
     def table(self) -> SweepTable:
-        """The trials."""
-        return self.follower.table
+        """The trials; with successive halving after the chosen round."""
+        return self.follower.tables.get(self.round.value, self.follower.table)
 
     def _build(self) -> None:
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         style: dict[str, Any] = {"size": "small", "margin": (4, 8), "width": 190}
+        self.round = pmui.Select(label="Compared after", description=_ROUNDS, **{**style, "width": 260})
+        self._show_rounds()
         options = {short(name): name for name in self.table.settings}
         names = list(options.values())
         self.x = pmui.Select(label="Across", options=options, value=next(iter(names), None), **style)
@@ -95,21 +95,19 @@ class SweepView:
                                  visible=False)  # fmt: skip
         self.topologies = pmui.Button(label="Show topologies", icon="hub", variant="outlined", size="small",
                                       margin=(4, 8))  # fmt: skip
-        self._axes = pn.FlexBox(self.x, self.y, self.others, self.topologies, self.clear, align_items="center",
-                                margin=0)  # fmt: skip
-        self._axes.visible = len(names) > 1
+        self._axes = pn.FlexBox(self.round, self.x, self.y, self.others, self.topologies, self.clear,
+                                align_items="center", margin=0)  # fmt: skip
+        for part in (self.x, self.y, self.topologies):
+            part.visible = len(names) > 1
+        self._axes.visible = len(names) > 1 or self.round.visible
         self._head = pn.pane.HTML("", styles={**CARD, "padding": "12px 16px"}, **stretch)
         self._empty = empty_pane()
         self._places = {name: pn.Column(**stretch) for name in self._drawings}
         self._cards = {name: Card(place, name, visible=False) for name, place in self._places.items()}
-        self.curve = ComparePlot(sweep_plots.value_label(self.table), self._column(), "0.[0]%" if
+        self.curve = ComparePlot(sweep_plots.objective_label(self.table), self._column(), "0.[0]%" if
                                  self.table.is_fraction else "0.00", bounds=(None, 1.0))  # fmt: skip
         self._curve_card = card(self.curve.figure, "sweep_curves", visible=False)
-        self.trials = pn.widgets.Tabulator(
-            self._rows([]), show_index=False, disabled=True, pagination="remote", page_size=10, theme="simple",
-            sizing_mode="stretch_width", layout="fit_data_fill", margin=0, stylesheets=[TABLE, _ROWS],
-            formatters={"trial": "html"}, titles=self._titles(), text_align=dict.fromkeys(_NUMBERS, "right"),
-        )  # fmt: skip
+        self.trials = trials_table(self.table)
         self._topology = pn.Column(**stretch)
         self._topology_card = Card(self._topology, "sweep_topologies", visible=False)
         self._list = Card(self.trials, "sweep_trials", visible=False)
@@ -120,9 +118,18 @@ class SweepView:
         )  # fmt: skip
         for widget in (self.x, self.y, self.others):
             widget.param.watch(lambda _: self._redraw("sweep_heat"), "value")
+        self.round.param.watch(lambda _: self._show_table(), "value")
         self.clear.on_click(lambda _: self._clear())
         self.topologies.on_click(lambda _: self._draw_topologies())
         self.trials.on_click(self._clicked)
+
+    def _show_rounds(self) -> None:
+        """Offer the rounds of successive halving."""
+        rounds = self.follower.sweep.plan.rounds
+        options = {f"{n} epoch{'s'[: n != 1]} ({points} combination{'s'[: points != 1]})": n for n, points in rounds}
+        if options != self.round.options:
+            kept = self.round.value if self.round.value in options.values() else next(iter(options.values()), None)
+            self.round.param.update(options=options, value=kept, visible=bool(options))
 
     def _column(self) -> str:
         return "test_accuracy" if self.table.is_fraction else "test_r2"
@@ -137,9 +144,8 @@ class SweepView:
         changed = version != self._version
         if changed:
             self._version = version
+            self._show_rounds()
             self._show_table()
-            waiting = [name for name in self._drawings if name not in self._due]
-            self._due += waiting if self.table.trials["value"].notna().any() else []
         if self._due:
             self._draw(self._due.pop(0))
             changed = True
@@ -147,7 +153,8 @@ class SweepView:
 
     def _draw(self, name: str) -> None:
         """Draw a plot with the present table; one that has been drawn keeps its selection."""
-        if (name == "sweep_heat" and self.x.value in (None, self.y.value)) or not self.table.settings:
+        drawable = self.table.settings and self.table.trials["value"].notna().any()
+        if not drawable or (name == "sweep_heat" and self.x.value in (None, self.y.value)):
             self._cards[name].visible = False
             return
         if name in self._pipes:
@@ -179,6 +186,7 @@ class SweepView:
         known = self.table.trials["value"].notna().any()
         say_empty(self._empty, "" if known else _waiting(self.follower))
         self._show_trials()
+        self._due += [name for name in self._drawings if name not in self._due] if known or self._pipes else []
 
     def shown_cells(self) -> list[int]:
         """Return the chosen cells, or the best ones if none is chosen."""
@@ -207,7 +215,7 @@ class SweepView:
         rows = {known[cell]: [f.history for f in found] for cell, found in groups.items() if found}
         self.curve.update(styled(list(rows), list(rows.values())), "epoch", 0.0)
         kind = "chosen" if self.brush.cells else "best"
-        set_title(self.curve.figure, f"{sweep_plots.value_label(self.table)} of the {kind} settings")
+        set_title(self.curve.figure, f"{sweep_plots.objective_label(self.table)} of the {kind} settings")
         self._curve_card.visible = self.curve.visible
         return True
 
@@ -229,13 +237,6 @@ class SweepView:
             self._topology.objects = [pn.pane.HTML(escape(str(error)), margin=(8, 14))]
         self._topology_card.visible = True
 
-    def _titles(self) -> dict[str, str]:
-        return {
-            "trial": "Trial", **{name.rpartition(".")[2]: short(name) for name in self.table.settings}, "seed": "Seed",
-            "state": "State", "value": sweep_plots.value_label(self.table), "connections": "Connections",
-            "seconds": "Seconds",
-        }  # fmt: skip
-
     def _show_trials(self) -> None:
         """List the trials of the chosen cells; all of them, the best cells first, if none is chosen."""
         trials = self.table.trials
@@ -243,30 +244,12 @@ class SweepView:
         means = chosen["cell"].map(self.table.cells.set_index("cell")["value"])
         chosen = chosen.assign(mean=means).sort_values(["mean", "cell"], ascending=[False, True], kind="stable")
         self._listed = list(chosen["run"])
-        self.trials.value = self._rows(list(chosen.index))
+        self.trials.value = trial_rows(self.table, list(chosen.index), linked=self._open is not None)
+        if self.trials.titles != (names := titles(self.table)):
+            self.trials.titles = names
         self._list.visible = bool(len(trials))
         n = len(self.brush.cells)
         self._list.set_note(f"{len(chosen)} trials of {n} chosen combination{'s'[: n != 1]} of settings." if n else "")
-
-    def _rows(self, chosen: list[int]) -> pd.DataFrame:
-        rows = self.table.trials.loc[chosen]
-        names = [
-            f"<a href='?run={escape(run)}'>{number}</a>" if run and self._open else str(number)
-            for number, run in rows["run"].items()
-        ]
-        texts = {name.rpartition(".")[2]: rows[name].map(format_value) for name in self.table.settings}
-        values = [self.table.text(value) for value in rows["value"]]
-        numbers = {name: [f"{v:,.{_NUMBERS[name]}f}" if v == v else "–" for v in rows[name]]
-                   for name in ("connections", "seconds")}  # fmt: skip
-        columns: dict[str, Any] = {
-            "trial": names,
-            **texts,
-            "seed": rows["seed"],
-            "state": rows["state"],
-            "value": values,
-            **numbers,
-        }
-        return pd.DataFrame({name: list(column) for name, column in columns.items()}, dtype=object)
 
     def _clicked(self, event: Any) -> None:
         if self._open is not None and event.row < len(self._listed) and (run := self._listed[event.row]):

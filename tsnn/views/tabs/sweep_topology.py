@@ -26,7 +26,7 @@ _NONE = "No finished trial has a snapshot of its topology yet. Wait until one ha
 def topologies(sweep: Sweep, table: SweepTable, x: str, y: str, *, network: bool = True) -> hv.Layout:
     """Return the final topology of a run with each pair of values of two settings, with a slider for each setting.
 
-    Of the runs with a pair, the one with the best result is drawn.
+    Of the runs with a pair, the one with the best result is drawn, with successive halving after the table's epochs.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def topologies(sweep: Sweep, table: SweepTable, x: str, y: str, *, network: bool
     chosen = _best_runs(table, x, y)
     if len(chosen) > MAX_FRAMES:
         raise RunError(f"There are {len(chosen)} pairs of values, of which at most {MAX_FRAMES} can be drawn.")
-    found = {key: _final(sweep, name) for key, name in chosen.items()}
+    found = {key: _final(sweep, name, table.epochs) for key, name in chosen.items()}
     return _drawn({key: final for key, final in found.items() if final is not None}, (x, y), network)
 
 
@@ -60,14 +60,14 @@ def live_topologies(sweep: Sweep, table: SweepTable, x: str, y: str) -> hv.Layou
     """
     x, y = find_setting(table, x), find_setting(table, y)
     chosen = _best_runs(table, x, y)
-    first = next((key for key, name in chosen.items() if _final(sweep, name) is not None), None)
+    first = next((key for key, name in chosen.items() if _final(sweep, name, table.epochs) is not None), None)
     if first is None:
         raise RunError(_NONE)
     last: dict[tuple[Any, Any], hv.Layout] = {}
 
     def part(index: int, *key: Any) -> Any:
         if key not in last:
-            final = _final(sweep, chosen[key]) if key in chosen else None
+            final = _final(sweep, chosen[key], table.epochs) if key in chosen else None
             last.clear()
             last[key] = None if final is None else _drawn({key: final}, (x, y), network=False)
         layout = last[key]
@@ -76,7 +76,7 @@ def live_topologies(sweep: Sweep, table: SweepTable, x: str, y: str) -> hv.Layou
     values = [sorted({key[i] for key in chosen}, key=lambda v: (isinstance(v, str), v)) for i in (0, 1)]
     kdims = [hv.Dimension(short(name), values=known, default=start)
              for name, known, start in zip((x, y), values, first, strict=True)]  # fmt: skip
-    n_parts = len(_drawn({first: _require(_final(sweep, chosen[first]))}, (x, y), network=False))
+    n_parts = len(_drawn({first: _require(_final(sweep, chosen[first], table.epochs))}, (x, y), network=False))
     maps = [hv.DynamicMap(functools.partial(part, index), kdims=kdims) for index in range(n_parts)]
     return hv.Layout(maps).opts(shared_axes=False, toolbar=None, show_title=False).cols(2)
 
@@ -84,10 +84,13 @@ def live_topologies(sweep: Sweep, table: SweepTable, x: str, y: str) -> hv.Layou
 _Final = tuple[Snapshot, Any, tuple[str, ...]]
 
 
-def _final(sweep: Sweep, name: str) -> _Final | None:
-    """Return the last snapshot of a run, the section ``data`` of its metadata, and the names of its features."""
+def _final(sweep: Sweep, name: str, epochs: int) -> _Final | None:
+    """Return the last snapshot of a run, the section ``data`` of its metadata, and the names of its features.
+
+    With ``epochs``, other than 0, the last one within these.
+    """
     follower = RunFollower(sweep.store.open(name.rpartition("/")[2]), min_interval=0)
-    last = follower.snapshots[-1:]
+    last = [epoch for epoch in follower.snapshots if not epochs or epoch <= epochs][-1:]
     found = follower.snapshot(last[0], None, PARTS) if last else None
     return None if found is None else (found, follower.meta.get("data", {}), follower.feature_names)
 
