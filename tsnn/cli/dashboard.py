@@ -20,6 +20,7 @@ import psutil
 
 from tsnn.cli.places import folder
 from tsnn.errors import ConfigError, TsnnError
+from tsnn.extras import require
 from tsnn.runs import default_root
 
 PORT = 5006
