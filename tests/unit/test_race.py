@@ -179,8 +179,15 @@ def test_race_view__one_network_for_each_tick_then_nothing(store):
     assert view.layout.visible
     assert [view.update(True) for _ in range(4)] == [True, True, False, False]
     assert [lane.drawn for lane in view.lanes] == [(12, 11), (12, 11)]
-    titles = [lane.plot.figure.title.text for lane in view.lanes]
-    assert titles == [f"{run.id} after epoch 12" for run in runs]
+    assert [lane.plot.figure.title.text for lane in view.lanes] == ["Epoch 12"] * 2
+    drawings = [lane.plot for lane in view.lanes]
+    view.show([(name, lane.follower) for name, lane in zip(("SET", "dense"), view.lanes, strict=True)])
+    assert [lane.plot for lane in view.lanes] == drawings, "another name, the same drawing"
+    assert [view.update(True) for _ in range(3)] == [True, True, False]
+    assert [drawing.text.split(",")[0] for drawing in drawings] == [
+        f"Drawing of the network {n}" for n in ("SET", "dense")
+    ]
+    assert "SET" in view.lanes[0].title.object
     view.show([])
     assert not view.layout.visible
     view.show([(run.id, RunFollower(runs[0])) for run in runs * MAX_LANES])

@@ -156,6 +156,12 @@ class NetworkConfig(Section):
         "'he_uniform_sparse' and 'xavier_uniform_sparse' at the start of the connections that each neuron has (arXiv "
         "2010.03533): larger, so that very sparse networks learn from the first epoch; 'normal' 0.1 N(0, 1).",
         choices=("he_uniform", "he_uniform_sparse", "xavier_uniform", "xavier_uniform_sparse", "normal"),
+        display={
+            "he_uniform": "He, uniform",
+            "he_uniform_sparse": "He, uniform, sparse",
+            "xavier_uniform": "Xavier, uniform",
+            "xavier_uniform_sparse": "Xavier, uniform, sparse",
+        },
     )
     dropout: float = setting(
         0.3,

@@ -24,6 +24,7 @@ from tsnn.snapshot import MAX_CONFUSED, MAX_COUNTED, MAX_PIXELS
 POOL = 20_000  # test samples of which some are kept; all are counted
 KEPT = 64  # samples of a snapshot
 DECIDING = 40  # inputs of a sample whose contributions are kept
+GREYS = 32  # levels of brightness of a kept picture: half as many bytes, compressed, and nothing less to be seen
 SCATTERED = 2000  # pairs of an actual and a predicted value in regression
 #: Correct answers come after this many mistakes of each kind.
 _MISTAKES_FIRST = 4
@@ -313,6 +314,7 @@ def _matrix(layer: Layer) -> csr_array:
 
 
 def _as_bytes(images: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return images as bytes, from their least to their largest value."""
+    """Return images as bytes of ``GREYS`` levels, from their least to their largest value."""
     low, high = float(images.min()), float(images.max())
-    return np.rint((images - low) * (255 / ((high - low) or 1.0))).astype(np.uint8)
+    levels = np.rint((images - low) * ((GREYS - 1) / ((high - low) or 1.0)))
+    return np.rint(levels * (255 / (GREYS - 1))).astype(np.uint8)

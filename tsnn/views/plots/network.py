@@ -64,6 +64,8 @@ class NetworkPlot:
 
     Attributes
     ----------
+    label : str
+        As given; another one appears in the text alternative of the next drawing.
     counts : dict of str to int
         Drawn connections by what happened to them: ``kept``, ``pruned``, ``regrown``.
     text : str
@@ -76,7 +78,7 @@ class NetworkPlot:
         self, image_shape: Sequence[int] | None = None, inputs: Sequence[str] = (), outputs: Sequence[str] = (),
         height: int = HEIGHT, label: str = "",
     ):  # fmt: skip
-        self._label, self._thickness = label, np.float32(0.4 if label else 1)
+        self.label, self._thickness = label, np.float32(0.4 if label else 1)
         self._picture = Picture.of(image_shape) if image_shape else None
         self._names, self._outputs = tuple(inputs), tuple(outputs)
         self.counts = dict.fromkeys(STYLES, 0)
@@ -124,7 +126,7 @@ class NetworkPlot:
         play = CustomJS(args={"edges": edges, "fig": fig, "cue": self.cue}, code=SLOW_MOTION)
         self.cue.js_on_change("data", play)
         fig.tags = [self.cue]  # so that it goes to the page with the figure
-        if self._label:
+        if self.label:
             return
         # A legend draws no glyph without data. Those of the connections would have the opacity of the first one.
         nowhere = [float("nan")]
@@ -245,7 +247,7 @@ class NetworkPlot:
         roles = ["inputs", *["neurons"] * (len(sizes) - 2), "outputs"]
         texts = [f"{n:,}\n{role}" if n == size else f"{n:,}\nof {size:,}\n{role}"
                  for n, size, role in zip(drawn, sizes, roles, strict=True)]  # fmt: skip
-        texts = [f"{n:,}" for n in sizes] if self._label else texts
+        texts = [f"{n:,}" for n in sizes] if self.label else texts
         _set_labels(self.figure.xaxis[0], dict(zip(at, texts, strict=True)))
         last = columns[-1]
         if len(last["x"]) <= _NAMED:
@@ -289,10 +291,10 @@ class NetworkPlot:
         changes = f"{kept:,} kept, {pruned:,} pruned, {regrown:,} regrown" if since else f"{kept:,} connections"
         span = number if start is None else f"{start:,} → {number}"
         title = f"Epoch {span}: {changes}" if number else f"Network: {changes}"
-        set_title(self.figure, f"{self._label}{epoch}" if self._label else title)
+        set_title(self.figure, f"Epoch {number}" if self.label and number else title)
         cut = sum(int((np.asarray(source.data["living"]) == 0).sum()) for source in (self.neurons, self.pixels))
         shape = "–".join(f"{n:,}" for n in snapshot.sizes.tolist())
-        name = f"{self._label}, {shape}" if self._label else shape
+        name = f"{self.label}, {shape}" if self.label else shape
         self.text = (
             f"Drawing of the network {name}{epoch}. Of the connections drawn, {changes}{since}. "
             f"{cut:,} of the neurons drawn are cut off and grey."

@@ -26,6 +26,7 @@ from tsnn.views.tabs.replay import Replay
 #: Most networks that are drawn side by side.
 MAX_LANES = 4
 _HEIGHT = 220
+_TITLE = "font-size:13px;font-weight:600;text-align:center;text-wrap:balance"
 _PARTS = tuple(part for part in PARTS if part != "density")  # small drawings do without the grey bands
 _STEPS = 100  # of the clock
 _GRID = {
@@ -59,15 +60,23 @@ class Clock(Replay):
 class Lane:
     """One run of a race: its name, and the drawing of its network."""
 
-    label: str
     follower: RunFollower
+    label: str = ""
     plot: NetworkPlot | None = None
     drawn: tuple[int | None, int | None] = (None, None)
     version: int = -1
     epochs: list[int] = field(default_factory=list)
     moments: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     empty: Any = field(default_factory=lambda: pn.pane.HTML("", sizing_mode="stretch_width", margin=0))
+    title: Any = field(default_factory=lambda: pn.pane.HTML("", sizing_mode="stretch_width", margin=0))
     layout: Any = field(default_factory=lambda: pn.Column(sizing_mode="stretch_width", margin=0))
+
+    def rename(self, label: str) -> None:
+        """Change the name, which can depend on those of the other runs; the drawing stays."""
+        self.label = label
+        self.title.object = f"<div style='{_TITLE}'>{escape(label)}</div>"
+        if self.plot is not None:
+            self.plot.label, self.drawn = label, (None, None)  # its text alternative names it
 
     def find_moments(self, seconds: bool) -> None:
         """Find the moments of the run's snapshots: milliseconds of training, or epochs."""
@@ -91,15 +100,15 @@ class Lane:
             return
         if self.plot is None:
             self.plot = network_plot(self.follower, _HEIGHT, label=self.label)
-            self.layout.objects = [figure_pane(self.plot.figure)]
+            self.layout.objects = [self.title, figure_pane(self.plot.figure)]
         self.plot.update(snapshot, self._snapshot(before))
 
     def say(self) -> None:
         """Show the state of the run while there is no network to draw."""
         if self.plot is None:
-            say_empty(self.empty, escape(f"{self.label}: {self.follower.state}"))
+            say_empty(self.empty, escape("reading …" if self.epochs and self.drawn[0] is None else self.follower.state))
             if not self.layout.objects:
-                self.layout.objects = [self.empty]
+                self.layout.objects = [self.title, self.empty]
 
     def _snapshot(self, epoch: int | None) -> Snapshot | None:
         return None if epoch is None else self.follower.snapshot(epoch, None, _PARTS)
@@ -131,11 +140,14 @@ class RaceView:
     def show(self, runs: Sequence[tuple[str, RunFollower]]) -> None:
         """Show these runs, with their names."""
         shown = list(runs) if 1 < len(runs) <= MAX_LANES else []
-        if shown != [(lane.label, lane.follower) for lane in self.lanes]:
-            self.lanes = [Lane(label, follower) for label, follower in shown]
+        if [follower for _, follower in shown] != [lane.follower for lane in self.lanes]:
+            self.lanes = [Lane(follower) for _, follower in shown]
             self._turns = list(self.lanes)
             self._grid.objects = [lane.layout for lane in self.lanes]
             self.clock.follow_newest()
+        for lane, (label, _) in zip(self.lanes, shown, strict=True):
+            if label != lane.label:
+                lane.rename(label)
         if self.layout.visible != bool(shown):
             self.layout.visible = bool(shown)
 
@@ -159,9 +171,9 @@ class RaceView:
             self.clock.stop()
             self.clock.follow_newest()
         for lane in self.lanes:
-            lane.say()
             if turned or lane.version != lane.follower.version:
                 lane.find_moments(seconds)
+            lane.say()
         self.clock.set_end(max((lane.moments[-1] for lane in self.lanes if len(lane.moments)), default=0.0))
         self.clock.tick()
         return self._draw(at_most=1)
