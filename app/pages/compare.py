@@ -174,7 +174,8 @@ class CompareTab:
             self._versions, self._selection, self._tabulated_at = versions, selection, time.monotonic()
             self._tabulate()
         lengths = tuple(len(follower.history) for follower in self._followers.values())
-        drawn = (lengths, self.axis.value, self.smoothing.value, self.seeds.value, tuple(map(len, self._rows)))
+        rows = tuple(map(len, self._rows)), tuple(self._labels)
+        drawn = (lengths, self.axis.value, self.smoothing.value, self.seeds.value, rows)
         changed = drawn != self._drawn
         if changed and not (self._turn and drawn[1:] == self._drawn[1:]):  # curves and networks take turns
             self._drawn, self._turn = drawn, self.race.layout.visible

@@ -26,6 +26,12 @@ _UNITS = {"accuracy": ("%", "points"), "connections": ("connections",) * 2, "sec
           "centre": ("times",) * 2}  # fmt: skip
 
 
+class _Choices(pmui.RadioBoxGroup):
+    """Group of choices of which none may be chosen; otherwise Panel chooses the first."""
+
+    _allows_none = True
+
+
 class LessonStrip:
     """The open lesson. Its parts are made when one is first opened.
 
@@ -72,7 +78,7 @@ class LessonStrip:
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._title = pn.pane.HTML("", **stretch)
         self._text = pn.pane.HTML("", **stretch)
-        self.choices = pmui.RadioBoxGroup(options=[], value=None, margin=(0, 8), visible=False)
+        self.choices = _Choices(options=[], value=None, margin=(0, 8), visible=False)
         self.value = pmui.FloatSlider(
             label="Your guess", start=0, end=1, value=0, width=360, margin=(4, 16), visible=False
         )
@@ -130,7 +136,9 @@ class LessonStrip:
             self._update_button()
             return
         if self.step == len(STEPS) - 1:
-            self._choose(self._next())
+            if following := self._next():
+                self._compare([])  # the runs of this lesson say nothing about the next
+            self._choose(following)
             return
         self.step += 1
         self.choices.disabled = self.value.disabled = True

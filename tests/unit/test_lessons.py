@@ -132,6 +132,7 @@ def test_outcome__centre_over_border_of_the_last_snapshot(store):
 
 
 def test_strip__predict_run_reveal_explain_next(strip, store):
+    strip.layout.get_root()  # it is on a page
     strip.show("own")
     assert strip.layout.visible
     assert "How large is &lt;it&gt;?" in text(strip)
@@ -159,6 +160,9 @@ def test_strip__predict_run_reveal_explain_next(strip, store):
     assert strip.button.label == "Next lesson"
     strip.button.clicks += 1
     assert strip.chosen == ["sparse"]
+    assert strip.compared[1:] == [[]], "the next one begins without these runs"
+    strip.show("sparse")
+    assert (strip.choices.value, strip.button.disabled) == (None, True), "none is chosen yet"
 
 
 def test_strip__existing_runs_answer_at_once(strip, store):

@@ -251,3 +251,14 @@ def test_compare__a_race_shows_the_sentence_networks_and_seconds(store):
     while tab.update():
         pass
     assert not tab.update(), "nothing new"
+    annotate(runs[0], title="Another name")
+    tab._followers[runs[0].id]._min_interval = 0
+    tab._tabulated_at = -10.0
+
+    def legend():
+        return [item.label.value for item in tab.plots[0].figure.legend[0].items]
+
+    before = legend()
+    while tab.update():
+        pass
+    assert (before[-1], legend()[-1]) == ("SET (evolving)", "Another name"), "the legend follows"

@@ -157,10 +157,10 @@ class NetworkConfig(Section):
         "2010.03533): larger, so that very sparse networks learn from the first epoch; 'normal' 0.1 N(0, 1).",
         choices=("he_uniform", "he_uniform_sparse", "xavier_uniform", "xavier_uniform_sparse", "normal"),
         display={
-            "he_uniform": "He, uniform",
-            "he_uniform_sparse": "He, uniform, sparse",
-            "xavier_uniform": "Xavier, uniform",
-            "xavier_uniform_sparse": "Xavier, uniform, sparse",
+            "he_uniform": "He uniform",
+            "he_uniform_sparse": "sparse He uniform",
+            "xavier_uniform": "Xavier uniform",
+            "xavier_uniform_sparse": "sparse Xavier uniform",
         },
     )
     dropout: float = setting(

@@ -22,6 +22,7 @@ from tsnn.views.plots.network import NetworkPlot
 from tsnn.views.tabs.cards import Card, figure_pane, say_empty
 from tsnn.views.tabs.network import PARTS, network_plot
 from tsnn.views.tabs.replay import Replay
+from tsnn.views.tabs.results import swatch
 
 #: Most networks that are drawn side by side.
 MAX_LANES = 4
@@ -71,10 +72,10 @@ class Lane:
     title: Any = field(default_factory=lambda: pn.pane.HTML("", sizing_mode="stretch_width", margin=0))
     layout: Any = field(default_factory=lambda: pn.Column(sizing_mode="stretch_width", margin=0))
 
-    def rename(self, label: str) -> None:
-        """Change the name, which can depend on those of the other runs; the drawing stays."""
+    def rename(self, label: str, place: int) -> None:
+        """Change the name, which can depend on those of the other runs, and the sample of the curve."""
         self.label = label
-        self.title.object = f"<div style='{_TITLE}'>{escape(label)}</div>"
+        self.title.object = f"<div style='{_TITLE}'>{swatch(*palette.series_style(place))}{escape(label)}</div>"
         if self.plot is not None:
             self.plot.label, self.drawn = label, (None, None)  # its text alternative names it
 
@@ -145,9 +146,9 @@ class RaceView:
             self._turns = list(self.lanes)
             self._grid.objects = [lane.layout for lane in self.lanes]
             self.clock.follow_newest()
-        for lane, (label, _) in zip(self.lanes, shown, strict=True):
+        for i, (lane, (label, _)) in enumerate(zip(self.lanes, shown, strict=True)):
             if label != lane.label:
-                lane.rename(label)
+                lane.rename(label, i)
         if self.layout.visible != bool(shown):
             self.layout.visible = bool(shown)
 

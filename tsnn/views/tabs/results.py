@@ -7,7 +7,7 @@ from html import escape
 
 from tsnn.config import describe, setting_names
 from tsnn.runs.cells import Column, format_cell
-from tsnn.views.plots.comparison import Row, styled
+from tsnn.views.plots import palette
 
 _MAX_SETTINGS_FIRST = 3
 _STYLE = """<style>
@@ -15,7 +15,6 @@ _STYLE = """<style>
 .compared th {text-align: left; font-weight: 700; padding: 4px 14px 4px 0; opacity: .75}
 .compared td {padding: 4px 14px 4px 0; border-top: 1px solid color-mix(in srgb, currentColor 14%, transparent)}
 .compared .n {text-align: right}
-.swatch {display: inline-block; width: 26px; height: 0; border-top: 3px; vertical-align: middle; margin-right: 8px}
 </style>"""
 _CSS_DASH = {"solid": "solid", "dashed": "dashed", "dotted": "dotted", "dashdot": "dashed", "dotdash": "dotted"}
 _NOTE = (
@@ -36,13 +35,12 @@ def comparison_html(columns: Sequence[Column], labels: Sequence[str], note: str 
     note : str
         HTML below the table.
     """
-    styles = styled(labels, [[]] * len(labels))
     head = "".join(f"<th{_align(c.kind)}>{_head(c.title)}</th>" for c in columns)
     body = ""
     for i in range(len(columns[0].values)):
         cells = [
-            f"<td title='{escape(_cell(c, i))}'>{_swatch(styles[i])}{escape(labels[i])}</td>"
-            if styles and c.title == "run"
+            f"<td title='{escape(_cell(c, i))}'>{swatch(*palette.series_style(i))}{escape(labels[i])}</td>"
+            if labels and c.title == "run"
             else f"<td{_align(c.kind)}>{escape(_cell(c, i))}</td>"
             for c in columns
         ]
@@ -59,8 +57,10 @@ def ordered(columns: Sequence[Column]) -> list[Column]:
     return [*(column for column in columns if column not in settings), *settings]
 
 
-def _swatch(row: Row) -> str:
-    return f"<span class='swatch' style='border-color:{row.color};border-top-style:{_CSS_DASH[row.dash]}'></span>"
+def swatch(color: str, dash: str) -> str:
+    """Return a sample of a curve."""
+    line = f"border-top:3px {_CSS_DASH[dash]} {color}"
+    return f"<span style='display:inline-block;width:26px;{line};vertical-align:middle;margin-right:8px'></span>"
 
 
 def _align(kind: str) -> str:
