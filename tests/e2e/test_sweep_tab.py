@@ -80,6 +80,7 @@ def test_sweep__is_started_by_clicks_fills_and_opens_its_runs(page, server):
     for name in ("Zeta", "Epsilon"):
         page.get_by_role("slider", name=name).wait_for()
     wait_until(lambda: page.evaluate(PICTURES) == 1, what="the connections of the inputs are drawn")
+    assert violations(page) == [], "topologies"
     page.locator(".tabulator-row").first.get_by_role("link").click()
     page.locator(".head .id", has_text=f"trial-{int(chosen):05d}").wait_for()
 

@@ -292,6 +292,27 @@ def test_overview__shows_r2_where_there_is_no_accuracy(store):
     assert "accuracy" not in text
 
 
+def test_overview__draws_densities_when_connections_change(store):
+    config = Config.preset("fashion_mnist").replace(SETTINGS)
+    run = store.create(config)
+    with RunWriter(run) as writer:
+        writer.meta(fake_engine.meta(config))
+        for epoch in (1, 2):
+            writer.line("epoch", **fake_engine.epoch_record(epoch, config).to_dict())
+        overview = RunView(RunFollower(run, min_interval=0)).tabs["overview"]
+        connections = overview.plots["connections"].figure
+        assert (connections.y_range.start, overview._cards["density"].visible) == (0, False)
+        assert "Of dense layers: 4." in overview._cards["connections"]._text.object
+        record = fake_engine.epoch_record(3, config).to_dict()
+        record["layers"][0]["density"] /= 2
+        writer.line("epoch", **record)
+        overview._follower.poll()
+        overview.update()
+        assert overview._cards["density"].visible
+        assert "Of dense layers" not in overview._cards["connections"]._text.object
+        writer.end("finished", "")
+
+
 def test_overview__names_labels_correct_and_draws_the_baseline(store):
     run = other_task_run(store, "multilabel")
     overview = RunView(RunFollower(run)).tabs["overview"]

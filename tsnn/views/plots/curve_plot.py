@@ -71,6 +71,11 @@ class CurvePlot:
         Range shared with other plots, moved by its owner (:func:`fit_epochs`).
     marks : EventMarks, optional
         Events to draw.
+
+    Attributes
+    ----------
+    from_zero : bool
+        Whether the vertical range begins at 0.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class CurvePlot:
     ):
         self.curves = tuple(curves)
         self._bounds, self._log, self._marks, self._format = bounds, log, marks, y_format
+        self.from_zero = False
         self.source = ColumnDataSource({"epoch": [], **{c.column: [] for c in curves}, "event": []})
         self._head = ColumnDataSource({"epoch": [], "y": [], "color": []}, tags=[DECORATION])
         self._measured = ColumnDataSource({"xs": [], "ys": [], "color": []}, tags=[DECORATION])
@@ -140,7 +146,7 @@ class CurvePlot:
         if not len(history) or any(c.column not in history for c in self.curves):
             return
         messages = self._marks.messages if self._marks else {}
-        key = self.curves, self._log, self._bounds, self._fork_epoch, smoothing
+        key = self.curves, self._log, self._bounds, self.from_zero, self._fork_epoch, smoothing
         state = history.version, tuple(messages.items()), None if parent is None else parent.version
         drawn: _Drawing = history.shared.get(key, state, lambda: self._drawing(history, smoothing, messages, parent))
         self.source.data, self._head.data = drawn.points, drawn.heads
@@ -187,7 +193,7 @@ class CurvePlot:
                 "y": [means[c.column][-1] for c in self.curves],
                 "color": [c.color for c in self.curves],
             },
-            limits=(log_padded if self._log else padded)(fitted, *self._bounds),
+            limits=(log_padded if self._log else padded)([*fitted, np.zeros(int(self.from_zero))], *self._bounds),
             log_limits=log_padded(fitted, None, self._bounds[1]),
             text=f"Epoch {epochs[-1]:,.0f}: {text}.",
         )

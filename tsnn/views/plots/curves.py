@@ -80,7 +80,9 @@ def loss_plot(*, validation: bool = False, **shared: Any) -> CurvePlot:
 def connections_plot(layers: int, **shared: Any) -> CurvePlot:
     """Return the plot of the number of connections of each layer."""
     curves = _layer_curves("connections", layers)
-    return CurvePlot("Connections per layer", "Connections", curves, y_format="0,0", bounds=(0, None), **shared)
+    plot = CurvePlot("Connections per layer", "Connections", curves, y_format="0,0", bounds=(0, None), **shared)
+    plot.from_zero = True
+    return plot
 
 
 def density_plot(layers: int, **shared: Any) -> CurvePlot:
@@ -123,7 +125,9 @@ def gradient_flow_plot(layers: int, **shared: Any) -> CurvePlot:
 def living_plot(layers: int, **shared: Any) -> CurvePlot:
     """Return the plot of the neurons that importance pruning has left, in each hidden layer."""
     curves = _layer_curves("living", layers)[:-1]
-    return CurvePlot("Active neurons per hidden layer", "Neurons", curves, y_format="0,0", bounds=(0, None), **shared)
+    plot = CurvePlot("Active neurons per hidden layer", "Neurons", curves, y_format="0,0", bounds=(0, None), **shared)
+    plot.from_zero = True
+    return plot
 
 
 def _layer_curves(column: str, layers: int) -> list[Curve]:

@@ -98,7 +98,8 @@ class Card(pn.Column):
             stretch = {"sizing_mode": "stretch_width", "margin": 0}
             self.place = pn.Row(content, **stretch, styles=_BESIDE)
             texts = pn.Column(*parts[1:], **stretch, styles={"flex": "1 1 150px"})
-            parts = [pn.Row(self.place, texts, **stretch, styles={"flex-flow": "row wrap", "align-items": "center"})]
+            centred = {"flex-flow": "row wrap", "align-items": "center", "justify-content": "center"}
+            parts = [pn.Row(self.place, texts, **stretch, styles=centred)]
         super().__init__(*parts, styles=CARD, margin=0, sizing_mode="stretch_width", name=caption, **options)
         self.set_note("")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 from bokeh.models import Range1d
@@ -14,7 +15,7 @@ from bokeh.models import Range1d
 from tsnn.runs.forks import parent_of
 from tsnn.views.history import START_EVENTS
 from tsnn.views.live.follower import RunFollower, follow
-from tsnn.views.plots import curves
+from tsnn.views.plots import curves, palette
 from tsnn.views.plots.curve_plot import CurvePlot
 from tsnn.views.plots.curves import describe_accuracy, fit_epochs, fork_epoch
 from tsnn.views.plots.figures import EventMarks
@@ -100,5 +101,16 @@ class Overview:
             plot.update(history, follow=following, smoothing=smoothing, parent=parent)
             plot.show_cursor(self._replay.cursor)
             visible = len(history) > 0 and all(history.last(curve.column) is not None for curve in plot.curves)
+            if name == "density":  # as long as no connections are gained or lost, a sentence suffices
+                visible = visible and not self._note_density(plot)
             if self._cards[name].visible != visible:
                 self._cards[name].visible = visible
+
+    def _note_density(self, plot: CurvePlot) -> bool:
+        """Write densities that never changed below the plot of connections; returns whether it did."""
+        history = self._follower.history
+        columns = [history[curve.column] for curve in plot.curves if curve.column in history]
+        constant = all(np.ptp(column) == 0 for column in columns)
+        texts = ", ".join(palette.small_percent(column[-1]) for column in columns) if constant else ""
+        self._cards["connections"].set_note(f"Of dense layers: {texts}." if texts else "")
+        return bool(texts)
