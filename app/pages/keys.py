@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,9 +26,10 @@ HELP = {
 #: Names by which the page calls the keys.
 PAUSE, BACK, FORWARD, FOLLOW, LIST = " ", "ArrowLeft", "ArrowRight", "f", "?"
 #: Sends the keys to the server, unless a part that uses them itself has the focus: a field, a slider or a selection all
-#: keys, a button, tab or dialog space and arrows. A number makes each press a change.
+#: keys, a button, tab or dialog space and arrows. Quick presses can arrive as one change, which holds their number and
+#: the last of them.
 _SCRIPT = """<script>
-let tsnnPresses = 0
+const tsnnPresses = []
 document.addEventListener("keydown", event => {
     const path = event.composedPath()
     if (!KEYS.includes(event.key) || event.ctrlKey || event.altKey || event.metaKey) return
@@ -40,7 +42,7 @@ document.addEventListener("keydown", event => {
         for (const model of page.all_models)
             if (model.tags.includes("pressed")) {
                 event.preventDefault()
-                model.value = `${++tsnnPresses}:${event.key}`
+                model.value = `${tsnnPresses.push(event.key)}:${tsnnPresses.slice(-20)}`
             }
 })
 </script>"""
@@ -74,6 +76,7 @@ class PageKeys:
     def __init__(self, actions: Mapping[str, Callable[[], Any]]):
         self._actions = {**actions, LIST: self._list}
         self._run: tuple[str, bool] = ("", False)  # id and whether it was live
+        self._presses = 0
         keys = "[" + ", ".join(f'"{key}"' for key in self._actions) + "]"
         self.script = pn.pane.HTML(_SCRIPT.replace("KEYS", keys), width=0, height=0, margin=0)
         self.pressed = pn.widgets.TextInput(visible=False, tags=["pressed"])
@@ -99,9 +102,13 @@ class PageKeys:
             self.ended.value = end_text(follower)
 
     def _pressed(self, event: Any) -> None:
-        action = self._actions.get(event.new.partition(":")[2])
-        if action is not None:
-            action()
+        number, _, keys = event.new.partition(":")
+        if not re.fullmatch("[0-9]{1,9}", number):
+            return
+        fresh, self._presses = int(number) - self._presses, int(number)
+        for key in keys.split(",")[-fresh:] if fresh > 0 else ():
+            if (action := self._actions.get(key)) is not None:
+                action()
 
     def _list(self) -> None:
         self.dialog.open = True

@@ -32,6 +32,12 @@ def test_keys__each_press_acts_once():
         press(page_keys, key)
     assert done == ["pause", "pause", "follow"]
     assert not page_keys.dialog.open
+    page_keys.pressed.value = f"7:{keys.PAUSE},x,{keys.FOLLOW},{keys.FOLLOW},{keys.PAUSE}"
+    assert done[3:] == ["follow", "follow", "pause"], "three quick presses that arrive together"
+    page_keys.pressed.value = "x" * 99
+    page_keys.pressed.value = f"{'9' * 99}:{keys.PAUSE}"
+    assert len(done) == 6, "no number of presses"
+    page_keys.pressed.value = "7:"
     press(page_keys, keys.LIST)
     assert page_keys.dialog.open
     assert '" ", "f", "?"' in page_keys.script.object
