@@ -25,6 +25,7 @@ from tsnn.execution.engine import execute
 from tsnn.files import append_line
 from tsnn.jobs.launch import prepare_resume
 from tsnn.records import Compilation, EpochRecord
+from tsnn.registry import PRUNING, REGROWTH
 from tsnn.runs import OVER, RunStore
 from tsnn.runs.checkpoints import FORKS
 from tsnn.runs.control import Command, ControlReader, request
@@ -107,6 +108,30 @@ def test_resume__repeats_epochs_after_the_checkpoint(store, config, monkeypatch)
     list(execute(run))
     assert_same(run, uninterrupted(store, config))
     assert events(run, "resumed") == ["Resumed from epoch 2; epochs 3 to 3 are repeated"]
+
+
+@pytest.mark.parametrize(
+    ("prune", "regrow"),
+    [(name, "gradient") for name, rule in PRUNING.items() if not rule.is_own]
+    + [("signed", name) for name, rule in REGROWTH.items() if not rule.is_own and name != "gradient"],
+)
+def test_resume__after_a_stop_and_a_kill_with_each_rule(store, config, monkeypatch, prune, regrow):
+    config = config.replace(prune=prune, regrow=regrow, zeta=0.4).replace({"run.checkpoint_epochs": 2})
+    run = store.create(config)
+    execution = execute(run)
+    advance(execution, lambda item: item.epoch == 3 and item.samples == 64)
+    execution.close()
+    assert run.status()["state"] == "stopped"
+    with monkeypatch.context() as killed:
+        killed.setattr("tsnn.execution.engine._Engine.end", lambda *_: None)
+        execution = execute(run)
+        advance(execution, lambda item: isinstance(item, EpochRecord) and item.epoch == 5)
+        execution.close()
+    list(execute(run))
+    assert_same(run, uninterrupted(store, config))
+    assert [text.partition(";")[0] for text in events(run, "resumed")] == [
+        "Resumed from epoch 2 and 64 samples", "Resumed from epoch 4",
+    ]  # fmt: skip
 
 
 def test_resume__without_checkpoint_starts_from_the_beginning(store, config, monkeypatch):
