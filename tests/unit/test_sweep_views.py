@@ -386,7 +386,7 @@ def test_topologies__one_for_each_pair_of_values(store):
         topologies(sweep, table, "alpha", "zeta")
 
 
-def test_notebook__pane_updates_and_has_plain_plots(store):
+def test_notebook__pane_updates_and_has_plain_plots(store, tmp_path):
     sweep = new_sweep(store)
     finish(sweep, *range(5))
     pane = views.sweep(sweep)
@@ -397,6 +397,11 @@ def test_notebook__pane_updates_and_has_plain_plots(store):
     assert isinstance(pane.trade_off("seconds"), hv.Overlay)
     assert isinstance(pane.parallel(), hv.Overlay)
     assert len(pane.importance()) == 3
-    assert isinstance(pane.topologies("zeta", "epsilon", network=False), hv.Layout)
+    maps = pane.topologies("zeta", "epsilon", network=False)
+    assert isinstance(maps, hv.Layout)
+    hv.save(maps, tmp_path / "map.html", resources="cdn")  # with the sliders of panel_material_ui it fails
+    saved = (tmp_path / "map.html").read_text()
+    assert saved.count("Zeta \\u03b6") + saved.count("Zeta ζ") > 1
+    assert '"State"' in saved or "models.state.State" in saved
     with pytest.raises(ConfigError, match="Did you mean"):
         pane.heat_map("zetta", "epsilon")

@@ -78,7 +78,11 @@ class SweepPane(LivePane):
         return sweep_plots.importance_plot(self.table)
 
     def topologies(self, x: str, y: str, *, network: bool = True) -> hv.Layout:
-        """Return the final topologies over two settings, with a slider for each; also for files without a kernel."""
+        """Return the final topologies over two settings, with a slider for each.
+
+        All are computed: ``hv.save(plots.topologies("zeta", "epsilon"), "map.html", resources="inline")`` writes a file
+        whose sliders need no kernel. That of :func:`tsnn.report` loads no style sheets from the network either.
+        """
         return topologies(self._sweep, self.table, x, y, network=network)
 
 
