@@ -30,6 +30,7 @@ from tsnn.views.plots.comparison import compare_plots, styled
 from tsnn.views.plots.curves import fork_epoch
 from tsnn.views.tabs.captions import CAPTIONS
 from tsnn.views.tabs.cards import card, grid
+from tsnn.views.tabs.distances import DistanceCard
 from tsnn.views.tabs.race import RaceView
 from tsnn.views.tabs.results import comparison_html, ordered
 from tsnn.views.tabs.verdict import verdict_html
@@ -122,12 +123,13 @@ class CompareTab:
         self._help = pn.pane.HTML(html(_HELP, "font-size:12.5px;opacity:.75"), **{**stretch, "margin": (0, 8)})
         self._verdict = pn.pane.HTML("", visible=False, styles={**CARD, "padding": "12px 16px"}, **stretch)
         self.race = RaceView(self._mark)
+        self.distances = DistanceCard(self._store.root)
         self._table = pn.pane.HTML("", styles={**CARD, "padding": "10px 14px", "overflow-x": "auto"}, **stretch)
         self.plots = compare_plots()
         for plot in self.plots:
             plot.clicked = self._hide_or_show
         self._cards = [card(plot.figure, f"compared_{plot.column}") for plot in self.plots]
-        self._grid = grid(*self._cards)
+        self._grid = grid(*self._cards, self.distances.card)
         starts = [self.baselines, self.more_seeds, self.count, self._help] if is_readonly() else []
         for part in (self._table, self._grid, self.download, self.report.button, *starts):
             part.visible = False
@@ -183,6 +185,7 @@ class CompareTab:
         else:
             self._turn = False
             changed = self.race.update(self.axis.value == "seconds") or changed
+        self.distances.update()
         self._mark()
         return changed
 
@@ -204,6 +207,8 @@ class CompareTab:
         self._columns = ordered(table(results, over_seeds=self.seeds.value))
         self.race.show([(label, self._followers[row[0].run])
                         for label, row in zip(self._labels, self._rows, strict=True)])  # fmt: skip
+        self.distances.show([(label, self._followers[row[0].run])
+                             for label, row in zip(self._labels, self._rows, strict=True)])  # fmt: skip
         self._show_verdict()
         parts = [self._grid, self._table] if self.race.layout.visible else [self._table, self._grid]
         if self.layout.objects[-2:] != parts:  # of a race, networks and curves are seen together

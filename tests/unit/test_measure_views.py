@@ -1,5 +1,6 @@
 """Measures on the page: curves of those gathered, the table of those computed, its button, and its refusals."""
 
+import numpy as np
 import pytest
 
 pytest.importorskip("panel")
@@ -11,8 +12,10 @@ from tsnn.errors import RunError
 from tsnn.execution.engine import execute
 from tsnn.files import append_line
 from tsnn.jobs import measurement
-from tsnn.runs.measures import FILE, read_measures
+from tsnn.runs import RunStore
+from tsnn.runs.measures import FILE, known_distance, read_measures
 from tsnn.views.live.follower import RunFollower
+from tsnn.views.tabs.distances import DistanceCard
 from tsnn.views.tabs.measures import MeasureCards
 from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.run import RunView
@@ -54,6 +57,46 @@ def test_card__measures_in_a_process_and_displays_the_table(run):
     assert cards.table.object.count("<th scope='col'") == len(values) == 4
     assert f"{values[0]['path_length']:,.4g} <small>({values[0]['random_path_length']:,.4g})" in cards.table.object
     assert cards.table.object.count("Distance to epoch") == 4
+
+
+def test_distances__of_compared_runs_are_measured_and_listed_once_for_each_pair(store, filed):
+    runs = [store.create(filed.replace({"training.epochs": 2, "run.seed": seed})) for seed in (1, 2)]
+    sweep = store.root / "20250101-000000-sweep"
+    runs.append(RunStore(sweep).create(filed.replace({"training.epochs": 2, "run.seed": 3}), name="trial-00000"))
+    (sweep / "sweep.json").write_text("{}")
+    other = store.create(filed.replace({"training.epochs": 2, "network.hidden": [7]}))
+    for run in [*runs, other]:
+        list(execute(run))
+    rows = [(f"<run> {n}", RunFollower(run, 0)) for n, run in enumerate([*runs, other])]
+    distances = DistanceCard(store.root)
+    distances.show([rows[0], rows[3]])
+    assert not distances.card.visible, "the sizes differ"
+    distances.show(rows)
+    assert (distances.button.label, distances.table.visible) == ("Measure 3 distances", False)
+    distances._start()
+    assert (distances.button.label, distances.button.disabled) == ("Measuring …", True)
+    wait_until(lambda: distances.update() or not distances.button.visible, 240, "all are measured")
+    assert not distances.problem.visible
+    assert "&lt;run&gt; 2" in distances.table.object
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        line = known_distance(runs[a], runs[b])
+        text = f"{np.mean(line['layers']):.1%} <small>({np.mean(line['random']):.1%})"
+        assert distances.table.object.count(text) >= 1
+    assert distances.table.object.count("<small>") == 3
+    assert read_measures(runs[0]).distances.keys() == {(2, runs[1].id, 2), (2, f"{sweep.name}/trial-00000", 2)}
+
+
+def test_distances__failures_are_reported(store, filed, run):
+    other = store.create(run.config().replace({"run.seed": 9}))
+    list(execute(other))
+    distances = DistanceCard(store.root)
+    distances.show([("a", RunFollower(run, 0)), ("b", RunFollower(other, 0))])
+    for path in other.checkpoints():
+        path.write_bytes(b"damaged")
+    distances._start()
+    wait_until(lambda: distances.update() or distances.problem.visible, 240, "the measurement fails")
+    assert "damaged" in distances.problem.object
+    assert distances.button.label == "Measure 1 distance"
 
 
 def test_card__follows_the_timeline_and_reports_failures(run):

@@ -19,7 +19,7 @@ from tsnn.execution.measuring import topologies_after
 from tsnn.files import append_line
 from tsnn.runs.comparison import table
 from tsnn.runs.forks import make_fork
-from tsnn.runs.measures import COLUMNS, measurable_epochs, read_measures
+from tsnn.runs.measures import COLUMNS, known_distance, measurable_epochs, read_measures
 from tsnn.runs.results import result
 
 
@@ -215,11 +215,15 @@ def test_start_of_a_run__is_drawn_again(trained):
     assert 0 not in {key[2] for key in read_measures(fork).distances}
 
 
-def test_distance_of_two_runs__matches_their_neurons(trained, store):
+def test_distance_of_two_runs__matches_their_neurons(trained, store, capsys):
     other = store.create(trained.config().replace({"run.seed": 5}))
     list(execute(other))
     found = tsnn.distance(trained, other)
     line = read_measures(trained).distances[6, other.id, 6]
+    assert known_distance(trained, other) == known_distance(other, trained) == line
+    assert known_distance(trained, trained) is None
+    assert main(["compare", trained.id, other.id]) == 0
+    assert f"topologies of {trained.id} and {other.id}: {np.mean(line['layers']):.1%}" in capsys.readouterr().out
     assert line["layers"] == found
     unmatched = distances(topologies_after(trained, 6), topologies_after(other, 6), match=False)
     assert found[0] < unmatched[0]

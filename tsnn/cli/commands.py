@@ -10,7 +10,9 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 from typing import IO
 
 from tsnn.cli import console
@@ -31,6 +33,7 @@ from tsnn.runs.comparison import table
 from tsnn.runs.control import stopping_on_signals
 from tsnn.runs.export import FORMATS, write_csv
 from tsnn.runs.forks import make_fork
+from tsnn.runs.measures import known_distance
 from tsnn.runs.ranking import progress_text
 from tsnn.runs.results import result
 from tsnn.runs.store import place_of
@@ -200,8 +203,13 @@ def compare(options: argparse.Namespace) -> int:
         print("\n".join(compare_lines(sweep)))
     others = [name for name in options.run if name not in {sweep.id for sweep in found}]
     if others:
-        columns = table([result(store.open(name)) for name in others], over_seeds=options.seeds)
+        runs = [store.open(name) for name in others]
+        columns = table([result(run) for run in runs], over_seeds=options.seeds)
         print("\n".join(console.comparison_lines(columns)))
+        for first, second in combinations(runs, 2):
+            if line := known_distance(first, second):
+                own, chance = fmean(line["layers"]), fmean(line["random"])
+                print(f"Distance of the topologies of {first.id} and {second.id}: {own:.1%} (random: {chance:.1%})")
         print("Results are from the last epoch; picking the best test epoch would overstate accuracy.")
     return 0
 

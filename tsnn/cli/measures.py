@@ -23,9 +23,9 @@ def measure(options: argparse.Namespace) -> int:
     store = RunStore(options.runs)
     run = store.open(options.run)
     if options.distance is not None:
-        other = store.open(options.distance)
-        layers = measuring.distance(run, other, options.epoch, options.other_epoch)
-        print(f"Distance of the topologies of {run.id} and {other.id}, neurons matched: {_fractions(layers)}")
+        for other in [store.open(name) for name in options.distance]:
+            layers = measuring.distance(run, other, options.epoch, options.other_epoch)
+            print(f"Distance of the topologies of {run.id} and {other.id}, neurons matched: {_fractions(layers)}")
         return 0
     layers_measured = measuring.measure(run, options.epoch)
     if options.output is not None:

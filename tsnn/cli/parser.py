@@ -256,8 +256,10 @@ def _add_measure(subparsers: _Subparsers) -> None:
     )
     _add_run(measuring)
     measuring.add_argument("--epoch", type=int, help="0, the start, or an epoch with a checkpoint (default: the last)")
-    measuring.add_argument("--distance", metavar="RUN2", help="only the distance from the topology of another run")
-    measuring.add_argument("--other-epoch", type=int, help="epoch of that run (default: the last)")
+    measuring.add_argument(
+        "--distance", metavar="RUN2", nargs="+", help="only the distances from the topologies of others"
+    )
+    measuring.add_argument("--other-epoch", type=int, help="epoch of those runs (default: the last)")
     measuring.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a CSV file instead of a table")
     _add_root(measuring)
     measuring.set_defaults(command=measures.measure)

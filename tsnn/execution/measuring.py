@@ -19,7 +19,7 @@ from tsnn.execution.provenance import generators
 from tsnn.files import check_format
 from tsnn.machine import available_memory
 from tsnn.runs import Run
-from tsnn.runs.measures import measurable_epochs, store_line
+from tsnn.runs.measures import measurable_epochs, name_seen_from, store_line
 from tsnn.runs.run import checkpoint_place
 
 BYTES_OF_ONE = 120  #: of memory for each connection of the layer that is measured
@@ -95,7 +95,7 @@ def _store_distance(
     started = time.perf_counter()
     others, match = topologies_after(other, other_epoch), other.path != run.path
     layers, chance = (distances(own, others, match=match) for own in (topologies, twins))
-    values = {"epoch": epoch, "run": other.id if match else "", "other_epoch": other_epoch}
+    values = {"epoch": epoch, "run": name_seen_from(run, other) if match else "", "other_epoch": other_epoch}
     values |= {"seconds": time.perf_counter() - started, "layers": layers, "random": chance}
     return store_line(run, "distance", values)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from tsnn.errors import RunError
@@ -42,8 +43,17 @@ class Measurement:
 _started: list[Measurement] = []
 
 
-def start_measurement(run: Run, *options: str) -> Measurement:
-    """Start ``tsnn measure`` for a run; the options are those of the command.
+def start_measurement(run: Run, *options: str, root: Path | None = None) -> Measurement:
+    """Start ``tsnn measure`` for a run.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    *options : str
+        Those of the command.
+    root : Path, optional
+        Folder from which runs are named in them; default is that with the run.
 
     Raises
     ------
@@ -58,7 +68,9 @@ def start_measurement(run: Run, *options: str) -> Measurement:
     except OSError as error:
         raise RunError(f"Measures cannot be stored. {os_error_message(error)}") from error
     output = tempfile.TemporaryFile()  # noqa: SIM115 - it is read when the process has ended
-    command = [sys.executable, "-P", "-m", "tsnn", "measure", run.id, "--runs", str(run.path.parent.absolute())]
+    root = (root or run.path.parent).absolute()
+    name = run.path.absolute().relative_to(root).as_posix()
+    command = [sys.executable, "-P", "-m", "tsnn", "measure", name, "--runs", str(root)]
     process = subprocess.Popen(
         [*command, *options], env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=output,

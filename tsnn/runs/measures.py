@@ -5,7 +5,8 @@ The latter are lines of ``measures.jsonl`` in the run directory, which :mod:`tsn
 - ``topology``: ``epoch``, ``seconds`` that it took, ``layers``: the values of :func:`tsnn.engine.measures.measure` with
   ``n_in``, ``n_out`` and ``connections``;
 - ``distance``: between the topologies after ``epoch`` and after ``other_epoch`` of ``run`` (empty: the same run), in
-  ``layers`` of each layer, and in ``random`` that of random twins. Between two runs neurons are matched.
+  ``layers`` of each layer, and in ``random`` that of random twins. Between two runs neurons are matched. A run of
+  another folder, such as a sweep, is named by ``FOLDER/RUN``.
 
 Of two lines about the same the later one counts. Lines that are damaged are left out, as foreign content may be.
 """
@@ -87,6 +88,30 @@ def read_measures(run: Run) -> Measures:
         elif all(layer.keys() >= _LAYER.keys() for layer in line["layers"]):
             topologies[line["epoch"]] = line
     return Measures(dict(sorted(topologies.items())), distances)
+
+
+def file_mark(run: Run) -> tuple[int, int]:
+    """Return modification time and size of a run's file of measures; zeros without one."""
+    try:
+        found = (run.path / FILE).stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def name_seen_from(run: Run, other: Run) -> str:
+    """Return how a line of type ``distance`` names another run: by its id, with the sweep's of a trial elsewhere."""
+    same = run.path.resolve().parent == other.path.resolve().parent
+    return other.id if same else f"{other.path.resolve().parent.name}/{other.id}"
+
+
+def known_distance(run: Run, other: Run) -> Mapping[str, Any] | None:
+    """Return the line with the distance between the last measured topologies of two runs; None if none is known."""
+    found = []
+    for own, its in ((run, other), (other, run)):
+        name = name_seen_from(own, its)
+        found += [(sum((key[0], key[2])), line) for key, line in read_measures(own).distances.items() if key[1] == name]
+    return max(found, key=lambda item: item[0])[1] if found else None
 
 
 def store_line(run: Run, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:

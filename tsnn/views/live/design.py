@@ -1,5 +1,7 @@
 """Design of panes in a notebook."""
 
+from typing import Any
+
 import panel as pn
 
 
@@ -14,13 +16,14 @@ def restore_design() -> None:
     design = pn.config.design
     if design is not None and design.__module__.startswith("panel_material_ui"):
         pn.config.design = None
+    sliders: dict[str, Any] = dict(pn.pane.HoloViews.default_widgets)
     pn.pane.HoloViews.default_widgets = {
         kind: tuple(map(_plain, widgets)) if isinstance(widgets, tuple) else _plain(widgets)
-        for kind, widgets in pn.pane.HoloViews.default_widgets.items()
-    }
+        for kind, widgets in sliders.items()
+    }  # type: ignore[assignment]
 
 
-def _plain(widget: type) -> type:
+def _plain(widget: Any) -> Any:
     """Return Panel's widget of the same name for one of panel_material_ui."""
     material = widget.__module__.startswith("panel_material_ui")
     return getattr(pn.widgets, widget.__name__) if material else widget

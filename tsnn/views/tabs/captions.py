@@ -87,6 +87,9 @@ CAPTIONS: dict[str, str] = {
     "(2102.01732, section 3).",
     "race": "The networks at one moment of the clock. Blue: connections, dotted red: pruned, dashed green: regrown. "
     "Of large layers the neurons with the strongest connections are drawn.",
+    "distances": "Distance between the topologies of two runs after their last checkpoints (NNSTD, arXiv 2006.14085): "
+    "hidden neurons are matched, 0 % is the same network, 100 % has nothing in common. Mean over the layers; in "
+    "brackets that of random networks with the same degrees.",
     # sweeps
     "sweep_heat": "Mean over the seeds of trials that have finished; the spread is their standard deviation. Click a "
     "cell, or drag over several: all plots mark them. Escape clears the selection.",

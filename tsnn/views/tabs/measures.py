@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -15,7 +14,7 @@ import panel_material_ui as pmui
 
 from tsnn.errors import TsnnError
 from tsnn.jobs.measurement import measurement_of, start_measurement
-from tsnn.runs.measures import FILE, Measures, expected_seconds, format_layer, measurable_epochs, read_measures
+from tsnn.runs.measures import Measures, expected_seconds, file_mark, format_layer, measurable_epochs, read_measures
 from tsnn.runs.store import is_readonly
 from tsnn.views.history import History
 from tsnn.views.live.follower import RunFollower
@@ -23,7 +22,7 @@ from tsnn.views.plots import curves, palette
 from tsnn.views.tabs.cards import Card, card
 from tsnn.views.tabs.replay import Replay
 
-_STYLE = """<style>
+STYLE = """<style>
 .measures {border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; white-space: nowrap}
 .measures caption {text-align: left; white-space: normal; padding: 2px 0 6px}
 .measures th {font-weight: 400; text-align: left; padding: 3px 16px 3px 0}
@@ -77,7 +76,7 @@ class MeasureCards:
         running = measurement_of(run)
         state = (
             self._replay.epoch, history.version, self._follower.version, bool(running and running.running),
-            _mark(run.path / FILE),
+            file_mark(run),
         )  # fmt: skip
         if state == self._drawn:
             return
@@ -127,14 +126,6 @@ class MeasureCards:
         self.problem.param.update(object=escape(text), visible=True)
 
 
-def _mark(path: Any) -> tuple[int, int]:
-    try:
-        found: os.stat_result = path.stat()
-        return found.st_mtime_ns, found.st_size
-    except OSError:
-        return 0, 0
-
-
 def _epochs(follower: RunFollower) -> list[int]:
     try:
         return measurable_epochs(follower.run)
@@ -173,7 +164,7 @@ def table_html(found: Measures, epoch: int) -> str:
         body += f"<tr><th scope='row'>Distance to epoch {key[2]:,}</th>{cells}</tr>"
     caption = f"Topology after epoch {epoch:,}; in brackets that of a random twin. Took {line['seconds']:.1f} s."
     return (
-        f"{_STYLE}<div tabindex='0' role='region' aria-label='Measures of the topology' style='overflow-x: auto'>"
+        f"{STYLE}<div tabindex='0' role='region' aria-label='Measures of the topology' style='overflow-x: auto'>"
         f"<table class='measures'><caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
