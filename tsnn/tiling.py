@@ -20,6 +20,12 @@ def fast_width(widest: int, batch: int) -> int:
     return -(-batch // (parts * LANES)) * LANES
 
 
+def padded(samples: int, precision: str) -> int:
+    """Return the columns that a number of samples takes: whole vectors, or pairs of them for values of 16 bits."""
+    lanes = 2 * LANES if precision == "bfloat16" else LANES
+    return -(-samples // lanes) * lanes
+
+
 def can_scatter(n_out: int, connections: int) -> bool:
     """Tell whether a layer may do without its transposed view: not if its sums are so long that they are split."""
     return connections <= SEGMENT * n_out

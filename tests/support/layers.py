@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tests.support import naive
 from tsnn import kernels
 
 Array = NDArray[Any]
+Store = Callable[[Array], Array]
 EVERY = slice(None)
 SLOPE = -0.6  # of the layer below
 
@@ -28,10 +30,15 @@ class Sample:
         Expected fraction of connections.
     seed
         Of all random values.
+    store
+        Turns activations and deltas into what the kernels take: `kernels.narrow`, or nothing.
     """
 
-    def __init__(self, n_in: int, n_out: int, width: int, density: float = 0.3, seed: int = 0):
+    def __init__(
+        self, n_in: int, n_out: int, width: int, density: float = 0.3, seed: int = 0, store: Store = np.asarray
+    ):
         rng = np.random.default_rng(seed)
+        self.store = store
         pattern = rng.random((n_in, n_out)) < density
         pattern[n_in // 2] = False
         pattern[:, n_out // 2] = False
@@ -57,10 +64,10 @@ class Sample:
         self, slope: float = 1.0, threshold: int = 0, key: int = 0, offset: int = 0, columns: slice = EVERY
     ) -> tuple[Array, Array]:
         """Activations and masks of some columns, through the transposed view."""
-        activation = np.ascontiguousarray(self.activation[:, columns])
+        activation = self.store(np.ascontiguousarray(self.activation[:, columns]))
         width = activation.shape[1]
         partial = np.full((len(self.segments), width), np.nan, np.float32)
-        out = np.full((self.n_out, width), np.nan, np.float32)
+        out = self.store(np.full((self.n_out, width), np.nan, np.float32))
         masks = np.zeros((self.n_out, 2, width // 16), np.uint16)
         kernels.forward(
             *self.view, self.weights, self.bias, activation, slope, threshold, key, offset,
@@ -91,7 +98,7 @@ class Sample:
     ) -> tuple[list[Array], Array]:
         """Weights, velocity, bias, bias velocity after a step, and delta of the layer below if ``pass_down``."""
         state = state or [a.copy() for a in (self.weights, self.velocity, self.bias, self.bias_velocity)]
-        activation, delta = (a[:, columns].copy(order="C") for a in (self.activation, self.delta))
+        activation, delta = (self.store(a[:, columns].copy(order="C")) for a in (self.activation, self.delta))
         mask_words = slice(columns.start and columns.start // 16, columns.stop and columns.stop // 16)
         masks = np.ascontiguousarray(self.masks[:, :, mask_words])
         before = activation.copy()
@@ -114,8 +121,8 @@ def all_results(layer: Sample) -> list[Array]:
     """Return all arrays that a training step of a layer computes."""
     threshold = kernels.dropout_threshold(0.3)
     out, masks = layer.forward(-0.6, threshold, 5)
-    scattered, _ = layer.scatter(-0.6, threshold, 5, 0)
+    scattered, _ = layer.scatter(-0.6, threshold, 5, 0)  # float32 only
     state, delta_in = layer.backward(0.9, 0.1, 0.01, threshold=threshold)
-    gathered = np.empty((layer.n_in, layer.width), np.float32)
+    gathered = layer.store(np.empty((layer.n_in, layer.width), np.float32))
     kernels.gather(np.ascontiguousarray(layer.activation.T), np.arange(layer.width), gathered)
     return [out, scattered, masks, *state, delta_in, gathered]

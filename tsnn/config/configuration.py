@@ -57,6 +57,12 @@ class Config:
                 "an epoch. Give a whole number of epochs, or set parallel.workers=0."
             )
 
+        if self.run.compact and self.training.precision == "bfloat16":
+            raise ConfigError(
+                "run.compact adds up sums in the activations, which training.precision='bfloat16' would round at every "
+                "connection. Set run.compact=False, or training.precision='float32'."
+            )
+
     @classmethod
     def preset(cls, data: str, task: str = "auto") -> Config:
         """Return the settings for a data set; where there are none, the defaults, or those for regression.

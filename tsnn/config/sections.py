@@ -205,6 +205,12 @@ class TrainingConfig(Section):
     )
     epochs: int = setting(100, "Passes over the training part.", at_least=1)
     batch_size: int = setting(128, "Samples per training step; the last step of an epoch may have fewer.", at_least=1)
+    precision: str = setting(
+        "float32",
+        "How activations and their gradients are stored: 'bfloat16' halves their memory, and the traffic that limits "
+        "speed; weights, sums and losses stay float32.",
+        choices=("float32", "bfloat16"),
+    )
     optimizer: str = setting("sgd", "How a gradient changes the weights.", choices=OPTIMIZERS)
     learning_rate: float = setting(
         0.01,

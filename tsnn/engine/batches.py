@@ -155,6 +155,6 @@ def probe_gradient(
         backward(
             network, workspace, dropout=0, learning_rate=0, momentum=1, weight_decay=0, update=False, down_to=layer + 1
         )
-        below, delta = workspace.activations[layer : layer + 2]
+        below, delta = workspace.values(layer), workspace.values(layer + 1)
         kernels.add_gradient(indptr, indices, below, delta, gradient)
     return gradient

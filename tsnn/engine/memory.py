@@ -16,7 +16,7 @@ from tsnn.engine.shapes import LayerShape, explored_stride, granted_connections,
 from tsnn.errors import ConfigError
 from tsnn.machine import available_memory
 from tsnn.registry import OPTIMIZERS, PRUNING, REGROWTH
-from tsnn.tiling import LANES, SEGMENT, can_scatter, fast_width
+from tsnn.tiling import LANES, SEGMENT, can_scatter, fast_width, padded
 
 INTERPRETER = 180 << 20  # Python, the libraries, compiled code
 USABLE = 0.9  # fraction of the free memory that proposed settings may take
@@ -124,9 +124,9 @@ def memory_estimate(
     items = {
         "connections": (12 + state) * count + 8 * sum(s.connections for s in views),
         "neurons": sum((9 + state) * s.n_out + 8 * s.n_in for s in shapes) + 8 * sum(s.n_out for s in views),
-        "activations": _workspace(shapes, width, curved=bool(curve_of(config.network.activation))),
+        "activations": _workspace(config, shapes, width),
         "data": 4 * n_samples * n_features if data_bytes is None else data_bytes,
-        "evolution": _evolution(config, shapes, views),
+        "evolution": _evolution(config, shapes, views, width),
         "interpreter": INTERPRETER,
     }
     if config.run.measures:
@@ -242,7 +242,7 @@ def _state_bytes(config: Config) -> int:
     return 0 if rule.fused else 4 * len(rule.state)
 
 
-def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]) -> int:
+def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape], width: int) -> int:
     """Return the extra memory of evolution, for the layer that needs most."""
     training = config.training
     needs = [0]
@@ -263,20 +263,22 @@ def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]
         need = (12 + _state_bytes(config)) * m + 8 * grown + 16 * n_in  # the merged layer, new connections
         need += regrow.candidates * regrow.bytes_per_candidate * grown + regrow.bytes_per_connection * m
         need += 4 * 64 * n_out if regrow.needs == "activations" else 0  # a copy of activations
+        need += 4 * width * (n_in + n_out) if probed and config.training.precision == "bfloat16" else 0  # widened
         pruning = prune.bytes_per_connection * (count if prune.needs == "network" else m)
         released = 8 * (m + n_out) if shape in views and not probed else 0  # the transposed view, meanwhile
         needs.append(max(need, pruning) + count - released)  # and the survivors' marks
     return max(needs)
 
 
-def _workspace(shapes: list[LayerShape], samples: int, *, curved: bool = False) -> int:
+def _workspace(config: Config, shapes: list[LayerShape], samples: int) -> int:
     """Return the bytes of :class:`tsnn.engine.workspace.Workspace` for this number of samples."""
-    width = -(-samples // LANES) * LANES
-    activations = shapes[0].n_in + sum(shape.n_out for shape in shapes)
+    width = padded(samples, config.training.precision)
+    hidden = sum(shape.n_out for shape in shapes[:-1])
+    activations = (shapes[0].n_in + hidden) * (2 if config.training.precision == "bfloat16" else 4)
     partial = sum(s.connections // SEGMENT for s in shapes if s.connections > SEGMENT * s.n_out)
-    derivatives = sum(shape.n_out for shape in shapes[:-1]) if curved else 0
+    derivatives = hidden if curve_of(config.network.activation) else 0
     masks = sum(shape.n_out for shape in shapes) * width // 4
-    return 4 * width * (activations + partial + derivatives) + masks
+    return width * (activations + 4 * (shapes[-1].n_out + partial + derivatives)) + masks
 
 
 def _fast_width(shapes: list[LayerShape], batch: int) -> int:

@@ -241,8 +241,9 @@ class Examiner:
 
     def _examined(self, network: Network, workspace: Workspace, rows: Int64) -> dict[str, NDArray[Any]]:
         """Return the fields about samples, no more than fit into the workspace."""
-        m, x = len(rows), workspace.activations[0]
-        self._data.x_test.gather(rows, x)
+        m = len(rows)
+        self._data.x_test.gather(rows, workspace.activations[0])
+        x = workspace.values(0)
         z = forward(network, workspace)[:, :m].copy()
         found = self.answers.judge(rows, z)
         delta = np.zeros_like(z)
@@ -283,7 +284,7 @@ def _deciding(network: Network, workspace: Workspace, delta: Float32) -> tuple[N
     inputs, contributions : int32[m, k], float32[m, k]
         Of each sample, the largest ``|gradient * input|`` first.
     """
-    m, x = delta.shape[1], workspace.activations[0]
+    m, x = delta.shape[1], workspace.values(0)
     k, widest = min(DECIDING, len(x)), max(map(len, workspace.activations))
     inputs, contributions = np.empty((m, k), np.int32), np.empty((m, k), np.float32)
     at_a_time = max(1, _PART_BYTES // (16 * widest))  # several arrays of float32

@@ -52,11 +52,11 @@ class Probe:
         x.gather(part, workspace.activations[0])
         z = forward(self._network, workspace)
         count = len(part)
-        above = workspace.activations[layer + 1][:, :count].copy()
+        above = workspace.values(layer + 1)[:, :count].copy()
         output_loss(task, z, y[part], 1.0 / len(rows), None if weights is None else weights[part])
         backward(
             self._network, workspace, dropout=0, learning_rate=0, momentum=1, weight_decay=0, update=False,
             down_to=layer + 1,
         )  # fmt: skip
-        below, deltas = workspace.activations[layer : layer + 2]
+        below, deltas = workspace.values(layer), workspace.values(layer + 1)
         return Activations(below[:, :count], above, deltas[:, :count])

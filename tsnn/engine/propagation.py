@@ -47,7 +47,9 @@ def forward(
                 t.segments, workspace.partial(l, len(t.segments)), out, masks,
             )  # fmt: skip
         if network.curve and l < last:
-            kernels.apply_curve(network.curve, 1 - dropout, out, workspace.derivative(l))
+            values = workspace.values(l + 1)
+            kernels.apply_curve(network.curve, 1 - dropout, values, workspace.derivative(l))
+            workspace.put(l + 1, values)
     return workspace.activations[-1]
 
 
@@ -71,4 +73,6 @@ def backward(
             workspace.masks[below], network.slopes[below], threshold, l > 0,
         )  # fmt: skip
         if network.curve and l > 0:
-            kernels.multiply(workspace.derivative(below), workspace.activations[l])
+            values = workspace.values(l)
+            kernels.multiply(workspace.derivative(below), values)
+            workspace.put(l, values)

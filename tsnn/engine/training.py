@@ -80,7 +80,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
     kernels.set_threads(state.config.run.threads)
     n, workspace = len(data.x_train), make_workspace(state, data)
     batch = min(state.config.training.batch_size, n)
-    warm_up(data, state.config, workspace.width, compact=workspace.compact)
+    warm_up(data, state.config, workspace.width)
     if not kernels.helper_is_busy():  # else the end of the first epoch waits for it
         compile_evolution(state.config)
 
@@ -117,7 +117,8 @@ def make_workspace(state: TrainingState, data: Dataset) -> Workspace:
     The width decides rounding, so it depends on settings and shapes only, never on the free memory.
     """
     width = workspace_width(state.config, state.network.sizes, len(data.x_train))
-    return Workspace(state.network.sizes, width, compact=state.config.run.compact)
+    config = state.config
+    return Workspace(state.network.sizes, width, compact=config.run.compact, precision=config.training.precision)
 
 
 def workspace_width(config: Config, sizes: Sequence[int], n_train: int) -> int:

@@ -47,7 +47,7 @@ EVOLUTION_SETTINGS = (
 Stage = tuple[str, Callable[[], object]]
 
 
-def training_stages(data: Dataset, config: Config, width: int, *, compact: bool = False) -> list[Stage]:
+def training_stages(data: Dataset, config: Config, width: int) -> list[Stage]:
     """Return the stages of compilation that the first batch needs, by name; the functions run them in order.
 
     Parameters
@@ -58,13 +58,11 @@ def training_stages(data: Dataset, config: Config, width: int, *, compact: bool 
         Settings of the run.
     width : int
         Samples at a time.
-    compact : bool
-        See :class:`tsnn.engine.workspace.Workspace`.
     """
     sizes = [data.n_features, *(LANES for _ in config.network.hidden), data.n_outputs]
     network = Network([_few(*pair) for pair in itertools.pairwise(sizes)], layer_slopes(config.network), "normal")
     network.curve = curve_of(config.network.activation)
-    workspace = Workspace(sizes, width, compact=compact)
+    workspace = Workspace(sizes, width, compact=config.run.compact, precision=config.training.precision)
     x, y, rows, weights, task, squared_units = Batch.of(data, np.arange(min(len(data.x_train), width)))
     weights = None if weights is None else weights[rows]
     rates = {"learning_rate": 0.0, "momentum": 1.0, "weight_decay": 0.0, "update": False}
@@ -96,13 +94,13 @@ def compile_evolution(config: Config) -> None:
     evolve_all(network, few, True, _ZeroProbe() if needs_probe(few) else None, np.random.default_rng(0))
 
 
-def warm_up(data: Dataset, config: Config, width: int, *, compact: bool = False) -> None:
+def warm_up(data: Dataset, config: Config, width: int) -> None:
     """Compile the kernels of training, or load them; nothing else is changed.
 
     It is not counted as training time; of several processes that start together one can compile while the others wait,
     and then load the compiled code from the disk. Parameters are those of :func:`training_stages`.
     """
-    for _, run in training_stages(data, config, width, compact=compact):
+    for _, run in training_stages(data, config, width):
         run()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.tiling import LANES
+from tsnn import kernels
+from tsnn.tiling import LANES, padded
 
 Float32 = NDArray[np.float32]
 
@@ -24,23 +26,37 @@ class Workspace:
     compact : bool
         Compute layers without transposed view where few connections share an output neuron: 12 instead of 20
         bytes per connection.
+    precision : str
+        "bfloat16" stores activations in 16 bits, those of the output neurons excepted; "float32" does not.
 
     Attributes
     ----------
-    activations : list of float32[n, width]
+    activations : list of float32[n, width] or uint16[n, width]
         Of each layer of neurons, the inputs first; neuron-major, 64-byte aligned. The backward pass replaces
-        them by ``dLoss/dz``.
+        them by ``dLoss/dz``. uint16 are bfloat16 in an order of their own: see :meth:`values`.
     masks : list of uint16[n, 2, width / 16]
         Signs and dropout's choice, as bits, of each layer of neurons but the inputs.
     """
 
-    def __init__(self, sizes: Sequence[int], batch: int, *, compact: bool = False):
+    def __init__(self, sizes: Sequence[int], batch: int, *, compact: bool = False, precision: str = "float32"):
         self.compact = compact
-        self.width = -(-batch // LANES) * LANES
-        self.activations = [_aligned(n, self.width) for n in sizes]
+        self.width = padded(batch, precision)
+        narrow = precision == "bfloat16"
+        kinds = [np.uint16 if narrow and l < len(sizes) - 1 else np.float32 for l in range(len(sizes))]
+        self.activations = [_aligned(n, self.width, kind) for n, kind in zip(sizes, kinds, strict=True)]
         self.masks = [np.zeros((n, 2, self.width // LANES), np.uint16) for n in sizes[1:]]
         self._derivatives: dict[int, Float32] = {}
         self._partials: list[Float32] = [_aligned(0, self.width) for _ in sizes[1:]]
+
+    def values(self, layer: int) -> Float32:
+        """Return the activations of a layer of neurons as float32[n, width]; a copy, if they are stored in 16 bits."""
+        stored = self.activations[layer]
+        return stored if stored.dtype == np.float32 else kernels.widen(stored)
+
+    def put(self, layer: int, values: Float32) -> None:
+        """Write the activations of a layer of neurons, float32[n, width]; nothing to do for an array of `values`."""
+        if values is not self.activations[layer]:
+            self.activations[layer][:] = kernels.narrow(values)
 
     def slopes(self, layer: int, slope: float, curve: str, samples: slice) -> Float32:
         """Return the derivatives of a hidden layer's activation for some samples, float32[n, samples]."""
@@ -63,8 +79,10 @@ class Workspace:
         return self._partials[layer]
 
 
-def _aligned(rows: int, columns: int) -> Float32:
-    """Return zeros float32[rows, columns] whose first byte lies on a 64-byte boundary."""
-    raw = np.zeros(rows * columns * 4 + 64, dtype=np.uint8)
+def _aligned(rows: int, columns: int, kind: Any = np.float32) -> NDArray[Any]:
+    """Return zeros [rows, columns] whose first byte lies on a 64-byte boundary."""
+    size = rows * columns * np.dtype(kind).itemsize
+    raw = np.zeros(size + 64, dtype=np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start : start + rows * columns * 4].view(np.float32).reshape(rows, columns)
+    aligned: NDArray[Any] = raw[start : start + size].view(kind).reshape(rows, columns)
+    return aligned

@@ -74,6 +74,7 @@ class SparseMLP(BaseEstimator):
     regrow: str = "random"
     new_weights: str = "drawn"
     chain_removal: bool = False
+    precision: str = "float32"
     importance_percentile: float = 0.0
     importance_start: int = 200
     importance_every: int = 10

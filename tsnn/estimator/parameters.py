@@ -37,6 +37,7 @@ SETTING_OF = {
     "regrow": "training.regrow",
     "new_weights": "training.new_weights",
     "chain_removal": "training.chain_removal",
+    "precision": "training.precision",
     "importance_percentile": "importance.percentile",
     "importance_start": "importance.start",
     "importance_every": "importance.every",

@@ -164,7 +164,7 @@ def _compile(config: Config, data: Dataset) -> Iterator[Compilation]:
     sizes = data.n_features, *config.network.hidden, data.n_outputs
     width = workspace_width(config, sizes, len(data.x_train))
     kernels.set_threads(config.run.threads)
-    stages = [*training_stages(data, config, width, compact=config.run.compact), *topology_stages(config)]
+    stages = [*training_stages(data, config, width), *topology_stages(config)]
     for number, (name, run) in enumerate(stages, start=1):
         yield Compilation(number, len(stages), name)
         run()

@@ -19,6 +19,7 @@ from tsnn import lazy
 
 if TYPE_CHECKING:
     from tsnn.kernels.artificial_data import artificial
+    from tsnn.kernels.bfloat16 import narrow, widen
     from tsnn.kernels.compiling import COMPILED, helper_is_busy, is_cached, set_helper
     from tsnn.kernels.curves import apply_curve, multiply
     from tsnn.kernels.drawing import add_free, add_gradient, count, drop_smallest, keep_free, select_free, sort_rows
@@ -54,14 +55,15 @@ __all__ = [
     "carry_values", "column_strength", "column_sums", "count", "count_cells", "drop_smallest", "dropout_threshold",
     "find_connections", "forward", "gather", "gather_sparse", "helper_is_busy", "is_cached", "keep_free",
     "long_row_segments", "mark_places", "mean_squared_error", "merge_connections", "momentum_step", "multiply",
-    "nesterov_step", "retain", "row_strength", "scatter", "select_free", "set_helper", "set_threads",
-    "softmax_cross_entropy", "sort_rows", "transpose_pattern",
+    "narrow", "nesterov_step", "retain", "row_strength", "scatter", "select_free", "set_helper", "set_threads",
+    "softmax_cross_entropy", "sort_rows", "transpose_pattern", "widen",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(
     __name__,
     {
         "artificial_data": "artificial",
+        "bfloat16": "narrow widen",
         "compiling": "COMPILED helper_is_busy is_cached set_helper",
         "curves": "apply_curve multiply",
         "drawing": "add_free add_gradient count drop_smallest keep_free select_free sort_rows",

@@ -7,6 +7,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from tsnn.kernels.bfloat16 import put
 from tsnn.kernels.compiling import compiled
 from tsnn.kernels.rows import MASK32, mix
 
@@ -33,8 +34,9 @@ def artificial_loop(
             for s in range(keys.shape[0]):
                 x = mix(keys[s] ^ place)
                 total = byte_sum(x) + byte_sum(mix(x ^ 0x9E3779B9))
-                out[f, s] = np.float32((total - MEAN) / SPREAD) + shift[f] * centres[s]
-            out[f, keys.shape[0] :] = 0
+                put(out, f * out.shape[1] + s, np.float32((total - MEAN) / SPREAD) + shift[f] * centres[s])
+            for s in range(keys.shape[0], out.shape[1]):
+                put(out, f * out.shape[1] + s, np.float32(0))
 
 
 def artificial(

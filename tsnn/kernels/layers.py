@@ -17,6 +17,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from tsnn.kernels.bfloat16 import GROUP, put
 from tsnn.kernels.compiling import compiled
 from tsnn.kernels.rows import (
     TILE_VECTORS,
@@ -275,14 +276,14 @@ def gather(x: NDArray[np.float32], order: NDArray[np.int64], out: NDArray[np.flo
 def gather_sparse_loop(
     chunks: int, indptr: Any, indices: Any, values: Any, scale: Any, order: Any, out: Any
 ) -> None:  # fmt: skip
-    """Write the features of a chunk of the samples per thread, at least 16 adjacent samples."""
-    stripes = out.shape[1] // LANES
+    """Write the features of a chunk of the samples per thread, whole groups of them."""
+    groups = -(-out.shape[1] // GROUP)
     for chunk in prange(chunks):
-        start, stop = LANES * (stripes * chunk // chunks), LANES * (stripes * (chunk + 1) // chunks)
+        start, stop = GROUP * (groups * chunk // chunks), GROUP * (groups * (chunk + 1) // chunks)
         out[:, start:stop] = 0
         for s in range(start, min(stop, order.shape[0])):
             for k in range(indptr[order[s]], indptr[order[s] + 1]):
-                out[indices[k], s] = values[k] * scale[indices[k]]
+                put(out, np.int64(indices[k]) * out.shape[1] + s, values[k] * scale[indices[k]])
 
 
 def gather_sparse(

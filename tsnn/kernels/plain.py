@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tsnn.kernels.bfloat16 import put, read
 from tsnn.kernels.compiling import compiled
 from tsnn.tiling import LANES
 
@@ -32,14 +33,16 @@ def filled(like: Floats, value: float) -> Floats:
 
 @compiled()
 def load(like: Floats, array: Floats, offset: int) -> Floats:
-    """Return the tile at array.flat[offset], as wide as `like`; a view."""
-    return array.reshape(-1)[offset : offset + like.shape[0]]
+    """Return the tile at array.flat[offset], as wide as `like`; a view of float32."""
+    values: Floats = read(array, offset, like.shape[0])
+    return values
 
 
 @compiled()
 def store(tile: Floats, array: Floats, offset: int) -> None:
     """Write the tile to array.flat[offset]."""
-    array.reshape(-1)[offset : offset + tile.shape[0]] = tile
+    for s in range(tile.shape[0]):
+        put(array, offset + s, tile[s])
 
 
 @compiled()
@@ -84,10 +87,10 @@ def train(
     momentum, learning_rate, step, decay = rule
     for c in range(k, k + count):
         g, w = np.float32(0), weights[c]
+        deltas = read(delta, np.int64(indices[c]) * delta.shape[1] + column, a.shape[0])
         for s in range(a.shape[0]):
-            d = delta[indices[c], column + s]
-            below[s] += w * d
-            g += a[s] * d
+            below[s] += w * deltas[s]
+            g += a[s] * deltas[s]
         velocity[c] = momentum * velocity[c] - learning_rate * g
         weights[c] = w - decay * w + step * velocity[c]
     return below
@@ -132,8 +135,14 @@ def store_keeps(like: Floats, masks: Words, offset: int, low: int, high: int, sa
 
 
 @compiled()
-def transpose_block(x: Floats, order: NDArray[np.int64], sample: int, feature: int, out: Floats) -> None:
+def block_samples(out: Floats | Words) -> int:
+    """Return how many samples `transpose_block` writes."""
+    return LANES
+
+
+@compiled()
+def transpose_block(x: Floats, order: NDArray[np.int64], sample: int, feature: int, out: Floats | Words) -> None:
     """Write out[feature + f, sample + s] = x[order[sample + s], feature + f], 16 x 16; 0 beyond the order."""
     for s in range(sample, sample + LANES):
         for f in range(feature, feature + LANES):
-            out[f, s] = x[order[s], f] if s < order.shape[0] else 0
+            put(out, f * out.shape[1] + s, x[order[s], f] if s < order.shape[0] else np.float32(0))

@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.kernels import plain, vectors
+from tsnn.kernels.bfloat16 import put
 from tsnn.kernels.compiling import compiled, has_fast_vectors
 from tsnn.tiling import LANES, SEGMENT
 
 TILE_VECTORS = 8  # vectors of a full tile
 tiles: Any = vectors if has_fast_vectors() else plain
 
-FAR = 1 << 17  # float32 values (half an L2): stripes of a larger array are prefetched AHEAD connections early
+FAR = 1 << 19  # bytes (half an L2): stripes of a larger array are prefetched AHEAD connections early
 AHEAD = np.uint64(8)  # connections
 MASK32 = 0xFFFFFFFF
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -87,7 +88,7 @@ def add_inputs(
 ) -> Any:
     """Add the weighted stripes of connections first..last of one output neuron to its tile."""
     width = activation.shape[1]
-    far = activation.size > FAR
+    far = activation.size * activation.itemsize > FAR
     final = np.uint64(max(t_indices.shape[0] - 1, 0))
     for k in range(np.uint64(first), np.uint64(last)):
         if far:
@@ -188,7 +189,7 @@ def backward_rows(
     first_row = chunk_start(indptr, chunk, chunks)
     last_row = chunk_start(indptr, chunk + 1, chunks)
     n_out, width, words = delta.shape[0], delta.shape[1], masks.shape[2]
-    far = delta.size > FAR
+    far = delta.size * delta.itemsize > FAR
     final, group = np.uint64(max(indices.shape[0] - 1, 0)), tiles.group_size(zero)
     several = np.uint64(group)
     for column in range(start, stop, step):
@@ -226,10 +227,10 @@ def backward_rows(
 def gather_rows(chunk: Any, chunks: int, x: Any, order: Any, out: Any) -> None:
     """Gather a chunk of the features."""
     blocks = out.shape[0] // LANES
-    for s in range(0, out.shape[1], LANES):
+    for s in range(0, out.shape[1], tiles.block_samples(out)):
         for block in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
             tiles.transpose_block(x, order, s, LANES * block, out)
     if chunk == 0:
         for f in range(LANES * blocks, out.shape[0]):
             for s in range(out.shape[1]):
-                out[f, s] = x[order[s], f] if s < order.shape[0] else 0
+                put(out, f * out.shape[1] + s, x[order[s], f] if s < order.shape[0] else ZERO)

@@ -20,6 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
+from tsnn.kernels.bfloat16 import is_narrow, store_stripe, stripe
 from tsnn.tiling import LANES
 
 FLOAT, INT, INDEX, WORD = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(16)
@@ -57,7 +58,7 @@ def splat(builder: Any, scalar: Any, lanes: int = LANES) -> Any:
     return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(INT, lanes), None))
 
 
-def pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, kind: Any) -> Any:
+def pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, kind: Any = FLOATS) -> Any:
     """Return the address of array.flat[offset] as a pointer to kind."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [offset]), kind.as_pointer())
@@ -124,8 +125,7 @@ def load(typing: Any, like: Any, array: Any, offset: Any) -> Any:
     """Return the tile at array.flat[offset], as wide as `like`."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        first = pointer(context, builder, array, args[1], args[2], FLOATS)
-        return build(builder, like.vectors, lambda v: builder.load(builder.gep(first, [INDEX(v)]), align=4))
+        return build(builder, like.vectors, stripe(builder, array, pointer(context, builder, array, args[1], args[2])))
 
     return like(like, array, types.int64), emit
 
@@ -135,10 +135,8 @@ def store(typing: Any, tile: Any, array: Any, offset: Any) -> Any:
     """Write the tile to array.flat[offset]."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        first = pointer(context, builder, array, args[1], args[2], FLOATS)
-        for v in range(tile.vectors):
-            place = builder.gep(first, [INDEX(v)])
-            builder.store(builder.extract_value(args[0], v), place, align=4)
+        parts = [builder.extract_value(args[0], v) for v in range(tile.vectors)]
+        store_stripe(builder, array, pointer(context, builder, array, args[1], args[2]), parts)
         return context.get_dummy_value()
 
     return types.void(tile, array, types.int64), emit
@@ -149,10 +147,10 @@ def prefetch(typing: Any, like: Any, array: Any, offset: Any) -> Any:
     """Prefetch the tile at array.flat[offset] into L1."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        first = pointer(context, builder, array, args[1], args[2], FLOATS)
+        first = pointer(context, builder, array, args[1], args[2])
         byte = ir.IntType(8).as_pointer()
         ask = function(builder, "llvm.prefetch.p0", ir.VoidType(), byte, INT, INT, INT)
-        for v in range(like.vectors):
+        for v in range(like.vectors // 2 if is_narrow(array) else like.vectors):
             place = builder.bitcast(builder.gep(first, [INDEX(v)]), byte)
             builder.call(ask, [place, INT(0), INT(3), INT(1)])  # to read, into L1, data
         return context.get_dummy_value()
@@ -216,15 +214,15 @@ def train(
         for c in range(number):
             end = builder.sext(builder.load(builder.gep(ends, [INDEX(c)]), align=4), INDEX)
             offset = builder.add(builder.mul(end, width), args[4])
-            stripes.append(pointer(context, builder, delta, args[3], offset, FLOATS))
+            stripes.append(stripe(builder, delta, pointer(context, builder, delta, args[3], offset)))
             factors.append(splat(builder, builder.load(builder.gep(singles, [INDEX(c)]), align=4)))
         tile, sums = args[2], [ir.Constant(FLOATS, None)] * number
         for v in range(a.vectors):
             mine, total = part(args[1], v), part(tile, v)
             for c in range(number):
-                stripe = builder.load(builder.gep(stripes[c], [INDEX(v)]), align=4)
-                total = fused(builder, factors[c], stripe, total)
-                sums[c] = fused(builder, mine, stripe, sums[c])
+                deltas = stripes[c](v)
+                total = fused(builder, factors[c], deltas, total)
+                sums[c] = fused(builder, mine, deltas, sums[c])
             tile = builder.insert_value(tile, total, v)
         momentum, rate, step, decay = (splat(builder, part(args[9], i), number) for i in range(4))
         rows = ir.VectorType(FLOAT, number)
@@ -298,32 +296,52 @@ def store_keeps(
 
 
 @intrinsic
+def block_samples(typing: Any, out: Any) -> Any:
+    """Return how many samples `transpose_block` writes: 16, or 32 of 16 bits."""
+    count = LANES * (1 + is_narrow(out))
+    literal: Any = types.literal
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return INDEX(count)
+
+    return literal(count)(out), emit
+
+
+def transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Return the transpose of 16 vectors of 16."""
+    for d in (8, 4, 2, 1):  # swap the off-diagonal blocks of size d, as for a 2 x 2 matrix
+        low = ir.Constant(INTS, [lane if not lane & d else lane - d + LANES for lane in range(LANES)])
+        high = ir.Constant(INTS, [lane + d if not lane & d else lane + LANES for lane in range(LANES)])
+        for i in range(LANES):
+            if not i & d:
+                a, b = rows[i], rows[i + d]
+                rows[i], rows[i + d] = builder.shuffle_vector(a, b, low), builder.shuffle_vector(a, b, high)
+    return rows
+
+
+@intrinsic
 def transpose_block(typing: Any, x: Any, order: Any, sample: Any, feature: Any, out: Any) -> Any:
-    """Write out[feature + f, sample + s] = x[order[sample + s], feature + f], 16 x 16; 0 beyond the order."""
+    """Write out[feature + f, sample + s] = x[order[sample + s], feature + f]: 16 features; 0 beyond the order."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         samples = context.make_array(order)(context, builder, args[1])
         count = builder.extract_value(samples.shape, 0)
         n = builder.extract_value(context.make_array(x)(context, builder, args[0]).shape, 1)
         width = builder.extract_value(context.make_array(out)(context, builder, args[4]).shape, 1)
-        rows = []
-        for s in range(LANES):
+
+        def row(s: int) -> Any:
             wanted = builder.add(args[2], INDEX(s))
             inside = builder.icmp_signed("<", wanted, count)
             safe = builder.select(inside, wanted, builder.sub(count, INDEX(1)))
-            row = builder.load(builder.gep(samples.data, [safe]))
-            place = pointer(context, builder, x, args[0], builder.add(builder.mul(row, n), args[3]), FLOATS)
-            rows.append(builder.select(inside, builder.load(place, align=4), ir.Constant(FLOATS, None)))
-        for d in (8, 4, 2, 1):  # swap the off-diagonal blocks of size d, as for a 2 x 2 matrix
-            low = ir.Constant(INTS, [lane if not lane & d else lane - d + LANES for lane in range(LANES)])
-            high = ir.Constant(INTS, [lane + d if not lane & d else lane + LANES for lane in range(LANES)])
-            for i in range(LANES):
-                if not i & d:
-                    a, b = rows[i], rows[i + d]
-                    rows[i], rows[i + d] = builder.shuffle_vector(a, b, low), builder.shuffle_vector(a, b, high)
-        for f, row in enumerate(rows):
+            start = builder.mul(builder.load(builder.gep(samples.data, [safe])), n)
+            place = pointer(context, builder, x, args[0], builder.add(start, args[3]))
+            return builder.select(inside, builder.load(place, align=4), ir.Constant(FLOATS, None))
+
+        starts = range(0, LANES * (1 + is_narrow(out)), LANES)
+        blocks = [transposed(builder, [row(s + k) for k in range(LANES)]) for s in starts]
+        for f, vectors in enumerate(zip(*blocks, strict=True)):
             offset = builder.add(builder.mul(builder.add(args[3], INDEX(f)), width), args[2])
-            builder.store(row, pointer(context, builder, out, args[4], offset, FLOATS), align=4)
+            store_stripe(builder, out, pointer(context, builder, out, args[4], offset), vectors)
         return context.get_dummy_value()
 
     return types.void(x, order, types.int64, types.int64, out), emit

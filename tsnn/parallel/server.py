@@ -91,7 +91,7 @@ class _Server:
         kernels.set_threads(state.config.run.threads)
         state.network.prepare_for_kernels()
         self.workspace = make_workspace(state, data)
-        warm_up(data, state.config, self.workspace.width, compact=self.workspace.compact)
+        warm_up(data, state.config, self.workspace.width)
         compile_evolution(state.config)
         if state.copies and state.epoch < self.schedule.last_epoch:  # a run in phase 2 got more epochs
             state.network, state.copies = average(state.copies), []

@@ -1,0 +1,155 @@
+"""Activations in 16 bits: bfloat16, the upper half of a float32, kept as uint16.
+
+A row of samples is stored in groups of 32. Samples l and l + 16 of a group share a word of 32 bits, l in its low half:
+so 16 of them are widened to float32 by one shift, the other 16 by one mask. Sums are float32; a stored value is
+rounded to the nearest bfloat16, half-way to the even one, by integer operations: the same bits on every processor.
+
+For vectors: `is_narrow`, `stripe`, `store_stripe`. For loops over samples: `read`, `put`. For NumPy: `widen`, `narrow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import overload
+from numpy.typing import NDArray
+
+from tsnn.tiling import LANES
+
+GROUP = 2 * LANES  # samples
+UPPER, NAN = 0xFFFF0000, 0x7FC00000
+Offset = Any
+
+
+def widen(values: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return float32[n, B] of stored values uint16[n, B]."""
+    n, width = values.shape
+    groups = values.reshape(n, width // GROUP, LANES, 2).transpose(0, 1, 3, 2)
+    return (groups.astype(np.uint32).reshape(n, width) << 16).view(np.float32)
+
+
+def narrow(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return stored values uint16[n, B] of float32[n, B], B a multiple of 32."""
+    n, width = values.shape
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = np.where(np.isnan(values), np.uint32(NAN), bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16
+    groups = rounded.astype(np.uint16).reshape(n, width // GROUP, 2, LANES).transpose(0, 1, 3, 2)
+    return np.ascontiguousarray(groups).reshape(n, width)
+
+
+# --- one value at a time, for loops over samples
+
+
+def place(offset: int) -> int:
+    """Return where sample number `offset` of an array is stored; rows are multiples of 32 samples."""
+    return offset - offset % GROUP + 2 * (offset % LANES) + offset % GROUP // LANES
+
+
+def read(array: Any, offset: int, count: int) -> Any:
+    """Return `count` samples from array.flat[offset] on as float32; a view, if they are stored as such."""
+    if array.dtype == np.float32:
+        return array.reshape(-1)[offset : offset + count]
+    places = [offset + s - (offset + s) % GROUP for s in range(count)]
+    places = [p + 2 * ((offset + s) % LANES) + (offset + s) % GROUP // LANES for s, p in enumerate(places)]
+    return (array.reshape(-1)[places].astype(np.uint32) << 16).view(np.float32)
+
+
+def put(array: Any, offset: int, value: Any) -> None:
+    """Write a float32 as sample number `offset` of an array, rounded to what it stores."""
+    if array.dtype == np.float32:
+        array.reshape(-1)[offset] = value
+    else:
+        bits = int(np.float32(value).view(np.uint32))
+        rounded = NAN if np.isnan(value) else bits + 0x7FFF + (bits >> 16 & 1)
+        array.reshape(-1)[place(offset)] = rounded >> 16
+
+
+@overload(read, inline="always", strict=False)
+def _read(array: Any, offset: Any, count: Any) -> Any:
+    if not is_narrow(array):
+        return lambda array, offset, count: array.reshape(-1)[offset : offset + count]
+
+    def values(array, offset, count):  # type: ignore[no-untyped-def]
+        flat, words = array.reshape(-1), np.empty(count, np.uint32)
+        for s in range(count):
+            k = offset + s
+            words[s] = np.uint32(flat[k - k % GROUP + 2 * (k % LANES) + k % GROUP // LANES]) << np.uint32(16)
+        return words.view(np.float32)
+
+    return values
+
+
+@overload(put, inline="always", strict=False)
+def _put(array: Any, offset: Any, value: Any) -> Any:
+    if not is_narrow(array):
+
+        def write(array, offset, value):  # type: ignore[no-untyped-def]
+            array.reshape(-1)[offset] = value
+
+        return write
+
+    def round_and_write(array, offset, value):  # type: ignore[no-untyped-def]
+        single = np.empty(1, np.float32)
+        single[0] = value
+        bits = np.int64(single.view(np.uint32)[0])
+        rounded = NAN if np.isnan(value) else bits + 0x7FFF + ((bits >> 16) & 1)
+        k = offset
+        array.reshape(-1)[k - k % GROUP + 2 * (k % LANES) + k % GROUP // LANES] = np.uint16(rounded >> 16)
+
+    return round_and_write
+
+
+# --- vectors of 16 samples, for intrinsics
+
+_INT, _INDEX = ir.IntType(32), ir.IntType(64)
+_FLOATS, _INTS = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(_INT, LANES)
+
+
+def is_narrow(array: Any) -> bool:
+    """Return whether a Numba array type holds values of 16 bits."""
+    return bool(array.dtype == types.uint16)
+
+
+def _every(value: int) -> Any:
+    return ir.Constant(_INTS, [value] * LANES)
+
+
+def stripe(builder: Any, array: Any, address: Any) -> Callable[[int], Any]:
+    """Return a function that emits vector v of the stripe at an address, an integer pointer type's, as float32."""
+    if not is_narrow(array):
+        first = builder.bitcast(address, _FLOATS.as_pointer())
+        return lambda v: builder.load(builder.gep(first, [_INDEX(v)]), align=4)
+    first, words = builder.bitcast(address, _INTS.as_pointer()), {}
+
+    def one(v: int) -> Any:
+        if v // 2 not in words:
+            words[v // 2] = builder.load(builder.gep(first, [_INDEX(v // 2)]), align=4)
+        word = words[v // 2]
+        return builder.bitcast(builder.and_(word, _every(UPPER)) if v % 2 else builder.shl(word, _every(16)), _FLOATS)
+
+    return one
+
+
+def store_stripe(builder: Any, array: Any, address: Any, vectors: Sequence[Any]) -> None:
+    """Emit the store of vectors of float32 as the stripe at an address."""
+    if is_narrow(array):
+        bits = [_rounded(builder, vector) for vector in vectors]
+        vectors = [
+            builder.or_(builder.lshr(low, _every(16)), builder.and_(high, _every(UPPER)))
+            for low, high in zip(bits[::2], bits[1::2], strict=True)
+        ]
+    first = builder.bitcast(address, vectors[0].type.as_pointer())
+    for v, vector in enumerate(vectors):
+        builder.store(vector, builder.gep(first, [_INDEX(v)]), align=4)
+
+
+def _rounded(builder: Any, vector: Any) -> Any:
+    """Return bits whose upper halves are the nearest bfloat16 of each float32."""
+    bits = builder.bitcast(vector, _INTS)
+    odd = builder.and_(builder.lshr(bits, _every(16)), _every(1))
+    rounded = builder.add(bits, builder.add(odd, _every(0x7FFF)))
+    return builder.select(builder.fcmp_unordered("uno", vector, vector), _every(NAN), rounded)
