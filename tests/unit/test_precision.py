@@ -9,7 +9,6 @@ from tsnn.config import Config
 from tsnn.datasets import make_dataset
 from tsnn.engine.memory import memory_estimate
 from tsnn.engine.network import init_network
-from tsnn.engine.serialization import network_arrays
 from tsnn.engine.training import train
 from tsnn.engine.workspace import Workspace
 from tsnn.errors import ConfigError
@@ -26,7 +25,7 @@ def run(data, config, precision="bfloat16", **changes):
 
 
 def bits(network):
-    return {name: values.tobytes() for name, values in network_arrays(network).items()}
+    return [a.tobytes() for layer in network.layers for a in (layer.weights, layer.topology.indices, layer.bias)]
 
 
 @pytest.fixture
@@ -34,13 +33,18 @@ def longer(tiny):
     return tiny.replace({"training.epochs": 12, "network.dropout": 0, "training.zeta": 0.1})
 
 
-@pytest.mark.parametrize("regrow", ["random", "gradient", "gse"])
-def test_bfloat16__learns_as_float32_does(blobs, longer, regrow):
-    """The first epochs differ by rounding only; the test accuracy of easy classes is the same at the end."""
-    half, whole = (run(blobs, longer, precision, **{"training.regrow": regrow})[1] for precision in PRECISIONS)
-    assert [record.train_loss for record in half] != [record.train_loss for record in whole]
+def test_bfloat16__loses_as_float32_does_up_to_rounding(blobs, longer):
+    half, whole = (run(blobs, longer, precision, **{"training.zeta": 0})[1] for precision in PRECISIONS)
+    assert half[0].train_loss != whole[0].train_loss
     assert half[0].train_loss == pytest.approx(whole[0].train_loss, rel=0.02)
-    assert abs(half[-1].test_accuracy - whole[-1].test_accuracy) <= 2 / 45
+    assert half[-1].train_loss == pytest.approx(whole[-1].train_loss, rel=0.2)
+
+
+@pytest.mark.parametrize("regrow", ["random", "gradient", "gse"])
+def test_bfloat16__learns_while_the_topology_evolves(blobs, longer, regrow):
+    """Rules read widened activations and gradients."""
+    _, records = run(blobs, longer, **{"training.regrow": regrow})
+    assert records[-1].test_accuracy > 0.8
 
 
 @pytest.mark.parametrize("changes", [{}, {"network.activation": "gelu"}, {"training.optimizer": "adamw"}])
