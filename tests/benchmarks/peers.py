@@ -14,6 +14,8 @@ from tests.benchmarks.workloads import DECAY, DROPOUT, MOMENTUM, RATE
 class Tsnn:
     """tsnn itself."""
 
+    precision = "float32"
+
     def __init__(self, workload, x, y):
         from tsnn.config import NetworkConfig
         from tsnn.engine.network import Layer, Network, draw_weights
@@ -29,7 +31,8 @@ class Tsnn:
             weights = draw_weights("he_uniform", n_in, n_out, len(keys), rng=self.rng)
             layers.append(Layer.new(Topology.from_keys(keys, n_in, n_out), weights))
         self.network = Network(layers, (*workload.slopes, 1.0), NetworkConfig().initializer)
-        self.workspace = Workspace(workload.sizes, fast_width(max(workload.sizes), workload.batch))
+        width = fast_width(max(workload.sizes), workload.batch)
+        self.workspace = Workspace(workload.sizes, width, precision=self.precision)
         self.rates = Rates(MOMENTUM, RATE, DECAY, DROPOUT)
         self.single = Workspace(workload.sizes, 1)
         self.steps = 0
@@ -66,6 +69,12 @@ class Tsnn:
         decision_values(self.network, sample, self.single)
 
 
+class TsnnBfloat16(Tsnn):
+    """tsnn with activations in 16 bits."""
+
+    precision = "bfloat16"
+
+
 class Published:
     """The published training step: see published.py."""
 
@@ -100,6 +109,7 @@ class ScikitLearn:
 
 IMPLEMENTATIONS = {
     "tsnn": "peers:Tsnn",
+    "tsnn, bfloat16": "peers:TsnnBfloat16",
     "published step": "peers:Published",
     "PyTorch dense": "pytorch:Dense",
     "PyTorch dense, AVX-512 unlocked": "pytorch:UnlockedDense",

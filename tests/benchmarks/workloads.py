@@ -73,7 +73,7 @@ CIFAR = by_epsilon("CIFAR-10", (3072, 4000, 1000, 4000, 10), 20, alpha=0.75)
 MADELON = by_epsilon("Madelon", (500, 400, 100, 400, 2), 10, train=2000, test=600)
 LEUKEMIA = by_epsilon(
     "Leukemia", (54_675, 27_500, 27_500, 18), 10, train=1397, test=699, alpha=0.75, batch=5,
-    peers=("published step", "PyTorch CSR, by hand"),  # the others would form 9 GB of dense weights
+    peers=("tsnn, bfloat16", "published step", "PyTorch CSR, by hand"),  # the others would form 9 GB of dense weights
 )  # fmt: skip
 DENSITIES = {density: by_density(density) for density in (0.01, 0.05, 0.10, 0.20)}
 WORKLOADS = {workload.name: workload for workload in (FASHION, CIFAR, MADELON, LEUKEMIA, *DENSITIES.values())}

@@ -307,20 +307,3 @@ def add_layers(
     for i, j, w in zip(other_rows, other_indices, other_weights, strict=True):
         total[int(i), int(j)] = total.get((int(i), int(j)), 0) + share * w
     return sorted((i, j, w) for (i, j), w in total.items())
-
-
-def is_nearest_bfloat16(value: Any, stored: Any) -> bool:
-    """Whether no bfloat16 is nearer to a float32, nor as near with an even last bit."""
-    if np.isnan(value):
-        return bool(np.isnan(stored))
-    upper = int(np.float32(value).view(np.uint32)) >> 16
-    sign, size = upper & 0x8000, upper & 0x7FFF
-    if size == 0x7F80:  # infinite
-        return bool(value == stored)
-    below, above = (
-        float(np.uint32((sign | s) << 16).view(np.float32)) if s < 0x7F80 else (-1) ** (sign > 0) * 2.0**128
-        for s in (size, size + 1)
-    )
-    to_below, to_above = abs(float(value) - below), abs(above - float(value))
-    expected = below if to_below < to_above or (to_below == to_above and not size & 1) else above
-    return float(stored) == (np.copysign(np.inf, expected) if abs(expected) == 2.0**128 else expected)

@@ -56,7 +56,7 @@ def test_parameters__defaults_are_those_of_the_engine_except_for_small_tables():
         if chosen[name] != value
     }
     assert differing == {"hidden", "activation", "initializer", "batch_size"}
-    assert len(chosen) == 42
+    assert len(chosen) == 43
 
 
 def test_parameters__are_all_documented():

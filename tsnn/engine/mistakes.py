@@ -241,9 +241,8 @@ class Examiner:
 
     def _examined(self, network: Network, workspace: Workspace, rows: Int64) -> dict[str, NDArray[Any]]:
         """Return the fields about samples, no more than fit into the workspace."""
-        m = len(rows)
         self._data.x_test.gather(rows, workspace.activations[0])
-        x = workspace.values(0)
+        m, x = len(rows), workspace.values(0)
         z = forward(network, workspace)[:, :m].copy()
         found = self.answers.judge(rows, z)
         delta = np.zeros_like(z)

@@ -59,7 +59,7 @@ def read(array: Any, offset: int, count: int) -> Any:
 
 
 def put(array: Any, offset: int, value: Any) -> None:
-    """Write a float32 as sample number `offset` of an array, rounded to what it stores."""
+    """Write a float32 into an array, rounded to the array's precision."""
     if array.dtype == np.float32:
         array.reshape(-1)[offset] = value
     else:
