@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tsnn.engine.topology import Topology, erdos_renyi
     from tsnn.engine.training import train
     from tsnn.engine.workspace import Workspace
-    from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor, load_model
+    from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor, SparseSelector, load_model
     from tsnn.execution.measuring import distance, measure
     from tsnn.execution.sweeps import sweep
     from tsnn.formats import from_scipy, from_torch, to_onnx, to_scipy, to_torch
@@ -56,6 +56,7 @@ __all__ = [
     "RunStore",
     "SparseMLPClassifier",
     "SparseMLPRegressor",
+    "SparseSelector",
     "Topology",
     "Workspace",
     "__version__",
@@ -116,7 +117,7 @@ __getattr__, __dir__ = lazy.attach(
         "engine.topology": "Topology erdos_renyi",
         "engine.training": "train",
         "engine.workspace": "Workspace",
-        "estimator": "SparseMLPClassifier SparseMLPRegressor load_model",
+        "estimator": "SparseMLPClassifier SparseMLPRegressor SparseSelector load_model",
         "execution.measuring": "distance measure",
         "execution.sweeps": "sweep",
         "formats": "from_scipy from_torch to_onnx to_scipy to_torch",

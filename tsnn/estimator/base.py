@@ -28,10 +28,11 @@ from tsnn.engine.memory import check_memory
 from tsnn.engine.metrics import decision_values
 from tsnn.engine.network import Network, init_network
 from tsnn.engine.state import TrainingState
+from tsnn.engine.training import steps
 from tsnn.engine.workspace import Workspace
 from tsnn.errors import ConfigError, DataError
 from tsnn.estimator.files import load_estimator, save_estimator
-from tsnn.estimator.fitting import Patience, fit_network
+from tsnn.estimator.fitting import Patience, Train, fit_network
 from tsnn.estimator.parameters import SETTING_OF, attributes_doc, check_continues, parameters_doc
 from tsnn.estimator.scaling import check_growth, known_columns, rescale_inputs, spread_of
 from tsnn.formats import to_onnx, to_scipy, to_torch
@@ -150,7 +151,9 @@ class SparseMLP(BaseEstimator):
             raise DataError("All sample weights are zero. Leave sample_weight out, or give some sample more.")
         return (X, y, weights) if counts.all() else (X[counts], y[counts], weights[counts])
 
-    def _fit(self, X: Any, y: Any, weights: Any, *, resume: bool, epochs: int | None = None) -> Self:
+    def _fit(
+        self, X: Any, y: Any, weights: Any, *, resume: bool, epochs: int | None = None, train: Train = steps
+    ) -> Self:  # fmt: skip
         """Train on checked samples; ``resume`` continues with the present network, ``epochs`` are fixed if given."""
         config = self._config()
         state = None
@@ -182,7 +185,7 @@ class SparseMLP(BaseEstimator):
         state.config = state.pending = config.replace({"training.epochs": last})
         records, self.best_epoch_ = fit_network(
             state, data, patience=Patience(self.n_iter_no_change, self.tol) if stopping else None,
-            samples=self.history_[-1].samples if resume else 0, progress=self.progress,
+            samples=self.history_[-1].samples if resume else 0, progress=self.progress, train=train,
         )  # fmt: skip
         state.network.check_finite()  # the loss of the last batch was computed before its update
         self._state: TrainingState = state

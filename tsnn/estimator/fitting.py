@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -15,6 +16,9 @@ from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps
 from tsnn.records import EpochRecord, Progress
 
+#: Trains a state on data, as :func:`tsnn.engine.training.steps`.
+Train = Callable[[TrainingState, Dataset], Iterator[Progress | EpochRecord]]
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -25,8 +29,9 @@ class Patience:
 
 
 def fit_network(
-    state: TrainingState, data: Dataset, *, patience: Patience | None = None, samples: int = 0, progress: bool = False
-) -> tuple[list[EpochRecord], int]:
+    state: TrainingState, data: Dataset, *, patience: Patience | None = None, samples: int = 0, progress: bool = False,
+    train: Train = steps,
+) -> tuple[list[EpochRecord], int]:  # fmt: skip
     """Train a network to the end, or until the loss on the test part no longer improves.
 
     Parameters
@@ -41,6 +46,8 @@ def fit_network(
         Samples seen in the epochs that are finished already.
     progress : bool
         Show a progress bar on standard error.
+    train : callable
+        Generator that trains.
 
     Returns
     -------
@@ -53,7 +60,7 @@ def fit_network(
     best_epoch = waited = 0
     epochs = state.config.training.epochs - state.epoch
     with tqdm(total=epochs, desc="compiling (once)", unit="epoch", disable=not progress) as bar:
-        for item in steps(state, data):
+        for item in train(state, data):
             if isinstance(item, Progress):
                 bar.set_description("training", refresh=False)
                 if patience is not None and item.samples == item.samples_total:

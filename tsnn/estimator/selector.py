@@ -1,0 +1,255 @@
+"""The selector of features: trains a sparse network and keeps the features that it ranks first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.feature_selection import SelectorMixin
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted
+
+from tsnn.config.schema import nearest
+from tsnn.datasets import Features
+from tsnn.engine.autoencoder import WAST, QuickSelection, Reconstruction
+from tsnn.engine.selection import EntryPrune, NeuroFS, Ranking, SummedAttribution, SummedStrength
+from tsnn.errors import DataError
+from tsnn.estimator.base import SparseMLP
+from tsnn.estimator.classifier import SparseMLPClassifier
+from tsnn.estimator.regressor import SparseMLPRegressor
+from tsnn.estimator.rollback import unchanged_on_failure
+
+METHODS: dict[str, type[Ranking]] = {
+    "strength": SummedStrength,
+    "attribution": SummedAttribution,
+    "neurofs": NeuroFS,
+    "entryprune": EntryPrune,
+    "quickselection": QuickSelection,
+    "wast": WAST,
+}
+UNSUPERVISED = ("quickselection", "wast")
+
+_EVOLVED = {
+    "hidden": (500, 500), "epsilon": 20.0, "epochs": 50, "batch_size": 32, "learning_rate": 0.01, "dropout": 0.3,
+    "activation": "relu", "alpha": 0.6, "initializer": "he_uniform_sparse", "regrow": "gradient", "zeta": 0.3,
+    "weight_decay": 2e-4, "momentum": 0.9, "method": "set",
+}  # fmt: skip
+_PLAIN = {"dropout": 0.0, "weight_decay": 0.0, "momentum": 0.9, "initializer": "xavier_uniform"}
+#: Settings of each method where the parameters of the selector are None: those of its paper, or ours.
+RECIPES: dict[str, dict[str, Any]] = {
+    "strength": _EVOLVED,
+    "attribution": _EVOLVED,
+    "neurofs": _PLAIN | {"hidden": (1000, 1000, 1000), "epsilon": 30.0, "epochs": 100, "batch_size": 100,
+                         "learning_rate": 0.01, "activation": "tanh"},
+    "entryprune": _PLAIN | {"hidden": (100,), "epsilon": 20.0, "epochs": 100, "batch_size": 32, "learning_rate": 0.01,
+                            "activation": "relu"},
+    "quickselection": _PLAIN | {"hidden": (1000,), "epsilon": 13.0, "epochs": 100, "batch_size": 100,
+                                "learning_rate": 0.01, "zeta": 0.2},
+    "wast": _PLAIN | {"hidden": (200,), "density": 0.2, "epochs": 10, "batch_size": 128, "learning_rate": 0.1},
+}  # fmt: skip
+
+
+@dataclass(eq=False, repr=False)
+class Autoencoder(SparseMLP):
+    """A sparse network whose targets are its inputs."""
+
+    _task: ClassVar[str] = "regression"
+
+    def fit_ranked(self, X: Any, y: Any, sample_weight: Any, ranking: Ranking) -> Self:
+        """Train to reproduce samples; see :func:`fit_ranked`."""
+        self._inputs, numbers, weights = self._samples(X, np.arange(_n_samples(X)), sample_weight, reset=True)
+        try:
+            return self._fit(self._inputs, np.arange(len(numbers)), weights, resume=False, train=ranking.train)
+        finally:
+            del self._inputs
+
+    def _targets(self, y: NDArray[Any]) -> Reconstruction:
+        x: Features = self._scaled(self._inputs, y)
+        return Reconstruction(x)
+
+    def _class_names(self) -> tuple[str, ...]:
+        return ()
+
+
+@dataclass(eq=False, repr=False)
+class SparseSelector(SelectorMixin, BaseEstimator):
+    """A selector of features by a truly sparse neural network.
+
+    Supervised methods need ``y``: classes of any kind, 0 and 1 for several labels, or numbers.
+
+    Parameters
+    ----------
+    n_features_to_select : int, float or None
+        Number of features, or their fraction. None: those above the ``threshold``, or half of them without one.
+    method : str
+        - ``strength``: strength of the inputs' connections, ``sum |w|``, summed over the epochs of SET;
+        - ``attribution``: sum over the outputs of mean ``|d f_c / d x_j|``, summed over the epochs of SET;
+        - ``neurofs``: inputs are removed and regrown during training (NeuroFS, TMLR 2023);
+        - ``entryprune``: random features enter, judged by the gradient of their first batches (arXiv 2410.02344);
+        - ``quickselection``, without ``y``: strength of a denoising autoencoder's inputs (arXiv 2012.00560);
+        - ``wast``, without ``y``: importance of the inputs of an autoencoder that evolves with every batch (NeurIPS
+          2022).
+    threshold : float, "mean", "median" or None
+        Smallest score of a selected feature; of ``n_features_to_select`` features at most.
+    hidden : sequence of int or None
+        Neurons of the hidden layers. None here and below: the method's own (``tsnn.estimator.selector.RECIPES``).
+    epsilon, epochs, batch_size, learning_rate : float, int, int, float, or None
+        Settings of training, as of :class:`tsnn.SparseMLPClassifier`. The learning rate of ``quickselection`` is that
+        of the squared error summed over the outputs.
+    preprocessing : {"standard", "minmax", "none"}
+        Scaling of the features: ``minmax`` for images and counts, where a feature that hardly varies tells little.
+    random_state : int, RandomState or None
+        Same number, same bits: on one machine, for any number of threads.
+    threads : int
+        Threads; 0: all cores.
+    progress : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    scores_ : float64[n_features]
+        The larger, the better; comparable within one fit.
+    ranking_ : int64[n_features]
+        1 for the best feature; of equal scores the first is better.
+    support_ : bool[n_features]
+        The selected features.
+    estimator_ : SparseMLPClassifier, SparseMLPRegressor or Autoencoder
+        The network that was trained; ``estimator_.history_`` has a record of each epoch.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array of str
+        Their names, if the features came as a table.
+
+    Examples
+    --------
+    >>> selector = SparseSelector(50, method="strength", random_state=0).fit(X_train, y_train)
+    >>> selector.get_support(indices=True), selector.transform(X_test)
+    """
+
+    n_features_to_select: float | None = None
+    _: KW_ONLY
+    method: str = "strength"
+    threshold: float | str | None = None
+    hidden: Sequence[int] | None = None
+    epsilon: float | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    preprocessing: str = "standard"
+    random_state: int | np.random.RandomState | None = None
+    threads: int = 0
+    progress: bool = False
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = False
+        tags.target_tags.required = self.method not in UNSUPERVISED
+        tags.target_tags.multi_output = True
+        return tags
+
+    @unchanged_on_failure
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Rank the features, and select some.
+
+        Parameters
+        ----------
+        X : [n_samples, n_features]
+            Array, table or SciPy sparse matrix; sparse ones are never made dense.
+        y : [n_samples] or [n_samples, n_outputs]
+            Classes, labels or numbers; not used by unsupervised methods.
+        sample_weight : [n_samples], optional
+            Weight of each sample in the loss.
+
+        Raises
+        ------
+        DataError
+            If the method is unknown, needs ``y``, or more features are to be selected than there are.
+        """
+        kind = METHODS.get(self.method)
+        if kind is None:
+            raise DataError(f"Unknown method {self.method!r}{nearest(str(self.method), METHODS)}")
+        if y is None and self.method not in UNSUPERVISED:
+            raise DataError(
+                f"y is missing: the method {self.method!r} requires y, but the target y is None. "
+                f"Without targets, use one of: {', '.join(UNSUPERVISED)}."
+            )
+        n_features = np.shape(X)[1] if np.ndim(X) == 2 or hasattr(X, "tocsr") else 1  # else the estimator refuses X
+        count = self._count(n_features)
+        ranking = kind(count, np.random.default_rng(0))
+        model = self._model(kind, y, n_features)
+        fit_ranked(model, X, y, sample_weight, ranking)
+        self.estimator_ = model
+        self.n_features_in_: int = model.n_features_in_
+        if hasattr(model, "feature_names_in_"):
+            self.feature_names_in_ = model.feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self.scores_ = ranking.scores
+        order = np.argsort(-self.scores_, kind="stable")
+        self.ranking_ = np.empty(len(order), np.int64)
+        self.ranking_[order] = np.arange(1, len(order) + 1)
+        self.support_ = (self.ranking_ <= count) & (self.scores_ >= self._smallest())
+        return self
+
+    def _get_support_mask(self) -> NDArray[np.bool_]:
+        check_is_fitted(self)
+        return self.support_
+
+    def _count(self, n_features: int) -> int:
+        """Return the largest number of features to select."""
+        given: Any = self.n_features_to_select
+        if given is None:
+            return n_features if self.threshold is not None else max(n_features // 2, 1)
+        if isinstance(given, int | np.integer) and not isinstance(given, bool) and 1 <= given <= n_features:
+            return int(given)
+        if isinstance(given, float | np.floating) and 0 < given <= 1:
+            return max(int(given * n_features), 1)
+        raise DataError(
+            f"n_features_to_select is {given!r}; expected 1 to {n_features}, the number of features, or a fraction "
+            "above 0 and up to 1.0."
+        )
+
+    def _smallest(self) -> float:
+        """Return the smallest score of a selected feature."""
+        given: Any = self.threshold
+        if given is None:
+            return -np.inf
+        if isinstance(given, int | float | np.number) and not isinstance(given, bool):
+            return float(given)
+        if given in ("mean", "median"):
+            return float(getattr(np, given)(self.scores_))
+        raise DataError(f"threshold is {given!r}; expected a number, 'mean', 'median' or None.")
+
+    def _model(self, kind: type[Ranking], y: Any, n_features: int) -> SparseMLP:
+        """Return the estimator to train."""
+        given = {name: getattr(self, name) for name in ("hidden", "epsilon", "epochs", "batch_size", "learning_rate")}
+        chosen = RECIPES[self.method] | {name: value for name, value in given.items() if value is not None}
+        if self.method == "quickselection":
+            chosen["learning_rate"] *= n_features / 2  # the engine's error is the mean over the outputs
+        if self.epsilon is not None:
+            chosen["density"] = ()
+        own = {name: getattr(self, name) for name in ("preprocessing", "random_state", "threads", "progress")}
+        model = Autoencoder
+        if self.method not in UNSUPERVISED:
+            model = SparseMLPRegressor if type_of_target(y).startswith("continuous") else SparseMLPClassifier
+        return model(**(chosen | kind.settings | own))
+
+
+def fit_ranked(model: Any, X: Any, y: Any, sample_weight: Any, ranking: Ranking) -> None:
+    """Train an estimator on samples while a ranking looks at it."""
+    if isinstance(model, Autoencoder):
+        model.fit_ranked(X, y, sample_weight, ranking)
+    elif isinstance(model, SparseMLPClassifier):
+        X, targets, weights = model._samples(X, y, sample_weight, reset=True)
+        model._fit(X, model._encoded(targets, None), weights, resume=False, train=ranking.train)
+    else:
+        model._fit(*model._checked_samples(X, y, sample_weight, False), resume=False, train=ranking.train)
+
+
+def _n_samples(X: Any) -> int:
+    return int(np.shape(X)[0])
