@@ -1,0 +1,184 @@
+"""Tables of the reproduction: the papers' comparison, accuracy against density, parallel training, the presets."""
+
+import os
+from pathlib import Path
+
+from tests.benchmarks.figure import write_figure
+from tests.benchmarks.laboratory import Row
+from tsnn.config import Config
+from tsnn.config.presets import PAPER, preset_for_shape
+from tsnn.datasets import known_datasets
+
+DENSITY_PICTURE = Path(__file__).parent / "density.png"
+PLACES = 784 * 1000 + 2 * 1000 * 1000 + 1000 * 10  # of a connection in 784-1000-1000-1000-10
+PARTS = {"small": "the bundled part of Fashion-MNIST", "full": "Fashion-MNIST"}
+
+
+def fashion(scale, **settings):
+    """Preset of Fashion-MNIST, with changes."""
+    return Config.preset("fashion_mnist").replace({"data.size": scale.size}).replace(settings)
+
+
+def papers(lab, scale):
+    """Papers' comparison on Fashion-MNIST."""
+    half, every = scale.epochs // 2, max(1, scale.epochs // 12)
+    pruned = {"importance.percentile": 20, "importance.start": half, "importance.every": every}
+    sparse = {
+        "SET, All-ReLU": fashion(scale, activation="all_relu"),
+        "SET, ReLU": fashion(scale, activation="relu"),
+        "SET, All-ReLU, importance pruning": fashion(scale, activation="all_relu").replace(pruned),
+        "fixed, All-ReLU": fashion(scale, activation="all_relu", method="fixed"),
+    }
+    dense = {
+        "dense, ReLU": fashion(scale, activation="relu", method="dense"),
+        "dense, then pruned and retrained": fashion(scale, activation="relu", method="two_phase"),
+    }
+    rows = [
+        Row(name, c.replace(epochs=scale.epochs), scale.rates, scale.seeds, scale.search) for name, c in sparse.items()
+    ]
+    given = Config.preset(PAPER + "fashion_mnist").replace({"data.size": scale.size, "training.epochs": scale.epochs})
+    rows.append(Row("SET, All-ReLU, the papers' settings", given, (given.training.learning_rate,), scale.seeds, 0))
+    rows += [
+        Row(name, c.replace(epochs=scale.dense_epochs), scale.dense_rates, scale.dense_seeds, scale.dense_search)
+        for name, c in dense.items()
+    ]
+    yield from [
+        f"## The papers' comparison: {PARTS[scale.size]}, 784-1000-1000-1000-10", "",
+        "Settings of the preset `fashion_mnist` except for what the row names.", "",
+        "| method | accuracy | connections | density | hidden neurons left | epochs | seeds | learning rate |",
+        "|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for row in rows:
+        if (result := lab.result(row)) is None:
+            yield f"| {row.name} | {lab.problem(row)} | | | | | | |"
+            continue
+        left = [sum(layer.living for layer in run.records()[-1].layers[:-1]) for run in result.runs]
+        yield (
+            f"| {row.name} | {result.text} | {result.connections:,.0f} | {result.connections / PLACES:.2%} "
+            f"| {sum(left) / len(left):,.0f} of 3,000 | {result.epochs} | {len(result.scores)} | {result.rate_text} |"
+        )
+
+
+STARTS = {"dense fan-in": "he_uniform", "own fan-in": "he_uniform_sparse"}
+EVOLUTION = {
+    "SET, random": {"method": "set", "regrow": "random"},
+    "SET, gradient": {"method": "set", "regrow": "gradient"},
+    "fixed": {"method": "fixed"},
+}
+
+
+def density(lab, scale):
+    """Accuracy against density, and its figure."""
+    base = fashion(scale, epochs=scale.density_epochs, dropout=0.0, weight_decay=0.0)
+    yield from [
+        f"## Accuracy against density: {PARTS[scale.size]}, 784-1000-1000-1000-10", "",
+        f"{scale.density_epochs} epochs, no dropout, no decay, otherwise the preset's settings. Initial weights in "
+        "proportion to the fan-in of a dense layer, or to each neuron's own. The learning rate is in brackets.", "",
+        "| connections (density) | initial weights | " + " | ".join(EVOLUTION) + " |", "|---" * 5 + "|",
+    ]  # fmt: skip
+    series = {}
+    for epsilon in scale.epsilons:
+        for start, initializer in STARTS.items():
+            cells, connections = [], None
+            for name, settings in EVOLUTION.items():
+                config = base.replace(settings).replace(epsilon=epsilon, initializer=initializer)
+                row = Row(name, config, scale.rates, scale.dense_seeds, scale.search)
+                result = lab.result(row)
+                cells.append(lab.problem(row) if result is None else f"{result.text} ({result.rate:g})")
+                if result:
+                    connections = result.connections
+                    series.setdefault(f"{name}, {start}", []).append((100 * connections / PLACES, result.mean))
+            shown = f"{connections:,.0f} ({connections / PLACES:.2%})" if connections else f"epsilon {epsilon:g}"
+            yield f"| {shown} | {start} | " + " | ".join(cells) + " |"
+    row = Row(
+        "dense", base.replace(method="dense", activation="relu"), scale.dense_rates, scale.dense_seeds,
+        scale.dense_search,
+    )  # fmt: skip
+    result = lab.result(row)
+    found = lab.problem(row) if result is None else f"{result.text} ({result.rate:g})"
+    yield f"| {PLACES:,} (100.00%), dense, ReLU | dense fan-in | | | {found} |"
+    if result:
+        series["dense"] = [(100.0, result.mean)]
+    if series and not lab.training:
+        lines = {name: tuple(zip(*sorted(points), strict=True)) for name, points in series.items()}
+        write_figure(DENSITY_PICTURE, "Test accuracy against density", "density (%)", "test accuracy (%)", lines)
+        yield from ["", f"![Test accuracy against density, logarithmic]({DENSITY_PICTURE.name})"]
+
+
+MODES = {
+    "sequential": {},
+    "WASAP, 2 workers": {"parallel.workers": 2, "parallel.mode": "wasap"},
+    "WASAP, 2 workers, phase 1 only": {
+        "parallel.workers": 2, "parallel.mode": "wasap", "parallel.phase1_fraction": 1.0,
+    },
+    "WASSP, 2 workers": {"parallel.workers": 2, "parallel.mode": "wassp"},
+    "local SGD, 2 workers": {"parallel.workers": 2, "parallel.mode": "local"},
+}  # fmt: skip
+
+
+def parallel(lab, scale):
+    """Parallel and sequential training at equal epochs."""
+    yield from [
+        f"## Parallel training: {PARTS[scale.size]}, {scale.parallel_epochs} epochs", "",
+        "| mode | accuracy | seeds | learning rate |", "|---|---|---|---|",
+    ]  # fmt: skip
+    config = fashion(scale, epochs=scale.parallel_epochs)
+    for name, settings in MODES.items():
+        rates = scale.rates[0] / 2, *scale.rates  # the means of two workers are taken at twice the rate
+        row = Row(name, config.replace(settings), rates, scale.seeds, scale.search)
+        result = lab.result(row)
+        cells = f"{result.text} | {len(result.scores)} | {result.rate_text}" if result else f"{lab.problem(row)} | |"
+        yield f"| {name} | {cells} |"
+
+
+def presets(lab, scale):
+    """Presets compared with the papers' settings at equal epochs."""
+    yield from [
+        "## Presets", "",
+        "At the preset's settings and learning rate, and the papers', for the same number of epochs.", "",
+        "| data | preset | the papers' settings | connections | epochs | seeds |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for name in scale.preset_data:
+        if not _available(name):
+            yield f"| {name} | not in TSNN_DATA | | | | |"
+            continue
+        for epochs in scale.preset_data[name]:
+            both = [Config.preset(kind).replace(epochs=epochs) for kind in (name, PAPER + name)]
+            rows = [Row(name, c, (c.training.learning_rate,), scale.dense_seeds, 0) for c in both]
+            found = [lab.result(row) for row in rows]
+            texts = [lab.problem(row) if r is None else r.text for row, r in zip(rows, found, strict=True)]
+            connections = next((f"{result.connections:,.0f}" for result in found if result), "")
+            yield f"| {name} | {texts[0]} | {texts[1]} | {connections} | {epochs} | {scale.dense_seeds} |"
+
+
+def wide(lab, scale):
+    """Microarrays: more features than samples."""
+    yield from [
+        "## Microarrays", "",
+        "A third of the samples for testing, drawn by the seed, five seeds; settings by their shape, hidden layers "
+        "500-500, 60 epochs. The learning rate in brackets is not chosen: a tenth where training diverges.", "",
+        "| data | SET | fixed | dense |", "|---|---|---|---|",
+    ]  # fmt: skip
+    shapes = {info.name: info for info in known_datasets()}
+    for name in scale.microarrays:
+        if not _available(name):
+            yield f"| {name} | not in TSNN_DATA | | |"
+            continue
+        info = shapes[name]
+        suited = preset_for_shape(next(iter(info.sizes.values()))[0], info.n_features)
+        config = Config().replace({"data.name": name, **suited, "network.hidden": (500, 500)})
+        cells = []
+        for method in ("set", "fixed", "dense"):
+            config = config.replace(method=method, epochs=60)
+            rate = config.training.learning_rate
+            rows = [Row(method, config, (rate / divisor,), 5, 0) for divisor in (1, 10)]
+            if lab.result(rows[0]) is None and lab.problem(rows[0]) == "diverged":
+                rows.pop(0)
+            result = lab.result(rows[0])
+            cells.append(f"{result.text} ({result.rate:g})" if result else lab.problem(rows[0]))
+        yield f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _available(name):
+    folder = Path(os.environ.get("TSNN_DATA") or ".")
+    return any(info.name == name and info.available for info in known_datasets()) or (folder / f"{name}.npz").exists()

@@ -1,0 +1,74 @@
+"""Reproduction of the papers' comparisons, and of the figures that the presets and the README quote.
+
+Trains what is missing, as sweeps in a folder, and writes REPORT.md from the runs that exist. Killed, it continues with
+the same command. Each method has the learning rate, of those tried, that is best on a sixth of the training part; the
+figures are test accuracies after the last epoch.
+
+Run ``python -m tests.benchmarks.reproduce [TABLE ...] [--quick] [--seeds N] [--runs FOLDER] [--report-only]``. All
+tables take a night of one core, with ``--quick`` about an hour. TSNN_DATA names the folder of the complete data sets.
+"""
+
+import argparse
+import datetime
+from pathlib import Path
+
+from tests.benchmarks import accuracy_tables, time_to_accuracy
+from tests.benchmarks.laboratory import Laboratory
+from tests.benchmarks.limits import machine
+from tests.benchmarks.scales import FULL, QUICK
+from tsnn.runs import RunStore
+
+HERE = Path(__file__).parent
+REPORT = HERE / "REPORT.md"
+TABLES = {
+    "papers": accuracy_tables.papers,
+    "density": accuracy_tables.density,
+    "time": time_to_accuracy.table,
+    "parallel": accuracy_tables.parallel,
+    "presets": accuracy_tables.presets,
+    "wide": accuracy_tables.wide,
+}
+
+
+def main():
+    """Train, and write the report."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.reproduce", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="fewer epochs, seeds and learning rates")
+    parser.add_argument("--seeds", type=int, help="seeds of each method")
+    parser.add_argument("--runs", type=Path, default=Path("runs") / "reproduction", metavar="FOLDER")
+    parser.add_argument("--report-only", action="store_true", help="train nothing, write the report")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.tables) - set(TABLES)):
+        parser.error(f"there is no table {unknown[0]!r}; choose from {', '.join(TABLES)}")
+    scale = QUICK if options.quick else FULL
+    if options.seeds:
+        scale = scale.with_seeds(options.seeds)
+    folder = options.runs / scale.name
+    for name in [] if options.report_only else options.tables or TABLES:
+        list(TABLES[name](Laboratory(RunStore(folder), training=True), scale))
+        write(folder, scale)
+    write(folder, scale)
+
+
+def write(folder, scale):
+    """Write the report from the runs that exist."""
+    found = Laboratory(RunStore(folder), training=False)
+    lines = [
+        "# Report", "",
+        f"Written by `python -m tests.benchmarks.reproduce{' --quick' if scale is not FULL else ''}` on "
+        f"{datetime.date.today()}, on {machine()}; nothing in it is typed by hand. One thread. Test accuracy in per "
+        "cent after the last epoch, mean ± standard deviation over the seeds; a number alone is one seed. Each method "
+        "has the learning rate, of those tried, that is best on a sixth of the training part.", "",
+        f"Scale: {scale.text}", "",
+    ]  # fmt: skip
+    for table in TABLES.values():
+        lines += [*table(found, scale), ""]
+    REPORT.write_text("\n".join(lines).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()

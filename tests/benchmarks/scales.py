@@ -1,0 +1,73 @@
+"""Scales of the reproduction: complete, for a night of one core, and reduced."""
+
+import dataclasses
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of the reproduction's tables.
+
+    Attributes
+    ----------
+    name, text : str
+        Its folder, and what was cut.
+    size : str
+        Part of Fashion-MNIST, as in ``data.size``, but of the presets and of the time to accuracy.
+    seeds, dense_seeds : int
+        Seeds of sparse networks, and of dense ones, of accuracy against density and of presets.
+    epochs, dense_epochs, density_epochs, parallel_epochs : int
+        Epochs.
+    search, dense_search : int
+        Epochs in which a learning rate is chosen.
+    epsilons, rates, dense_rates : tuple of float
+        Of accuracy against density; learning rates of sparse and of dense networks, in which a sum has more terms.
+    budgets : tuple of int
+        Epochs of the time to accuracy.
+    preset_data : dict of str to tuple of int
+        Data sets of the presets, and their numbers of epochs.
+    microarrays : tuple of str
+        Data sets with more features than samples.
+    """
+
+    name: str
+    text: str
+    size: str
+    seeds: int
+    dense_seeds: int
+    epochs: int
+    dense_epochs: int
+    density_epochs: int
+    parallel_epochs: int
+    search: int
+    dense_search: int
+    epsilons: tuple[float, ...]
+    rates: tuple[float, ...]
+    dense_rates: tuple[float, ...]
+    budgets: tuple[int, ...]
+    preset_data: dict[str, tuple[int, ...]]
+    microarrays: tuple[str, ...]
+
+    def with_seeds(self, seeds):
+        """Return a copy with this number of seeds."""
+        return dataclasses.replace(self, seeds=seeds, dense_seeds=seeds)
+
+
+MICROARRAYS = ("leukemia", "allaml", "colon", "lung_discrete", "dm_chowdary")
+FULL = Scale(
+    name="full", text="complete, with 200 epochs where the papers used 500; no augmentation of CIFAR-10.", size="full",
+    seeds=3, dense_seeds=3, epochs=200, dense_epochs=200, density_epochs=60, parallel_epochs=60, search=15,
+    dense_search=10, epsilons=(1.0, 3.0, 8.0, 20.0, 60.0), rates=(0.01, 0.03, 0.05, 0.1),
+    dense_rates=(0.003, 0.01, 0.03), budgets=(5, 15, 60),
+    preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (30,), "mnist": (30,), "cifar10": (30,)},
+    microarrays=MICROARRAYS,
+)  # fmt: skip
+QUICK = Scale(
+    name="quick",
+    text="reduced. Cut: the bundled 5,000 samples of Fashion-MNIST instead of all 60,000 (but not for presets and time "
+    "to accuracy), 20 epochs where the papers used 500, two learning rates, tried for 5 epochs, one seed of dense "
+    "networks, of accuracy against density and of presets, CIFAR-10, dense peers with 1000-1000-1000.", size="small",
+    seeds=3, dense_seeds=1, epochs=20, dense_epochs=20, density_epochs=20, parallel_epochs=20, search=5,
+    dense_search=5, epsilons=(1.0, 3.0, 20.0), rates=(0.03, 0.1), dense_rates=(0.01, 0.03), budgets=(5, 15),
+    preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (30,), "mnist": (15,)}, microarrays=MICROARRAYS,
+)  # fmt: skip

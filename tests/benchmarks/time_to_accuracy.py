@@ -1,0 +1,168 @@
+"""Time to accuracy on Fashion-MNIST: CPU seconds of training on one thread until the test accuracy reaches a value.
+
+tsnn is trained with its preset for a few numbers of epochs, to whose end its learning rate falls; the dense networks of
+scikit-learn and PyTorch at the best of some learning rates, chosen on a sixth of the training part. Each method is
+measured in a process of its own; evaluation is not counted.
+"""
+
+import argparse
+import importlib.util
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+LEVELS = (85, 88, 89, 90)
+ONE_THREAD = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+#: Peers by name: library, hidden layers, solver, learning rates, epochs with --quick and without.
+PEERS = {
+    "scikit-learn, dense 1000-1000-1000, Adam": ("sklearn", (1000, 1000, 1000), "adam", (3e-4, 1e-3), (0, 30)),
+    "scikit-learn, dense 100, Adam (its defaults)": ("sklearn", (100,), "adam", (1e-3, 3e-3), (20, 100)),
+    "PyTorch, dense 1000-1000-1000, SGD": ("torch", (1000, 1000, 1000), "sgd", (0.01, 0.03, 0.1), (0, 30)),
+}
+
+
+def tsnn_curve(epochs):
+    """Yield CPU seconds of training and evolution, and test accuracy in per cent, after each epoch of the preset."""
+    import tsnn
+
+    config = tsnn.Config.preset("fashion_mnist").replace(epochs=epochs, threads=1)
+    rng = np.random.default_rng(0)
+    data = tsnn.load_dataset("fashion_mnist", size="full", preprocessing=config.data.preprocessing, rng=rng)
+    few = tsnn.make_dataset(data.x_train[:512], data.y_train[:512], data.x_test[:128], data.y_test[:128])
+    network = tsnn.init_network(data.n_features, data.n_outputs, config, rng=rng)
+    list(tsnn.train(network, few, config.replace(epochs=2), rng=rng))  # compiles
+    network = tsnn.init_network(data.n_features, data.n_outputs, config, rng=rng)
+    spent, started = 0.0, time.process_time()
+    for record in tsnn.train(network, data, config, rng=rng):
+        cpu = time.process_time() - started
+        measured = record.seconds_train + record.seconds_evolve
+        spent += cpu * measured / (measured + record.seconds_evaluate + record.seconds_measure)
+        yield spent, 100 * record.test_accuracy
+        started = time.process_time()
+
+
+def peer_curve(name, rate, epochs, validate):
+    """Yield CPU seconds of training, and accuracy in per cent on the test or the validation part, after each epoch."""
+    import tsnn
+
+    library, hidden, solver, *_ = PEERS[name]
+    data = tsnn.load_dataset("fashion_mnist", size="full", rng=np.random.default_rng(0))
+    x, y = np.asarray(data.x_train[:]), np.asarray(data.y_train)
+    given = np.asarray(data.x_test[:]), np.asarray(data.y_test)
+    if validate:
+        n = len(x) * 5 // 6
+        x, y, given = x[:n], y[:n], (x[n:], y[n:])
+    fit, score = {"sklearn": _sklearn, "torch": _torch}[library](hidden, solver, rate, x.shape[1])
+    rng, spent = np.random.default_rng(0), 0.0
+    for _ in range(epochs):
+        order = rng.permutation(len(x))
+        started = time.process_time()
+        for start in range(0, len(x), 128):
+            fit(x[order[start : start + 128]], y[order[start : start + 128]])
+        spent += time.process_time() - started
+        yield spent, 100 * score(*given)
+
+
+def _sklearn(hidden, solver, rate, _n_features):
+    from sklearn.neural_network import MLPClassifier
+
+    model = MLPClassifier(hidden, solver=solver, learning_rate_init=rate, batch_size=128, random_state=0)
+    return lambda x, y: model.partial_fit(x, y, classes=np.arange(10)), lambda x, y: model.score(x, y)
+
+
+def _torch(hidden, _solver, rate, n_features):
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    sizes = (n_features, *hidden)
+    layers = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.Linear(sizes[-1], 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+
+    def fit(x, y):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y).long()).backward()
+        optimizer.step()
+
+    def score(x, y):
+        with torch.no_grad():
+            return float((model(torch.from_numpy(x)).argmax(1).numpy() == y).mean())
+
+    return fit, score
+
+
+def table(lab, scale):
+    """Rows of the table; curves that are missing are measured, if the laboratory trains."""
+    folder = lab.store.root / "time"
+    yield from [
+        "## Time to accuracy: Fashion-MNIST, CPU seconds of one thread", "",
+        "Seconds of training until the test accuracy first reaches a value, one seed. tsnn's learning rate falls to "
+        "the end of the given number of epochs. CPU seconds grow with the load of the machine, given as the number of "
+        "processes that wanted one of its cores.", "",
+        "| network | " + " | ".join(f"{level} %" for level in LEVELS) + " | all epochs | then | learning rate | load |",
+        "|---" * (len(LEVELS) + 5) + "|",
+    ]  # fmt: skip
+    for epochs in scale.budgets:
+        curve = _measured(lab, folder, ["tsnn", epochs])
+        yield _row(f"tsnn, preset, {epochs} epochs", curve, "the preset's")
+    for name, (library, _, _, rates, epochs) in PEERS.items():
+        if importlib.util.find_spec(library) is None:
+            yield f"| {name} | not installed |" + " |" * (len(LEVELS) + 3)
+            continue
+        n_epochs = epochs[scale.name == "full"]
+        if not n_epochs:
+            yield _row(name, None, "")
+            continue
+        tried = {rate: _measured(lab, folder, [name, rate, max(1, n_epochs // 4), True]) for rate in rates}
+        best = max((rate for rate in rates if tried[rate]), key=lambda rate: tried[rate]["curve"][-1][1], default=None)
+        curve = _measured(lab, folder, [name, best, n_epochs, False]) if best else None
+        yield _row(f"{name}, {n_epochs} epochs", curve, f"{best:g}" if best else "")
+
+
+def levels_reached(curve):
+    """Return the seconds of the first epoch that reaches each of the levels; None where none does."""
+    return [next((spent for spent, accuracy in curve if accuracy >= level), None) for level in LEVELS]
+
+
+def _row(name, measured, rate):
+    if not measured:
+        return f"| {name} | not run |" + " |" * (len(LEVELS) + 3)
+    curve = measured["curve"]
+    first = ["–" if spent is None else f"{spent:.1f}" for spent in levels_reached(curve)]
+    return (
+        f"| {name} | "
+        + " | ".join(first)
+        + f" | {curve[-1][0]:.0f} | {curve[-1][1]:.1f} % | {rate} | {measured['load']:.0f} |"
+    )
+
+
+def _measured(lab, folder, what):
+    """Return a stored curve, measured now if it is missing and the laboratory trains."""
+    name = "".join(c if c.isalnum() else "-" for c in " ".join(map(str, what)))
+    path = folder / f"{name}.json"
+    if not path.exists() and lab.training:
+        print(f"time to accuracy: {what}", file=sys.stderr, flush=True)
+        command = [sys.executable, "-m", "tests.benchmarks.time_to_accuracy", json.dumps(what)]
+        done = subprocess.run(command, env={**os.environ, **ONE_THREAD}, stdout=subprocess.PIPE, text=True, check=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(done.stdout)
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def main():
+    """Print one curve."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", help='as JSON: ["tsnn", 15], or [peer, learning rate, epochs, whether to validate]')
+    name, *rest = json.loads(parser.parse_args().what)
+    load = os.getloadavg()[0]
+    print(json.dumps({"load": load, "curve": [*(tsnn_curve(*rest) if name == "tsnn" else peer_curve(name, *rest))]}))
+
+
+if __name__ == "__main__":
+    main()

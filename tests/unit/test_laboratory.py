@@ -1,0 +1,52 @@
+"""Reproduction of the papers' comparisons: learning rates by validation samples, nothing is trained twice."""
+
+import pytest
+
+from tests.benchmarks.laboratory import VALIDATION, Laboratory, Row
+from tests.benchmarks.time_to_accuracy import levels_reached
+from tsnn.config import Config
+from tsnn.runs import RunStore
+from tsnn.runs.sweeps import sweeps
+
+
+@pytest.fixture
+def row():
+    config = Config.preset("digits").replace(hidden=(10,), epochs=2)
+    return Row("tiny", config, rates=(1e-6, 0.1), seeds=2, search_epochs=2)
+
+
+def test_result__is_that_of_the_rate_with_the_best_validation_accuracy(tmp_path, row):
+    result = Laboratory(RunStore(tmp_path), training=True).result(row)
+    assert (result.rate, len(result.scores), result.epochs) == (0.1, 2, 2)
+    configs = [run.config() for run in result.runs]
+    assert [(c.run.seed, c.data.validation_fraction) for c in configs] == [(0, 0), (1, 0)]
+    assert result.scores == tuple(100 * run.records()[-1].test_accuracy for run in result.runs)
+    searched = [t.run.config() for sweep in sweeps(RunStore(tmp_path)) for t in sweep.trials if len(sweep.trials) == 2]
+    assert {c.training.learning_rate for c in searched if c.data.validation_fraction == VALIDATION} == {1e-6, 0.1}
+
+
+def test_result__trains_only_what_is_missing(tmp_path, row):
+    store = RunStore(tmp_path)
+    assert Laboratory(store, training=False).result(row) is None
+    first = Laboratory(store, training=True).result(row)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
+    more = Row(row.name, row.config, row.rates, seeds=3, search_epochs=row.search_epochs)
+    second = Laboratory(store, training=True).result(more)
+    assert second.scores[:2] == first.scores
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
+    assert before.items() < after.items()
+    assert len(after) == len(before) + 1
+    assert Laboratory(store, training=False).result(row).text == first.text
+
+
+def test_levels_reached__are_the_first_seconds():
+    curve = [(1.0, 84.0), (2.0, 88.5), (3.0, 87.0), (4.0, 89.0)]
+    assert levels_reached(curve) == [2.0, 2.0, 4.0, None]
+
+
+def test_problem__tells_divergence_from_runs_that_are_missing(tmp_path, row):
+    diverging = Row("too fast", row.config.replace(method="dense"), rates=(1e9,), seeds=1, search_epochs=0)
+    laboratory = Laboratory(RunStore(tmp_path), training=True)
+    assert laboratory.problem(diverging) == "not run"
+    assert laboratory.result(diverging) is None
+    assert laboratory.problem(diverging) == "diverged"
