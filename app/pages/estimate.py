@@ -53,7 +53,7 @@ def _time(config: Config, info: DatasetInfo, connections: int, store: RunStore) 
     speed = seconds_per_connection(store, catalog(store).summaries(), connections=connections,
                  method=config.training.method)  # fmt: skip
     if speed is None:
-        return "First run: no time estimate yet."
+        return "No time estimate yet: no earlier run of about this size."
     seconds = speed * connections * samples(config, info)[0]
     total = palette.duration(seconds * config.training.epochs)
     return f"Takes about {total}, {palette.duration(seconds)} per epoch, estimated from earlier runs."

@@ -188,12 +188,13 @@ def test_duration__from_runs_nearest_in_size(store):
     small = fake_engine.finished_run(store, {**SETTINGS, "network.hidden": [10]}, 1)
     for _ in range(5):
         fake_engine.finished_run(store, {**SETTINGS, "network.epsilon": 30.0}, 1)
-    speeds = [seconds_per_connection(store, _read(store), connections=n, method="set") for n in (1000, 200_000)]
+    speeds = [seconds_per_connection(store, _read(store), connections=n, method="set") for n in (10_000, 200_000)]
     assert speeds[0] == pytest.approx(speeds[1]), "the median of five; four of them are the large ones"
     for path in store.root.iterdir():
         if path != small.path:
             delete(Run(path))
     assert seconds_per_connection(store, _read(store), connections=200_000, method="set") > 2 * speeds[1]
+    assert seconds_per_connection(store, _read(store), connections=10**6, method="set") is None, "too different"
 
 
 def test_duration__prefers_runs_whose_size_was_not_changed(store):

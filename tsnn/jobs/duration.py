@@ -23,13 +23,14 @@ from tsnn.runs.sweeps import Sweep, sweeps
 
 _TAIL_BYTES = 64 * 1024
 _RUNS_USED = 5
+_MOST_TIMES_SMALLER = 30  # in connections, or larger: the overhead of each batch makes tiny networks no measure
 _LONGEST_START = 600.0
 
 
 def seconds_per_connection(
     store: RunStore, summaries: Iterable[RunSummary], *, connections: int, method: str
 ) -> float | None:
-    """Return seconds per connection and training sample of earlier runs on this machine; None if there are none.
+    """Return seconds per connection and training sample of earlier runs on this machine; None if there are none alike.
 
     Median over the last epochs of the five runs nearest in size; of those with the same method, and whose epsilon was
     not changed while they trained, if there are any.
@@ -53,7 +54,8 @@ def seconds_per_connection(
         ratio = (summary.connections or 1) / max(1, connections)
         return max(ratio, 1 / ratio)
 
-    measured = [_measured(Run(store.root / s.run)) for s in sorted(here, key=distance)[:_RUNS_USED]]
+    here = sorted((s for s in here if distance(s) <= _MOST_TIMES_SMALLER), key=distance)
+    measured = [_measured(Run(store.root / s.run)) for s in here[:_RUNS_USED]]
     known = sorted(seconds for seconds in measured if seconds)
     return known[len(known) // 2] if known else None
 
