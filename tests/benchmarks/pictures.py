@@ -27,7 +27,7 @@ from tsnn.execution.engine import execute
 from tsnn.runs import RunStore
 from tsnn.snapshot import Snapshot
 
-EPOCHS, ZETA = 60, 0.1
+EPOCHS, ZETA = 120, 0.1
 SIZE = {"width": 1280, "height": 800}
 SWEEP_SIZE = {"width": 1280, "height": 780}
 TALL = 1130  # height of the single picture, which shows the map of the inputs too
@@ -111,16 +111,22 @@ def shoot(page: Any, server: Server, folder: Path) -> None:
     page.set_viewport_size(SIZE)
     look_at(page, "Network", "Drawing of the network")
     film.take(5, 1.5)
+    assert badge(page, "training").is_visible(), "the run has ended before its network was filmed: raise EPOCHS"
     badge(page, "finished").wait_for(timeout=600_000)
     look_at(page, "Errors", "test samples are right")
     film.take(2)
     look_at(page, "Connectivity", "replaced per epoch")
     page.get_by_role("button", name="Play").click()
-    page.mouse.move(SIZE["width"] / 2, SIZE["height"] - 1)
-    page.keyboard.press("Escape")  # closes the tooltip
+    hide_tooltip(page)
     page.get_by_text("Snapshot: epoch 0").wait_for()
     film.take(10, 0.8)
     film.save(folder / "dashboard.gif")
+
+
+def hide_tooltip(page: Any) -> None:
+    """Move the pointer away from a button that was clicked, and close its tooltip."""
+    page.mouse.move(SIZE["width"] / 2, page.viewport_size["height"] - 1)
+    page.keyboard.press("Escape")
 
 
 def look_at(page: Any, tab: str, title: str) -> None:
@@ -143,6 +149,7 @@ def shoot_sweep(sweep: Path, folder: Path) -> None:
             page.set_default_timeout(120_000)
             page.goto(f"{server.url}?tab=sweep&sweep={sweep.name}")
             page.get_by_role("button", name="Close drawer").click()
+            hide_tooltip(page)
             page.get_by_role("figure", name="Importance of the settings").wait_for()
             page.wait_for_timeout(10_000)  # the other plots are drawn, animations have ended
             picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
