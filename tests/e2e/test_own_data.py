@@ -52,7 +52,7 @@ def test_upload__trains_with_the_names_of_the_file(page: Any, server: Server) ->
     page.get_by_text("target: column 'kind'").wait_for()
     page.get_by_text("<b>a</b>").first.wait_for()
     page.get_by_text("Suggested for 40 samples").wait_for()
-    wait_until(lambda: page.get_by_role("textbox", name="Hidden layers").input_value() == "200-100", what="settings")
+    wait_until(lambda: page.get_by_role("textbox", name="Hidden layers").input_value() == "256-256", what="settings")
     fill(page, "Epochs", "3")
     page.get_by_role("button", name="Start", exact=True).click()
     run = wait_until(server.store.list, what="a run directory")[0]

@@ -92,7 +92,7 @@ def test_inspect__prints_columns_classes_and_a_command(folder, capsys):
     output = capsys.readouterr().out
     for text in (
         "classification, 2 classes", "40 training, 20 test", "test accuracy 75.00%", "missing   1 values",
-        "Warning: Column 'name' is no feature and was dropped", "data.drop", "--set network.hidden=200-100",
+        "Warning: Column 'name' is no feature and was dropped", "data.drop", "--set network.hidden=256-256",
         "--set missing=fill --set drop=c",
     ):  # fmt: skip
         assert text in output
@@ -106,9 +106,9 @@ def test_train__takes_settings_for_the_shape_of_a_file_but_those_given(folder, c
     (folder / "table.csv").write_text("a,b,answer\n" + "\n".join(rows))
     assert main(["train", str(folder / "table.csv"), "--prepare", "--set", "hidden=7-5"]) == 0
     config = RunStore().list()[0].config()
-    assert (config.network.hidden, config.network.epsilon, config.training.batch_size) == ((7, 5), 10, 32)
+    assert (config.network.hidden, config.network.epsilon, config.training.batch_size) == ((7, 5), 20, 32)
     shown = capsys.readouterr().err
-    assert "Settings for data of this shape: network.epsilon=10, training.batch_size=32" in shown
+    assert "training.epochs=45, training.batch_size=32" in shown
     (folder / "table.csv").write_text("a,b,answer\n" + "\n".join([*rows, "some,5,no"]))
     assert main(["train", str(folder / "table.csv")]) == 1
     assert "row 60 of column 'a' holds 'some'" in capsys.readouterr().err

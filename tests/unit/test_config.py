@@ -162,12 +162,12 @@ def test_header__may_be_a_truth_value(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
-        ((69, 22_283, None), {"network.hidden": (500, 500), "training.batch_size": 5}),
-        ((100, 10, None), {"network.hidden": (200, 100), "training.batch_size": 32}),
-        ((2000, 500, None), {"network.hidden": (400, 100, 400), "training.batch_size": 32}),
+        ((69, 22_283, None), {"network.hidden": (100, 100), "training.epochs": 72}),
+        ((100, 10, None), {"network.hidden": (256, 256), "training.batch_size": 32}),
+        ((4000, 500, None), {"training.batch_size": 64, "training.epochs": 45}),
         ((60_000, 784, (28, 28)), {}),
-        ((50_000, 20, None), {"network.hidden": (200, 100)}),
-        ((50_000, 500, None), {}),
+        ((80_000, 20, None), {"network.hidden": (256, 256), "training.epochs": 22}),
+        ((10**7, 500, None), {"training.epochs": 15}),
     ],
 )
 def test_preset_for_shape__suits_wide_small_and_large_data(shape, expected):

@@ -15,7 +15,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import tsnn
 from tsnn.config import Config
-from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor
+from tsnn.config.presets import preset_for_shape
+from tsnn.estimator import SparseMLPClassifier, SparseMLPRegressor, planning
+from tsnn.estimator.members import put_together
+from tsnn.estimator.parameters import BY_SHAPE
 
 pytestmark = pytest.mark.compiled
 
@@ -46,7 +49,7 @@ def bits(model):
     return [a.tobytes() for layer in model.network_.layers for a in (layer.weights, layer.topology.indices, layer.bias)]
 
 
-def test_parameters__defaults_are_those_of_the_engine_except_for_small_tables():
+def test_parameters__defaults_are_those_of_the_engine_or_suit_the_shape_of_the_data():
     chosen = SparseMLPClassifier().get_params()
     engine = Config()
     differing = {
@@ -55,8 +58,69 @@ def test_parameters__defaults_are_those_of_the_engine_except_for_small_tables():
         for name, value in vars(section).items()
         if chosen[name] != value
     }
-    assert differing == {"hidden", "activation", "initializer", "batch_size"}
-    assert len(chosen) == 43
+    assert differing == {*BY_SHAPE, "activation", "initializer"}
+    assert {name for name, value in chosen.items() if value == "auto"} == {*BY_SHAPE, "n_members", "early_stopping",
+                                                                          }  # fmt: skip
+    assert len(chosen) == 44
+
+
+def test_parameters__auto_is_that_of_the_shape_and_members_lie_side_by_side(rng):
+    x = rng.normal(size=(600, 6))
+    y = (x[:, 0] > 0).astype(int)
+    model = SparseMLPClassifier(epochs=2, random_state=0).fit(x, y)
+    suited = preset_for_shape(600, 6)
+    config = model._state.config
+    assert config.training.batch_size == suited["training.batch_size"]
+    assert config.training.learning_rate_schedule == "coslog4"
+    assert model.network_.sizes == (6, *(4 * n for n in suited["network.hidden"]), 2)
+    assert model.history_[0].test_accuracy is not None, "a validation split"
+    few = SparseMLPClassifier(epochs=2, random_state=0).fit(x[:100], y[:100])
+    assert few._state.config.training.learning_rate_schedule == "cosine"
+    assert few.history_[0].test_accuracy is None
+    own = SparseMLPClassifier(hidden=(7,), optimizer="adamw", random_state=0).partial_fit(x, y, classes=[0, 1])
+    assert own.network_.sizes == (6, 7, 2)
+    assert own._state.config.training.learning_rate == suited["training.learning_rate"] / 10
+    assert own._state.config.training.learning_rate_schedule == "constant"
+
+
+def test_learning_rate__auto_falls_where_training_diverges(rng, monkeypatch):
+    x = rng.normal(size=(60, 6))
+    monkeypatch.setattr(planning, "preset_for_shape", lambda *a, **k: {"training.learning_rate": 20.0})
+    small = {**SMALL, "epochs": 5}
+    model = SparseMLPRegressor(**small).fit(x, x[:, 0])
+    assert model._state.config.training.learning_rate == 0.2
+    with pytest.raises(tsnn.errors.DivergenceError):
+        SparseMLPRegressor(**small, learning_rate=20.0).fit(x, x[:, 0])
+
+
+def test_members__answer_with_their_mean_and_continue(samples, tmp_path):
+    x, y = samples
+    model = fit(x, y, n_members=3, early_stopping=False)
+    assert model.network_.sizes == (12, 90, 60, 3)
+    assert bits(model) == bits(fit(x, y, n_members=3, early_stopping=False, threads=2))
+    inner = model.network_.layers[1].topology
+    assert all(
+        start // 30 == end // 20
+        for start in range(90)
+        for end in inner.indices[slice(*inner.indptr[start : start + 2])]
+    )
+    first = fit(x, y, early_stopping=False)
+    np.testing.assert_array_equal(model.network_.layers[1].weights[: first.network_.layers[1].topology.connections],
+                                  first.network_.layers[1].weights)  # fmt: skip
+    networks = [fit(x, y, early_stopping=False, random_state=seed).network_ for seed in (0, 1, 2)]
+    together = clone(first).fit(x, y)
+    together._state.network = put_together(networks)
+    sums = []
+    for network in networks:
+        first._state.network = network
+        sums.append(first._decide(x))
+    np.testing.assert_allclose(together._decide(x), np.mean(sums, axis=0), rtol=1e-4, atol=1e-4)
+    again = SparseMLPClassifier.load(_saved(model, tmp_path))
+    assert bits(again.partial_fit(x, y)) == bits(model.partial_fit(x, y))
+    assert model.score(x, y) > 0.9
+    for wrong in (0, 1.5, "many", True):
+        with pytest.raises(tsnn.errors.ConfigError, match="n_members must be a whole number"):
+            fit(x, y, n_members=wrong)
 
 
 def test_parameters__are_all_documented():
@@ -98,10 +162,16 @@ def test_parameters__of_schedules_have_an_effect(samples):
 
 def test_early_stopping__keeps_the_best_network(samples, rng):
     x, y = samples
-    model = fit(x, y, epochs=60, early_stopping=True, n_iter_no_change=8, learning_rate=0.05)
+    steady = {
+        "early_stopping": True,
+        "n_iter_no_change": 8,
+        "learning_rate": 0.05,
+        "learning_rate_schedule": "constant",
+    }
+    model = fit(x, y, epochs=60, **steady)
     losses = [record.test_loss for record in model.history_]
     assert model.best_epoch_ == 1 + int(np.argmin(losses))
-    again = fit(x, y, epochs=model.best_epoch_, early_stopping=True, n_iter_no_change=8, learning_rate=0.05)
+    again = fit(x, y, epochs=model.best_epoch_, **steady)
     assert again.best_epoch_ == model.best_epoch_
     assert bits(again) == bits(model)
 

@@ -148,8 +148,8 @@ def test_file__settings_for_its_task_and_shape_are_loaded_but_changes_kept(tmp_p
     assert form.own.use.visible
     form.own.use.clicks += 1
     config = form.config()
-    assert (config.network.hidden, config.training.learning_rate) == ((200, 100), 0.001)
-    assert (config.training.epochs, config.network.dropout) == (7, 0.1), "not a part of the suggestion"
+    assert (config.network.hidden, config.training.learning_rate) == ((256, 256), 0.03)
+    assert (config.training.epochs, config.network.dropout) == (45, 0.1)
     assert not form.own.use.visible
 
 
@@ -251,7 +251,7 @@ def test_file__columns_of_a_wide_table_are_searched(tmp_path):
     target.value = "gene7"
     drop.value = []
     assert (form.config().data.target, form.own.preview.task) == ("gene7", "regression")
-    assert form.config().network.hidden == (500, 500), "a wide table"
+    assert form.config().network.hidden == (100, 100), "a wide table"
 
 
 def test_file__transposing_is_offered(tmp_path):

@@ -152,7 +152,7 @@ def test_train__estimator_and_command_line_agree(folder, rng):
     x, y = samples(rng, 300, 7, 4)
     np.savez(folder / "t.npz", X_train=x[:200], y_train=y[:200], X_test=x[200:], y_test=y[200:])
     model = SparseMLPRegressor(hidden=(20, 10), epochs=4, random_state=5).fit(x[:200], y[:200])
-    config = model._config().replace({"data.name": str(folder / "t.npz"), "data.task": "regression"})
+    config = model._state.config.replace({"data.name": str(folder / "t.npz"), "data.task": "regression"})
     data = load_data(config, generators(config)[0])
     np.testing.assert_array_equal(data.x_train, model._scaled(x[:200]))
     np.testing.assert_array_equal(data.y_train, model._targets(y[:200, None]))
@@ -187,7 +187,14 @@ def test_export__regression_network_predicts_in_units(folder, rng, offset):
 
 def test_train__resumed_regression_answers_in_units(folder, rng):
     path = write_table(folder / "t.csv", *samples(rng, 120, 300, 5))
-    settings = ("--set", "network.hidden=[12]", "--set", "data.task=regression")
+    settings = (
+        "--set",
+        "network.hidden=[12]",
+        "--set",
+        "data.task=regression",
+        "--set",
+        "learning_rate_schedule=constant",
+    )
     run = trained(path, *settings, "--set", "training.epochs=2")
     assert main(["resume", run.id, "--epochs", "4"]) == 0
     other = trained(path, *settings, "--set", "training.epochs=4")
@@ -320,8 +327,8 @@ def test_inspect__regression_in_units_with_settings_that_train(folder, rng, caps
     assert main(["inspect", path]) == 0
     output = capsys.readouterr().out
     assert "mean 1000" in output or "mean 999." in output or "mean 1001" in output
-    assert "hidden=200-100" in output
-    assert "batch_size" not in output, "the settings for regression are taken anyway"
+    assert "hidden=256-256" in output
+    assert "dropout=0.1" in output, "as suits regression"
 
 
 def test_predict__regression_from_the_command_line_in_units(folder, rng, capsys):

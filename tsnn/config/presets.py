@@ -69,8 +69,8 @@ PAPER = "paper/"
 #: All presets by name: a data set, such as "cifar10" (ours; where there are none, the papers'), or "paper/cifar10".
 PRESETS = {**PAPERS, **OURS, **{PAPER + name: settings for name, settings in PAPERS.items()}}
 
-#: Settings for regression on other data, as in :class:`tsnn.SparseMLPRegressor`: with those for classification the
-#: squared error of scaled targets mostly diverges, and three hidden layers of 1000 learn slowly.
+#: Settings for regression on other data: with those for classification the squared error of scaled targets mostly
+#: diverges, and three hidden layers of 1000 learn slowly.
 REGRESSION: dict[str, Any] = {
     "network.hidden": (500, 500),
     "network.activation": "relu",
@@ -79,12 +79,39 @@ REGRESSION: dict[str, Any] = {
     "training.learning_rate": 0.001,
 }
 
-#: Settings that a preset or :func:`preset_for_shape` may choose for data that have no preset of their own.
-BY_SHAPE = (REGRESSION.keys() | PAPERS["madelon"].keys()) - {"training.epochs"}
+#: Settings for tables of numbers, chosen on a development collection (``python -m tests.benchmarks.tables``).
+TABLES: dict[str, Any] = {
+    **SHORT,
+    "network.hidden": (256, 256),
+    "network.activation": "relu",
+    "network.initializer": "xavier_uniform",
+    "training.epochs": 45,
+    "training.batch_size": 32,
+    "training.learning_rate": 0.03,
+    "training.weight_decay": 2e-5,
+}
 
-_WIDE = 20  # features for each sample, as in data of microarrays
-_FEW_FEATURES = 100
-_FEW_SAMPLES = 10_000
+#: Settings for tables of many more features than samples, as those of microarrays.
+WIDE: dict[str, Any] = {
+    **TABLES,
+    "network.hidden": (100, 100),
+    "network.epsilon": 5.0,
+    "network.dropout": 0.3,
+    "training.epochs": 25,
+    "training.batch_size": 8,
+    "training.learning_rate": 0.01,
+    "training.weight_decay": 0.0,
+}
+
+#: Settings that a preset or :func:`preset_for_shape` may choose for data that have no preset of their own.
+BY_SHAPE = REGRESSION.keys() | PAPERS["madelon"].keys() | WIDE.keys()
+
+_VERY_WIDE = 20  # features for each sample
+_FEW = 4000  # samples; of more, larger batches cost no accuracy
+_MANY = 20_000  # samples; of more, fewer epochs are enough
+_LEAST_EPOCHS = 15
+_MOST_EPOCHS = 100
+_STEPS = 5000  # samples times epochs of wide tables
 
 
 def preset_for_shape(
@@ -92,9 +119,9 @@ def preset_for_shape(
 ) -> dict[str, Any]:
     """Return suggested settings for data of this shape, where they differ from the defaults.
 
-    Images and large tables: the defaults, which are the papers' for Fashion-MNIST. Wide tables: small batches and a
-    small step, as the papers use for microarrays. Other small tables: the papers' settings for Madelon; with few
-    features a smaller network.
+    Images: the defaults, which are the papers' for Fashion-MNIST. Tables: a smaller network, a learning rate that
+    falls to 0, and fewer epochs of larger batches the more samples there are. Wide tables: a small network of few
+    connections, small batches and a small step.
 
     Parameters
     ----------
@@ -105,26 +132,13 @@ def preset_for_shape(
     image_shape : tuple of int, or None
         Shape of a sample that is an image.
     task : str
-        For regression, only settings that :data:`REGRESSION` leaves open, and the hidden layers.
+        For regression dropout is smaller.
     """
-    settings = _settings_for_shape(n_samples, n_features, image_shape)
-    if task != "regression":
-        return settings
-    own = REGRESSION.keys() - {"network.hidden"} | {"network.alpha"}
-    return {name: value for name, value in settings.items() if name not in own}
-
-
-def _settings_for_shape(n_samples: int, n_features: int, image_shape: tuple[int, ...] | None) -> dict[str, Any]:
-    if n_features > _WIDE * n_samples:
-        return {
-            "network.hidden": (500, 500),
-            "network.epsilon": 10.0,
-            "network.activation": "relu",
-            "training.batch_size": 5,
-            "training.learning_rate": 0.005,
-        }
-    if image_shape or n_samples > _FEW_SAMPLES:
-        return {} if image_shape or n_features > _FEW_FEATURES else {"network.hidden": (200, 100)}
-    if n_features <= _FEW_FEATURES:
-        return {"network.hidden": (200, 100), "network.epsilon": 10.0, "training.batch_size": 32}
-    return {name: value for name, value in PAPERS["madelon"].items() if name != "training.epochs"}
+    if image_shape:
+        return {}
+    if n_features > _VERY_WIDE * n_samples:
+        return {**WIDE, "training.epochs": min(_MOST_EPOCHS, max(WIDE["training.epochs"], _STEPS // n_samples))}
+    own = {"network.dropout": 0.1} if task == "regression" else {}
+    epochs = round(TABLES["training.epochs"] * min(1.0, (_MANY / n_samples) ** 0.5))
+    batch = TABLES["training.batch_size"] * (1 if n_samples < _FEW else 2)
+    return {**TABLES, **own, "training.epochs": max(_LEAST_EPOCHS, epochs), "training.batch_size": batch}

@@ -30,10 +30,12 @@ from tsnn.engine.network import Network, init_network
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps
 from tsnn.engine.workspace import Workspace
-from tsnn.errors import ConfigError, DataError
+from tsnn.errors import DataError, DivergenceError
 from tsnn.estimator.files import load_estimator, save_estimator
-from tsnn.estimator.fitting import Patience, Train, fit_network
-from tsnn.estimator.parameters import SETTING_OF, attributes_doc, check_continues, parameters_doc
+from tsnn.estimator.fitting import Train, fit_network
+from tsnn.estimator.members import put_together
+from tsnn.estimator.parameters import attributes_doc, check_continues, parameters_doc
+from tsnn.estimator.planning import Plan, make_plan
 from tsnn.estimator.scaling import check_growth, known_columns, rescale_inputs, spread_of
 from tsnn.formats import to_onnx, to_scipy, to_torch
 from tsnn.records import EpochRecord
@@ -47,7 +49,7 @@ _FINITE: WeakSet[Network] = WeakSet()
 class SparseMLP(BaseEstimator):
     """A sparse network behind scikit-learn's interface; subclasses define the meaning of targets."""
 
-    hidden: Sequence[int] = (500, 500)
+    hidden: Sequence[int] | str = "auto"
     _: KW_ONLY
     method: str = "set"
     epsilon: float = 20.0
@@ -56,16 +58,16 @@ class SparseMLP(BaseEstimator):
     activation: str = "relu"
     alpha: float = 0.6
     initializer: str = "xavier_uniform"
-    dropout: float = 0.3
+    dropout: float | str = "auto"
     dropout_schedule: str = "constant"
-    epochs: int = 100
-    batch_size: int = 32
+    epochs: int | str = "auto"
+    batch_size: int | str = "auto"
     optimizer: str = "sgd"
-    learning_rate: float = 0.01
-    learning_rate_schedule: str = "constant"
+    learning_rate: float | str = "auto"
+    learning_rate_schedule: str = "auto"
     warmup_epochs: int = 0
     momentum: float = 0.9
-    weight_decay: float = 2e-4
+    weight_decay: float | str = "auto"
     weight_decay_schedule: str = "constant"
     zeta: float = 0.3
     zeta_schedule: str = "constant"
@@ -80,7 +82,8 @@ class SparseMLP(BaseEstimator):
     importance_start: int = 200
     importance_every: int = 10
     preprocessing: str = "standard"
-    early_stopping: bool = False
+    n_members: int | str = "auto"
+    early_stopping: bool | str = "auto"
     validation_fraction: float = 0.1
     n_iter_no_change: int = 20
     tol: float = 1e-4
@@ -117,15 +120,6 @@ class SparseMLP(BaseEstimator):
         strength = kernels.row_strength(layer.topology.indptr, layer.weights)
         return np.asarray(strength / max(strength.sum(), np.finfo(float).tiny))
 
-    def _config(self) -> Config:
-        """Return the engine's settings; a bad parameter raises a ConfigError."""
-        if self.n_iter_no_change < 1 or not self.tol >= 0:
-            raise ConfigError(
-                f"n_iter_no_change must be at least 1 and tol at least 0; got {self.n_iter_no_change} and {self.tol}."
-            )
-        given = {setting: getattr(self, name) for name, setting in SETTING_OF.items()}
-        return Config().replace(given)
-
     def _checked(self, X: Any, *y: Any, **check: Any) -> Any:
         """Return features, and targets if given, as scikit-learn checks them; CSR without stored zeros if sparse."""
         checked = validate_data(self, X, *y, accept_sparse="csr", ensure_all_finite=False, **check)
@@ -155,42 +149,68 @@ class SparseMLP(BaseEstimator):
         self, X: Any, y: Any, weights: Any, *, resume: bool, epochs: int | None = None, train: Train = steps
     ) -> Self:  # fmt: skip
         """Train on checked samples; ``resume`` continues with the present network, ``epochs`` are fixed if given."""
-        config = self._config()
-        state = None
+        plan = make_plan(
+            self.get_params(), self._task, *X.shape, present=self._state.config if resume else None,
+            one_pass=epochs is not None,
+        )  # fmt: skip
+        config, states = plan.config, list[TrainingState]()
         if resume:  # on copies: a call that fails leaves the present state as it is
             check_continues(self._state.config, config)
-            state = self._state.copy()
+            states.append(self._state.copy())
             self._rng: np.random.Generator = copy.deepcopy(self._rng)
-            state.network.prepare_for_kernels()
+            states[0].network.prepare_for_kernels()
         else:
             self._rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
             self.history_: list[EpochRecord] = []
         if max(len(y), weights.sum()) <= config.training.batch_size:
             kept, weights = merge_identical(X, y, weights)
             X, y = X[kept], y[kept]
-        rows, validation = np.arange(len(y)), np.empty(0, np.int64)
-        stopping = self.early_stopping and epochs is None
-        if stopping:
-            fraction, stratified = config.data.test_fraction, self._task == "classification"
-            rows, validation = draw_split(y, fraction, self._rng, stratified=stratified, part="validation")
-        self._fit_scaling(X, y, rows, weights[rows], config.data.preprocessing, state.network if state else None)
-        data = Dataset(
-            name="samples", x_train=self._scaled(X, rows), y_train=self._targets(y[rows]),
-            x_test=self._scaled(X, validation), y_test=self._targets(y[validation]), task=self._task,
-            class_names=self._class_names(), feature_names=(), image_shape=None, source="arrays in memory", digest="",
-            weights_train=_mean_one(weights[rows]), weights_test=_mean_one(weights[validation]),
-        )  # fmt: skip
-        state = state or self._begin(data, config)
+        splits = [self._split(y, config, plan) for _ in range(plan.members)]
+        rows = splits[0][0] if plan.members == 1 else np.arange(len(y))  # one scaling for all members
+        network = states[0].network if resume else None
+        self._fit_scaling(X, y, rows, weights[rows], config.data.preprocessing, network)
+        for k, (rows, validation) in enumerate(splits):
+            data = Dataset(
+                name="samples", x_train=self._scaled(X, rows), y_train=self._targets(y[rows]),
+                x_test=self._scaled(X, validation), y_test=self._targets(y[validation]), task=self._task,
+                class_names=self._class_names(), feature_names=(), image_shape=None, source="arrays in memory",
+                digest="", weights_train=_mean_one(weights[rows]), weights_test=_mean_one(weights[validation]),
+            )  # fmt: skip
+            if not resume:
+                states.append(self._begin(data, config))
+            while True:
+                try:
+                    records, best = self._train(states[k], data, config, plan, epochs, train)
+                    break
+                except DivergenceError:
+                    slower = None if resume else plan.slower(config)
+                    if slower is None:
+                        raise
+                    config, states[k] = slower, self._begin(data, slower)
+            if k == 0:
+                history, self.best_epoch_ = self.history_ + records, best
+        self.history_ = history
+        states[0].network = put_together([state.network for state in states])
+        self._state: TrainingState = states[0]
+        return self
+
+    def _train(
+        self, state: TrainingState, data: Dataset, config: Config, plan: Plan, epochs: int | None, train: Train
+    ) -> tuple[list[EpochRecord], int]:  # fmt: skip
+        """Train one network, and return its records and the epoch that was kept."""
         last = state.epoch + (epochs or config.training.epochs)
         state.config = state.pending = config.replace({"training.epochs": last})
-        records, self.best_epoch_ = fit_network(
-            state, data, patience=Patience(self.n_iter_no_change, self.tol) if stopping else None,
-            samples=self.history_[-1].samples if resume else 0, progress=self.progress, train=train,
-        )  # fmt: skip
+        samples = self.history_[-1].samples if self.history_ else 0
+        found = fit_network(state, data, patience=plan.patience, samples=samples, progress=self.progress, train=train)
         state.network.check_finite()  # the loss of the last batch was computed before its update
-        self._state: TrainingState = state
-        self.history_ = self.history_ + records
-        return self
+        return found
+
+    def _split(self, y: Any, config: Config, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows to train on, and those of the validation split, which is drawn for early stopping."""
+        if plan.patience is None:
+            return np.arange(len(y)), np.empty(0, np.int64)
+        stratified = self._task == "classification"
+        return draw_split(y, config.data.test_fraction, self._rng, stratified=stratified, part="validation")
 
     def _begin(self, data: Dataset, config: Config) -> TrainingState:
         """Return the state before the first epoch, if it fits into memory."""

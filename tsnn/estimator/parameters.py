@@ -48,8 +48,18 @@ SETTING_OF = {
     "compact": "run.compact",
 }
 
-_OWN = """early_stopping : bool
-    Stop when the loss on the validation split no longer improves, and keep the best network.
+#: Parameters that may be "auto": a value that suits the shape of the data.
+BY_SHAPE = (
+    "hidden", "dropout", "epochs", "batch_size", "learning_rate", "learning_rate_schedule", "weight_decay",
+)  # fmt: skip
+
+_OWN = """n_members : int or "auto"
+    Networks with topologies and validation splits of their own, trained one after another and put together to one:
+    its output sums are their means. "auto": up to 4 where ``hidden`` is "auto", else 1; 1 in ``partial_fit``.
+    ``history_`` and ``best_epoch_`` are those of the first.
+early_stopping : bool or "auto"
+    Stop when the loss on the validation split no longer improves, and keep the best network. "auto": where there are at
+    least 500 samples; never in ``partial_fit``.
 validation_fraction : float
     Fraction of the samples in the validation split of early stopping, of each class.
 n_iter_no_change : int
@@ -105,7 +115,8 @@ def parameters_doc() -> str:
     for name, setting in SETTING_OF.items():
         if name != "validation_fraction":
             about = describe(setting)
-            lines.append(f"{name} : {_kind(about.default, about.choices)}")
+            auto = ' or "auto"' if name in BY_SHAPE else ""
+            lines.append(f"{name} : {_kind(about.default, about.choices)}{auto}")
             text = f"{about.help} {_NOTES.get(name, '')}".strip()
             lines += textwrap.wrap(text, 110, initial_indent="    ", subsequent_indent="    ")
     return _indented("\n".join([*lines, _OWN]))

@@ -37,7 +37,6 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):
     >>> model.score(X_test, y_test)
     """
 
-    learning_rate: float = 0.001  # the squared error of wide layers is steep
     _task: ClassVar[str] = "regression"
 
     @unchanged_on_failure

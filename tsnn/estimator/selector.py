@@ -234,6 +234,7 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         if self.epsilon is not None:
             chosen["density"] = ()
         own = {name: getattr(self, name) for name in ("preprocessing", "random_state", "threads", "progress")}
+        own |= {"learning_rate_schedule": "constant", "early_stopping": False}  # as the papers rank
         model = Autoencoder
         if self.method not in UNSUPERVISED:
             model = SparseMLPRegressor if type_of_target(y).startswith("continuous") else SparseMLPClassifier
