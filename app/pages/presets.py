@@ -14,8 +14,8 @@ from tsnn.datasets import DatasetInfo
 
 #: First preset of the page, a run of half a minute on the bundled images. Not the papers' settings: with them 85 % test
 #: accuracy takes more epochs, and evolution does not find informative pixels. Here the connections of a pixel in the
-#: centre are 3 times those of one at the border (``python -m tests.benchmarks.demonstration``). Dense learns at this
-#: learning rate too; at 0.03 it diverges (the same with ``--race``).
+#: centre are 3 times those of one at the border (``python -m tests.benchmarks.demonstration``). Dense
+#: diverges at 0.03 (the same with ``--race``, measured with dropout 0.3).
 DEMONSTRATION = {
     "data.name": "fashion_mnist",
     "data.size": "small",
@@ -42,7 +42,7 @@ def presets_widget(data: str, config: Config) -> Any:
     """Return a selection of the settings that the form can load; visible if there are several."""
     widget = pmui.Select(
         label="Preset", size="small", sizing_mode="stretch_width", margin=(6, 4), sx=EVEN_HEIGHT,
-        description="Loads settings: tsnn's, chosen on validation samples, or those of the papers.",
+        description="Loads settings: tsnn's, or those of the papers.",
     )  # fmt: skip
     show_presets(widget, data, config)
     return widget

@@ -46,7 +46,9 @@ SHORT: dict[str, Any] = {
     "training.evolve_until": 0.75,
 }
 
-#: Ours by data set, chosen on validation samples.
+#: Ours by data set. Fashion-MNIST: 15 epochs on five sixths of the training part, one seed, validation accuracy at
+#: learning rate 0.05 89.9, at 0.1 90.2; with ReLU, zeta 0.1 or decay 2.5e-5 not better. MNIST has the same settings,
+#: CIFAR-10 a smaller rate; neither was compared with others.
 OURS: dict[str, dict[str, Any]] = {
     "fashion_mnist": {**SHORT, "training.epochs": 60},
     "mnist": {**SHORT, "training.epochs": 30},
