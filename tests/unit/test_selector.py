@@ -1,6 +1,7 @@
 """Selection of features: scores against their equations, known features, scikit-learn's contract, errors."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -260,6 +261,7 @@ def test_selector__passes_the_checks_of_scikit_learn(estimator, check):
 def test_selector__wide_data_take_seconds(rng):
     x, y = rng.normal(size=(200, 20_000)).astype(np.float32), np.arange(200) % 2
     x[:, 77] += 3 * y
-    selector = SparseSelector(20, threads=1, random_state=0).fit(x, y)
+    started = time.process_time()
+    selector = SparseSelector(20, threads=1, random_state=0, epochs=20).fit(x, y)
+    assert time.process_time() - started < 60
     assert selector.support_[77]
-    assert sum(r.seconds_train + r.seconds_evolve for r in selector.estimator_.history_) < 60  # on a busy machine

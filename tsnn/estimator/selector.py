@@ -42,7 +42,10 @@ _PLAIN = {"dropout": 0.0, "weight_decay": 0.0, "momentum": 0.9, "initializer": "
 #: Settings of each method where the parameters of the selector are None: those of its paper, or ours.
 RECIPES: dict[str, dict[str, Any]] = {
     "strength": _EVOLVED,
-    "attribution": _EVOLVED,
+    "attribution": _EVOLVED | {  # folded activations learn products of features, which classes often depend on
+        "hidden": (200, 200), "epsilon": 30.0, "epochs": 60, "activation": "all_relu", "alpha": 0.8,
+        "regrow": "random", "zeta": 0.1, "weight_decay": 2e-3,
+    },
     "neurofs": _PLAIN | {"hidden": (1000, 1000, 1000), "epsilon": 30.0, "epochs": 100, "batch_size": 100,
                          "learning_rate": 0.01, "activation": "tanh"},
     "entryprune": _PLAIN | {"hidden": (100,), "epsilon": 20.0, "epochs": 100, "batch_size": 32, "learning_rate": 0.01,
@@ -59,9 +62,9 @@ class Autoencoder(SparseMLP):
 
     _task: ClassVar[str] = "regression"
 
-    def fit_ranked(self, X: Any, y: Any, sample_weight: Any, ranking: Ranking) -> Self:
+    def fit_ranked(self, X: Any, ranking: Ranking) -> Self:
         """Train to reproduce samples; see :func:`fit_ranked`."""
-        self._inputs, numbers, weights = self._samples(X, np.arange(_n_samples(X)), sample_weight, reset=True)
+        self._inputs, numbers, weights = self._samples(X, np.arange(np.shape(X)[0]), None, reset=True)
         try:
             return self._fit(self._inputs, np.arange(len(numbers)), weights, resume=False, train=ranking.train)
         finally:
@@ -153,7 +156,7 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         return tags
 
     @unchanged_on_failure
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Rank the features, and select some.
 
         Parameters
@@ -162,8 +165,6 @@ class SparseSelector(SelectorMixin, BaseEstimator):
             Array, table or SciPy sparse matrix; sparse ones are never made dense.
         y : [n_samples] or [n_samples, n_outputs]
             Classes, labels or numbers; not used by unsupervised methods.
-        sample_weight : [n_samples], optional
-            Weight of each sample in the loss.
 
         Raises
         ------
@@ -175,14 +176,14 @@ class SparseSelector(SelectorMixin, BaseEstimator):
             raise DataError(f"Unknown method {self.method!r}{nearest(str(self.method), METHODS)}")
         if y is None and self.method not in UNSUPERVISED:
             raise DataError(
-                f"y is missing: the method {self.method!r} requires y, but the target y is None. "
+                f"y is missing: the method {self.method!r} requires y to be passed, but the target y is None. "
                 f"Without targets, use one of: {', '.join(UNSUPERVISED)}."
             )
         n_features = np.shape(X)[1] if np.ndim(X) == 2 or hasattr(X, "tocsr") else 1  # else the estimator refuses X
         count = self._count(n_features)
         ranking = kind(count, np.random.default_rng(0))
         model = self._model(kind, y, n_features)
-        fit_ranked(model, X, y, sample_weight, ranking)
+        fit_ranked(model, X, y, ranking)
         self.estimator_ = model
         self.n_features_in_: int = model.n_features_in_
         if hasattr(model, "feature_names_in_"):
@@ -241,16 +242,12 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         return model(**(chosen | kind.settings | own))
 
 
-def fit_ranked(model: Any, X: Any, y: Any, sample_weight: Any, ranking: Ranking) -> None:
+def fit_ranked(model: Any, X: Any, y: Any, ranking: Ranking) -> None:
     """Train an estimator on samples while a ranking looks at it."""
     if isinstance(model, Autoencoder):
-        model.fit_ranked(X, y, sample_weight, ranking)
+        model.fit_ranked(X, ranking)
     elif isinstance(model, SparseMLPClassifier):
-        X, targets, weights = model._samples(X, y, sample_weight, reset=True)
+        X, targets, weights = model._samples(X, y, None, reset=True)
         model._fit(X, model._encoded(targets, None), weights, resume=False, train=ranking.train)
     else:
-        model._fit(*model._checked_samples(X, y, sample_weight, False), resume=False, train=ranking.train)
-
-
-def _n_samples(X: Any) -> int:
-    return int(np.shape(X)[0])
+        model._fit(*model._checked_samples(X, y, None, False), resume=False, train=ranking.train)
