@@ -122,7 +122,7 @@ def table(rows):
 
 
 def main():
-    """Compute what is missing, and print the table."""
+    """Print the table, after computing its missing rows."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sets", default=",".join(SETS), help="default: all")
     parser.add_argument("--methods", default=",".join([*METHODS, *OTHERS]), help="default: all")

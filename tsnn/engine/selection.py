@@ -23,7 +23,7 @@ from tsnn.engine.topology import Topology
 from tsnn.engine.training import make_workspace, steps
 from tsnn.records import EpochRecord, Progress
 
-SAMPLES = 256  #: of the training part, whose attribution is computed after each epoch
+SAMPLES = 512  #: of the training part, whose attribution is computed after each epoch
 _NEURONS = 64  # hidden neurons at which the gradient of a removed input is probed
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from tsnn.config.schema import nearest
 from tsnn.datasets import Features
@@ -44,7 +44,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "strength": _EVOLVED,
     "attribution": _EVOLVED | {  # folded activations learn products of features, which classes often depend on
         "hidden": (200, 200), "epsilon": 30.0, "epochs": 60, "activation": "all_relu", "alpha": 0.8,
-        "regrow": "random", "zeta": 0.1, "weight_decay": 2e-3,
+        "weight_decay": 2e-3, "method": "fixed",
     },
     "neurofs": _PLAIN | {"hidden": (1000, 1000, 1000), "epsilon": 30.0, "epochs": 100, "batch_size": 100,
                          "learning_rate": 0.01, "activation": "tanh"},
@@ -64,7 +64,7 @@ class Autoencoder(SparseMLP):
 
     def fit_ranked(self, X: Any, ranking: Ranking) -> Self:
         """Train to reproduce samples; see :func:`fit_ranked`."""
-        self._inputs, numbers, weights = self._samples(X, np.arange(np.shape(X)[0]), None, reset=True)
+        self._inputs, numbers, weights = self._samples(X, np.arange(_num_samples(X)), None, reset=True)
         try:
             return self._fit(self._inputs, np.arange(len(numbers)), weights, resume=False, train=ranking.train)
         finally:
@@ -90,7 +90,7 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         Number of features, or their fraction. None: those above the ``threshold``, or half of them without one.
     method : str
         - ``strength``: strength of the inputs' connections, ``sum |w|``, summed over the epochs of SET;
-        - ``attribution``: sum over the outputs of mean ``|d f_c / d x_j|``, summed over the epochs of SET;
+        - ``attribution``: sum over the outputs of mean ``|d f_c / d x_j|``, summed over the epochs of a fixed topology;
         - ``neurofs``: inputs are removed and regrown during training (NeuroFS, TMLR 2023);
         - ``entryprune``: random features enter, judged by the gradient of their first batches (arXiv 2410.02344);
         - ``quickselection``, without ``y``: strength of a denoising autoencoder's inputs (arXiv 2012.00560);
@@ -179,7 +179,8 @@ class SparseSelector(SelectorMixin, BaseEstimator):
                 f"y is missing: the method {self.method!r} requires y to be passed, but the target y is None. "
                 f"Without targets, use one of: {', '.join(UNSUPERVISED)}."
             )
-        n_features = np.shape(X)[1] if np.ndim(X) == 2 or hasattr(X, "tocsr") else 1  # else the estimator refuses X
+        shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
+        n_features = int(shape[1]) if len(shape) == 2 else 1  # else the estimator refuses X
         count = self._count(n_features)
         ranking = kind(count, np.random.default_rng(0))
         model = self._model(kind, y, n_features)
