@@ -63,7 +63,7 @@ def engine(server: Server) -> Iterator[Callable[..., tuple[Run, subprocess.Popen
     started: list[subprocess.Popen[bytes]] = []
 
     def start(epochs: int = 1000, seconds: float = 0.3) -> tuple[Run, subprocess.Popen[bytes]]:
-        run = server.store.create(Config.preset("fashion_mnist").replace({"training.epochs": epochs}))
+        run = server.store.create(Config.preset("paper/fashion_mnist").replace({"training.epochs": epochs}))
         command = [sys.executable, "-m", fake_engine.__name__, str(run.path), str(seconds)]
         started.append(subprocess.Popen(command, cwd=ROOT))
         wait_until(lambda: run.status()["state"] == "training", what="the fake engine trains")
