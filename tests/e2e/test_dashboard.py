@@ -251,7 +251,7 @@ def test_timeline__home_key_shows_first_snapshot(page, server):
 
 
 def test_workers__figures_appear_side_by_side(page, server):
-    run = server.store.create(Config.preset("fashion_mnist").replace({"parallel.workers": 2}))
+    run = server.store.create(Config.preset("paper/fashion_mnist").replace({"parallel.workers": 2}))
     with RunWriter(run) as writer:
         writer.update(state="training", epochs=9, samples_total=100)
         open_page(page, server, run.id)

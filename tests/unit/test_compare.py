@@ -289,7 +289,7 @@ def test_compare_plots__draw_the_recorded_curves(store):
 
 
 def test_results__are_read_a_part_at_a_time_and_continued(store):
-    config = Config.preset("fashion_mnist").replace(SETTINGS)
+    config = Config.preset("paper/fashion_mnist").replace(SETTINGS)
     run, losses = store.create(config), [0.9, 0.5, 0.7, 0.4, 0.6]
     reader = ResultReader(run)
     assert reader.read()

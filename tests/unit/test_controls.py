@@ -15,7 +15,7 @@ from tsnn.views.live.follower import RunFollower
 
 @pytest.fixture
 def run(tmp_path):
-    return RunStore(tmp_path / "runs").create(Config.preset("fashion_mnist").replace({"training.epochs": 99}))
+    return RunStore(tmp_path / "runs").create(Config.preset("paper/fashion_mnist").replace({"training.epochs": 99}))
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def controls(run, writer):
 
 def record(writer, epoch, **settings):
     """Record an epoch that trained with these settings."""
-    config = Config.preset("fashion_mnist").replace({f"training.{name}": value for name, value in settings.items()})
+    config = Config.preset("paper/fashion_mnist").replace({f"training.{name}": value for name, value in settings.items()})
     writer.line("epoch", **fake_engine.epoch_record(epoch, config).to_dict())
 
 
@@ -181,7 +181,7 @@ def test_choice__shows_the_old_rule_after_a_refusal(controls, writer, run):
 
 
 def test_choice__shows_a_rule_that_only_the_engine_knows(controls, writer, run):
-    line = fake_engine.epoch_record(1, Config.preset("fashion_mnist")).to_dict()
+    line = fake_engine.epoch_record(1, Config.preset("paper/fashion_mnist")).to_dict()
     line["settings"]["regrow"] = "hubs"
     writer.line("epoch", **line)
     controls.tick()

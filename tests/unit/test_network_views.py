@@ -83,7 +83,7 @@ def test_network_plot__age_width_size_and_cut_off_neurons():
 
 @pytest.mark.parametrize("layer", [0, 1])
 def test_compare__is_the_naive_difference_among_neurons_drawn_twice(layer):
-    one, two = (fake_engine.snapshot(epoch, Config.preset("fashion_mnist")) for epoch in (3, 4))
+    one, two = (fake_engine.snapshot(epoch, Config.preset("paper/fashion_mnist")) for epoch in (3, 4))
     new, gone = layout.compare(two, one, layer)
     before, now = ({tuple(edge) for edge in s.layers[layer].edges.tolist()} for s in (one, two))
     edges = [tuple(edge) for edge in two.layers[layer].edges.tolist()]
