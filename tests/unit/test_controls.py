@@ -36,7 +36,8 @@ def controls(run, writer):
 
 def record(writer, epoch, **settings):
     """Record an epoch that trained with these settings."""
-    config = Config.preset("paper/fashion_mnist").replace({f"training.{name}": value for name, value in settings.items()})
+    changes = {f"training.{name}": value for name, value in settings.items()}
+    config = Config.preset("paper/fashion_mnist").replace(changes)
     writer.line("epoch", **fake_engine.epoch_record(epoch, config).to_dict())
 
 
