@@ -162,7 +162,7 @@ def test_header__may_be_a_truth_value(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
-        ((69, 22_283, None), {"network.hidden": (100, 100), "training.epochs": 72}),
+        ((69, 22_283, None), {"network.hidden": (500, 500), "training.epochs": 30}),
         ((100, 10, None), {"network.hidden": (256, 256), "training.batch_size": 32}),
         ((4000, 500, None), {"training.batch_size": 64, "training.epochs": 45}),
         ((60_000, 784, (28, 28)), {}),

@@ -251,7 +251,7 @@ def test_file__columns_of_a_wide_table_are_searched(tmp_path):
     target.value = "gene7"
     drop.value = []
     assert (form.config().data.target, form.own.preview.task) == ("gene7", "regression")
-    assert form.config().network.hidden == (100, 100), "a wide table"
+    assert form.config().network.hidden == (500, 500), "a wide table"
 
 
 def test_file__transposing_is_offered(tmp_path):

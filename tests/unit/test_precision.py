@@ -83,7 +83,8 @@ def test_workspace__returns_what_was_put(rng):
 
 @pytest.mark.parametrize("phase1", [0.0, 1.0])
 def test_workers__train_with_bfloat16(blobs, tiny, phase1):
-    config = tiny.replace({"parallel.workers": 2, "training.batch_size": 16, "training.epochs": 6})
+    config = tiny.replace({"parallel.workers": 2, "training.batch_size": 16, "training.epochs": 12})
+    config = config.replace({"training.learning_rate": 0.01, "network.dropout": 0, "training.zeta": 0.1})
     config = config.replace({"parallel.phase1_fraction": phase1, "training.precision": "bfloat16"})
     records = [item for item in Threads(blobs, config) if isinstance(item, EpochRecord)]
     assert records[-1].train_loss < records[0].train_loss

@@ -11,6 +11,7 @@ import tsnn
 from tsnn import cli
 from tsnn.config import Config
 from tsnn.datasets.preview import preview
+from tsnn.estimator.planning import make_plan
 from tsnn.execution.engine import execute
 from tsnn.execution.provenance import generators, load_data
 from tsnn.runs import RunStore
@@ -67,7 +68,9 @@ def arrays(request, tmp_path):
 @pytest.mark.compiled
 def test_worlds__train_the_same(arrays):
     path, estimator = arrays
-    config = estimator._config().replace({"data.name": str(path), "run.threads": 1})
+    task = "classification" if isinstance(estimator, tsnn.SparseMLPClassifier) else "regression"
+    plan = make_plan(estimator.get_params(), task, 60, 5, present=None, one_pass=False)
+    config = plan.config.replace({"data.name": str(path), "run.threads": 1})
     run = RunStore().create(config)
     list(execute(run))
 

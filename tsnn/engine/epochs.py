@@ -309,7 +309,9 @@ def _end_dense_phase(state: TrainingState) -> None:
 def check_finite(loss: float, where: str, config: Config) -> None:
     """Raise a :class:`~tsnn.errors.DivergenceError` if a loss is not finite."""
     if not math.isfinite(loss):
+        rate = config.training.learning_rate
+        dense = " Dense networks need smaller steps than sparse ones." if config.training.method == "dense" else ""
         raise DivergenceError(
-            f"Training diverged in {where}: the loss is no longer finite at learning rate "
-            f"{config.training.learning_rate:g}. Try a smaller learning rate."
+            f"Training diverged in {where}: the loss is no longer finite at learning rate {rate:g}. Try a smaller "
+            f"learning rate, such as {rate / 10:g}.{dense}"
         )

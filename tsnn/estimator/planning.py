@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tsnn.config import Config
-from tsnn.config.presets import preset_for_shape
+from tsnn.config.presets import is_wide, preset_for_shape
 from tsnn.errors import ConfigError
 from tsnn.estimator.fitting import Patience
 from tsnn.estimator.parameters import SETTING_OF
@@ -79,7 +79,9 @@ def make_plan(
     stopping = n_samples >= _ENOUGH if _is_auto(stopping) else bool(stopping)
     stopping = stopping and not one_pass
     chosen = Config.preset("", task).flat() | suited
-    chosen["training.learning_rate_schedule"] = "constant" if one_pass else "coslog4" if stopping else "cosine"
+    wide = is_wide(n_samples, n_features)
+    schedule = "constant" if one_pass or wide else "coslog4" if stopping else "cosine"
+    chosen["training.learning_rate_schedule"] = schedule
     if parameters["optimizer"] == "adamw":  # whose steps do not depend on the size of the gradient
         chosen["training.learning_rate"] /= 10
     if present is not None:
@@ -89,7 +91,7 @@ def make_plan(
     values = {setting: parameters[name] for name, setting in SETTING_OF.items()}
     config = Config().replace({name: chosen[name] if _is_auto(v) else v for name, v in values.items()})
     if _is_auto(members):
-        whole = _is_auto(parameters["hidden"]) and not one_pass
+        whole = _is_auto(parameters["hidden"]) and not one_pass and not wide
         members = max(1, min(_MEMBERS, _STEPS // (n_samples * config.training.epochs))) if whole else 1
     elif (members := _whole(members)) < 1:
         raise ConfigError(
