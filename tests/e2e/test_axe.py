@@ -12,7 +12,6 @@ from pages.address import TABS
 from tests.support import fake_engine
 from tests.support.dashboard import open_page
 from tests.support.waiting import wait_until
-from tsnn.runs.measures import LAYER_VALUES, store_line
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
 
@@ -72,13 +71,8 @@ def test_page__breaks_no_rule_of_axe(page, server, engine):
     page.get_by_text("Change while it trains").wait_for()
     assert violations(page) == [], "live run"
     page.get_by_role("button", name="Close drawer").click()  # its parts have been checked
-    measured = dict.fromkeys(LAYER_VALUES, 1) | {"n_in": 784, "n_out": 1000, "connections": 9}
-    store_line(run, "topology", {"epoch": 0, "seconds": 1.0, "layers": [measured]})
-    # Each has a kind of element that no other tab has.
-    for tab in ("network", "connectivity", "neurons", "errors", "runs"):
+    for tab in ("network", "neurons", "errors", "runs"):  # each has a kind of element that no other tab has
         open_tab(page, tab)
-        if tab == "connectivity":
-            page.get_by_role("region", name="Measures of the topology").wait_for()
         assert violations(page) == [], tab
     page.get_by_label("Toggle theme").click()
     open_tab(page, "overview")

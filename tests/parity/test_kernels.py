@@ -159,7 +159,7 @@ def test_backward__of_micro_batches_is_that_of_the_batch():
 def test_kernels__give_the_same_bits_for_any_number_of_threads(monkeypatch, width):
     layer = Sample(SEGMENT + 30, 5, width, density=0.99) if width == 48 else Sample(40, 30, width)
     results = []
-    narrow = Sample(40, 30, 96, store=kernels.narrow)
+    narrow = Sample(40, 30, 160, store=kernels.narrow)
     for chunks in (1, 2, 3, 7):
         monkeypatch.setattr("numba.get_num_threads", lambda chunks=chunks: chunks)
         results.append([a.tobytes() for sample in (layer, narrow) for a in all_results(sample)])
@@ -178,14 +178,14 @@ if platform.machine() in ("x86_64", "AMD64"):
 def test_kernels__agree_on_other_processors(variant, tmp_path):
     script = (
         "import sys, numpy; from tests.support.layers import Sample, all_results; from tsnn.kernels import narrow;"
-        "numpy.savez(sys.argv[1], *all_results(Sample(40, 30, 272)), *all_results(Sample(40, 30, 96, store=narrow)))"
+        "numpy.savez(sys.argv[1], *all_results(Sample(40, 30, 272)), *all_results(Sample(40, 30, 160, store=narrow)))"
     )
     path = tmp_path / "variant.npz"
     subprocess.run([sys.executable, "-c", script, str(path)], env=os.environ | VARIANTS[variant], check=True)
     with np.load(path) as theirs:
-        ours = [*all_results(Sample(40, 30, 272)), *all_results(Sample(40, 30, 96, store=kernels.narrow))]
+        ours = [*all_results(Sample(40, 30, 272)), *all_results(Sample(40, 30, 160, store=kernels.narrow))]
         for mine, other in zip(ours, theirs.values(), strict=True):
-            if len({mine.shape, other.shape, (40, 96), (30, 96)}) == 2 and mine.dtype == np.uint16:
+            if mine.dtype == np.uint16 and mine.ndim == 2:
                 mine, other = kernels.widen(mine), kernels.widen(other)  # equal sums, or neighbours after rounding
                 assert_allclose(mine, other, rtol=2**-7, atol=1e-5)
             else:
