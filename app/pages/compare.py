@@ -205,10 +205,9 @@ class CompareTab:
         self._rows = grouped(results) if self.seeds.value else [[r] for r in results]
         self._labels = labels(self._rows)
         self._columns = ordered(table(results, over_seeds=self.seeds.value))
-        self.race.show([(label, self._followers[row[0].run])
-                        for label, row in zip(self._labels, self._rows, strict=True)])  # fmt: skip
-        self.distances.show([(label, self._followers[row[0].run])
-                             for label, row in zip(self._labels, self._rows, strict=True)])  # fmt: skip
+        shown = [(label, self._followers[row[0].run]) for label, row in zip(self._labels, self._rows, strict=True)]
+        self.race.show(shown)
+        self.distances.show(shown)
         self._show_verdict()
         parts = [self._grid, self._table] if self.race.layout.visible else [self._table, self._grid]
         if self.layout.objects[-2:] != parts:  # of a race, networks and curves are seen together

@@ -23,7 +23,7 @@ from tsnn.engine.pruning import ANY, drop_smallest
 from tsnn.engine.selection import Ranking
 from tsnn.engine.state import TrainingState
 from tsnn.records import Progress
-from tsnn.tiling import LANES
+from tsnn.tiling import padded
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,7 @@ class Reconstruction:
         return self.features.shape
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        width = -(-len(rows) // LANES) * LANES
-        out = np.zeros((self.shape[1], width), np.float32)
+        out = np.zeros((self.shape[1], padded(len(rows), "float32")), np.float32)
         self.features.gather(rows, out)
         return np.ascontiguousarray(out[:, : len(rows)].T)
 

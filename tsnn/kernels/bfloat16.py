@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import overload
+from numba.extending import overload, register_jitable
 from numpy.typing import NDArray
 
 from tsnn.tiling import LANES
 
 GROUP = 2 * LANES  # samples
 UPPER, NAN = 0xFFFF0000, 0x7FC00000
-Offset = Any
 
 
 def widen(values: NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -44,6 +43,7 @@ def narrow(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 # --- one value at a time, for loops over samples
 
 
+@register_jitable
 def place(offset: int) -> int:
     """Return where sample number `offset` of an array is stored; rows are multiples of 32 samples."""
     return offset - offset % GROUP + 2 * (offset % LANES) + offset % GROUP // LANES
@@ -53,8 +53,7 @@ def read(array: Any, offset: int, count: int) -> Any:
     """Return `count` samples from array.flat[offset] on as float32; a view, if they are stored as such."""
     if array.dtype == np.float32:
         return array.reshape(-1)[offset : offset + count]
-    places = [offset + s - (offset + s) % GROUP for s in range(count)]
-    places = [p + 2 * ((offset + s) % LANES) + (offset + s) % GROUP // LANES for s, p in enumerate(places)]
+    places = [place(offset + s) for s in range(count)]
     return (array.reshape(-1)[places].astype(np.uint32) << 16).view(np.float32)
 
 
@@ -76,8 +75,7 @@ def _read(array: Any, offset: Any, count: Any) -> Any:
     def values(array, offset, count):  # type: ignore[no-untyped-def]
         flat, words = array.reshape(-1), np.empty(count, np.uint32)
         for s in range(count):
-            k = offset + s
-            words[s] = np.uint32(flat[k - k % GROUP + 2 * (k % LANES) + k % GROUP // LANES]) << np.uint32(16)
+            words[s] = np.uint32(flat[place(offset + s)]) << np.uint32(16)
         return words.view(np.float32)
 
     return values
@@ -97,8 +95,7 @@ def _put(array: Any, offset: Any, value: Any) -> Any:
         single[0] = value
         bits = np.int64(single.view(np.uint32)[0])
         rounded = NAN if np.isnan(value) else bits + 0x7FFF + ((bits >> 16) & 1)
-        k = offset
-        array.reshape(-1)[k - k % GROUP + 2 * (k % LANES) + k % GROUP // LANES] = np.uint16(rounded >> 16)
+        array.reshape(-1)[place(offset)] = np.uint16(rounded >> 16)
 
     return round_and_write
 
