@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tsnn import config, datasets, parallel, runs, views  # noqa: F401 - public, but not in __all__
     from tsnn.config import Config
     from tsnn.datasets import Dataset, load_dataset, make_dataset
+    from tsnn.decorators import activation, optimizer, pruning, regrowth, schedule
     from tsnn.engine.activations import hidden_slope
     from tsnn.engine.evolution import evolve
     from tsnn.engine.importance import importance, prune_neurons
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from tsnn.execution.sweeps import sweep
     from tsnn.formats import from_scipy, from_torch, to_onnx, to_scipy, to_torch
     from tsnn.jobs.launch import fork, resume, start, stop
-    from tsnn.registry import activation, optimizer, pruning, regrowth, schedule
     from tsnn.runs import Run, RunStore
     from tsnn.runs.control import request
     from tsnn.views.report import report
@@ -122,7 +122,7 @@ __getattr__, __dir__ = lazy.attach(
         "execution.sweeps": "sweep",
         "formats": "from_scipy from_torch to_onnx to_scipy to_torch",
         "jobs.launch": "fork resume start stop",
-        "registry": "activation optimizer pruning regrowth schedule",
+        "decorators": "activation optimizer pruning regrowth schedule",
         "runs": "Run RunStore",
         "runs.control": "request",
         "views.report": "report",

@@ -8,14 +8,11 @@ appears in the command line's help, the form, comparisons and the memory estimat
 ...     return free.topology.out_degree[rows]
 >>> run = tsnn.start(config.replace(regrow="busy"))  # doctest: +SKIP
 
-The decorators :func:`pruning`, :func:`regrowth`, :func:`schedule`, :func:`optimizer` and :func:`activation` describe
-the arguments and results of each kind. A run records the source of the rules that are not built in
+The decorators of :mod:`tsnn.decorators` describe the arguments and results of each kind; built-in rules are registered
+where they are defined, as in :mod:`tsnn.engine.pruning`. A run records the source of the others
 (:mod:`tsnn.runs.rules`).
 
 A data reader is registered by the suffix of the files that it reads: :func:`tsnn.load_dataset` then takes their paths.
-The built-in rules are registered where they are defined (:mod:`tsnn.engine.pruning`, :mod:`tsnn.engine.regrowth`,
-:mod:`tsnn.engine.schedules`, :mod:`tsnn.engine.optimizers`, :mod:`tsnn.engine.activations`,
-:mod:`tsnn.datasets.readers`).
 """
 
 from __future__ import annotations
@@ -98,6 +95,17 @@ class Rule:
         return {f.name: v for f in fields if (v := getattr(self, f.name)) != f.default}
 
 
+def _can_take(function: Callable[..., Any], names: tuple[str, ...]) -> bool:
+    """Return whether a function can be called with as many arguments; true for one that does not tell."""
+    try:
+        inspect.signature(function).bind(*names)
+    except TypeError:
+        return False
+    except ValueError:  # of some functions in C
+        pass
+    return True
+
+
 class Registry(Mapping[str, Rule]):
     """Rules of one kind by name, in the order in which they were registered.
 
@@ -125,16 +133,18 @@ class Registry(Mapping[str, Rule]):
             importlib.import_module(self.home)
         return self._registered
 
-    def register(self, name: str, *, help: str = "", **facts: Any) -> Callable[[Function], Function]:
+    def register(
+        self, name: str, *, help: str = "", takes: tuple[str, ...] = (), **facts: Any
+    ) -> Callable[[Function], Function]:
         """Register the function that is decorated; ``facts`` are further attributes of :class:`Rule`.
 
-        The default of ``help`` is the first line of the function's docstring. A rule that is not built in is replaced:
-        a cell of a notebook may be run again.
+        The default of ``help`` is the first line of the function's docstring. ``takes`` names the arguments that it
+        will get. A rule that is not built in is replaced: a cell of a notebook may be run again.
 
         Raises
         ------
         ConfigError
-            If the name is that of a built-in rule, or no name, or the need is unknown.
+            If the name is that of a built-in rule, or no name, the need is unknown, or it takes other arguments.
         """
         if not isinstance(name, str) or (self.decorator and not _NAME.fullmatch(name)):
             example = f'@tsnn.{self.decorator}("my_rule")'
@@ -145,6 +155,9 @@ class Registry(Mapping[str, Rule]):
             raise ConfigError(f"A {self.kind} can need one of {self.needs}; got {facts['needs']!r}.")
 
         def add(function: Function) -> Function:
+            if takes and not _can_take(function, takes):
+                got = f"{inspect.signature(function)}; it is called as rule({', '.join(takes)})"
+                raise ConfigError(f"The {self.kind} {name!r} takes {got}. Give it these arguments, in this order.")
             text = help or (inspect.getdoc(function) or "a rule of your own").splitlines()[0].rstrip(".")
             self._registered[name] = Rule(name, text, function, **facts)
             return function
@@ -187,15 +200,15 @@ class Registry(Mapping[str, Rule]):
         return len(self._rules)
 
 
-#: See :func:`pruning` and :mod:`tsnn.engine.pruning`.
+#: See :func:`tsnn.pruning` and :mod:`tsnn.engine.pruning`.
 PRUNING = Registry("pruning rule", "tsnn.engine.pruning", "pruning", ("", "layer", "gradient", "network"))
-#: See :func:`regrowth` and :mod:`tsnn.engine.regrowth`.
+#: See :func:`tsnn.regrowth` and :mod:`tsnn.engine.regrowth`.
 REGROWTH = Registry("regrowth rule", "tsnn.engine.regrowth", "regrowth", ("", "gradient", "activations"))
-#: See :func:`schedule` and :mod:`tsnn.engine.schedules`.
+#: See :func:`tsnn.schedule` and :mod:`tsnn.engine.schedules`.
 SCHEDULES = Registry("schedule", "tsnn.engine.schedules", "schedule")
-#: See :func:`optimizer` and :mod:`tsnn.engine.optimizers`.
+#: See :func:`tsnn.optimizer` and :mod:`tsnn.engine.optimizers`.
 OPTIMIZERS = Registry("optimizer", "tsnn.engine.optimizers", "optimizer")
-#: See :func:`activation` and :mod:`tsnn.engine.activations`.
+#: See :func:`tsnn.activation` and :mod:`tsnn.engine.activations`.
 ACTIVATIONS = Registry("activation", "tsnn.engine.activations", "activation")
 #: ``reader(path, target) -> RawData``, by file name suffix. See :mod:`tsnn.datasets.readers`.
 READERS = Registry("data reader", "tsnn.datasets.readers")
@@ -204,117 +217,3 @@ READERS = Registry("data reader", "tsnn.datasets.readers")
 def recorded_registries() -> dict[str, Registry]:
     """Return the registries whose rules runs record, by their decorator."""
     return {r.decorator: r for r in globals().values() if isinstance(r, Registry) and r.decorator}
-
-
-def pruning(name: str, *, help: str = "", needs: str = "", **facts: Any) -> Callable[[Function], Function]:
-    """Register a pruning rule, a choice of ``training.prune``: which connections of a layer evolution prunes.
-
-    The rule is ``rule(weights, zeta)``: float32[m], fraction in [0, 1). It returns bool[m], the connections that
-    survive, or float[m], a score: then the fraction zeta with the smallest scores is pruned.
-
-    Parameters
-    ----------
-    name : str
-        Its name: a-z, 0-9 and _.
-    help : str, optional
-        Description; default is the first line of its docstring.
-    needs : {"", "layer", "gradient", "network"}
-        With ``"layer"`` the rule gets a :class:`tsnn.engine.pruning.Connections` instead of the weights: weights,
-        topology, progress, rng; with ``"gradient"`` also the gradient of a batch. With ``"network"`` it gets a list of
-        them, one for each layer that evolves, and returns a list of scores: the fraction zeta of all connections with
-        the smallest scores is pruned, and the new ones are divided among the layers in proportion to the survivors.
-    **facts
-        Further attributes of :class:`Rule`.
-
-    Examples
-    --------
-    >>> @tsnn.pruning("small_steps", needs="gradient")  # doctest: +SKIP
-    ... def small_steps(layer, zeta):
-    ...     return abs(layer.weights) + 0.1 * abs(layer.gradient)
-    """
-    return PRUNING.register(name, help=help, needs=needs, **facts)
-
-
-def regrowth(
-    name: str, *, help: str = "", needs: str = "", candidates: int = 0, **facts: Any
-) -> Callable[[Function], Function]:
-    """Register a regrowth rule, a choice of ``training.regrow``: where evolution puts new connections of a layer.
-
-    With ``candidates`` the rule is a score ``rule(free, rows, columns)`` of random free positions: int32[k] input
-    neurons, int32[k] output neurons. It returns float[k]; connections grow where it is largest.
-    Without, the rule is ``rule(free, count, rng)`` and returns ``count`` distinct free positions itself, as
-    ``free.pattern(rows, columns)`` does. ``free`` is a :class:`tsnn.engine.regrowth.FreePositions`.
-
-    Parameters
-    ----------
-    name : str
-        Its name: a-z, 0-9 and _.
-    help : str, optional
-        Description; default is the first line of its docstring.
-    needs : {"", "gradient", "activations"}
-        What ``free`` has in addition to the topology: the gradient of a batch at any positions, or the activations and
-        deltas of its samples.
-    candidates : int
-        Random free positions for each new connection, of which the rule returns scores.
-    **facts
-        Further attributes of :class:`Rule`.
-
-    Examples
-    --------
-    >>> @tsnn.regrowth("cosine", needs="activations", candidates=10)  # doctest: +SKIP
-    ... def cosine(free, rows, columns):
-    ...     a, b = (x / (np.linalg.norm(x, axis=1, keepdims=True) + 1e-9) for x in free.activations)
-    ...     return abs(np.einsum("ks,ks->k", a[rows], b[columns]))
-    """
-    if not isinstance(candidates, int) or not 0 <= candidates <= 1000:
-        raise ConfigError(f"candidates must be a whole number from 0 to 1000, got {candidates!r}.")
-    return REGROWTH.register(name, help=help, needs=needs, candidates=candidates, **facts)
-
-
-def schedule(name: str, *, help: str = "", **facts: Any) -> Callable[[Function], Function]:
-    """Register a schedule, a choice of ``training.zeta_schedule`` and the other schedules.
-
-    It is ``schedule(progress) -> factor``: the finished fraction of the epochs, in [0, 1], -> the factor of a setting,
-    in [0, 1].
-
-    Examples
-    --------
-    >>> @tsnn.schedule("half")  # doctest: +SKIP
-    ... def half(progress):
-    ...     return 1.0 if progress < 0.5 else 0.5
-    """
-    return SCHEDULES.register(name, help=help, **facts)
-
-
-def optimizer(
-    name: str, *, help: str = "", state: tuple[str, ...] = (), **facts: Any
-) -> Callable[[Function], Function]:
-    """Register an optimizer, a choice of ``training.optimizer``: how a gradient changes the weights.
-
-    It is ``step(weights, gradient, *state, rates) -> (weights, *state)``: float32[n], one value for each connection of
-    a layer, or for each of its biases. ``rates`` has ``learning_rate``, ``momentum``, ``weight_decay``.
-
-    Parameters
-    ----------
-    name, help : str
-        Its name: a-z, 0-9 and _; its description: by default the first line of its docstring.
-    state : tuple of str
-        Names of further arrays, which training keeps: 0 at the start and for each new connection.
-    **facts
-        Further attributes of :class:`Rule`.
-
-    Examples
-    --------
-    >>> @tsnn.optimizer("adagrad", state=("sums",))  # doctest: +SKIP
-    ... def adagrad(weights, gradient, sums, rates):
-    ...     sums = sums + gradient**2
-    ...     return weights - rates.learning_rate * gradient / (np.sqrt(sums) + 1e-8), sums
-    """
-    if not isinstance(state, tuple) or not all(isinstance(part, str) and part.isidentifier() for part in state):
-        raise ConfigError(f"state must be a tuple of names such as ('m', 'v'), got {state!r}.")
-    return OPTIMIZERS.register(name, help=help, state=state, **facts)
-
-
-def activation(name: str, *, help: str = "", **facts: Any) -> Callable[[Function], Function]:
-    """Register an activation, a choice of ``network.activation``: see :mod:`tsnn.engine.activations`."""
-    return ACTIVATIONS.register(name, help=help, **facts)

@@ -264,7 +264,7 @@ def _registers(expression: ast.expr, namespace: dict[str, Any]) -> bool:
     for name in names:
         value = getattr(value, name, None)
     bound = isinstance(getattr(value, "__self__", None), Registry)
-    return bound or getattr(value, "__module__", None) == "tsnn.registry"
+    return bound or getattr(value, "__module__", None) == "tsnn.decorators"
 
 
 def _is_source_of(source: str, function: types.FunctionType) -> bool:

@@ -16,7 +16,7 @@ from tsnn.engine.memory import memory_estimate
 from tsnn.engine.regrowth import FreePositions
 from tsnn.errors import ConfigError, DataError
 from tsnn.execution.engine import execute
-from tsnn.registry import ACTIVATIONS, PRUNING, READERS, REGROWTH, Registry
+from tsnn.registry import ACTIVATIONS, PRUNING, READERS, REGROWTH, Registry, recorded_registries
 from tsnn.runs.comparison import table
 from tsnn.runs.results import result
 
@@ -135,6 +135,25 @@ def test_registry__refuses_an_unknown_need():
     with pytest.raises(ConfigError, match=r"can need one of .*; got 'luck'"):
         registry.register("lucky", help="by luck", needs="luck")
     assert not registry
+
+
+@pytest.mark.parametrize(
+    ("decorate", "called"),
+    [
+        (tsnn.pruning("odd"), r"weights, zeta"),
+        (tsnn.regrowth("odd"), r"free, count, rng"),
+        (tsnn.regrowth("odd", candidates=5), r"free, rows, columns"),
+        (tsnn.schedule("odd"), r"progress"),
+        (tsnn.optimizer("odd", state=("sums",)), r"weights, gradient, sums, rates"),
+    ],
+)
+def test_rule__that_takes_other_arguments_is_refused_where_it_is_defined(decorate, called):
+    def odd(one, two, three, four, five):
+        """Odd."""
+
+    with pytest.raises(ConfigError, match=rf"'odd' takes \(one, two.*; it is called as rule\({called}\)"):
+        decorate(odd)
+    assert not any("odd" in registry for registry in recorded_registries().values())
 
 
 def test_registry__names_the_known_rules_when_one_is_not_there():

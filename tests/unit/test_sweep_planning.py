@@ -105,7 +105,7 @@ def test_extended__refuses_other_settings_and_kinds():
 
 BAD = {
     "unknown name": ({"zetta": "0"}, {}, "Did you mean 'training.zeta'"),
-    "fixed name": ({"threads": "1,2"}, {}, "run.threads changes no results.*nearest that can be is"),
+    "fixed name": ({"threads": "1,2"}, {}, "run.threads changes no results, so.*--set run.threads="),
     "seed": ({"seed": "1,2"}, {}, "--seeds 3"),
     "data set": ({"data.name": "digits,madelon"}, {}, "one data set"),
     "no settings": ({}, {}, "needs settings to vary"),

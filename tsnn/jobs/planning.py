@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -213,8 +212,7 @@ def _sweepable_name(name: str) -> str:
     if full == "data.name":
         raise ConfigError("A sweep has one data set: data.name cannot be swept. Start a sweep for each.")
     if full not in sweepable():
-        best = difflib.get_close_matches(full, sweepable(), n=1, cutoff=0.0)[0]
-        raise ConfigError(f"{full} changes no results, so it cannot be swept. The nearest that can be is {best!r}.")
+        raise ConfigError(f"{full} changes no results, so it cannot be swept. Set it for all trials: --set {full}=...")
     return full
 
 
