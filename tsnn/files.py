@@ -128,6 +128,15 @@ def append_line(path: Path, values: Mapping[str, Any], *, create: bool = True) -
         os.close(descriptor)
 
 
+def file_mark(path: Path) -> tuple[int, int]:
+    """Return modification time and size of a file, which tell whether it has changed; zeros without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
 def open_regular(path: Path) -> IO[bytes]:
     """Open a regular file for reading; a pipe or device, which might block for ever, is refused.
 

@@ -28,7 +28,7 @@ from tsnn.config import Config
 from tsnn.runs import Run, RunStore
 from tsnn.views.live.ticker import PERIOD
 
-PARTS = ("frame", "race", "tick", "click", "sessions", "hidden", "soak", "stores")
+PARTS = ("frame", "race", "tick", "click", "sessions", "hidden", "soak", "stores", "sweeps")
 EPOCHS, SECONDS_PER_EPOCH = 2000, 0.5
 WINDOWS, CLICKS = 12, 10
 #: Networks whose drawing is measured: one that is drawn completely, and large ones.
@@ -303,6 +303,55 @@ def fill(root, n):
     assert Run(first.path).status()["state"] == "finished"
 
 
+def measure_sweeps(bench):
+    """Measure the Sweep tab with 75 and 2,000 runs: reading them, the first view, and an update without any change."""
+    for values, text in ((5, "75"), (80, "2,000")):
+        sweep = fill_sweep(bench.folder / f"sweep{values}" / "runs", values)
+        figures = {}
+        for name in ("first", "unchanged"):
+            before = time.process_time()
+            results = sweep.results()
+            figures[name] = 1000 * (time.process_time() - before)
+        bench.report(
+            f"sweep of {text} runs: CPU per run, read at first", figures["first"] / len(results), 4, "ms", ".2f"
+        )
+        bench.report(f"sweep of {text} runs: CPU of an update without any change", figures["unchanged"], 30, "ms")
+        with bench.server(f"sweep{values}") as (server, process):
+            before, begun = cpu(process), time.monotonic()
+            page = bench.open(
+                server,
+                f"tab=sweep&sweep={sweep.id}",
+                lambda page, text=text: page.get_by_text(f"{text} of {text} trials"),
+            )
+            bench.report(f"sweep of {text} runs: first view", time.monotonic() - begun, None, "s")
+            page.get_by_text("Best by").first.wait_for()
+            settle([page])
+            wait_until(lambda p=process: cpu_per_tick(p, 1, 3) < 20, 300, "all runs are read")
+            bench.report(f"sweep of {text} runs: CPU until all are shown", cpu(process) - before, None, "s")
+            bench.report(f"sweep of {text} runs: server CPU per tick, all shown", cpu_per_tick(process, 1), 15, "ms")
+            page.close()
+
+
+def fill_sweep(root, values):
+    """Make a sweep of zeta by epsilon with five seeds, all finished after 30 epochs, by copying one run."""
+    from tsnn.jobs.planning import plan_sweep
+    from tsnn.runs.sweep_plan import trial_name
+    from tsnn.runs.sweeps import create_sweep
+
+    epsilons = [1, 2, 3] if values < 10 else [1, 2, 3, 4, 5]
+    grid = {"zeta": [i / 1000 for i in range(values)], "epsilon": epsilons}
+    plan = plan_sweep(Config.preset("madelon").replace(epochs=30), grid, seeds=5)
+    sweep = create_sweep(RunStore(root), plan)
+    first = fake_engine.finished_run(RunStore(root), {"data.name": "madelon", "training.epochs": 30}, 30)
+    shutil.rmtree(first.path / "snapshots")
+    for number, (settings, seed) in enumerate(plan.trials):
+        path = sweep.path / trial_name(number)
+        shutil.copytree(first.path, path, copy_function=os.link)
+        (path / "config.toml").unlink()
+        (path / "config.toml").write_text(plan.base.replace({**settings, "run.seed": seed}).to_toml())
+    return sweep
+
+
 def main(arguments=None):
     """Measure and print."""
     from playwright.sync_api import sync_playwright
@@ -321,10 +370,12 @@ def main(arguments=None):
             measure_frame(bench)
         if "race" in parts:
             measure_race(bench)
-        if set(parts) - {"stores", "frame", "race"}:
+        if set(parts) - {"stores", "frame", "race", "sweeps"}:
             measure_live(bench, parts, options.soak, options.tab)
         if "stores" in parts:
             measure_stores(bench)
+        if "sweeps" in parts:
+            measure_sweeps(bench)
         bench.browser.close()
 
 

@@ -314,3 +314,19 @@ def test_results__are_read_a_part_at_a_time_and_continued(store):
     (run.path / "metrics.jsonl").unlink()
     assert reader.read()
     assert reader.result().epochs == 0
+
+
+def test_results__description_is_read_again_only_if_it_has_changed(store, monkeypatch):
+    run = run_with(store)
+    reader = ResultReader(run)
+    reader.read()
+    before = reader.result()
+    for name in ("config", "meta"):
+        monkeypatch.setattr(f"tsnn.runs.run.Run.{name}", lambda *_: pytest.fail("read again"))
+    assert reader.result() == before, "a live run is asked at every update of a page"
+    monkeypatch.undo()
+    (run.path / "config.toml").write_text(run.config().replace(zeta=0.123).to_toml())
+    assert reader.result().settings["training.zeta"] == 0.123
+    (run.path / "config.toml").write_text("")
+    assert "empty" in reader.result().problem
+    assert not reader.result().settings

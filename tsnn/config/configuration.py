@@ -102,7 +102,7 @@ class Config:
 
         Fields left out are newer than it, and have the values at which they change nothing: the defaults.
         """
-        return cls().replace(_flat(sections))
+        return _defaults().replace(_flat(sections))
 
     @classmethod
     def from_toml(cls, path: str | Path, task: str = "auto") -> Config:
@@ -151,6 +151,11 @@ class Config:
     def flat(self) -> dict[str, Any]:
         """Return every setting as one mapping ``{"section.field": value}``."""
         return {f"{s}.{k}": v for s, values in self.to_dict().items() for k, v in values.items()}
+
+
+@functools.cache
+def _defaults() -> Config:
+    return Config()
 
 
 def read_sections(path: str | Path) -> dict[str, Any]:
@@ -203,7 +208,7 @@ def full_name(name: str) -> str:
     """
     name = _RENAMED.get(name, name)
     known = setting_names()
-    if name in known:
+    if name in _known_names():
         return name
     candidates = [full for full in known if full.partition(".")[2] == name]
     if len(candidates) > 1:
@@ -229,3 +234,8 @@ def describe(name: str) -> Setting:
 def setting_names() -> tuple[str, ...]:
     """Return the names ``"section.field"`` of all settings, in order."""
     return tuple(f"{section}.{f.name}" for section, cls in SECTIONS.items() for f in dataclasses.fields(cls))
+
+
+@functools.cache
+def _known_names() -> frozenset[str]:
+    return frozenset(setting_names())

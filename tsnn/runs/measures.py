@@ -90,15 +90,6 @@ def read_measures(run: Run) -> Measures:
     return Measures(dict(sorted(topologies.items())), distances)
 
 
-def file_mark(run: Run) -> tuple[int, int]:
-    """Return modification time and size of a run's file of measures; zeros without one."""
-    try:
-        found = (run.path / FILE).stat()
-    except OSError:
-        return 0, 0
-    return found.st_mtime_ns, found.st_size
-
-
 def name_seen_from(run: Run, other: Run) -> str:
     """Return how a line of type ``distance`` names another run: by its id, with the sweep's of a trial elsewhere."""
     same = run.path.resolve().parent == other.path.resolve().parent

@@ -16,7 +16,7 @@ from typing import Any
 
 from tsnn.config import LIVE_SETTINGS
 from tsnn.errors import TsnnError
-from tsnn.files import open_regular
+from tsnn.files import file_mark, open_regular
 from tsnn.records import EventKind, RunState
 from tsnn.runs.cells import format_change
 from tsnn.runs.measures import gathered, newest_summary
@@ -118,6 +118,7 @@ class ResultReader:
 
     def __init__(self, run: Run, stops: Collection[int] = ()):
         self._run, self._stops = run, stops
+        self._described: tuple[Any, tuple[Mapping[str, Any], Mapping[str, Any], list[RecordedRule]]] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -125,7 +126,7 @@ class ResultReader:
         self._damage = ""
         self._epochs, self._seconds = array("d"), array("d")  # their numbers; time up to their end
         self._last: Mapping[str, Any] = {}
-        self._gathered: Mapping[str, float] = {}
+        self._layers: list[Mapping[str, Any]] = []
         self._best: list[Mapping[str, Any]] = []  # epochs with less validation loss than all before
         self._largest: list[tuple[int, int]] = []  # epochs with more memory than all before, and that
         self._changed: set[tuple[Any, Any]] = set()
@@ -179,7 +180,7 @@ class ResultReader:
         if not self._largest or memory > self._largest[-1][1]:
             self._largest.append((epoch, memory))
         self._last = {name: value for name, value in line.items() if name not in ("layers", "workers")}
-        self._gathered = gathered(line["layers"])
+        self._layers = line["layers"]
         if loss is not None and (not self._best or loss < self._best[-1]["validation_loss"]):
             self._best.append(self._last)
         if len(self._epochs) in self._stops:
@@ -200,26 +201,32 @@ class ResultReader:
         return found | {
             "epochs": len(self._epochs), "samples": last.get("samples") or 0, "best_epoch": best.get("epoch"),
             "seconds": self._seconds[-1] if self._seconds else None,
-            "memory_bytes": (self._largest[-1][1] if self._largest else 0) or None, "measures": self._gathered,
+            "memory_bytes": (self._largest[-1][1] if self._largest else 0) or None, "measures": gathered(self._layers),
         }  # fmt: skip
+
+    def _description(self) -> tuple[Mapping[str, Any], Mapping[str, Any], list[RecordedRule], str]:
+        """Return meta data, settings, rules and problem of the run; its files are read again once they have changed."""
+        run = self._run
+        marks = [file_mark(run.path / name) for name in ("meta.json", "config.toml", "rules.json")]
+        if self._described is None or self._described[0] != marks:
+            try:  # as Run.problem does, reading each file once
+                meta, config = run.meta(), run.config()
+                rules = recorded_rules(run.path)
+            except TsnnError as error:
+                return {}, {}, [], str(error)
+            self._described = marks, (meta, with_hashes(config.flat(), rules), rules)
+        return *self._described[1], ""
 
     def result(self) -> RunResult:
         """Return the results of the lines read so far, with the settings of the run."""
         run, last, numbers = self._run, self._last, self._numbers()
-        settings: Mapping[str, Any] = {}
-        rules: list[RecordedRule] = []
-        task, fork, status = "", {}, run.status()
-        problem = str(status.get("problem", ""))
-        try:  # as Run.problem does, reading each file once
-            meta, config = run.meta(), run.config()
-            if not problem:
-                task, fork = str(meta.get("data", {}).get("task", "")), meta.get("fork", {})
-                rules = recorded_rules(run.path)
-                settings = with_hashes(config.flat(), rules)
-        except TsnnError as error:
-            problem = str(error)
-        forked = [name for name in fork.get("settings", {}) if name not in LIVE_SETTINGS.values()]  # others have events
+        status = run.status()
         process = status.get("process")
+        meta, settings, rules, problem = self._description()
+        if problem := problem or str(status.get("problem", "")):
+            meta, settings, rules = {}, {}, []
+        fork = meta.get("fork", {}).get("settings", {})
+        forked = [name for name in fork if name not in LIVE_SETTINGS.values()]  # others have events
         return RunResult(
             run=run.id,
             name=notes(run)[0] or run.id,
@@ -227,12 +234,12 @@ class ResultReader:
             settings=settings,
             changed=len(self._changed) + len(forked),
             problem=problem or self._damage,
-            task=task,
+            task=str(meta.get("data", {}).get("task", "")),
             now=with_hashes(
                 {LIVE_SETTINGS[name]: v for name, v in last.get("settings", {}).items() if name in LIVE_SETTINGS}, rules
             ),
             host=str(process.get("host", "")) if isinstance(process, dict) else "",
-            **{**numbers, "measures": {**self._gathered, **newest_summary(run)}},
+            **{**numbers, "measures": {**numbers["measures"], **newest_summary(run)}},
         )
 
 

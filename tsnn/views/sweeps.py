@@ -57,16 +57,28 @@ class SweepPane(LivePane):
         return sweep_table(self._sweep)
 
     def heat_map(self, x: str, y: str, others: str = "mean", epochs: int = 0) -> hv.Overlay:
-        """Return the mean objective over two settings, by full or short name.
+        """Return the mean objective over two settings.
 
-        Where further settings differ, ``others="mean"`` is the mean over them and ``others="best"`` the best of them.
-        With successive halving, ``epochs`` are those of the round whose results are drawn; by default of the first.
+        Parameters
+        ----------
+        x, y : str
+            The settings, by full or short name.
+        others : {"mean", "best"}
+            Where further settings differ: the mean over them, or the best of them.
+        epochs : int
+            With successive halving, those of the round whose results are drawn; by default of the first.
         """
         table = sweep_table(self._sweep, epochs=epochs)
         return sweep_plots.heat_map(table, find_setting(table, x), find_setting(table, y), others)
 
     def trade_off(self, cost: str = "connections") -> hv.Overlay:
-        """Return the objective against ``connections`` or ``seconds``, with the Pareto front."""
+        """Return the objective against a cost, with the Pareto front.
+
+        Parameters
+        ----------
+        cost : {"connections", "seconds"}
+            The cost.
+        """
         return sweep_plots.trade_off(self.table, cost)
 
     def parallel(self) -> hv.Overlay:
@@ -82,6 +94,13 @@ class SweepPane(LivePane):
 
         All are computed: ``hv.save(plots.topologies("zeta", "epsilon"), "map.html", resources="inline")`` writes a file
         whose sliders need no kernel. That of :func:`tsnn.report` loads no style sheets from the network either.
+
+        Parameters
+        ----------
+        x, y : str
+            The settings, by full or short name.
+        network : bool
+            Also draw the networks, next to the inputs and the degrees.
         """
         return topologies(self._sweep, self.table, x, y, network=network)
 

@@ -116,8 +116,15 @@ def are_read(results: Results) -> bool:
 def sweep_table(sweep: Sweep, results: Results | None = None, epochs: int = 0) -> SweepTable:
     """Return the trials of a sweep as they are now, or with these of its results.
 
-    With successive halving the trials end after different numbers of epochs, so their last results cannot be compared.
-    Its table has the results after ``epochs``, those of one of the rounds, by default of the first: all trials have it.
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+    results : sequence, optional
+        Those of :meth:`Sweep.results`, if they are known.
+    epochs : int
+        With successive halving the trials end after different numbers of epochs, so their last results cannot be
+        compared: the table has those after ``epochs``, of one of the rounds; by default of the first, which all have.
     """
     settings = tuple(sweep.settings)
     results = sweep.results() if results is None else results

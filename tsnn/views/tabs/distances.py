@@ -16,8 +16,9 @@ import panel as pn
 import panel_material_ui as pmui
 
 from tsnn.errors import TsnnError
+from tsnn.files import file_mark
 from tsnn.jobs.measurement import Measurement, start_measurement
-from tsnn.runs.measures import file_mark, known_distance, measurable_epochs
+from tsnn.runs.measures import FILE, known_distance, measurable_epochs
 from tsnn.runs.store import is_readonly
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.tabs.cards import Card
@@ -75,7 +76,9 @@ class DistanceCard:
             self._next()
             running = self._current is not None
         state = (
-            tuple((label, f.run.path, tuple(f.sizes), f.version, file_mark(f.run)) for label, f in self._rows),
+            tuple(
+                (label, f.run.path, tuple(f.sizes), f.version, file_mark(f.run.path / FILE)) for label, f in self._rows
+            ),
             running,
         )
         if state != self._drawn:

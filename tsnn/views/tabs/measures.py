@@ -13,8 +13,9 @@ import panel as pn
 import panel_material_ui as pmui
 
 from tsnn.errors import TsnnError
+from tsnn.files import file_mark
 from tsnn.jobs.measurement import measurement_of, start_measurement
-from tsnn.runs.measures import Measures, expected_seconds, file_mark, format_layer, measurable_epochs, read_measures
+from tsnn.runs.measures import FILE, Measures, expected_seconds, format_layer, measurable_epochs, read_measures
 from tsnn.runs.store import is_readonly
 from tsnn.views.history import History
 from tsnn.views.live.follower import RunFollower
@@ -76,7 +77,7 @@ class MeasureCards:
         running = measurement_of(run)
         state = (
             self._replay.epoch, history.version, self._follower.version, bool(running and running.running),
-            file_mark(run),
+            file_mark(run.path / FILE),
         )  # fmt: skip
         if state == self._drawn:
             return

@@ -265,9 +265,9 @@ def head_html(follower: SweepFollower) -> str:
     sweep, table = follower.sweep, follower.table
     counts = table.counts()
     total, done = len(table.trials), counts.pop("finished", 0)
-    states = "".join(f", {n} {state}" for state, n in counts.items())
+    states = "".join(f", {n:,} {state}" for state, n in counts.items())
     title = f"<b style='font-size:17px;overflow-wrap:anywhere'>{escape(sweep.name or sweep.id)}</b>"
-    text = f"{title}<div>{done} of {total} trials finished{states}.</div>"
+    text = f"{title}<div>{done:,} of {total:,} trials finished{states}.</div>"
     if best_cells(table, 1):
         best, *notes = summary_lines(sweep, ranking(sweep, sweep.results(0.0)))
         text += f"<div><b>{escape(best)}</b></div>"
