@@ -47,7 +47,7 @@ REGRESSORS = {
     "tsnn": lambda seed: SparseMLPRegressor(random_state=seed, threads=1),
     "MLP": lambda seed: scaled(neural_network.MLPRegressor(random_state=seed)),
     "MLP 500-500": lambda seed: scaled(neural_network.MLPRegressor(**LARGE, random_state=seed)),
-    "linear": lambda seed: scaled(linear_model.Ridge()),
+    "linear": lambda seed: scaled(linear_model.RidgeCV(np.logspace(-3, 3, 13))),
     "forest": lambda seed: ensemble.RandomForestRegressor(random_state=seed),
     "boosting": lambda seed: ensemble.HistGradientBoostingRegressor(random_state=seed),
 }
@@ -75,26 +75,37 @@ class Results:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         self.found = {tuple(key): value for key, value in map(json.loads, lines)}
 
-    def get(self, key, compute):
-        """Return a result; compute and write it if it is not known."""
+    def get(self, key, compute, *arguments):
+        """Return a result; compute it from the arguments and write it if it is not known."""
         if key not in self.found:
-            self.found[key] = compute()
+            self.found[key] = compute(*arguments)
             with self.path.open("a") as file:
                 file.write(json.dumps([key, self.found[key]]) + "\n")
         return self.found[key]
 
 
 def table(title, found):
-    """Return a table of mean scores in %, mean ranks and seconds; ``found`` by set and model has (scores, seconds)."""
+    """Return a table of mean scores in %, mean ranks and seconds; ``found`` by set and model has (scores, seconds).
+
+    The normalised score of a model is 0 where it is the worst on a set, 1 where it is the best.
+    """
     sets, models = (list(dict.fromkeys(column)) for column in zip(*found, strict=True))
     scores = np.array([[np.mean(found[s, m][0]) for m in models] for s in sets])
     seconds = np.array([[np.mean(found[s, m][1]) for m in models] for s in sets])
     ranks = rankdata(-scores.round(4), axis=1).mean(axis=0)
+    low, high = scores.min(axis=1, keepdims=True), scores.max(axis=1, keepdims=True)
+    normalised = ((scores - low) / np.maximum(high - low, 1e-12)).mean(axis=0)
     lines = [f"| {title} | {' | '.join(models)} |", "|---" * (len(models) + 1) + "|"]
     for row, name in zip(scores, sets, strict=True):
         lines.append(f"| {name} | {' | '.join(f'{100 * score:.1f}' for score in row)} |")
     lines.append(f"| **mean rank** | {' | '.join(f'**{rank:.2f}**' for rank in ranks)} |")
+    lines.append(f"| mean normalised score | {' | '.join(f'{value:.2f}' for value in normalised)} |")
     lines.append(f"| CPU s of fit, sum | {' | '.join(f'{total:.1f}' for total in seconds.sum(axis=0))} |")
+    large = [k for k, name in enumerate(sets) if "MLP 500-500" in models and len(load(name)[1]) > 2000]
+    if large:
+        ratios = (seconds[large] / seconds[large][:, [models.index("MLP 500-500")]]).max(axis=0)
+        cells = " | ".join(f"{ratio:.2f}" for ratio in ratios)
+        lines.append(f"| the same by that of MLP 500-500, largest on over 2,000 samples | {cells} |")
     return "\n".join(lines)
 
 
@@ -108,7 +119,7 @@ def compare(options, results):
         for name in names:
             for title in options.models or models:
                 made = [
-                    results.get((name, title, seed), lambda: measure(name, models[title], seed))  # noqa: B023
+                    results.get((name, title, seed), measure, name, models[title], seed)
                     for seed in range(options.seeds)
                 ]
                 found[name, title] = [r["score"] for r in made], [r["seconds"] for r in made]
@@ -136,7 +147,7 @@ def noise(options, results):
     for share in (0.0, 0.5, 0.8, 0.9):
         for title, model in made.items():
             cells = [
-                results.get((f"noise {share:.0%}", title, seed), lambda: held_out(share, model, seed))  # noqa: B023
+                results.get((f"noise {share:.0%}", title, seed), held_out, share, model, seed)
                 for seed in range(options.seeds)
             ]
             found[f"{share:.0%} noise", title] = [c["score"] for c in cells], [c["seconds"] for c in cells]

@@ -93,8 +93,10 @@ TABLES: dict[str, Any] = {
     "training.weight_decay": 2e-5,
 }
 
-#: Settings for tables of many more features than samples: the papers' for microarrays, with fewer epochs.
+#: Settings for tables of many more features than samples: the papers' for microarrays, with fewer epochs, and features
+#: scaled by their relevance (``python -m tests.benchmarks.tables``).
 WIDE: dict[str, Any] = {
+    "data.preprocessing": "relevance",
     "network.hidden": (500, 500),
     "network.epsilon": 10.0,
     "network.activation": "relu",
@@ -105,7 +107,7 @@ WIDE: dict[str, Any] = {
 }
 
 #: Settings that a preset or :func:`preset_for_shape` may choose for data that have no preset of their own.
-BY_SHAPE = REGRESSION.keys() | PAPERS["madelon"].keys() | TABLES.keys()
+BY_SHAPE = REGRESSION.keys() | PAPERS["madelon"].keys() | TABLES.keys() | WIDE.keys()
 
 _VERY_WIDE = 20  # features for each sample, as in data of microarrays
 _FEW = 4000  # samples; of more, larger batches cost no accuracy

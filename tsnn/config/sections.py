@@ -83,9 +83,10 @@ class DataConfig(Section):
     )
     preprocessing: str = setting(
         "standard",
-        "Scaling of the features, fitted on the training part only: zero mean and unit variance, "
-        "the range 0 to 1, or none.",
-        choices=("standard", "minmax", "none"),
+        "Scaling of the features, fitted on the training part only: 'standard' gives zero mean and unit variance, "
+        "'relevance' multiplies that by the correlation with the targets, for many more features than samples; "
+        "'minmax' gives the range 0 to 1.",
+        choices=("standard", "relevance", "minmax", "none"),
     )
     stream: str = setting(
         "auto",

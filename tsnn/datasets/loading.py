@@ -25,10 +25,10 @@ from tsnn.datasets.preparation import (
     doubt_about_range,
     draw_split,
     hash_arrays,
-    measure,
 )
 from tsnn.datasets.raw import Array, Preparation, RawData, TableOptions, size_text
 from tsnn.datasets.readers import refuse_options
+from tsnn.datasets.relevance import fit_features
 from tsnn.datasets.sources import obtain
 from tsnn.datasets.stored import is_stored, leave_in_file, memory_budget
 from tsnn.datasets.streamed import scaled
@@ -98,7 +98,7 @@ def load_dataset(
     if str(name) != "artificial":
         return prepare(obtain(name, size=size, target=target, options=table), how, rng)
     refuse_options(name, table)
-    if size == "small" or preprocessing == "minmax":
+    if size == "small" or preprocessing in ("minmax", "relevance"):
         raise DataError(
             "The artificial data come in one size and standardised: try size='full', preprocessing='standard'."
         )
@@ -219,8 +219,7 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
     if medians is not None:
         xt = fill_missing(xt, medians)
         xs = xt if test is not None else fill_missing(xs, medians)
-    moments = measure(xs, split.train, how.preprocessing)
-    scaling = moments.scaling(how.preprocessing)
+    moments, *scaling = fit_features(xs, split.train, split.y_train, task, how.preprocessing)
     for warning in warnings:
         log.warning(warning)
     if how.preprocessing == "none":
@@ -240,7 +239,7 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
         image_shape=image_shape,
         source=source,
         digest=digest,
-        scaling=None if how.preprocessing == "none" else scaling,
+        scaling=None if how.preprocessing == "none" else (scaling[0], scaling[1]),
         x_validation=None if validation is None else scaled(xs, validation, *scaling),
         y_validation=targets.validation,
         target_offset=targets.offset,

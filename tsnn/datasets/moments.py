@@ -40,18 +40,20 @@ class Moments(NamedTuple):
     def scaling(self, preprocessing: str, *, centred: bool = True) -> tuple[Float64, Float64]:
         """Return (offset, scale), float64[width] each: a value becomes ``(x - offset) * scale``.
 
-        ``standard`` gives mean 0 and variance 1, ``minmax`` the range 0 to 1, ``none`` leaves values as they are.
+        ``standard`` gives mean 0 and variance 1, as does ``relevance``, whose factors come on top
+        (:func:`tsnn.datasets.relevance.relevance`); ``minmax`` gives the range 0 to 1, ``none`` leaves values as they
+        are.
         Without ``centred`` the offset is 0, and ``minmax`` gives a largest magnitude of 1. Columns that are constant
         become 0: nothing was learned about other values, so they must not reach weights that were never trained.
         """
         width = len(self.mean)
         if preprocessing == "none":
             return np.zeros(width), np.ones(width)
-        if preprocessing == "standard":
-            offset, spread = self.mean, np.sqrt(self.variance)
-            varies = (self.high > self.low) & (spread > 0)  # rounding can give a constant column a tiny variance
-        else:
+        if preprocessing == "minmax":
             offset, spread = self.low, self.high - self.low if centred else np.maximum(abs(self.low), abs(self.high))
             varies = spread > 0
+        else:
+            offset, spread = self.mean, np.sqrt(self.variance)
+            varies = (self.high > self.low) & (spread > 0)  # rounding can give a constant column a tiny variance
         scale = np.divide(1, spread, out=np.zeros(width), where=varies)
         return offset if centred else np.zeros(width), scale

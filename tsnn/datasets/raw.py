@@ -43,8 +43,9 @@ class Preparation:
     validation_fraction : float
         Fraction of the training samples drawn likewise for the validation split; 0 makes none.
     preprocessing : str
-        "standard": each feature gets mean 0 and variance 1; "minmax": range 0 to 1; "none". Fitted on the
-        training part only, so test values may leave that range; features constant there become 0.
+        "standard": each feature gets mean 0 and variance 1; "relevance": the same, times its correlation with the
+        targets, for many more features than samples; "minmax": range 0 to 1; "none". Fitted on the training part
+        only, so test values may leave that range; features constant there become 0.
         Regression targets always get mean 0 and variance 1 there; losses and saved networks are in their units.
     missing : str
         Samples with a feature that is NaN: "refuse" the data, "drop_rows", or "fill" it with the median of the
@@ -64,7 +65,7 @@ class Preparation:
 
     def __post_init__(self) -> None:
         check_choice("task", self.task, ("auto", "classification", "regression", "multilabel"))
-        check_choice("preprocessing", self.preprocessing, ("standard", "minmax", "none"))
+        check_choice("preprocessing", self.preprocessing, ("standard", "relevance", "minmax", "none"))
         check_choice("missing", self.missing, ("refuse", "drop_rows", "fill"))
 
 

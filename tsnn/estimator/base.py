@@ -19,9 +19,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset, Features
-from tsnn.datasets.moments import Moments
-from tsnn.datasets.preparation import check_finite, draw_split, measure, merge_identical
-from tsnn.datasets.sparse import SparseFeatures, measure_sparse
+from tsnn.datasets.preparation import check_finite, draw_split, merge_identical
+from tsnn.datasets.relevance import fit_features, moments_of
+from tsnn.datasets.sparse import SparseFeatures
 from tsnn.datasets.stored import leave_in_file
 from tsnn.datasets.streamed import scaled
 from tsnn.engine.memory import check_memory
@@ -81,7 +81,7 @@ class SparseMLP(BaseEstimator):
     importance_percentile: float = 0.0
     importance_start: int = 200
     importance_every: int = 10
-    preprocessing: str = "standard"
+    preprocessing: str = "auto"
     n_members: int | str = "auto"
     early_stopping: bool | str = "auto"
     validation_fraction: float = 0.1
@@ -111,13 +111,15 @@ class SparseMLP(BaseEstimator):
         """Strength of each feature's connections, float64[n_features], sum 1.
 
         The strength of an input neuron is the sum of ``|w|`` over its outgoing connections. SET prunes weak
-        connections, so useful features end with more and stronger ones. The values are comparable
-        only if features are on one scale: see ``preprocessing``.
+        connections, so useful features end with more and stronger ones. Values are comparable only if features
+        are on one scale (``preprocessing``); a factor of relevance counts as strength.
         """
         network = self._finite_network()
         network.prepare_for_kernels()
         layer = network.layers[0]
         strength = kernels.row_strength(layer.topology.indptr, layer.weights)
+        if self._state.config.data.preprocessing == "relevance":
+            strength = strength * self._scale * np.sqrt(self._moments.variance)
         return np.asarray(strength / max(strength.sum(), np.finfo(float).tiny))
 
     def _checked(self, X: Any, *y: Any, **check: Any) -> Any:
@@ -272,19 +274,16 @@ class SparseMLP(BaseEstimator):
         self, X: Any, y: Any, rows: Any, weights: Any, preprocessing: str, network: Network | None
     ) -> None:  # fmt: skip
         """Fit the scaling; of a network to continue with, refine it by these samples and adapt the network."""
-        if network is not None and preprocessing == "none":
-            return
-        moments = measure_sparse(X[rows], weights) if _is_sparse(X) else measure(X, rows, preprocessing, weights)
         if network is None:
             self._centred = not _is_sparse(X)
-            self._moments: Moments = moments
-            self._offset, self._scale = moments.scaling(preprocessing, centred=self._centred)
-            return
-        before, spread = self._moments, spread_of(self._scale)
-        self._moments = before.merged(moments)
-        self._offset, self._scale = self._moments.scaling(preprocessing, centred=self._centred)
-        check_growth(before, spread, spread_of(self._scale), "feature")
-        rescale_inputs(network, self._offset, self._scale, known_columns(before, spread))
+            found = fit_features(X, rows, y[rows], self._task, preprocessing, weights)
+            self._moments, self._offset, self._scale = found
+        elif preprocessing not in ("none", "relevance"):
+            before, spread = self._moments, spread_of(self._scale)
+            self._moments = before.merged(moments_of(X, rows, weights, preprocessing))
+            self._offset, self._scale = self._moments.scaling(preprocessing, centred=self._centred)
+            check_growth(before, spread, spread_of(self._scale), "feature")
+            rescale_inputs(network, self._offset, self._scale, known_columns(before, spread))
 
     def _scaled(self, X: Any, rows: NDArray[np.int64] | None = None) -> Features:
         if not _is_sparse(X):

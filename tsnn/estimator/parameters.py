@@ -51,6 +51,7 @@ SETTING_OF = {
 #: Parameters that may be "auto": a value that suits the shape of the data.
 BY_SHAPE = (
     "hidden", "dropout", "epochs", "batch_size", "learning_rate", "learning_rate_schedule", "weight_decay",
+    "preprocessing",
 )  # fmt: skip
 
 _OWN = """n_members : int or "auto"
@@ -75,7 +76,8 @@ progress : bool
 
 _NOTES = {
     "preprocessing": "Sparse features are scaled without an offset. Each call of ``partial_fit``, and of ``fit`` with "
-    "``warm_start``, refines the scaling by its samples; the network is adapted, so that it stays the same function."
+    "``warm_start``, refines the scaling by its samples; the network is adapted, so that it stays the same function. "
+    "'relevance' stays as the first call found it."
 }
 
 _ATTRIBUTES = """network_ : Network

@@ -80,8 +80,10 @@ def make_plan(
     stopping = stopping and not one_pass
     chosen = Config.preset("", task).flat() | suited
     wide = is_wide(n_samples, n_features)
-    schedule = "constant" if one_pass or wide else "coslog4" if stopping else "cosine"
-    chosen["training.learning_rate_schedule"] = schedule
+    if one_pass:  # of a few samples, which tell neither a schedule nor which features matter
+        chosen |= {"training.learning_rate_schedule": "constant", "data.preprocessing": "standard"}
+    elif stopping and not wide:
+        chosen["training.learning_rate_schedule"] = "coslog4"
     if parameters["optimizer"] == "adamw":  # whose steps do not depend on the size of the gradient
         chosen["training.learning_rate"] /= 10
     if present is not None:

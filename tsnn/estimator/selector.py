@@ -15,6 +15,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from tsnn.config.schema import nearest
 from tsnn.datasets import Features
+from tsnn.datasets.raw import check_choice
 from tsnn.engine.autoencoder import WAST, QuickSelection, Reconstruction
 from tsnn.engine.selection import EntryPrune, NeuroFS, Ranking, SummedAttribution, SummedStrength
 from tsnn.errors import DataError
@@ -229,6 +230,7 @@ class SparseSelector(SelectorMixin, BaseEstimator):
 
     def _model(self, kind: type[Ranking], y: Any, n_features: int) -> SparseMLP:
         """Return the estimator to train."""
+        check_choice("preprocessing", self.preprocessing, ("standard", "minmax", "none"))
         given = {name: getattr(self, name) for name in ("hidden", "epsilon", "epochs", "batch_size", "learning_rate")}
         chosen = RECIPES[self.method] | {name: value for name, value in given.items() if value is not None}
         if self.method == "quickselection":

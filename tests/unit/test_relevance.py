@@ -1,0 +1,102 @@
+"""Tests of the scaling of features by their relevance."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from tsnn import SparseMLPClassifier, SparseMLPRegressor, SparseSelector
+from tsnn.datasets import make_dataset
+from tsnn.datasets.preparation import measure
+from tsnn.datasets.relevance import relevance
+from tsnn.errors import ConfigError
+
+
+def naive(x, targets):
+    """Return the root of the explained part of each feature's variance by regression on orthogonal targets."""
+    explained = []
+    for column in x.T:
+        centred = column - column.mean()
+        fitted = targets @ np.linalg.lstsq(targets, centred, rcond=None)[0]
+        explained.append(fitted @ fitted / (centred @ centred))
+    return np.sqrt(np.array(explained) / np.mean(explained))
+
+
+@pytest.fixture
+def wide(rng):
+    """Two classes in 1500 features, of which the first 20 shift a little."""
+    y = np.arange(60) % 2
+    x = rng.normal(3, 2, size=(60, 1500))
+    x[:, :20] += 2.5 * y[:, np.newaxis]
+    return x, y
+
+
+def test_relevance__is_the_correlation_ratio_of_classes_and_the_correlation_with_numbers(rng):
+    x, classes, number = rng.normal(100, [1, 5, 0.1, 2], size=(90, 4)), rng.integers(3, size=90), rng.normal(size=90)
+    x[:, 0] += classes
+    x[:, 3] -= number
+    moments = measure(x, None, "standard")
+    found = relevance(x, None, classes, "classification", moments)
+    np.testing.assert_allclose(found, naive(x, np.eye(3)[classes]), rtol=1e-9)
+    assert np.mean(found**2) == pytest.approx(1)
+    found = relevance(x, None, number, "regression", moments)
+    np.testing.assert_allclose(found, naive(x, number[:, np.newaxis] - number.mean()), rtol=1e-9)
+    assert found[3] > found[1]
+    constant = relevance(x, None, np.full(90, 2.0), "regression", moments)
+    np.testing.assert_array_equal(constant, 1)
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel"])
+def test_relevance__counts_weights_as_repeated_samples_also_of_sparse_features(rng, task):
+    x = rng.normal(size=(40, 30)) * (rng.random((40, 30)) < 0.4)
+    y = rng.integers(3, size=40) if task == "classification" else (rng.random((40, 2)) < 0.4).astype(np.float32)
+    weights = rng.integers(1, 4, size=40)
+    rows = np.repeat(np.arange(40), weights)
+    expected = relevance(x, rows, y[rows], task, measure(x, rows, "standard"))
+    moments = measure(x, None, "standard", weights.astype(float))
+    for form in (np.asarray, sparse.csr_array):
+        found = relevance(form(x), None, y, task, moments, weights.astype(float))
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_make_dataset__takes_the_relevance_from_the_training_part_alone(wide):
+    x, y = wide
+    parts = (x[:40], y[:40], x[40:], y[40:])
+    data, standard = (make_dataset(*parts, preprocessing=kind) for kind in ("relevance", "standard"))
+    np.testing.assert_array_equal(data.scaling[0], standard.scaling[0])
+    factor = relevance(x[:40], None, y[:40], "classification", measure(x[:40], None, "standard"))
+    np.testing.assert_allclose(data.scaling[1], standard.scaling[1] * factor)
+    changed = make_dataset(x[:40], y[:40], x[40:], 1 - y[40:], preprocessing="relevance")
+    np.testing.assert_array_equal(changed.scaling[1], data.scaling[1])
+
+
+def test_classifier__finds_the_few_features_of_wide_data_at_its_defaults(wide, tmp_path):
+    x, y = wide
+    half = {"random_state": 0, "epochs": 10, "hidden": (50,)}
+    model = SparseMLPClassifier(**half).fit(x[:40], y[:40])
+    standard = SparseMLPClassifier(**half, preprocessing="standard").fit(x[:40], y[:40])
+    assert model.score(x[40:], y[40:]) >= standard.score(x[40:], y[40:]) + 0.1
+    top = np.argsort(-model.feature_importances_)[:20]
+    assert (top < 20).sum() > (np.argsort(-standard.feature_importances_)[:20] < 20).sum()
+    offset, scale = model.network_.scaling
+    model.save(tmp_path / "model.npz")
+    model = SparseMLPClassifier.load(tmp_path / "model.npz").partial_fit(x[40:], y[40:])
+    np.testing.assert_array_equal(model.network_.scaling, (offset, scale))
+
+
+def test_regressor__standardises_first_batches_and_narrow_data(rng):
+    x, y = rng.normal(size=(12, 400)), rng.normal(size=12)
+    options = {"random_state": 0, "epochs": 2, "hidden": (5,)}
+    kinds = [
+        model._state.config.data.preprocessing
+        for model in (
+            SparseMLPRegressor(**options).fit(x, y),
+            SparseMLPRegressor(**options).partial_fit(x, y),
+            SparseMLPRegressor(**options).fit(x[:, :100], y),
+        )
+    ]
+    assert kinds == ["relevance", "standard", "standard"]
+
+
+def test_selector__refuses_relevance(wide):
+    with pytest.raises(ConfigError, match="preprocessing is 'relevance'; expected one of 'standard'"):
+        SparseSelector(5, preprocessing="relevance").fit(*wide)
