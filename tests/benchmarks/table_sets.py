@@ -91,6 +91,13 @@ def circles():
     return datasets.make_gaussian_quantiles(n_samples=3000, n_features=10, n_classes=5, random_state=1)
 
 
+def interactions():
+    """Return 15 features and two classes: two products of features that tell nothing alone, and one that does."""
+    rng = np.random.default_rng(18)
+    x = rng.normal(size=(3000, 15))
+    return x, x[:, 0] * x[:, 1] + x[:, 2] * x[:, 3] + 0.7 * x[:, 4] + rng.logistic(0, 0.3, 3000) > 0
+
+
 def wide(samples, features, informative):
     """Return a function that makes two classes of few samples in many correlated, skewed features."""
 
@@ -153,6 +160,7 @@ CLASSES = {
     "small 500": classes_of((500, 25), n_informative=6, n_classes=3, flip_y=0.05),
     "moons": moons,
     "circles": circles,
+    "interactions": interactions,
     "skewed": skewed,
     "mixed": mixed,
     "trees": trees,

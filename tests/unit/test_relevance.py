@@ -41,8 +41,16 @@ def test_relevance__is_the_correlation_ratio_of_classes_and_the_correlation_with
     found = relevance(x, None, number, "regression", moments)
     np.testing.assert_allclose(found, naive(x, number[:, np.newaxis] - number.mean()), rtol=1e-9)
     assert found[3] > found[1]
+    root = relevance(x, None, number, "regression", moments, power=0.5)
+    np.testing.assert_allclose(root, np.sqrt(found) / np.sqrt(np.mean(found)), rtol=1e-9)
     constant = relevance(x, None, np.full(90, 2.0), "regression", moments)
     np.testing.assert_array_equal(constant, 1)
+
+
+def test_relevance__leaves_a_trace_of_features_that_tell_nothing():
+    x = np.array([[0.0, 1, 5], [1, 1, 5], [0, 2, 5], [1, 2, 5]])
+    found = relevance(x, None, np.array([0, 0, 1, 1]), "classification", measure(x, None, "standard"))
+    assert 0 < found[0] < 1e-5 < 1 < found[1]
 
 
 @pytest.mark.parametrize("task", ["classification", "multilabel"])
@@ -77,10 +85,12 @@ def test_classifier__finds_the_few_features_of_wide_data_at_its_defaults(wide, t
     assert model.score(x[40:], y[40:]) >= standard.score(x[40:], y[40:]) + 0.1
     top = np.argsort(-model.feature_importances_)[:20]
     assert (top < 20).sum() > (np.argsort(-standard.feature_importances_)[:20] < 20).sum()
-    offset, scale = model.network_.scaling
+    plain = measure(x[:40], None, "standard").scaling("standard")
+    np.testing.assert_allclose(model.network_.scaling, plain, err_msg="the factors are in the weights now")
     model.save(tmp_path / "model.npz")
     model = SparseMLPClassifier.load(tmp_path / "model.npz").partial_fit(x[40:], y[40:])
-    np.testing.assert_array_equal(model.network_.scaling, (offset, scale))
+    np.testing.assert_allclose(model.network_.scaling, measure(x, None, "standard").scaling("standard"))
+    assert model.score(x, y) > 0.9
 
 
 def test_regressor__standardises_first_batches_and_narrow_data(rng):
@@ -95,6 +105,8 @@ def test_regressor__standardises_first_batches_and_narrow_data(rng):
         )
     ]
     assert kinds == ["relevance", "standard", "standard"]
+    model = SparseMLPClassifier(**options).fit(x[:, :100], x[:, 0] > 0)
+    assert model._state.config.data.preprocessing == "root_relevance"
 
 
 def test_selector__refuses_relevance(wide):

@@ -84,6 +84,7 @@ REGRESSION: dict[str, Any] = {
 #: Settings for tables of numbers, chosen on a development collection (``python -m tests.benchmarks.tables``).
 TABLES: dict[str, Any] = {
     **SHORT,
+    "data.preprocessing": "root_relevance",
     "network.hidden": (256, 256),
     "network.activation": "relu",
     "network.initializer": "xavier_uniform",
@@ -138,13 +139,13 @@ def preset_for_shape(
     image_shape : tuple of int, or None
         Shape of a sample that is an image.
     task : str
-        For regression dropout is smaller.
+        For regression dropout is smaller, and features are standardised without regard to their relevance.
     """
     if image_shape:
         return {}
     if is_wide(n_samples, n_features):
         return dict(WIDE)
-    own = {"network.dropout": 0.1} if task == "regression" else {}
+    own = {"network.dropout": 0.1, "data.preprocessing": "standard"} if task == "regression" else {}
     epochs = round(TABLES["training.epochs"] * min(1.0, (_MANY / n_samples) ** 0.5))
     batch = TABLES["training.batch_size"] * (1 if n_samples < _FEW else 2)
     return {**TABLES, **own, "training.epochs": max(_LEAST_EPOCHS, epochs), "training.batch_size": batch}

@@ -26,7 +26,7 @@ from tsnn.datasets.preparation import (
     draw_split,
     hash_arrays,
 )
-from tsnn.datasets.raw import Array, Preparation, RawData, TableOptions, size_text
+from tsnn.datasets.raw import RELEVANCE, Array, Preparation, RawData, TableOptions, size_text
 from tsnn.datasets.readers import refuse_options
 from tsnn.datasets.relevance import fit_features
 from tsnn.datasets.sources import obtain
@@ -98,7 +98,7 @@ def load_dataset(
     if str(name) != "artificial":
         return prepare(obtain(name, size=size, target=target, options=table), how, rng)
     refuse_options(name, table)
-    if size == "small" or preprocessing in ("minmax", "relevance"):
+    if size == "small" or preprocessing in ("minmax", *RELEVANCE):
         raise DataError(
             "The artificial data come in one size and standardised: try size='full', preprocessing='standard'."
         )

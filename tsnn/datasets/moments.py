@@ -40,7 +40,7 @@ class Moments(NamedTuple):
     def scaling(self, preprocessing: str, *, centred: bool = True) -> tuple[Float64, Float64]:
         """Return (offset, scale), float64[width] each: a value becomes ``(x - offset) * scale``.
 
-        ``standard`` gives mean 0 and variance 1, as does ``relevance``, whose factors come on top
+        ``standard`` gives mean 0 and variance 1, as do ``relevance`` and the like, whose factors come on top
         (:func:`tsnn.datasets.relevance.relevance`); ``minmax`` gives the range 0 to 1, ``none`` leaves values as they
         are.
         Without ``centred`` the offset is 0, and ``minmax`` gives a largest magnitude of 1. Columns that are constant

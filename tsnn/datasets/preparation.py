@@ -233,7 +233,7 @@ def measure(x: Array, rows: Rows | None, preprocessing: str, weights: npt.NDArra
         np.maximum(high, block.max(axis=0), out=high)
         w = np.ones(len(block)) if weights is None else weights[part]
         n = w.sum()
-        if preprocessing in ("standard", "relevance"):
+        if preprocessing not in ("minmax", "none"):
             center = np.average(block, axis=0, weights=w)
             delta = center - mean
             block -= center

@@ -9,10 +9,13 @@ import numpy.typing as npt
 
 from tsnn.datasets.moments import Moments
 from tsnn.datasets.preparation import measure, row_blocks
+from tsnn.datasets.raw import RELEVANCE
 from tsnn.datasets.sparse import measure_sparse
 
 Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
+
+_LEAST = 1e-12  # explained part of a feature's variance: at 0 nothing could be learned about it later
 
 
 def moments_of(x: Any, rows: Rows | None, weights: Float64 | None, preprocessing: str) -> Moments:
@@ -31,16 +34,16 @@ def fit_features(
     """
     moments = moments_of(x, rows, weights, preprocessing)
     offset, scale = moments.scaling(preprocessing, centred=not hasattr(x, "tocsr"))
-    if preprocessing == "relevance":
-        scale = scale * relevance(x, rows, y, task, moments, weights)
+    if preprocessing in RELEVANCE:
+        scale = scale * relevance(x, rows, y, task, moments, weights, power=RELEVANCE[preprocessing])
     return moments, offset, scale
 
 
 def relevance(
     x: Any, rows: Rows | None, y: npt.NDArray[Any], task: str, moments: Moments,
-    weights: Float64 | None = None,
+    weights: Float64 | None = None, *, power: float = 1.0,
 ) -> Float64:  # fmt: skip
-    """Return a factor for each feature in proportion to its correlation with the targets, float64[n_features].
+    """Return factors in proportion to a power of each feature's correlation with the targets, float64[n_features].
 
     Of classes it is the correlation ratio (the root of the part of the variance that lies between classes), of several
     labels or numbers the root of the sum of the squared correlations. The mean of the squares is 1.
@@ -59,6 +62,8 @@ def relevance(
         Mean and variance of the features over these rows.
     weights : float64[n_train] or None
         Weight of each of these rows; None: all the same.
+    power : float
+        Of the correlation.
 
     Notes
     -----
@@ -76,9 +81,10 @@ def relevance(
                 counts = np.flatnonzero(column)  # of a class its samples
                 covariance[:, k] += np.einsum("i,ij->j", column[counts], block[counts])
     varies = (moments.high > moments.low) & (moments.variance > 0)
-    explained = np.divide(np.square(covariance).sum(axis=1), moments.variance, out=np.zeros(x.shape[1]), where=varies)
-    mean = explained.mean()
-    return np.sqrt(explained / mean) if mean > 0 else np.ones(x.shape[1])
+    squares = np.square(covariance).sum(axis=1)
+    explained = np.divide(squares, moments.variance, out=np.zeros(x.shape[1]), where=varies)
+    factors = np.maximum(explained, _LEAST) ** (power / 2)
+    return np.asarray(factors / np.sqrt(np.mean(factors**2)))
 
 
 def _unit_targets(y: npt.NDArray[Any], task: str, w: Float64) -> Float64:

@@ -19,6 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset, Features
+from tsnn.datasets.moments import Moments
 from tsnn.datasets.preparation import check_finite, draw_split, merge_identical
 from tsnn.datasets.relevance import fit_features, moments_of
 from tsnn.datasets.sparse import SparseFeatures
@@ -111,15 +112,13 @@ class SparseMLP(BaseEstimator):
         """Strength of each feature's connections, float64[n_features], sum 1.
 
         The strength of an input neuron is the sum of ``|w|`` over its outgoing connections. SET prunes weak
-        connections, so useful features end with more and stronger ones. Values are comparable only if features
-        are on one scale (``preprocessing``); a factor of relevance counts as strength.
+        connections, so useful features end with more and stronger ones. The values are comparable
+        only if features are on one scale: see ``preprocessing``.
         """
         network = self._finite_network()
         network.prepare_for_kernels()
         layer = network.layers[0]
         strength = kernels.row_strength(layer.topology.indptr, layer.weights)
-        if self._state.config.data.preprocessing == "relevance":
-            strength = strength * self._scale * np.sqrt(self._moments.variance)
         return np.asarray(strength / max(strength.sum(), np.finfo(float).tiny))
 
     def _checked(self, X: Any, *y: Any, **check: Any) -> Any:
@@ -169,8 +168,7 @@ class SparseMLP(BaseEstimator):
             X, y = X[kept], y[kept]
         splits = [self._split(y, config, plan) for _ in range(plan.members)]
         rows = splits[0][0] if plan.members == 1 else np.arange(len(y))  # one scaling for all members
-        network = states[0].network if resume else None
-        self._fit_scaling(X, y, rows, weights[rows], config.data.preprocessing, network)
+        self._fit_scaling(X, y, rows, weights[rows], config.data.preprocessing, states[0].network if resume else None)
         for k, (rows, validation) in enumerate(splits):
             data = Dataset(
                 name="samples", x_train=self._scaled(X, rows), y_train=self._targets(y[rows]),
@@ -193,6 +191,9 @@ class SparseMLP(BaseEstimator):
                 history, self.best_epoch_ = self.history_ + records, best
         self.history_ = history
         states[0].network = put_together([state.network for state in states])
+        if not resume:  # factors of relevance move from the scaling to the weights
+            self._offset, self._scale = self._moments.scaling(config.data.preprocessing, centred=self._centred)
+            rescale_inputs(states[0].network, self._offset, self._scale)
         self._state: TrainingState = states[0]
         return self
 
@@ -276,9 +277,9 @@ class SparseMLP(BaseEstimator):
         """Fit the scaling; of a network to continue with, refine it by these samples and adapt the network."""
         if network is None:
             self._centred = not _is_sparse(X)
-            found = fit_features(X, rows, y[rows], self._task, preprocessing, weights)
-            self._moments, self._offset, self._scale = found
-        elif preprocessing not in ("none", "relevance"):
+            moments, self._offset, self._scale = fit_features(X, rows, y[rows], self._task, preprocessing, weights)
+            self._moments: Moments = moments
+        elif preprocessing != "none":
             before, spread = self._moments, spread_of(self._scale)
             self._moments = before.merged(moments_of(X, rows, weights, preprocessing))
             self._offset, self._scale = self._moments.scaling(preprocessing, centred=self._centred)

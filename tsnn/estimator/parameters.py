@@ -77,7 +77,7 @@ progress : bool
 _NOTES = {
     "preprocessing": "Sparse features are scaled without an offset. Each call of ``partial_fit``, and of ``fit`` with "
     "``warm_start``, refines the scaling by its samples; the network is adapted, so that it stays the same function. "
-    "'relevance' stays as the first call found it."
+    "A factor of relevance is that of the first call; at its end it moves from the scaling to the weights."
 }
 
 _ATTRIBUTES = """network_ : Network

@@ -46,7 +46,7 @@ def check_growth(moments: Moments, spread: Float64, new_spread: Float64, what: s
         )
 
 
-def rescale_inputs(network: Network, offset: Float64, scale: Float64, known: Bools) -> None:
+def rescale_inputs(network: Network, offset: Float64, scale: Float64, known: Bools | bool = True) -> None:
     """Replace the scaling of the features; weights and biases of the first layer make up the difference.
 
     Features that were constant until now, of scale 0, keep their weights: nothing was learned about them. Weights of
@@ -59,7 +59,7 @@ def rescale_inputs(network: Network, offset: Float64, scale: Float64, known: Boo
         Changed in place; its ``scaling`` is set.
     offset, scale : float64[n_features]
         Inputs become ``(x - offset) * scale``.
-    known : bool[n_features]
+    known : bool[n_features] or bool
         See :func:`known_columns`.
     """
     assert network.scaling is not None
@@ -104,7 +104,7 @@ def _magnitude(moments: Moments) -> Float64:
     return np.maximum(abs(moments.low), abs(moments.high))
 
 
-def _growth(old: Float64, new: Float64, known: Bools) -> NDArray[np.float32]:
+def _growth(old: Float64, new: Float64, known: Bools | bool) -> NDArray[np.float32]:
     """Return the factors ``old / new`` of weights; 1 where one of them is 0."""
     growth = np.divide(old, new, out=np.ones(len(old)), where=(old > 0) & (new > 0))
     return np.where(known, growth, np.minimum(growth, LARGEST_GROWTH)).astype(np.float32)

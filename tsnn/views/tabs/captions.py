@@ -32,7 +32,7 @@ CAPTIONS: dict[str, str] = {
     "epochs; with random regrowth (SET) the differences stay small in a short run.",
     "features": "Strength is the sum of |weight| over a feature's connections. Evolution prunes weak connections, so "
     "useful features end with more and stronger ones; the values compare features on one scale "
-    "(data.preprocessing).",
+    "(data.preprocessing; a factor of relevance is not counted).",
     "matrix": "Where the layer's connections are, counted in cells. Even at the start; stripes appear as some neurons "
     "gain connections and others lose them.",
     "weights": "Weights of all connections: blue negative, orange positive, their mean where a pixel holds several. "
