@@ -214,15 +214,18 @@ def test_preparation__is_the_same_from_command_line_form_and_estimator(folder, s
     x, y = rng.normal(size=(90, 6)) * [1, 10, 1e4, 1e-3, 1, 0] + 3, np.arange(90) % 3
     path = folder / "same.npz"
     np.savez(path, X_train=x[:60], y_train=y[:60], X_test=x[60:], y_test=y[60:])
-    assert main(["train", str(path), "--set", "hidden=20", "--set", "epochs=2", "--seed", "5"]) == 0
+    small = ["--set", "hidden=20", "--set", "epochs=2", "--set", "preprocessing=standard"]
+    assert main(["train", str(path), *small, "--seed", "5"]) == 0
     (run,) = (run for run in store.list() if run.config().data.name == str(path))
     form = StartForm(store, lambda _: None)
     form.data.value = "a file"
     form.path.value = str(path)
     form.widgets["network.hidden"].value = "20"
+    assert form.config().data.preprocessing == "root_relevance"
+    form.widgets["data.preprocessing"].value = "standard"
     form.widgets["run.seed"].value = 5
     ours, theirs = (load_data(c, generators(c)[0]) for c in (run.config(), form.config()))
-    model = SparseMLPClassifier(hidden=(20,), epochs=2, random_state=5).fit(x[:60], y[:60])
+    model = SparseMLPClassifier((20,), epochs=2, random_state=5, preprocessing="standard").fit(x[:60], y[:60])
     prepared = model._scaled(x[:60])
     for data in (ours, theirs):
         assert data.digest == run.meta()["data"]["digest"]
