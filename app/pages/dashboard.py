@@ -20,7 +20,7 @@ from pages.lean import drop_empty_defaults, unlinked_page
 from pages.lesson_strip import LessonStrip
 from pages.multi_run_tabs import MultiRunTabs
 from pages.readonly import TITLE, is_readonly
-from pages.theme import CARD, LARGE, MENU, PAGE, THEME, plain
+from pages.theme import CARD, LARGE, MENU, PAGE, THEME, plain, repaint
 from pages.welcome import Welcome
 from tsnn.config import Config
 from tsnn.errors import TsnnError
@@ -89,7 +89,7 @@ class Dashboard(Address):
     def page(self) -> Any:
         """Build the page and start its periodic update."""
         readonly = is_readonly()
-        header = [self.menu, self._narrow, self.keys.script, accessibility()]
+        header = [self.menu, self._narrow, self.keys.script, accessibility(), repaint()]
         page = unlinked_page(
             title="tsnn",
             header=[*header, pmui.Chip(label=TITLE, size="small", align="center")] if readonly else header,

@@ -9,7 +9,11 @@ import panel_material_ui as pmui
 import param
 from bokeh.core.property.wrappers import PropertyValueContainer
 from bokeh.document import Document
+from bokeh.themes import Theme
 from panel.io.resources import get_dist_path
+
+#: Models that the page is not to restyle when its theme changes, which would lay out all figures again, several times.
+_UNTOUCHED = ("Axis", "Legend", "Title", "Grid", "Figure")
 
 
 def drop_empty_defaults(document: Document) -> None:
@@ -31,6 +35,7 @@ def unlinked_page(**options: Any) -> Any:
     """
     if (document := pn.state.curdoc) is not None:
         document.template_variables["dist_url"] = get_dist_path(cdn=False)
+        document.theme = Theme(json={"attrs": {name: {} for name in _UNTOUCHED}})
     before = _busy_watchers()
     page = pmui.Page(**options)
     for watcher in _busy_watchers():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import panel as pn
 import panel_material_ui as pmui
 
 from tsnn.views.plots import palette
@@ -27,6 +28,44 @@ THEME: dict[str, Any] = {
     },
 }
 
+_TEXTS = {"axis-label-": ("1em", "surface"), "major-label-": ("0.925em", "secondary"), "": ("1.05em", "surface")}
+#: Colours and fonts of figures and tables, which follow the theme; Bokeh reads them whenever it paints.
+_FOLLOWING: dict[str, str] = {
+    "--bk-axis-line-color": "var(--panel-on-surface-color)",
+    "--bk-major-tick-line-color": "var(--panel-on-surface-color)",
+    "--mdc-theme-background": "var(--panel-surface-color)",
+    "--mdc-theme-surface": "color-mix(in srgb, var(--panel-on-surface-color) 5%, var(--panel-surface-color))",
+}
+for _part, (_size, _color) in _TEXTS.items():
+    _FOLLOWING[f"--bk-{_part}text-font"] = "var(--bokeh-base-font)"
+    _FOLLOWING[f"--bk-{_part}text-font-size"] = _size
+    _FOLLOWING[f"--bk-{_part}text-color"] = f"var(--panel-on-{_color}-color)"
+#: Paints figures again when the theme has changed, those that are hidden when they appear. Tables keep their style
+#: sheets, to which each change of the theme would add one and lay out the page.
+_REPAINT = """
+if (!window.tsnnRepaints) {
+    window.tsnnRepaints = true
+    const tables = Bokeh.Models.get("panel.models.tabulator.DataTabulator")?.prototype
+    if (tables)
+        Object.defineProperty(tables, "stylesheets", {
+            get() { return this.properties.stylesheets.get_value() },
+            set() {},
+        })
+    const hidden = new ResizeObserver((entries) => {
+        for (const {target, contentRect} of entries)
+            if (contentRect.width) { hidden.unobserve(target); target.tsnnView?.request_repaint() }
+    })
+    const repaint = () => {
+        for (const view of Bokeh.index.query((view) => view.model.type == "Figure"))
+            if (view.el.offsetParent) view.request_repaint()
+            else { view.el.tsnnView = view; hidden.observe(view.el) }
+    }
+    new MutationObserver((records) => {
+        if (records.some((record) => record.target.id == "global-styles-panel-mui")) requestAnimationFrame(repaint)
+    }).observe(document.head, {childList: true, subtree: true})
+}
+"""
+
 PAGE: dict[str, Any] = {
     "& .MuiAppBar-root": {
         "backgroundColor": "background.paper",
@@ -41,7 +80,7 @@ PAGE: dict[str, Any] = {
     # Tabs that do not fit scroll; the progress bar never moves.
     "& .MuiAppBar-root .MuiToolbar-root > .MuiBox-root:not(:has(.title))": {"minWidth": 0},
     "& .MuiAppBar-root .MuiLinearProgress-root": {"display": "none"},
-    "& main": {"backgroundColor": "background.default"},
+    "& main": {"backgroundColor": "background.default", **_FOLLOWING},
 }
 
 MENU: dict[str, Any] = {
@@ -66,6 +105,11 @@ CARD: dict[str, str] = {
 
 #: Style of enlarged content, for a projector; plots have their own zoom (:func:`tsnn.views.tabs.cards.figure_pane`).
 LARGE = {"zoom": "1.35", "--large": "1.35"}
+
+
+def repaint() -> Any:
+    """Return the invisible part of a page that paints its figures again when the theme changes."""
+    return pn.pane.HTML(f"<script>{_REPAINT}</script>", width=0, height=0, margin=0)
 
 
 def plain(text: str) -> str:

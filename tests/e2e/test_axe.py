@@ -12,6 +12,9 @@ from pages.address import TABS
 from tests.support import fake_engine
 from tests.support.dashboard import open_page
 from tests.support.waiting import wait_until
+from tsnn.files import append_line
+from tsnn.runs.control import request
+from tsnn.runs.measures import FILE, LAYER_VALUES
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
 
@@ -33,6 +36,27 @@ TOO_WIDE = """() => {
     }
     visit(document)
     return wide
+}"""
+#: Lists from now on the kinds of parts of figures, and of tables, that are changed because of the theme.
+NOTE_RESTYLED = """() => {
+    window.restyled = new Set()
+    const styles = /color$|font$|^stylesheets$/, kinds = /Axis$|^Legend$|^Figure$|Grid$|^Title$|Tabulator$/
+    Bokeh.documents[0].on_change((event) => {
+        if (kinds.test(event.model?.type) && styles.test(event.attr)) restyled.add(`${event.model.type}.${event.attr}`)
+    })
+}"""
+#: Least brightness, of all displayed figures, of the brightest pixel left of the plot: the labels of its axis.
+BRIGHTEST = """() => {
+    let least = 255
+    for (const view of Bokeh.index.query((view) => view.model.type == "Figure" && view.el.offsetParent)) {
+        if (!view.model.left.some((axis) => axis.visible)) continue
+        const {canvas} = view.canvas_view.primary, ratio = canvas.width / view.bbox.width
+        const pixels = canvas.getContext("2d").getImageData(0, 0, ratio * view.frame.bbox.left - 2, canvas.height).data
+        let most = 0
+        for (let i = 0; i < pixels.length; i += 4) if (pixels[i + 3] > 200) most = Math.max(most, pixels[i])
+        least = Math.min(least, most)
+    }
+    return least
 }"""
 #: Name of the element with the focus.
 FOCUSED = """() => {
@@ -71,20 +95,31 @@ def test_page__breaks_no_rule_of_axe(page, server, engine):
     page.get_by_text("Change while it trains").wait_for()
     assert violations(page) == [], "live run"
     page.get_by_role("button", name="Close drawer").click()  # its parts have been checked
-    for tab in ("network", "neurons", "errors", "runs"):  # each has a kind of element that no other tab has
+    layer = dict.fromkeys(LAYER_VALUES, 0.5) | dict.fromkeys(("n_in", "n_out", "connections"), 9)
+    append_line(run.path / FILE, {"type": "topology", "epoch": 0, "seconds": 1.0, "layers": [layer] * 4})
+    for tab in TABS:
         open_tab(page, tab)
+        if tab == "connectivity":
+            page.get_by_role("region", name="Measures of the topology").wait_for()
         assert violations(page) == [], tab
+    request(run, "stop")
+    open_tab(page, "connectivity")
+    page.evaluate(NOTE_RESTYLED)
     page.get_by_label("Toggle theme").click()
-    open_tab(page, "overview")
-    found: list[str] = []
+    for tab in ("connectivity", *TABS):
+        open_tab(page, tab)
+        found: list[str] = []
 
-    def is_dark() -> bool:
-        found[:] = violations(page, ["color-contrast"])
-        return not found
+        def is_dark(found: list[str] = found) -> bool:
+            found[:] = violations(page, ["color-contrast"])
+            return not found
 
-    with contextlib.suppress(AssertionError):
-        wait_until(is_dark, 20, "colours have changed with the theme")
-    assert found == [], "dark"
+        with contextlib.suppress(AssertionError):
+            wait_until(is_dark, 20, "colours have changed with the theme")
+        assert found == [], f"{tab}, dark"
+        if tab in ("connectivity", "overview"):  # one was displayed, the other hidden
+            wait_until(lambda: page.evaluate(BRIGHTEST) > 220, 20, f"figures of {tab} are painted in light colours")
+    assert page.evaluate("() => [...window.restyled]") == [], "restyled axes lay out all figures again"
 
 
 def test_keyboard__start_comes_early_and_fields_show_their_help(page, server):

@@ -21,6 +21,12 @@ from tsnn.views.plots.tools import add_actions
 HEIGHT = 270
 _BLOCK = 256
 MAX_POINTS = 600  # for a plot about 400 pixels wide
+#: Text of a legend; its colour follows the theme of a page.
+_LEGEND = """
+:host {font-size: 12.5px}
+.bk-label {
+    color: var(--panel-on-surface-color, #444) !important; font: 0.95em var(--bokeh-base-font, sans-serif) !important}
+"""
 SHORT = 100  #: Most values of a column that are sent as a list.
 
 #: Setting and new value in the message of an event that is a live change.
@@ -188,7 +194,7 @@ def add_legend(fig: figure, columns: int = 6) -> None:
     legend.border_line_color = None
     legend.background_fill_alpha = 0.0
     legend.glyph_width = 24
-    legend.stylesheets = [":host {font-size: 12.5px}"]
+    legend.stylesheets = [_LEGEND]
 
 
 class EventMarks:

@@ -90,7 +90,7 @@ class NetworkPlot:
         self.figure.add_layout(self._classes, "right")
         for axis in (self.figure.xaxis[0], self._classes):  # not glyphs, because axes follow the page's theme
             axis.ticker = FixedTicker(ticks=[])
-            axis.update(axis_line_color=None, major_tick_line_color=None, minor_tick_line_color=None)
+            axis.update(axis_line_alpha=0, major_tick_line_alpha=0)
         self.sources = {kind: ColumnDataSource({name: [] for name in _EDGES}) for kind in STYLES}
         self.pixels = ColumnDataSource({name: [] for name in ("x", "y", "width", "height", "living", "row", "column",
                                                               "fan_out")})  # fmt: skip
