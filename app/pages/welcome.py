@@ -97,8 +97,8 @@ class Welcome:
                                               large=pn.Spacer(**empty), **empty)  # fmt: skip
         self.plot: NetworkPlot | None = None
         self._picture = pn.Column(margin=0, styles={"flex": "2 1 420px", "min-width": "0"})
-        self.layout = pn.FlexBox(text, self._picture, self._still, **stretch,
-                                 styles={**CARD, "padding": "24px 28px", "gap": "24px"})  # fmt: skip
+        styles = {**CARD, "padding": "24px clamp(12px, 3vw, 28px)", "gap": "24px", "max-height": "none"}
+        self.layout = pn.FlexBox(text, self._picture, self._still, styles=styles, **stretch)
 
     def list_lessons(
         self, lessons: Mapping[str, Lesson], problems: Iterable[str], choose: Callable[[str], None]
