@@ -26,8 +26,11 @@ _UNITS = {"accuracy": ("%", "points"), "connections": ("connections",) * 2, "sec
           "centre": ("times",) * 2}  # fmt: skip
 
 
-class _Choices(pmui.RadioBoxGroup):
-    """Group of choices of which none may be chosen; otherwise Panel chooses the first."""
+class Choices(pmui.RadioBoxGroup):
+    """Group of choices of which none may be chosen; otherwise Panel chooses the first.
+
+    Its name is public: Bokeh registers no class whose name begins with an underscore, and the page would stay empty.
+    """
 
     _allows_none = True
 
@@ -78,7 +81,7 @@ class LessonStrip:
         stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
         self._title = pn.pane.HTML("", **stretch)
         self._text = pn.pane.HTML("", **stretch)
-        self.choices = _Choices(options=[], value=None, margin=(0, 8), visible=False)
+        self.choices = Choices(options=[], value=None, margin=(0, 8), visible=False)
         self.value = pmui.FloatSlider(
             label="Your guess", start=0, end=1, value=0, width=360, margin=(4, 16), visible=False
         )

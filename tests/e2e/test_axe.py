@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pyte
 EXCEPTIONS: dict[str, str] = {}
 #: The levels A and AA of WCAG 2.1.
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-#: Cards and the main part that are wider than the page, and cards that are lower than their content.
+#: Cards and the main part that are wider than the page, and cards and grids that are lower than their content.
 TOO_WIDE = """() => {
     const wide = []
     const visit = (root) => {
@@ -30,7 +30,8 @@ TOO_WIDE = """() => {
             const style = getComputedStyle(element), box = element.getBoundingClientRect()
             const card = style.borderRadius === "8px" && box.width > 0
             if (card && box.right > innerWidth + 1) wide.push(`card to ${box.right}: ${element.className}`)
-            if (card && element.scrollHeight > element.clientHeight + 2) wide.push(`low card: ${element.className}`)
+            const filled = card || style.display === "grid" && element.matches("[class*=layout-Column]")
+            if (filled && element.scrollHeight > element.clientHeight + 2) wide.push(`low: ${element.className}`)
             if (element.matches(".main-content") && element.scrollWidth > element.clientWidth + 1) wide.push("main")
             if (element.shadowRoot) visit(element.shadowRoot)
         }

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.support import fake_engine
-from tests.support.dashboard import address, badge, column, fill, open_page
+from tests.support.dashboard import address, await_drawn, badge, column, fill, open_page
 from tests.support.waiting import wait_until
+from tsnn.runs.notes import annotate
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pytest.mark.compiled]
 
@@ -188,3 +189,40 @@ def test_plots__full_screen_logarithm_and_keys(page, server):
     page.get_by_role("tab", name="Overview").click()
     page.keyboard.press("?")
     page.get_by_text("Pause or resume the run").wait_for()
+
+
+def test_keys__quick_presses_each_act(page, server):
+    run = fake_engine.finished_run(server.store, SETTINGS, 12)
+    open_page(page, server, run.id)
+    page.get_by_text("Snapshot: epoch 12").wait_for()
+    page.evaluate("""() => {
+        for (const key of ["ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowRight"])
+            document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true, composed: true}))
+    }""")
+    page.get_by_text("Snapshot: epoch 9").wait_for()
+
+
+def test_race__keeps_its_drawings_when_a_run_is_renamed(page, server):
+    runs = [fake_engine.finished_run(server.store, {**SETTINGS, "training.method": m}, 12) for m in ("set", "fixed")]
+    page.goto(f"{server.url}?tab=compare&compare={','.join(run.id for run in runs)}")
+    networks = page.get_by_role("figure", name=re.compile("^Drawing of the network"))
+    wait_until(lambda: networks.count() == 2, what="both networks are drawn")
+    for figure in networks.all():
+        figure.evaluate("(figure) => { figure.kept = true }")
+    annotate(runs[0], title="A new name")
+    page.locator("div", has_text=re.compile("^A new name$")).first.wait_for()
+    kept = [figure.evaluate("(figure) => figure.kept === true") for figure in networks.all()]
+    assert kept == [True, True], "they were not made again"
+
+
+def test_lesson__waits_for_an_answer(page, server):
+    page.goto(f"{server.url}?lesson=zeta")
+    await_drawn(page)
+    page.get_by_text("Lesson 2 of 5").wait_for()
+    choices = page.get_by_role("radio")
+    assert [choice.is_checked() for choice in choices.all()] == [False] * 3
+    run = page.get_by_role("button", name="Run", exact=True)
+    assert run.is_disabled()
+    choices.nth(1).check()
+    wait_until(run.is_enabled, what="the answer allows the run")
+    assert server.store.list() == []

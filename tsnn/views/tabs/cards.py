@@ -30,6 +30,7 @@ _GRID = {
     "grid-template-columns": "repeat(auto-fill, minmax(min(400px, 100%), 1fr))",
     "grid-auto-rows": "max-content",
     "flex-shrink": "0",
+    "max-height": "none",  # not that of the window, or what comes after it would cover the last cards
     "gap": "12px",
 }
 #: Style of a picture of fixed width that has the texts of its card beside it.
