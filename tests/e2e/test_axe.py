@@ -146,6 +146,7 @@ def test_keyboard__start_comes_early_and_fields_show_their_help(page, server):
 
 
 def test_layout__nothing_leaves_a_narrow_page(page, server):
+    page.set_default_timeout(200_000)
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(server.url)
     page.get_by_role("figure").wait_for()
