@@ -12,12 +12,15 @@ from tsnn.errors import ConfigError
 
 
 def naive(x, targets):
-    """Return the root of the explained part of each feature's variance by regression on orthogonal targets."""
+    """Return the root of the part of a feature's variance, or of its square's, that regression on targets explains."""
     explained = []
     for column in x.T:
-        centred = column - column.mean()
-        fitted = targets @ np.linalg.lstsq(targets, centred, rcond=None)[0]
-        explained.append(fitted @ fitted / (centred @ centred))
+        parts = []
+        for values in (column, (column - column.mean()) ** 2):
+            centred = values - values.mean()
+            fitted = targets @ np.linalg.lstsq(targets, centred, rcond=None)[0]
+            parts.append(fitted @ fitted / (centred @ centred))
+        explained.append(max(parts))
     return np.sqrt(np.array(explained) / np.mean(explained))
 
 
@@ -45,6 +48,13 @@ def test_relevance__is_the_correlation_ratio_of_classes_and_the_correlation_with
     np.testing.assert_allclose(root, np.sqrt(found) / np.sqrt(np.mean(found)), rtol=1e-9)
     constant = relevance(x, None, np.full(90, 2.0), "regression", moments)
     np.testing.assert_array_equal(constant, 1)
+
+
+def test_relevance__finds_features_that_tell_by_their_distance_from_the_mean(rng):
+    x = rng.normal(5, 3, size=(500, 4))
+    y = (abs(x[:, 2] - 5) > 2).astype(np.int64)
+    found = relevance(x, None, y, "classification", measure(x, None, "standard"))
+    assert found[2] > 5 * np.delete(found, 2).max()
 
 
 def test_relevance__leaves_a_trace_of_features_that_tell_nothing():

@@ -15,6 +15,7 @@ from tsnn.datasets.sparse import measure_sparse
 Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
+_HARDLY_VARIES = 1e-9  # variance of a standardised feature's square: of two equally frequent values it is 0
 _LEAST = 1e-12  # explained part of a feature's variance: at 0 nothing could be learned about it later
 
 
@@ -45,8 +46,10 @@ def relevance(
 ) -> Float64:  # fmt: skip
     """Return factors in proportion to a power of each feature's correlation with the targets, float64[n_features].
 
-    Of classes it is the correlation ratio (the root of the part of the variance that lies between classes), of several
-    labels or numbers the root of the sum of the squared correlations. The mean of the squares is 1.
+    The correlation is that of the feature or of its square around the mean, whichever is larger: a feature may also
+    tell by being far from its mean. With classes it is the correlation ratio (the root of the part of the variance
+    that lies between classes), with several labels or numbers the root of the sum of the squared correlations. The
+    mean square of the factors is 1.
 
     Parameters
     ----------
@@ -71,20 +74,51 @@ def relevance(
     """
     w = np.full(len(y), 1 / len(y)) if weights is None else weights / weights.sum()
     targets = w[:, np.newaxis] * _unit_targets(y, task, w)
-    if hasattr(x, "tocsr"):
-        covariance = (x if rows is None else x[rows]).T @ targets - np.outer(moments.mean, targets.sum(axis=0))
-    else:
-        covariance = np.zeros((x.shape[1], targets.shape[1]))
-        for part in row_blocks(len(y), x.shape[1]):
-            block = (x[part] if rows is None else x[rows[part]]).astype(np.float64) - moments.mean
-            for k, column in enumerate(targets[part].T):
-                counts = np.flatnonzero(column)  # of a class its samples
-                covariance[:, k] += np.einsum("i,ij->j", column[counts], block[counts])
-    varies = (moments.high > moments.low) & (moments.variance > 0)
-    squares = np.square(covariance).sum(axis=1)
-    explained = np.divide(squares, moments.variance, out=np.zeros(x.shape[1]), where=varies)
-    factors = np.maximum(explained, _LEAST) ** (power / 2)
+    offset, scale = moments.scaling("standard")
+    covariances = _sparse_covariances if hasattr(x, "tocsr") else _covariances
+    linear, squared, variance = covariances(x, rows, targets, w, offset, scale)
+    explained = np.square(linear).sum(axis=1)
+    of_squares = np.divide(
+        np.square(squared).sum(axis=1), variance, out=np.zeros(len(scale)), where=variance > _HARDLY_VARIES
+    )
+    factors = np.maximum(np.maximum(explained, of_squares), _LEAST) ** (power / 2)
     return np.asarray(factors / np.sqrt(np.mean(factors**2)))
+
+
+def _covariances(
+    x: Any, rows: Rows | None, targets: Float64, w: Float64, offset: Float64, scale: Float64
+) -> tuple[Float64, Float64, Float64]:
+    """Return the covariances of standardised features, and of their squares, with targets, and the squares' variance.
+
+    ``targets`` float64[n, k] are multiplied by the weights; results are float64[n_features, k] and [n_features].
+    """
+    linear, squared = np.zeros((2, len(scale), targets.shape[1]))
+    variance = np.zeros(len(scale))
+    for part in row_blocks(len(targets), len(scale)):
+        block = ((x[part] if rows is None else x[rows[part]]).astype(np.float64) - offset) * scale
+        squares = block**2 - (scale > 0)
+        variance += np.einsum("i,ij,ij->j", w[part], squares, squares)
+        for k, column in enumerate(targets[part].T):
+            counts = np.flatnonzero(column)  # of a class its samples
+            linear[:, k] += np.einsum("i,ij->j", column[counts], block[counts])
+            squared[:, k] += np.einsum("i,ij->j", column[counts], squares[counts])
+    return linear, squared, variance
+
+
+def _sparse_covariances(
+    x: Any, rows: Rows | None, targets: Float64, w: Float64, offset: Float64, scale: Float64
+) -> tuple[Float64, Float64, Float64]:
+    """Return the same of a CSR array: what its entries add to the values that zeros have."""
+    x = x.copy() if rows is None else x[rows]
+    values, zeros = (x.data.astype(np.float64) - offset[x.indices]) * scale[x.indices], -offset * scale
+
+    def sums(values: Float64, zeros: Float64, factors: Float64) -> Float64:
+        x.data = values - zeros[x.indices]
+        return np.asarray(x.T @ factors + np.multiply.outer(zeros, factors.sum(axis=0)))
+
+    squares, zero_squares = values**2 - (scale > 0)[x.indices], zeros**2 - (scale > 0)
+    variance = sums(squares**2, zero_squares**2, w)
+    return sums(values, zeros, targets), sums(squares, zero_squares, targets), variance
 
 
 def _unit_targets(y: npt.NDArray[Any], task: str, w: Float64) -> Float64:
