@@ -11,17 +11,17 @@ from tsnn.datasets.relevance import relevance
 from tsnn.errors import ConfigError
 
 
+def explained(x, targets):
+    """Return the part of each feature's variance that regression on targets explains."""
+    centred = x - x.mean(axis=0)
+    columns = targets - targets.mean(axis=0)
+    fitted = columns @ np.linalg.lstsq(columns, centred, rcond=None)[0]
+    return np.square(fitted).sum(axis=0) / np.square(centred).sum(axis=0)
+
+
 def naive(x, targets):
-    """Return the root of the part of a feature's variance, or of its square's, that regression on targets explains."""
-    explained = []
-    for column in x.T:
-        parts = []
-        for values in (column, (column - column.mean()) ** 2):
-            centred = values - values.mean()
-            fitted = targets @ np.linalg.lstsq(targets, centred, rcond=None)[0]
-            parts.append(fitted @ fitted / (centred @ centred))
-        explained.append(max(parts))
-    return np.sqrt(np.array(explained) / np.mean(explained))
+    parts = explained(x, targets)
+    return np.sqrt(parts / parts.mean())
 
 
 @pytest.fixture
@@ -44,8 +44,9 @@ def test_relevance__is_the_correlation_ratio_of_classes_and_the_correlation_with
     found = relevance(x, None, number, "regression", moments)
     np.testing.assert_allclose(found, naive(x, number[:, np.newaxis] - number.mean()), rtol=1e-9)
     assert found[3] > found[1]
-    root = relevance(x, None, number, "regression", moments, power=0.5)
-    np.testing.assert_allclose(root, np.sqrt(found) / np.sqrt(np.mean(found)), rtol=1e-9)
+    root = relevance(x, None, classes, "classification", moments, kind="root_relevance")
+    larger = np.maximum(*(np.sqrt(explained(values, np.eye(3)[classes])) for values in (x, (x - x.mean(axis=0)) ** 2)))
+    np.testing.assert_allclose(root, np.sqrt(larger / np.mean(larger)), rtol=1e-9)
     constant = relevance(x, None, np.full(90, 2.0), "regression", moments)
     np.testing.assert_array_equal(constant, 1)
 
@@ -53,8 +54,8 @@ def test_relevance__is_the_correlation_ratio_of_classes_and_the_correlation_with
 def test_relevance__finds_features_that_tell_by_their_distance_from_the_mean(rng):
     x = rng.normal(5, 3, size=(500, 4))
     y = (abs(x[:, 2] - 5) > 2).astype(np.int64)
-    found = relevance(x, None, y, "classification", measure(x, None, "standard"))
-    assert found[2] > 5 * np.delete(found, 2).max()
+    found = relevance(x, None, y, "classification", measure(x, None, "standard"), kind="root_relevance")
+    assert found[2] > 2 * np.delete(found, 2).max()
 
 
 def test_relevance__leaves_a_trace_of_features_that_tell_nothing():
@@ -69,11 +70,12 @@ def test_relevance__counts_weights_as_repeated_samples_also_of_sparse_features(r
     y = rng.integers(3, size=40) if task == "classification" else (rng.random((40, 2)) < 0.4).astype(np.float32)
     weights = rng.integers(1, 4, size=40)
     rows = np.repeat(np.arange(40), weights)
-    expected = relevance(x, rows, y[rows], task, measure(x, rows, "standard"))
     moments = measure(x, None, "standard", weights.astype(float))
-    for form in (np.asarray, sparse.csr_array):
-        found = relevance(form(x), None, y, task, moments, weights.astype(float))
-        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    for kind in ("relevance", "root_relevance"):
+        expected = relevance(x, rows, y[rows], task, measure(x, rows, "standard"), kind=kind)
+        for form in (np.asarray, sparse.csr_array):
+            found = relevance(form(x), None, y, task, moments, weights.astype(float), kind=kind)
+            np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_make_dataset__takes_the_relevance_from_the_training_part_alone(wide):

@@ -85,7 +85,7 @@ class DataConfig(Section):
         "standard",
         "Scaling of the features, fitted on the training part only: 'standard' gives zero mean and unit variance, "
         "'relevance' multiplies that by the correlation with the targets (for many more features than samples), "
-        "'root_relevance' by the root of it (for features that tell little); 'minmax' gives the range 0 to 1.",
+        "'root_relevance' by the root of it (for hundreds of samples and more); 'minmax' gives the range 0 to 1.",
         choices=("standard", "relevance", "root_relevance", "minmax", "none"),
     )
     stream: str = setting(

@@ -27,8 +27,8 @@ _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, 
 Array = npt.NDArray[Any]
 
 
-#: Powers of the features' correlation with the targets by which preprocessing multiplies standardised features.
-RELEVANCE = {"relevance": 1.0, "root_relevance": 0.5}
+#: Kinds of preprocessing that multiply standardised features by how much they tell about the targets.
+RELEVANCE = ("relevance", "root_relevance")
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Preparation:
     validation_fraction : float
         Fraction of the training samples drawn likewise for the validation split; 0 makes none.
     preprocessing : str
-        "standard": each feature gets mean 0 and variance 1; "relevance" and "root_relevance": the same, times its
-        correlation with the targets or the root of it; "minmax": range 0 to 1; "none". Fitted on the training part
+        "standard": each feature gets mean 0 and variance 1; "relevance" and "root_relevance": the same, times a
+        factor of :func:`tsnn.datasets.relevance.relevance`; "minmax": range 0 to 1; "none". Fitted on the training part
         only, so test values may leave that range; features constant there become 0.
         Regression targets always get mean 0 and variance 1 there; losses and saved networks are in their units.
     missing : str

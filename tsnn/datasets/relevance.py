@@ -36,20 +36,18 @@ def fit_features(
     moments = moments_of(x, rows, weights, preprocessing)
     offset, scale = moments.scaling(preprocessing, centred=not hasattr(x, "tocsr"))
     if preprocessing in RELEVANCE:
-        scale = scale * relevance(x, rows, y, task, moments, weights, power=RELEVANCE[preprocessing])
+        scale = scale * relevance(x, rows, y, task, moments, weights, kind=preprocessing)
     return moments, offset, scale
 
 
 def relevance(
     x: Any, rows: Rows | None, y: npt.NDArray[Any], task: str, moments: Moments,
-    weights: Float64 | None = None, *, power: float = 1.0,
+    weights: Float64 | None = None, *, kind: str = "relevance",
 ) -> Float64:  # fmt: skip
-    """Return factors in proportion to a power of each feature's correlation with the targets, float64[n_features].
+    """Return factors that grow with each feature's correlation with the targets, float64[n_features], mean square 1.
 
-    The correlation is that of the feature or of its square around the mean, whichever is larger: a feature may also
-    tell by being far from its mean. With classes it is the correlation ratio (the root of the part of the variance
-    that lies between classes), with several labels or numbers the root of the sum of the squared correlations. The
-    mean square of the factors is 1.
+    With classes it is the correlation ratio (the root of the part of the variance that lies between classes), with
+    several labels or numbers the root of the sum of the squared correlations.
 
     Parameters
     ----------
@@ -65,8 +63,9 @@ def relevance(
         Mean and variance of the features over these rows.
     weights : float64[n_train] or None
         Weight of each of these rows; None: all the same.
-    power : float
-        Of the correlation.
+    kind : {"relevance", "root_relevance"}
+        The correlation; or the root of the larger one of the feature's correlation and that of its square around the
+        mean, for a feature may also tell by being far from its mean. The latter needs hundreds of samples.
 
     Notes
     -----
@@ -78,10 +77,11 @@ def relevance(
     covariances = _sparse_covariances if hasattr(x, "tocsr") else _covariances
     linear, squared, variance = covariances(x, rows, targets, w, offset, scale)
     explained = np.square(linear).sum(axis=1)
-    of_squares = np.divide(
-        np.square(squared).sum(axis=1), variance, out=np.zeros(len(scale)), where=variance > _HARDLY_VARIES
-    )
-    factors = np.maximum(np.maximum(explained, of_squares), _LEAST) ** (power / 2)
+    if kind == "root_relevance":
+        varies = variance > _HARDLY_VARIES
+        of_squares = np.divide(np.square(squared).sum(axis=1), variance, out=np.zeros(len(scale)), where=varies)
+        explained = np.sqrt(np.maximum(explained, of_squares))
+    factors = np.sqrt(np.maximum(explained, _LEAST))
     return np.asarray(factors / np.sqrt(np.mean(factors**2)))
 
 
