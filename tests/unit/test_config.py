@@ -174,6 +174,9 @@ def test_preset_for_shape__suits_wide_small_and_large_data(shape, expected):
     suggested = preset_for_shape(*shape)
     assert suggested.items() >= expected.items()
     assert bool(suggested) == bool(expected)
+    kept = preset_for_shape(*shape, keeps_best=True)
+    falling = {"training.learning_rate_schedule": "coslog4"} if "training.evolve_until" in kept else {}
+    assert kept == suggested | falling, "the rate of wide tables is constant, images keep the defaults"
     Config().replace(suggested)
 
 

@@ -122,8 +122,9 @@ def is_wide(n_samples: int, n_features: int) -> bool:
 
 
 def preset_for_shape(
-    n_samples: int, n_features: int, image_shape: tuple[int, ...] | None = None, *, task: str = "classification"
-) -> dict[str, Any]:
+    n_samples: int, n_features: int, image_shape: tuple[int, ...] | None = None, *, task: str = "classification",
+    keeps_best: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Return suggested settings for data of this shape, where they differ from the defaults.
 
     Images: the defaults, which are the papers' for Fashion-MNIST. Tables: a smaller network, a learning rate that
@@ -140,12 +141,16 @@ def preset_for_shape(
         Shape of a sample that is an image.
     task : str
         For regression dropout is smaller, and features are standardised without regard to their relevance.
+    keeps_best : bool
+        Whether the best epoch on a validation part is kept: the learning rate then falls to 0 several times.
     """
     if image_shape:
         return {}
     if is_wide(n_samples, n_features):
         return dict(WIDE)
-    own = {"network.dropout": 0.1, "data.preprocessing": "standard"} if task == "regression" else {}
+    own: dict[str, Any] = {"network.dropout": 0.1, "data.preprocessing": "standard"} if task == "regression" else {}
+    if keeps_best:
+        own["training.learning_rate_schedule"] = "coslog4"
     epochs = round(TABLES["training.epochs"] * min(1.0, (_MANY / n_samples) ** 0.5))
     batch = TABLES["training.batch_size"] * (1 if n_samples < _FEW else 2)
     return {**TABLES, **own, "training.epochs": max(_LEAST_EPOCHS, epochs), "training.batch_size": batch}

@@ -74,16 +74,13 @@ def make_plan(
         raise ConfigError(
             f"n_iter_no_change must be at least 1 and tol at least 0; got {patience.epochs} and {patience.tol}."
         )
-    suited = preset_for_shape(n_samples, n_features, task=task)
     stopping = parameters["early_stopping"]
     stopping = n_samples >= _ENOUGH if _is_auto(stopping) else bool(stopping)
     stopping = stopping and not one_pass
+    suited = preset_for_shape(n_samples, n_features, task=task, keeps_best=stopping)
     chosen = Config.preset("", task).flat() | suited
-    wide = is_wide(n_samples, n_features)
     if one_pass:  # of a few samples, which tell neither a schedule nor which features matter
         chosen |= {"training.learning_rate_schedule": "constant", "data.preprocessing": "standard"}
-    elif stopping and not wide:
-        chosen["training.learning_rate_schedule"] = "coslog4"
     if parameters["optimizer"] == "adamw":  # whose steps do not depend on the size of the gradient
         chosen["training.learning_rate"] /= 10
     if present is not None:
@@ -93,7 +90,7 @@ def make_plan(
     values = {setting: parameters[name] for name, setting in SETTING_OF.items()}
     config = Config().replace({name: chosen[name] if _is_auto(v) else v for name, v in values.items()})
     if _is_auto(members):
-        whole = _is_auto(parameters["hidden"]) and not one_pass and not wide
+        whole = _is_auto(parameters["hidden"]) and not one_pass and not is_wide(n_samples, n_features)
         members = max(1, min(_MEMBERS, _STEPS // (n_samples * config.training.epochs))) if whole else 1
     elif (members := _whole(members)) < 1:
         raise ConfigError(
