@@ -163,6 +163,7 @@ def test_header__may_be_a_truth_value(tmp_path):
     ("shape", "expected"),
     [
         ((69, 22_283, None), {"network.hidden": (500, 500), "training.epochs": 30}),
+        ((200, 20_000, None), {"network.hidden": (500, 500), "training.epochs": 20}),
         ((100, 10, None), {"network.hidden": (256, 256), "training.batch_size": 32}),
         ((4000, 500, None), {"training.batch_size": 64, "training.epochs": 45}),
         ((60_000, 784, (28, 28)), {}),

@@ -112,6 +112,7 @@ BY_SHAPE = REGRESSION.keys() | PAPERS["madelon"].keys() | TABLES.keys() | WIDE.k
 
 _VERY_WIDE = 20  # features for each sample, as in data of microarrays
 _FEW = 4000  # samples; of more, larger batches cost no accuracy
+_WIDE_PASSES = 4000  # samples times epochs of wide tables; more cost seconds and gained nothing
 _MANY = 20_000  # samples; of more, fewer epochs are enough
 _LEAST_EPOCHS = 15
 
@@ -147,7 +148,7 @@ def preset_for_shape(
     if image_shape:
         return {}
     if is_wide(n_samples, n_features):
-        return dict(WIDE)
+        return WIDE | {"training.epochs": min(WIDE["training.epochs"], max(_LEAST_EPOCHS, _WIDE_PASSES // n_samples))}
     own: dict[str, Any] = {"network.dropout": 0.1, "data.preprocessing": "standard"} if task == "regression" else {}
     if keeps_best:
         own["training.learning_rate_schedule"] = "coslog4"
