@@ -81,7 +81,8 @@ REGRESSION: dict[str, Any] = {
     "training.learning_rate": 0.001,
 }
 
-#: Settings for tables of numbers, chosen on a development collection (``python -m tests.benchmarks.tables``).
+#: Settings for tables of numbers, chosen on a development collection (``python -m tests.benchmarks.tables``); what was
+#: tried and not kept is in tests/benchmarks/README.md.
 TABLES: dict[str, Any] = {
     **SHORT,
     "data.preprocessing": "root_relevance",
