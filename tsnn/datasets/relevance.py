@@ -108,7 +108,7 @@ def _covariances(
 def _sparse_covariances(
     x: Any, rows: Rows | None, targets: Float64, w: Float64, offset: Float64, scale: Float64
 ) -> tuple[Float64, Float64, Float64]:
-    """Return the same of a CSR array: what its entries add to the values that zeros have."""
+    """Return the same covariances of a CSR array, from its entries and the values of its zeros."""
     x = x.copy() if rows is None else x[rows]
     values, zeros = (x.data.astype(np.float64) - offset[x.indices]) * scale[x.indices], -offset * scale
 
