@@ -17,7 +17,8 @@ from numpy import sqrt
 import tsnn
 from tests.support.waiting import wait_until
 from tsnn.cli import main
-from tsnn.errors import ConfigError, RuleError, RunError
+from tsnn.engine.own_rules import finite_scores
+from tsnn.errors import ConfigError, DivergenceError, RuleError, RunError
 from tsnn.execution.engine import execute
 from tsnn.jobs.launch import resume
 from tsnn.registry import PRUNING, REGROWTH, SCHEDULES, recorded_registries
@@ -346,3 +347,8 @@ def test_damaged_description__is_a_problem_of_the_run(own, store, change):
     (run.path / "rules.json").write_text("{")
     assert "rules.json" in run.problem()
     assert "rules.json" in result(run).problem
+
+
+def test_scores__of_a_built_in_rule_that_are_not_finite_mean_that_training_diverged():
+    with pytest.raises(DivergenceError, match="Try a smaller learning rate"):
+        finite_scores(REGROWTH["gradient"], "regrowth rule", np.full(3, np.nan), 3, "candidate")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.errors import RuleError, TsnnError
+from tsnn.errors import DivergenceError, RuleError, TsnnError
 from tsnn.registry import Rule
 
 SECONDS = 600.0  #: default of ``run.rule_seconds``
@@ -71,10 +71,15 @@ def describe(value: Any) -> str:
 
 
 def finite_scores(rule: Rule, kind: str, scores: Any, count: int, of: str) -> Float32:
-    """Return scores as float32[count]; raises a RuleError if a rule returned something else, or NaN."""
+    """Return scores as float32[count]; raises a RuleError if a rule returned something else, or NaN.
+
+    NaN of a built-in rule is that of the gradient: a DivergenceError.
+    """
     if not isinstance(scores, np.ndarray) or scores.dtype.kind not in "fiu" or scores.shape != (count,):
         raise refuse(rule, kind, f"returned {describe(scores)}; expected float32[{count}], a score of each {of}")
     if missing := int(np.count_nonzero(np.isnan(scores))):
+        if not rule.is_own:
+            raise DivergenceError("Training diverged: gradients are no longer finite. Try a smaller learning rate.")
         raise refuse(rule, kind, f"returned NaN for {missing} of {count} scores; expected numbers")
     return np.ascontiguousarray(scores, np.float32)
 
