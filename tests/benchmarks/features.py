@@ -26,20 +26,21 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 
-from tsnn.estimator.selector import METHODS, SparseSelector
+from tsnn.estimator.selector import AUTO, METHODS, SparseSelector
 
 #: K, scaling, and figures that the papers report on K features.
 SETS = {
     "coil20": (50, "minmax", "NeuroFS 98.8, LassoNet 97.2"),
     "mnist": (50, "minmax", "NeuroFS 95.3, LassoNet 94.5"),
     "fashion_mnist": (50, "minmax", "NeuroFS 83.8, LassoNet 82.6"),
-    "pcmac": (100, "minmax", "LassoNet 90.2, SET-Attr 87.9"),
+    "pcmac": (100, "standard", "LassoNet 90.2, SET-Attr 87.9"),
     "madelon": (20, "standard", "LassoNet 77.1 with an SVM, K = 100"),
     "colon": (50, "standard", ""),
     "leukemia": (50, "standard", ""),
     "allaml": (50, "standard", ""),
     "dm_chowdary": (50, "standard", ""),
 }
+SELECTORS = (AUTO, *METHODS)
 OTHERS = ("random forest", "mutual information", "all features")
 
 
@@ -62,7 +63,7 @@ def relevant(x):
 
 def rank(method, x, y, k, scaling, seed, epochs):
     """Return the features from the best to the worst."""
-    if method in METHODS:
+    if method in SELECTORS:
         options = {"random_state": seed, "threads": 1, "preprocessing": scaling, "epochs": epochs}
         return np.argsort(SparseSelector(k, method=method, **options).fit(x, y).ranking_)
     if method == "random forest":
@@ -76,7 +77,7 @@ def result(name, method, seed, options):
     """Return a row of the table."""
     k, scaling, _ = SETS[name]
     x, y, x_test, y_test = load(name, options["samples"])
-    if method in METHODS:  # loads the kernels
+    if method in SELECTORS:  # loads the kernels
         rank(method, np.random.default_rng(0).normal(size=(256, 20)), np.arange(256) % 2, 1, scaling, 0, 1)
     before, started = peak(), time.process_time()
     order = rank(method, x, y, k, scaling, seed, options["epochs"])
@@ -125,7 +126,7 @@ def main():
     """Print the table, after computing its missing rows."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sets", default=",".join(SETS), help="default: all")
-    parser.add_argument("--methods", default=",".join([*METHODS, *OTHERS]), help="default: all")
+    parser.add_argument("--methods", default=",".join([*SELECTORS, *OTHERS]), help="default: all")
     parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--epochs", type=int, help="of the selectors; default: each method's own")
     parser.add_argument(

@@ -10,17 +10,17 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import tsnn
 from tests.support import naive
-from tsnn.engine.attribution import attribution, input_strength
+from tsnn.engine.attribution import attribution, input_strength, response
 from tsnn.engine.autoencoder import WAST, NoisyFeatures, QuickSelection, Reconstruction
 from tsnn.engine.selection import EntryPrune, NeuroFS, SummedAttribution, SummedStrength
 from tsnn.engine.state import TrainingState
 from tsnn.engine.workspace import Workspace
-from tsnn.errors import DataError
+from tsnn.errors import ConfigError, DataError, DivergenceError
 from tsnn.estimator.selector import METHODS, UNSUPERVISED, SparseSelector
 from tsnn.records import EpochRecord
 
 SMALL = {"hidden": (20,), "epsilon": 6, "epochs": 12, "random_state": 0, "threads": 1}
-SUPERVISED = sorted(METHODS.keys() - set(UNSUPERVISED))
+SUPERVISED = ["auto", *sorted(METHODS.keys() - set(UNSUPERVISED))]
 
 
 @pytest.fixture
@@ -72,6 +72,47 @@ def test_attribution__is_the_mean_gradient_of_the_logits(rng, samples, activatio
     np.testing.assert_allclose(found, total, rtol=0.05, atol=2e-3)  # a difference may cross the edge of a ReLU
     for layer, velocity in zip(network.layers, velocities, strict=True):
         np.testing.assert_array_equal(layer.velocity, velocity)
+
+
+def test_attribution__in_16_bits_is_that_in_32_up_to_rounding(rng, samples):
+    x, y = samples[0].astype(np.float32), samples[1]
+    state, data = make_state(rng, x, y, hidden=(20, 10))
+    rows = np.arange(3, 200, 2)
+    for function in (attribution, response):
+        found = [
+            function(state.network, data.x_train, rows, Workspace(state.network.sizes, 32, precision=precision))
+            for precision in ("float32", "bfloat16")
+        ]
+        np.testing.assert_allclose(found[1], found[0], rtol=0.05, atol=0.02 * found[0].max())
+
+
+def test_response__is_the_covariance_with_the_first_neurons_by_their_paths(rng, samples, monkeypatch):
+    x, y = samples[0].astype(np.float32), samples[1]
+    x[:, 5] = 2.0  # does not vary
+    state, data = make_state(rng, x, y, hidden=(20, 10))
+    rows = np.arange(0, 240, 2)
+    first, *others = matrices(state.network)
+    paths = np.linalg.multi_dot([np.abs(w) for w in others]).sum(axis=1)
+    covariance = np.cov(np.hstack([x[rows], x[rows] @ first]).T, bias=True)[:30, 30:]
+    deviation = x[rows].std(axis=0)
+    expected = np.divide(np.abs(covariance) @ paths, deviation, out=np.zeros(30), where=deviation > 0)
+    assert expected[5] == 0
+    for entries in (2**22, 30 * 7):  # all neurons at once, or seven
+        monkeypatch.setattr("tsnn.engine.attribution._ENTRIES", entries)
+        found = response(state.network, data.x_train, rows, Workspace(state.network.sizes, 32))
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_wast__error_in_16_bits_is_that_in_32_up_to_rounding(rng, samples):
+    x = samples[0].astype(np.float32)
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        options = {"epochs": 1, "batch_size": 60, "optimizer": "nesterov", "precision": precision}
+        state, data = make_state(np.random.default_rng(3), x, None, density=(0.3, 0.3), **options)
+        ranking = WAST(4, np.random.default_rng(0))
+        list(ranking.train(state, data))
+        found[precision] = ranking.scores
+    np.testing.assert_allclose(found["bfloat16"], found["float32"], rtol=0.1)
 
 
 def test_rankings__sum_strength_and_attribution_over_the_epochs(rng, samples):
@@ -170,7 +211,7 @@ def test_autoencoder__targets_are_clean_and_inputs_noisy(rng, samples):
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("method", SUPERVISED)
+@pytest.mark.parametrize("method", sorted({*SUPERVISED} - {"products"}))
 def test_selector__supervised_methods_find_informative_features(samples, method):
     selector = SparseSelector(4, method=method, **SMALL | {"epochs": 30}).fit(*samples)
     assert len(set(selector.get_support(indices=True)) & {3, 7, 11, 20}) >= 3
@@ -180,11 +221,45 @@ def test_selector__supervised_methods_find_informative_features(samples, method)
 
 
 @pytest.mark.compiled
+@pytest.mark.parametrize("method", ["auto", "strength", "attribution"])
+def test_selector__finds_two_features_of_thousands_that_tell_the_classes(rng, method):
+    """With far more features than samples training ends after few batches; the weights of the start remain."""
+    y = np.arange(160) % 2
+    x = rng.normal(size=(160, 5000))
+    x[y == 1, 3210] += 2
+    x[y == 1, 77] += 1.5
+    selector = SparseSelector(5, method=method, random_state=0, threads=1, epochs=30).fit(x, y)
+    assert selector.ranking_[[3210, 77]].max() <= 5
+    assert selector.method_ in ("strength", "attribution")
+
+
+@pytest.mark.compiled
+def test_selector__auto_finds_features_whose_product_decides(rng):
+    x = rng.normal(size=(800, 40))
+    y = (x[:, 7] * x[:, 30] > 0).astype(int)
+    x[:, 12] = x[:, 7] + 0.1 * rng.normal(size=800)  # says the same
+    selector = SparseSelector(3, random_state=0, threads=1).fit(x, y)
+    assert selector.method_ == "products"
+    assert selector.get_support(indices=True).tolist() == [7, 12, 30]
+
+
+@pytest.mark.compiled
+def test_selector__tries_a_smaller_rate_where_training_diverges(rng):
+    x = rng.normal(size=(80, 12))
+    y = 2 * x[:, 3] + x[:, 5]
+    with pytest.raises(DivergenceError):
+        SparseSelector(2, method="products", learning_rate=0.01, random_state=0, threads=1).fit(x, y)
+    selector = SparseSelector(2, method="products", random_state=0, threads=1).fit(x, y)
+    assert np.isfinite(selector.scores_).all()
+    assert selector.estimator_.learning_rate < 0.01
+
+
+@pytest.mark.compiled
 def test_selector__wast_finds_features_that_tell_most_of_the_samples(rng):
     x = 0.1 * rng.normal(size=(300, 30))
     x[:, 10:16] += rng.normal(size=(300, 1))
     options = SMALL | {"hidden": (8,), "epochs": 20, "batch_size": 16, "preprocessing": "none"}
-    selector = SparseSelector(6, method="wast", learning_rate=3.0, **options).fit(x)
+    selector = SparseSelector(6, method="wast", learning_rate=0.2, **options).fit(x)
     assert len(set(selector.get_support(indices=True)) & set(range(10, 16))) >= 5
 
 
@@ -240,11 +315,14 @@ def test_selector__numbers_as_targets_and_pipelines(rng):
         ({"method": "neuro_fs"}, True, "Did you mean 'neurofs'"),
         ({"threshold": "mode"}, True, "'mean', 'median'"),
         ({}, False, "quickselection"),
+        ({"batch_size": 0}, True, "batch_size must be at least 1"),
+        ({"epochs": 0}, True, "epochs must be at least 1"),
+        ({"epsilon": "many"}, True, "epsilon must be a number"),
     ],
 )
 def test_selector__errors_say_what_to_try(samples, parameters, targets, message):
     selector = SparseSelector(**SMALL | {"epochs": 1} | parameters)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, ConfigError), match=message):
         selector.fit(samples[0], samples[1] if targets else None)
 
 

@@ -1,4 +1,8 @@
-"""Attribution: how much the outputs of a network depend on each input feature, and the strength of its connections."""
+"""Attribution: how much the outputs of a network depend on each input feature, and the strength of its connections.
+
+Connections and attribution tell which features a network uses. It may leave one of several that say the same unused:
+:func:`response` tells which features its neurons follow, also through others.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,9 @@ from tsnn.engine.workspace import Workspace
 from tsnn.tiling import LANES
 
 Float64 = NDArray[np.float64]
+
+_ENTRIES = 2**22  # of a matrix of inputs by neurons, at a time
+_CONSTANT = 1e-6  # deviation of a feature that does not vary
 
 
 def input_strength(network: Network) -> Float64:
@@ -61,5 +68,52 @@ def attribution(network: Network, x: Features, rows: NDArray[np.int64], workspac
                 t.indptr, t.indices, order, weights, scratch[0], workspace.activations[1], 1.0, 0, 0, 0, segments,
                 scratch[1], workspace.activations[0], masks,
             )  # fmt: skip
-            total += np.abs(workspace.activations[0]).sum(axis=1)
+            total += np.abs(workspace.values(0)).sum(axis=1)
     return total / len(rows)
+
+
+def response(network: Network, x: Features, rows: NDArray[np.int64], workspace: Workspace) -> Float64:
+    """Return how much the first hidden neurons respond to each input feature, float64[n_features].
+
+    It is the sum over the neurons of ``|cov(x_j, z_h)| / std(x_j)``, of a neuron's sum ``z_h`` before its activation,
+    times the strength of its paths to the outputs: the sum over the paths of the product of ``|w|``. These are the
+    patterns of Haufe et al. (NeuroImage 2014): what a neuron's weights make of noise is not there.
+
+    Parameters
+    ----------
+    network, x, rows, workspace
+        As of :func:`attribution`.
+    """
+    paths = np.ones(network.sizes[-1])
+    for layer in reversed(network.layers[1:]):
+        t = layer.topology
+        paths = np.asarray(np.bincount(t.rows(), np.abs(layer.weights) * paths[t.indices], t.n_in), np.float64)
+    t, weights, total = network.layers[0].topology, network.layers[0].weights, np.zeros(network.sizes[0])
+    step = max(1, min(t.n_out, _ENTRIES // t.n_in))
+    for first in range(0, t.n_out, step):
+        own = (t.indices >= first) & (t.indices < first + step)
+        matrix = np.zeros((t.n_in, min(step, t.n_out - first)), np.float32)
+        matrix[t.rows()[own], t.indices[own] - first] = weights[own]
+        covariance, deviation = _moments(matrix, x, rows, workspace)
+        strength = np.abs(covariance) @ paths[first : first + step]
+        total += np.divide(strength, deviation, out=np.zeros(t.n_in), where=deviation > _CONSTANT)
+    return total
+
+
+def _moments(
+    matrix: NDArray[np.float32], x: Features, rows: NDArray[np.int64], workspace: Workspace
+) -> tuple[Float64, Float64]:
+    """Return the covariance of inputs x and sums ``x matrix``, float64[n, k], and the deviation of x, float64[n]."""
+    products, sums, squares = np.zeros(matrix.shape), np.zeros(matrix.shape[1]), np.zeros(len(matrix))
+    mean = np.zeros(len(matrix))
+    for start in range(0, len(rows), workspace.width):
+        part = rows[start : start + workspace.width]
+        x.gather(part, workspace.activations[0])
+        values = workspace.values(0)[:, : len(part)]
+        z = matrix.T @ values
+        products += values @ z.T
+        sums += z.sum(axis=1, dtype=np.float64)
+        mean += values.sum(axis=1, dtype=np.float64) / len(rows)
+        squares += np.square(values, dtype=np.float64).sum(axis=1)
+    variance = np.maximum(squares / len(rows) - mean**2, 0)
+    return (products - np.outer(mean, sums)) / len(rows), np.sqrt(variance)

@@ -147,7 +147,7 @@ class WAST(Ranking):
             part = rows[start : start + workspace.width]
             x.gather(part, workspace.activations[0])
             z = forward(state.network, workspace)
-            total += np.abs(z - workspace.activations[0])[:, : len(part)].sum(axis=1)
+            total += np.abs(z - workspace.values(0))[:, : len(part)].sum(axis=1)
         return total / len(rows)
 
     def _evolved(

@@ -1,4 +1,4 @@
-"""Selection of input features while a network trains: strength, attribution, NeuroFS, EntryPrune.
+"""Selection of input features while a network trains: strength, attribution, products, NeuroFS, EntryPrune.
 
 A :class:`Ranking` trains by :func:`tsnn.engine.training.steps`, and looks at the network, or changes its input layer,
 after batches and epochs. It takes memory for the connections of the input layer only.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn.datasets import Dataset
-from tsnn.engine.attribution import attribution, input_strength
+from tsnn.engine.attribution import attribution, input_strength, response
 from tsnn.engine.batches import Batch, probe_gradient
 from tsnn.engine.evolution import LayerContext, evolve, merge_connections
 from tsnn.engine.network import Layer, Network
@@ -83,7 +83,20 @@ class Ranking:
         return np.sort(self.rng.permutation(n)[:count]) if count < n else np.arange(n)
 
 
-class SummedStrength(Ranking):
+class SmallStart(Ranking):
+    """A ranking whose network begins with small input weights, a tenth, if there are more features than samples.
+
+    A few batches would add less to them than they are at the start, and noise would rank the features.
+    """
+
+    def prepare(self, state: TrainingState, data: Dataset) -> Dataset:
+        """Begin with small weights."""
+        if data.n_features > len(data.x_train):
+            state.network.layers[0].weights *= np.float32(0.1)
+        return super().prepare(state, data)
+
+
+class SummedStrength(SmallStart):
     """Strength of each input, ``sum |w|``, summed over the epochs (ECAI 2024: better than that of the last epoch)."""
 
     def after_pass(self, state: TrainingState) -> None:
@@ -91,12 +104,26 @@ class SummedStrength(Ranking):
         self.scores += input_strength(state.network)
 
 
-class SummedAttribution(Ranking):
+class SummedAttribution(SmallStart):
     """Attribution of each input on some samples, summed over the epochs (ECAI 2024, section 3)."""
 
     def after_pass(self, state: TrainingState) -> None:
         """Add the attribution of an epoch."""
         self.scores += attribution(state.network, self.data.x_train, self.rows(SAMPLES), self.workspace)
+
+
+class Products(SummedAttribution):
+    """Attribution times response of a network of folded activations: of features whose products matter.
+
+    A network needs few of the features that say the same, so the attribution of the others is small; but its neurons
+    respond to them. The score is the geometric mean of the attribution, summed over the epochs, and the response.
+    """
+
+    def after_epoch(self, state: TrainingState) -> None:
+        """Multiply by the response after the last epoch."""
+        if state.epoch == state.config.training.epochs:
+            found = response(state.network, self.data.x_train, self.rows(SAMPLES), self.workspace)
+            self.scores = np.sqrt(self.scores * found)
 
 
 class NeuroFS(Ranking):

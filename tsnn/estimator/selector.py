@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from tsnn.config.schema import nearest
-from tsnn.datasets import Features
 from tsnn.datasets.raw import check_choice
-from tsnn.engine.autoencoder import WAST, QuickSelection, Reconstruction
-from tsnn.engine.selection import EntryPrune, NeuroFS, Ranking, SummedAttribution, SummedStrength
-from tsnn.errors import DataError
+from tsnn.engine.autoencoder import WAST, QuickSelection
+from tsnn.engine.selection import EntryPrune, NeuroFS, Products, Ranking, SummedAttribution, SummedStrength
+from tsnn.errors import DataError, DivergenceError
 from tsnn.estimator.base import SparseMLP
 from tsnn.estimator.classifier import SparseMLPClassifier
+from tsnn.estimator.ranked import Autoencoder, fit_ranked
 from tsnn.estimator.regressor import SparseMLPRegressor
 from tsnn.estimator.rollback import unchanged_on_failure
 
 METHODS: dict[str, type[Ranking]] = {
     "strength": SummedStrength,
     "attribution": SummedAttribution,
+    "products": Products,
     "neurofs": NeuroFS,
     "entryprune": EntryPrune,
     "quickselection": QuickSelection,
@@ -34,18 +40,21 @@ METHODS: dict[str, type[Ranking]] = {
 }
 UNSUPERVISED = ("quickselection", "wast")
 
+AUTO = "auto"
+
 _EVOLVED = {
     "hidden": (500, 500), "epsilon": 20.0, "epochs": 50, "batch_size": 32, "learning_rate": 0.01, "dropout": 0.3,
     "activation": "relu", "alpha": 0.6, "initializer": "he_uniform_sparse", "regrow": "gradient", "zeta": 0.3,
-    "weight_decay": 2e-4, "momentum": 0.9, "method": "set",
+    "shrinkage": 2.0, "momentum": 0.9, "method": "set",
 }  # fmt: skip
 _PLAIN = {"dropout": 0.0, "weight_decay": 0.0, "momentum": 0.9, "initializer": "xavier_uniform"}
-#: Settings of each method where the parameters of the selector are None: those of its paper, or ours.
+#: Settings of each method where the parameters of the selector are None: those of its paper, or ours. The weight decay
+#: is ``shrinkage`` over the number of batches: without it, the weights of the start hide what few batches add to them.
 RECIPES: dict[str, dict[str, Any]] = {
     "strength": _EVOLVED,
-    "attribution": _EVOLVED | {  # folded activations learn products of features, which classes often depend on
-        "hidden": (200, 200), "epsilon": 30.0, "epochs": 60, "activation": "all_relu", "alpha": 0.8,
-        "weight_decay": 2e-3, "method": "fixed",
+    "attribution": _EVOLVED,
+    "products": _EVOLVED | {  # folded activations learn products of features
+        "hidden": (200, 200), "epsilon": 30.0, "epochs": 60, "activation": "all_relu", "alpha": 0.8, "shrinkage": 7.5,
     },
     "neurofs": _PLAIN | {"hidden": (1000, 1000, 1000), "epsilon": 30.0, "epochs": 100, "batch_size": 100,
                          "learning_rate": 0.01, "activation": "tanh"},
@@ -53,30 +62,12 @@ RECIPES: dict[str, dict[str, Any]] = {
                             "activation": "relu"},
     "quickselection": _PLAIN | {"hidden": (1000,), "epsilon": 13.0, "epochs": 100, "batch_size": 100,
                                 "learning_rate": 0.01, "zeta": 0.2},
-    "wast": _PLAIN | {"hidden": (200,), "density": 0.2, "epochs": 10, "batch_size": 128, "learning_rate": 0.1},
+    "wast": _PLAIN | {"hidden": (200,), "density": 0.2, "epochs": 10, "batch_size": 128, "learning_rate": 0.025},
 }  # fmt: skip
-
-
-@dataclass(eq=False, repr=False)
-class Autoencoder(SparseMLP):
-    """A sparse network whose targets are its inputs."""
-
-    _task: ClassVar[str] = "regression"
-
-    def fit_ranked(self, X: Any, ranking: Ranking) -> Self:
-        """Train to reproduce samples; see :func:`fit_ranked`."""
-        self._inputs, numbers, weights = self._samples(X, np.arange(_num_samples(X)), None, reset=True)
-        try:
-            return self._fit(self._inputs, np.arange(len(numbers)), weights, resume=False, train=ranking.train)
-        finally:
-            del self._inputs
-
-    def _targets(self, y: NDArray[Any]) -> Reconstruction:
-        x: Features = self._scaled(self._inputs, y)
-        return Reconstruction(x)
-
-    def _class_names(self) -> tuple[str, ...]:
-        return ()
+_INPUTS = 128  # of a neuron; with more, a method's own learning rate is smaller
+_CANDIDATES = ("strength", "attribution", "products")
+_FEW, _COMPARED = 50, 5000  # samples
+_FIRST, _NEIGHBOURS = 50, 10  # features and neighbours by which two rankings are compared
 
 
 @dataclass(eq=False, repr=False)
@@ -90,8 +81,12 @@ class SparseSelector(SelectorMixin, BaseEstimator):
     n_features_to_select : int, float or None
         Number of features, or their fraction. None: those above the ``threshold``, or half of them without one.
     method : str
+        - ``auto``: ``strength``, ``attribution`` or ``products``, by whose first features nearest neighbours predict a
+          held-out fifth of the samples best;
         - ``strength``: strength of the inputs' connections, ``sum |w|``, summed over the epochs of SET;
-        - ``attribution``: sum over the outputs of mean ``|d f_c / d x_j|``, summed over the epochs of a fixed topology;
+        - ``attribution``: sum over the outputs of mean ``|d f_c / d x_j|``, summed over the epochs of SET;
+        - ``products``: attribution, and response of the first neurons, of a network of folded activations: finds
+          features whose products decide, also redundant ones;
         - ``neurofs``: inputs are removed and regrown during training (NeuroFS, TMLR 2023);
         - ``entryprune``: random features enter, judged by the gradient of their first batches (arXiv 2410.02344);
         - ``quickselection``, without ``y``: strength of a denoising autoencoder's inputs (arXiv 2012.00560);
@@ -102,8 +97,8 @@ class SparseSelector(SelectorMixin, BaseEstimator):
     hidden : sequence of int or None
         Neurons of the hidden layers. None here and below: the method's own (``tsnn.estimator.selector.RECIPES``).
     epsilon, epochs, batch_size, learning_rate : float, int, int, float, or None
-        Settings of training, as of :class:`tsnn.SparseMLPClassifier`. The learning rate of ``quickselection`` is that
-        of the squared error summed over the outputs.
+        Settings of training, as of :class:`tsnn.SparseMLPClassifier`. The learning rate of ``quickselection`` and
+        ``wast`` is that of the squared error summed over the outputs.
     preprocessing : {"standard", "minmax", "none"}
         Scaling of the features: ``minmax`` for images and counts, where a feature that hardly varies tells little.
     random_state : int, RandomState or None
@@ -121,6 +116,8 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         1 for the best feature; of equal scores the first is better.
     support_ : bool[n_features]
         The selected features.
+    method_ : str
+        The method that ranked; with ``method="auto"`` the chosen one.
     estimator_ : SparseMLPClassifier, SparseMLPRegressor or Autoencoder
         The network that was trained; ``estimator_.history_`` has a record of each epoch.
     n_features_in_ : int
@@ -130,13 +127,13 @@ class SparseSelector(SelectorMixin, BaseEstimator):
 
     Examples
     --------
-    >>> selector = SparseSelector(50, method="strength", random_state=0).fit(X_train, y_train)
+    >>> selector = SparseSelector(50, random_state=0).fit(X_train, y_train)
     >>> selector.get_support(indices=True), selector.transform(X_test)
     """
 
     n_features_to_select: float | None = None
     _: KW_ONLY
-    method: str = "strength"
+    method: str = AUTO
     threshold: float | str | None = None
     hidden: Sequence[int] | None = None
     epsilon: float | None = None
@@ -172,9 +169,8 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         DataError
             If the method is unknown, needs ``y``, or more features are to be selected than there are.
         """
-        kind = METHODS.get(self.method)
-        if kind is None:
-            raise DataError(f"Unknown method {self.method!r}{nearest(str(self.method), METHODS)}")
+        if self.method != AUTO and self.method not in METHODS:
+            raise DataError(f"Unknown method {self.method!r}{nearest(str(self.method), (AUTO, *METHODS))}")
         if y is None and self.method not in UNSUPERVISED:
             raise DataError(
                 f"y is missing: the method {self.method!r} requires y to be passed, but the target y is None. "
@@ -183,10 +179,9 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
         n_features = int(shape[1]) if len(shape) == 2 else 1  # else the estimator refuses X
         count = self._count(n_features)
-        ranking = kind(count, np.random.default_rng(0))
-        model = self._model(kind, y, n_features)
-        fit_ranked(model, X, y, ranking)
-        self.estimator_ = model
+        method = self._chosen(X, y, count) if self.method == AUTO else self.method
+        model, ranking = self._ranked(method, X, y, count)
+        self.estimator_, self.method_ = model, method
         self.n_features_in_: int = model.n_features_in_
         if hasattr(model, "feature_names_in_"):
             self.feature_names_in_ = model.feature_names_in_
@@ -228,29 +223,70 @@ class SparseSelector(SelectorMixin, BaseEstimator):
             return float(getattr(np, given)(self.scores_))
         raise DataError(f"threshold is {given!r}; expected a number, 'mean', 'median' or None.")
 
-    def _model(self, kind: type[Ranking], y: Any, n_features: int) -> SparseMLP:
-        """Return the estimator to train."""
+    def _chosen(self, X: Any, y: Any, count: int) -> str:
+        """Return the method whose first features tell most of held-out samples; of few samples, "strength"."""
+        n = _num_samples(X)
+        if n < _FEW:
+            return _CANDIDATES[0]
+        rows = np.random.default_rng(0).permutation(n)[:_COMPARED]
+        if np.ndim(targets := np.asarray(y)) == 1:  # every class in both parts
+            rows = rows[np.argsort(targets[rows], kind="stable")]
+        held_out, rest = np.sort(rows[2::5]), np.sort(np.delete(rows, np.s_[2::5]))
+        X = X if hasattr(X, "shape") else np.asarray(X)
+        (x, x_held), (y, y_held) = ([_safe_indexing(part, r) for r in (rest, held_out)] for part in (X, y))
+        kind, scores = KNeighborsRegressor if _are_numbers(y) else KNeighborsClassifier, {}
+        for method in _CANDIDATES:
+            ranking = self._ranked(method, x, y, count)[1]
+            first = np.argsort(-ranking.scores, kind="stable")[: min(count, _FIRST)]
+            neighbours = make_pipeline(StandardScaler(with_mean=False), kind(_NEIGHBOURS))
+            neighbours.fit(_safe_indexing(x, first, axis=1), y)
+            scores[method] = neighbours.score(_safe_indexing(x_held, first, axis=1), y_held)
+        return max(scores, key=lambda method: scores[method])
+
+    def _ranked(self, method: str, X: Any, y: Any, count: int) -> tuple[SparseMLP, Ranking]:
+        """Train a network for a method, and return it with the ranking.
+
+        The method's own learning rate is a tenth, then a hundredth, where training diverges.
+        """
+        n, n_features = X.shape if hasattr(X, "shape") and len(X.shape) == 2 else (_num_samples(X), 1)
+        for slower in (1, 10, 100):
+            ranking = METHODS[method](count, np.random.default_rng(0))
+            model = self._model(method, y, n, n_features, slower)
+            try:
+                fit_ranked(model, X, y, ranking)
+                break
+            except DivergenceError:
+                if slower == 100 or self.learning_rate is not None:
+                    raise
+        return model, ranking
+
+    def _model(self, method: str, y: Any, n: int, n_features: int, slower: int) -> SparseMLP:
+        """Return the estimator to train on n samples."""
         check_choice("preprocessing", self.preprocessing, ("standard", "minmax", "none"))
         given = {name: getattr(self, name) for name in ("hidden", "epsilon", "epochs", "batch_size", "learning_rate")}
-        chosen = RECIPES[self.method] | {name: value for name, value in given.items() if value is not None}
-        if self.method == "quickselection":
-            chosen["learning_rate"] *= n_features / 2  # the engine's error is the mean over the outputs
+        chosen = RECIPES[method] | {name: value for name, value in given.items() if value is not None}
         if self.epsilon is not None:
             chosen["density"] = ()
+        shrinkage = chosen.pop("shrinkage", 0.0)
+        with contextlib.suppress(
+            TypeError, ValueError, LookupError, ArithmeticError
+        ):  # the estimator refuses such values
+            if method in UNSUPERVISED:
+                chosen["learning_rate"] *= n_features / 2  # the engine's error is the mean over the outputs
+            elif self.learning_rate is None:
+                first = int(np.atleast_1d(chosen["hidden"])[0])
+                n_inputs = min(chosen["epsilon"] * (n_features + first) / first, n_features)
+                chosen["learning_rate"] *= min(1.0, _INPUTS / n_inputs) / slower
+            if shrinkage:
+                batches = chosen["epochs"] * max(n / chosen["batch_size"], 1)
+                chosen["weight_decay"] = min(shrinkage / batches, 0.5)
         own = {name: getattr(self, name) for name in ("preprocessing", "random_state", "threads", "progress")}
         own |= {"learning_rate_schedule": "constant", "early_stopping": False}  # as the papers rank
         model = Autoencoder
-        if self.method not in UNSUPERVISED:
-            model = SparseMLPRegressor if type_of_target(y).startswith("continuous") else SparseMLPClassifier
-        return model(**(chosen | kind.settings | own))
+        if method not in UNSUPERVISED:
+            model = SparseMLPRegressor if _are_numbers(y) else SparseMLPClassifier
+        return model(**(chosen | METHODS[method].settings | own))
 
 
-def fit_ranked(model: Any, X: Any, y: Any, ranking: Ranking) -> None:
-    """Train an estimator on samples while a ranking looks at it."""
-    if isinstance(model, Autoencoder):
-        model.fit_ranked(X, ranking)
-    elif isinstance(model, SparseMLPClassifier):
-        X, targets, weights = model._samples(X, y, None, reset=True)
-        model._fit(X, model._encoded(targets, None), weights, resume=False, train=ranking.train)
-    else:
-        model._fit(*model._checked_samples(X, y, None, False), resume=False, train=ranking.train)
+def _are_numbers(y: Any) -> bool:
+    return bool(type_of_target(y).startswith("continuous"))
