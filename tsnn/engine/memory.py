@@ -118,7 +118,7 @@ def memory_estimate(
     shapes = layer_shapes(n_features, n_outputs, config)
     count = sum(shape.connections for shape in shapes)
     batch = min(config.training.batch_size, n_samples)
-    width = min(config.run.micro_batch, batch) or _fast_width(shapes, batch)
+    width = min(config.run.micro_batch, batch) or _fast_width(config, shapes, batch)
     views = [s for s in shapes if not (config.run.compact and can_scatter(s.n_out, s.connections))]
     state = _state_bytes(config)
     items = {
@@ -166,7 +166,7 @@ def fitting_estimate(
     shapes = layer_shapes(n_features, n_outputs, config)
     widths = [
         estimate.micro_batch,
-        *_narrower(estimate.micro_batch, min(config.training.batch_size, n_samples), shapes),
+        *_narrower(estimate.micro_batch, min(config.training.batch_size, n_samples), config, shapes),
     ]
     for compact, width in itertools.product([True] if config.run.compact else [False, True], widths):
         smaller = config.replace({"run.compact": compact, "run.micro_batch": width})
@@ -281,14 +281,14 @@ def _workspace(config: Config, shapes: list[LayerShape], samples: int) -> int:
     return width * (activations + 4 * (shapes[-1].n_out + partial + derivatives)) + masks
 
 
-def _fast_width(shapes: list[LayerShape], batch: int) -> int:
-    return fast_width(max(shapes[0].n_in, *(shape.n_out for shape in shapes)), batch)
+def _fast_width(config: Config, shapes: list[LayerShape], batch: int) -> int:
+    return fast_width(max(shapes[0].n_in, *(shape.n_out for shape in shapes)), batch, config.training.precision)
 
 
-def _narrower(width: int, batch: int, shapes: list[LayerShape]) -> Iterator[int]:
+def _narrower(width: int, batch: int, config: Config, shapes: list[LayerShape]) -> Iterator[int]:
     """Yield narrower micro-batches: the fastest, then those of more and more equal parts, down to one SIMD width."""
     stripes = -(-batch // LANES)
-    parts = {-(-stripes // k) * LANES for k in range(2, stripes + 1)} | {_fast_width(shapes, batch)}
+    parts = {-(-stripes // k) * LANES for k in range(2, stripes + 1)} | {_fast_width(config, shapes, batch)}
     yield from sorted((part for part in parts if part < width), reverse=True)
 
 

@@ -124,7 +124,7 @@ def make_workspace(state: TrainingState, data: Dataset) -> Workspace:
 def workspace_width(config: Config, sizes: Sequence[int], n_train: int) -> int:
     """Return the samples at a time in training, for layers of these sizes and a number of training samples."""
     batch = min(config.training.batch_size, n_train)
-    return min(config.run.micro_batch, batch) or fast_width(max(sizes), batch)
+    return min(config.run.micro_batch, batch) or fast_width(max(sizes), batch, config.training.precision)
 
 
 def _check_fit(state: TrainingState, data: Dataset) -> None:

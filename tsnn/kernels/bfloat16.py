@@ -93,8 +93,8 @@ def _put(array: Any, offset: Any, value: Any) -> Any:
     def round_and_write(array, offset, value):  # type: ignore[no-untyped-def]
         single = np.empty(1, np.float32)
         single[0] = value
-        bits = np.int64(single.view(np.uint32)[0])
-        rounded = NAN if np.isnan(value) else bits + 0x7FFF + ((bits >> 16) & 1)
+        bits, undefined = np.int64(single.view(np.uint32)[0]), np.int64(value != value)
+        rounded = undefined * NAN + (1 - undefined) * (bits + 0x7FFF + ((bits >> 16) & 1))
         array.reshape(-1)[place(offset)] = np.uint16(rounded >> 16)
 
     return round_and_write

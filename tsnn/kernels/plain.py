@@ -51,6 +51,11 @@ def prefetch(like: Floats, array: Floats, offset: int) -> None:
 
 
 @compiled()
+def prefetch_value(array: Floats, offset: int) -> None:
+    """Do nothing, as `prefetch`."""
+
+
+@compiled()
 def multiply_add(scalar: float, tile: Floats, total: Floats) -> Floats:
     """Return scalar * tile + total, computed in total."""
     for s in range(total.shape[0]):

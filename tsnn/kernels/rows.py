@@ -27,10 +27,16 @@ from tsnn.tiling import LANES, SEGMENT
 TILE_VECTORS = 8  # vectors of a full tile
 tiles: Any = vectors if has_fast_vectors() else plain
 
-FAR = 1 << 19  # bytes (half an L2): stripes of a larger array are prefetched AHEAD connections early
-AHEAD = np.uint64(8)  # connections
+FAR = 1 << 19  # bytes (half an L2): of a larger array, the stripes of the next IN_FLIGHT bytes are being prefetched
+IN_FLIGHT = 6 << 10
 MASK32 = 0xFFFFFFFF
 ZERO, ONE = np.float32(0), np.float32(1)
+
+
+@compiled(inline=True)
+def lead(array: Any, step: int) -> Any:
+    """Return how many connections ahead stripes of an array are prefetched: uint64."""
+    return np.uint64(min(IN_FLIGHT // (step * array.itemsize), 64))
 
 
 @compiled()
@@ -84,16 +90,18 @@ def draw_dropout(tile: Any, j: int, key: int, sample: int, threshold: int, masks
 
 @compiled(inline=True)
 def add_inputs(
-    tile: Any, column: int, first: int, last: int, t_indices: Any, t_perm: Any, weights: Any, activation: Any
-) -> Any:
+    tile: Any, step: int, column: int, first: int, last: int, t_indices: Any, t_perm: Any, weights: Any,
+    activation: Any,
+) -> Any:  # fmt: skip
     """Add the weighted stripes of connections first..last of one output neuron to its tile."""
     width = activation.shape[1]
     far = activation.size * activation.itemsize > FAR
-    final = np.uint64(max(t_indices.shape[0] - 1, 0))
+    final, early = np.uint64(max(t_indices.shape[0] - 1, 0)), lead(activation, step)
     for k in range(np.uint64(first), np.uint64(last)):
         if far:
-            ahead = min(k + AHEAD, final)
+            ahead = min(k + early, final)
             tiles.prefetch(tile, activation, np.int64(t_indices[ahead]) * width + column)
+            tiles.prefetch_value(weights, np.int64(t_perm[ahead]))
         stripe = tiles.load(tile, activation, np.int64(t_indices[k]) * width + column)
         tile = tiles.multiply_add(weights[np.uint32(t_perm[k])], stripe, tile)
     return tile
@@ -111,7 +119,7 @@ def segment_rows(
             first = segments[piece, 1]
             last = min(first + SEGMENT, t_indptr[segments[piece, 0] + 1])
             tile = tiles.filled(zero, ZERO)
-            tile = add_inputs(tile, column, first, last, t_indices, t_perm, weights, activation)
+            tile = add_inputs(tile, step, column, first, last, t_indices, t_perm, weights, activation)
             tiles.store(tile, partial, piece * partial.shape[1] + column)
 
 
@@ -133,7 +141,7 @@ def forward_rows(
             first, last = t_indptr[j], t_indptr[j + 1]
             tile = tiles.filled(zero, bias[j])
             if last - first <= SEGMENT:
-                tile = add_inputs(tile, column, first, last, t_indices, t_perm, weights, activation)
+                tile = add_inputs(tile, step, column, first, last, t_indices, t_perm, weights, activation)
             else:
                 for _ in range(first, last, SEGMENT):
                     tile = tiles.multiply_add(ONE, tiles.load(zero, partial, piece * width + column), tile)
@@ -156,14 +164,14 @@ def scatter_rows(
     """
     n_out, width, words = out.shape[0], out.shape[1], masks.shape[2]
     low, high = n_out * chunk // chunks, n_out * (chunk + 1) // chunks
-    final = np.uint64(max(indices.shape[0] - 1, 0))
+    final, early = np.uint64(max(indices.shape[0] - 1, 0)), lead(out, step)
     for column in range(start, stop, step):
         for j in range(low, high):
             tiles.store(tiles.filled(zero, bias[j]), out, j * width + column)
         for i in range(indptr.shape[0] - 1):
             a = tiles.load(zero, activation, i * width + column)
             for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
-                ahead = np.int64(indices[min(k + AHEAD, final)])
+                ahead = np.int64(indices[min(k + early, final)])
                 if low <= ahead < high:
                     tiles.prefetch(zero, out, ahead * width + column)
                 end = np.int64(indices[k])
@@ -191,7 +199,7 @@ def backward_rows(
     n_out, width, words = delta.shape[0], delta.shape[1], masks.shape[2]
     far = delta.size * delta.itemsize > FAR
     final, group = np.uint64(max(indices.shape[0] - 1, 0)), tiles.group_size(zero)
-    several = np.uint64(group)
+    several, early = np.uint64(group), lead(delta, step)
     for column in range(start, stop, step):
         write = update and column + step == stop
         rule = (momentum, learning_rate, ONE if write else ZERO, weight_decay if write else ZERO)
@@ -202,10 +210,12 @@ def backward_rows(
             single = last - (last - first) % several
             for k in range(first, single, several):
                 if far:
-                    for ahead in range(k + AHEAD, k + AHEAD + several):
+                    for ahead in range(k + early, k + early + several):
                         tiles.prefetch(zero, delta, np.int64(indices[min(ahead, final)]) * width + column)
                 below = tiles.train(group, a, below, delta, column, indices, k, weights, velocity, rule)
             for k in range(single, last):
+                if far:
+                    tiles.prefetch(zero, delta, np.int64(indices[min(k + early, final)]) * width + column)
                 below = tiles.train(1, a, below, delta, column, indices, k, weights, velocity, rule)
             if pass_down:
                 bits = 2 * i * words + column // LANES
