@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LANES = 16  # samples are processed in multiples of these: the floats of a vector register
+LANES = 16  # samples are processed in multiples of these, or 8 of them: the floats of a vector register
 WIDE = 1025  # neurons: 128 samples of such a layer leave half of an L2 cache of 1 MB
 SEGMENT = 4096  # connections of one output neuron that are summed before a partial sum is stored
 
@@ -21,9 +21,18 @@ def fast_width(widest: int, batch: int, precision: str = "float32") -> int:
 
 
 def padded(samples: int, precision: str) -> int:
-    """Return the columns that a number of samples takes: whole vectors, or pairs of them for values of 16 bits."""
-    lanes = 2 * LANES if precision == "bfloat16" else LANES
+    """Return the columns that a number of samples takes: whole vectors, or pairs of them for values of 16 bits.
+
+    Up to 8 samples take half a vector of float32.
+    """
+    half = LANES // 2
+    lanes = 2 * LANES if precision == "bfloat16" else half if samples <= half else LANES
     return -(-samples // lanes) * lanes
+
+
+def words(columns: int) -> int:
+    """Return how many words of 16 bits hold one bit for each column."""
+    return -(-columns // LANES)
 
 
 def can_scatter(n_out: int, connections: int) -> bool:

@@ -26,16 +26,15 @@ def child(pipe, threads):
     from numba import prange
 
     from tsnn.kernels.compiling import compiled
-    from tsnn.kernels.rows import TILE_VECTORS, tiles
-    from tsnn.tiling import LANES
+    from tsnn.kernels.rows import TILE, tiles
 
-    step = LANES * TILE_VECTORS
+    step = TILE
 
     @compiled(parallel=True)
     def multiply(chunks, times, out):
         for chunk in prange(chunks):
-            a = tiles.filled(tiles.zeros(TILE_VECTORS), np.float32(1e-3))
-            b, c = tiles.zeros(TILE_VECTORS), tiles.zeros(TILE_VECTORS)
+            a = tiles.filled(tiles.zeros(step), np.float32(1e-3))
+            b, c = tiles.zeros(step), tiles.zeros(step)
             w = np.float32(0.5) + np.float32(chunk)
             for _ in range(times):
                 b = tiles.multiply_add(w, b, a)
@@ -47,7 +46,7 @@ def child(pipe, threads):
     def read(chunks, times, array, out):
         for chunk in prange(chunks):
             part = array.size // chunks
-            tile = tiles.zeros(TILE_VECTORS)
+            tile = tiles.zeros(step)
             for _ in range(times):
                 for offset in range(chunk * part, (chunk + 1) * part, step):
                     tile = tiles.multiply_add(np.float32(1), tiles.load(tile, array, offset), tile)

@@ -13,9 +13,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tests.support import naive
 from tests.support.layers import Sample, all_results
 from tsnn import kernels
-from tsnn.tiling import SEGMENT
+from tsnn.tiling import SEGMENT, padded
 
-WIDTHS = [16, 48, 112, 128, 272]  # 1, 3, 7, 8, 8 + 8 + 1 vectors of 16 samples
+WIDTHS = [8, 16, 48, 112, 128, 272]  # half a vector, 1, 3, 7, 8, 8 + 8 + 1 vectors of 16 samples
 
 
 def test_transpose_pattern__equals_the_naive_twin():
@@ -49,12 +49,12 @@ def test_mark_places__equals_the_naive_twin(stride):
     assert kernels.mark_places(layer.indptr, layer.indices, 7, stride, bits) == 0
 
 
-@pytest.mark.parametrize(("b", "n"), [(1, 1), (16, 16), (37, 50), (100, 33), (128, 784)])
+@pytest.mark.parametrize(("b", "n"), [(1, 1), (5, 50), (16, 16), (37, 50), (100, 33), (128, 784)])
 def test_gather__equals_the_naive_twin(b, n):
     rng = np.random.default_rng(0)
     x = rng.random((150, n), np.float32)
     order = rng.permutation(150)[:b]
-    width = -(-b // 16) * 16
+    width = padded(b, "float32")
     for source in (x, np.frombuffer(x.tobytes(), np.float32).reshape(x.shape)):  # the second is read-only
         out = np.full((n, width), np.nan, np.float32)
         kernels.gather(source, order, out)

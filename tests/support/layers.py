@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tests.support import naive
 from tsnn import kernels
+from tsnn.tiling import words
 
 Array = NDArray[Any]
 Store = Callable[[Array], Array]
@@ -25,7 +26,7 @@ class Sample:
     n_in, n_out
         Numbers of neurons.
     width
-        Number of samples, a multiple of 16.
+        Number of samples, 8 or a multiple of 16.
     density
         Expected fraction of connections.
     seed
@@ -55,7 +56,7 @@ class Sample:
         self.bias_velocity = rng.normal(size=n_out).astype(np.float32)
         self.activation = rng.normal(size=(n_in, width)).astype(np.float32)
         self.delta = rng.normal(size=(n_out, width)).astype(np.float32) / width
-        self.masks = rng.integers(0, 2**16, (n_in, 2, width // 16)).astype(np.uint16)
+        self.masks = rng.integers(0, 2**16, (n_in, 2, words(width))).astype(np.uint16)
         self.view = kernels.transpose_pattern(self.indptr, self.indices, n_out)
         self.segments = kernels.long_row_segments(self.view[0])
         self.matrix = naive.dense(self.indptr, self.indices, self.weights, n_out)
@@ -68,7 +69,7 @@ class Sample:
         width = activation.shape[1]
         partial = np.full((len(self.segments), width), np.nan, np.float32)
         out = self.store(np.full((self.n_out, width), np.nan, np.float32))
-        masks = np.zeros((self.n_out, 2, width // 16), np.uint16)
+        masks = np.zeros((self.n_out, 2, words(width)), np.uint16)
         kernels.forward(
             *self.view, self.weights, self.bias, activation, slope, threshold, key, offset,
             self.segments, partial, out, masks,
@@ -78,7 +79,7 @@ class Sample:
     def scatter(self, *rule: float) -> tuple[Array, Array]:
         """Activations and masks, through the pattern itself; ``rule``: slope, threshold, key, offset."""
         out = np.full((self.n_out, self.width), np.nan, np.float32)
-        masks = np.zeros((self.n_out, 2, self.width // 16), np.uint16)
+        masks = np.zeros((self.n_out, 2, words(self.width)), np.uint16)
         pattern = self.indptr, self.indices, self.weights, self.bias
         scatter: Any = kernels.scatter
         scatter(*pattern, self.activation, *rule, out, masks)
@@ -112,7 +113,8 @@ class Sample:
 
     def expected_delta_in(self, slope: float, threshold: int) -> Array:
         """Delta of the layer below, by the reference implementation."""
-        sign, keep = (np.unpackbits(self.masks[:, q].view(np.uint8), axis=1, bitorder="little") for q in (0, 1))
+        bits = np.unpackbits(self.masks.view(np.uint8), axis=2, bitorder="little")[:, :, : self.width]
+        sign, keep = bits[:, 0], bits[:, 1]
         below: Array = naive.gradient(self.matrix, self.activation, self.delta)[2] * np.where(sign, 1, slope)
         return below * keep / (1 - threshold / 2**32) if threshold else below
 

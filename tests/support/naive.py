@@ -71,8 +71,9 @@ def keeps(key: int, neuron: int, sample: int, threshold: int) -> bool:
 
 
 def pack(bits: Array) -> Array:
-    """bool[n, B] -> uint16[n, B // 16], bit b of word v being sample 16 v + b."""
-    return np.packbits(bits, axis=1, bitorder="little").view("<u2")
+    """bool[n, B] -> uint16[n, words], bit b of word v being sample 16 v + b."""
+    whole = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 16)))
+    return np.packbits(whole, axis=1, bitorder="little").view("<u2")
 
 
 def forward(

@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import load_dataset, make_dataset
 from tsnn.engine.batches import Batch, probe_gradient, train_batch
 from tsnn.engine.metrics import decision_values, evaluate
 from tsnn.engine.network import init_network
+from tsnn.engine.propagation import forward
 from tsnn.engine.schedules import Rates, rates_at
 from tsnn.engine.shapes import layer_shapes
 from tsnn.engine.state import TrainingState
@@ -189,6 +191,19 @@ def test_compact_network__learns_the_same_without_a_transposed_view(blobs, tiny)
         assert "transposed" not in vars(other.topology)
         assert "transposed" in vars(one.topology)
     assert [r.test_loss for r in records] == [r.test_loss for r in same]
+
+
+def test_large_network__is_computed_by_scatter_on_one_thread_with_the_same_bits(rng, monkeypatch):
+    network = init_network(600, 3, Config().replace({"network.hidden": (600,), "network.density": (0.8,)}), rng=rng)
+    workspace = Workspace(network.sizes, 5)
+    workspace.activations[0][:] = rng.normal(size=(600, 8))
+    used, results = [], []
+    monkeypatch.setattr(kernels, "scatter", lambda *a, scatter=kernels.scatter: (used.append(len(a[0])), scatter(*a)))
+    for threads in (1, 2):
+        monkeypatch.setattr("numba.get_num_threads", lambda threads=threads: threads)
+        results.append(forward(network, workspace).copy())
+    assert used == [601]  # the first layer, on one thread; the other is small
+    np.testing.assert_array_equal(*results)
 
 
 def test_probe_gradient__is_that_of_a_dense_layer(blobs, tiny):

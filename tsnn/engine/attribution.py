@@ -14,7 +14,7 @@ from tsnn.datasets import Features
 from tsnn.engine.network import Network
 from tsnn.engine.propagation import backward, forward
 from tsnn.engine.workspace import Workspace
-from tsnn.tiling import LANES
+from tsnn.tiling import words
 
 Float64 = NDArray[np.float64]
 
@@ -53,7 +53,7 @@ def attribution(network: Network, x: Features, rows: NDArray[np.int64], workspac
     n_in, width = t.n_in, workspace.width
     order, segments = np.arange(t.connections, dtype=np.int32), kernels.long_row_segments(t.indptr)
     scratch = np.zeros(n_in, np.float32), np.empty((len(segments), width), np.float32)
-    masks, total = np.empty((n_in, 2, width // LANES), np.uint16), np.zeros(n_in)
+    masks, total = np.empty((n_in, 2, words(width)), np.uint16), np.zeros(n_in)
     for start in range(0, len(rows), width):
         part = rows[start : start + width]
         x.gather(part, workspace.activations[0])

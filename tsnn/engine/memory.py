@@ -16,7 +16,7 @@ from tsnn.engine.shapes import LayerShape, explored_stride, granted_connections,
 from tsnn.errors import ConfigError
 from tsnn.machine import available_memory
 from tsnn.registry import OPTIMIZERS, PRUNING, REGROWTH
-from tsnn.tiling import LANES, SEGMENT, can_scatter, fast_width, padded
+from tsnn.tiling import LANES, SEGMENT, can_scatter, fast_width, padded, words
 
 INTERPRETER = 180 << 20  # Python, the libraries, compiled code
 USABLE = 0.9  # fraction of the free memory that proposed settings may take
@@ -277,7 +277,7 @@ def _workspace(config: Config, shapes: list[LayerShape], samples: int) -> int:
     activations = (shapes[0].n_in + hidden) * (2 if config.training.precision == "bfloat16" else 4)
     partial = sum(s.connections // SEGMENT for s in shapes if s.connections > SEGMENT * s.n_out)
     derivatives = hidden if curve_of(config.network.activation) else 0
-    masks = sum(shape.n_out for shape in shapes) * width // 4
+    masks = 4 * words(width) * sum(shape.n_out for shape in shapes)
     return width * (activations + 4 * (shapes[-1].n_out + partial + derivatives)) + masks
 
 

@@ -39,7 +39,8 @@ def forward(
     for l, layer in enumerate(network.layers):
         t, x, out, masks = layer.topology, workspace.activations[l], workspace.activations[l + 1], workspace.masks[l]
         rule = network.slopes[l], threshold if l < last else 0, key + l, sample_offset
-        if workspace.compact and can_scatter(t.n_out, t.connections):
+        wanted = workspace.compact or kernels.scatter_is_faster(t.connections, x)
+        if wanted and can_scatter(t.n_out, t.connections):
             kernels.scatter(t.indptr, t.indices, layer.weights, layer.bias, x, *rule, out, masks)
         else:
             kernels.forward(

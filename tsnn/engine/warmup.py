@@ -29,6 +29,7 @@ from tsnn.engine.optimizers import apply_gradient, prepare_state
 from tsnn.engine.probe import LayerProbe, Probe
 from tsnn.engine.propagation import backward, forward
 from tsnn.engine.schedules import rates_at
+from tsnn.engine.shapes import layer_shapes
 from tsnn.engine.snapshots import Ages, take_snapshot
 from tsnn.engine.topology import Topology
 from tsnn.engine.workspace import Workspace
@@ -63,6 +64,8 @@ def training_stages(data: Dataset, config: Config, width: int) -> list[Stage]:
     network = Network([_few(*pair) for pair in itertools.pairwise(sizes)], layer_slopes(config.network), "normal")
     network.curve = curve_of(config.network.activation)
     workspace = Workspace(sizes, width, compact=config.run.compact, precision=config.training.precision)
+    most = max(shape.connections for shape in layer_shapes(data.n_features, data.n_outputs, config))
+    scattered = [Workspace(sizes, width, compact=True)] * kernels.scatter_is_faster(most, workspace.activations[0])
     x, y, rows, weights, task, squared_units = Batch.of(data, np.arange(min(len(data.x_train), width)))
     weights = None if weights is None else weights[rows]
     rates = {"learning_rate": 0.0, "momentum": 1.0, "weight_decay": 0.0, "update": False}
@@ -70,7 +73,7 @@ def training_stages(data: Dataset, config: Config, width: int) -> list[Stage]:
     step = [("optimizer", lambda: apply_gradient(network, optimizer, rates_at(config, 0)))]
     return [
         ("samples", lambda: x.gather(rows, workspace.activations[0])),
-        ("forward pass", lambda: forward(network, workspace)),
+        ("forward pass", lambda: [forward(network, buffers) for buffers in (*scattered, workspace)]),
         ("loss", lambda: output_loss(task, workspace.activations[-1], y[rows], 1.0, weights, squared_units)),
         ("backward pass", lambda: backward(network, workspace, dropout=0.0, **rates)),  # type: ignore[arg-type]
         *([] if OPTIMIZERS[optimizer].fused or OPTIMIZERS[optimizer].is_own else step),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn import kernels
-from tsnn.tiling import LANES, padded
+from tsnn.tiling import padded, words
 
 Float32 = NDArray[np.float32]
 
@@ -22,7 +22,8 @@ class Workspace:
     sizes : sequence of int
         Neurons of each layer.
     batch : int
-        Largest number of samples at a time; rounded up to the SIMD width. A larger batch is processed in parts.
+        Largest number of samples at a time; rounded up to the SIMD width
+        (:func:`tsnn.tiling.padded`). A larger batch is processed in parts.
     compact : bool
         Compute layers without transposed view where few connections share an output neuron: 12 instead of 20
         bytes per connection.
@@ -34,7 +35,7 @@ class Workspace:
     activations : list of float32[n, width] or uint16[n, width]
         Of each layer of neurons, the inputs first; neuron-major, 64-byte aligned. The backward pass replaces
         them by ``dLoss/dz``. uint16 are bfloat16 in an order of their own: see :meth:`values`.
-    masks : list of uint16[n, 2, width / 16]
+    masks : list of uint16[n, 2, words(width)]
         Signs and dropout's choice, as bits, of each layer of neurons but the inputs.
     """
 
@@ -44,7 +45,7 @@ class Workspace:
         narrow = precision == "bfloat16"
         kinds = [np.uint16 if narrow and l < len(sizes) - 1 else np.float32 for l in range(len(sizes))]
         self.activations = [_aligned(n, self.width, kind) for n, kind in zip(sizes, kinds, strict=True)]
-        self.masks = [np.zeros((n, 2, self.width // LANES), np.uint16) for n in sizes[1:]]
+        self.masks = [np.zeros((n, 2, words(self.width)), np.uint16) for n in sizes[1:]]
         self._derivatives: dict[int, Float32] = {}
         self._partials: list[Float32] = [_aligned(0, self.width) for _ in sizes[1:]]
 

@@ -1,7 +1,7 @@
 """Every compiled loop of tsnn; Numba is imported nowhere else, and only when a kernel is first used.
 
 Kernels take arrays and scalars only, outputs last. Activations and deltas are neuron-major, float32[n, B],
-C order, B a multiple of 16: a connection costs one contiguous stripe, not a strided gather. Padded columns
+C order, B 8 or a multiple of 16: a connection costs one contiguous stripe, not a strided gather. Padded columns
 of a delta are 0, so they reach no gradient. Rows are divided among the threads in chunks of about equal
 work, and each output element is written by exactly one of them: the bits are the same for any number
 of threads. Fast math never includes "no NaN": divergence must be noticed.
@@ -31,7 +31,15 @@ if TYPE_CHECKING:
         momentum_step,
         retain,
     )
-    from tsnn.kernels.layers import backward, dropout_threshold, forward, gather, gather_sparse, scatter
+    from tsnn.kernels.layers import (
+        backward,
+        dropout_threshold,
+        forward,
+        gather,
+        gather_sparse,
+        scatter,
+        scatter_is_faster,
+    )
     from tsnn.kernels.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
     from tsnn.kernels.optimizers import adamw_step, nesterov_step
     from tsnn.kernels.patterns import (
@@ -55,8 +63,8 @@ __all__ = [
     "carry_values", "column_strength", "column_sums", "count", "count_cells", "drop_smallest", "dropout_threshold",
     "find_connections", "forward", "gather", "gather_sparse", "helper_is_busy", "is_cached", "keep_free",
     "long_row_segments", "mark_places", "mean_squared_error", "merge_connections", "momentum_step", "multiply",
-    "narrow", "nesterov_step", "retain", "row_strength", "scatter", "select_free", "set_helper", "set_threads",
-    "softmax_cross_entropy", "sort_rows", "transpose_pattern", "widen",
+    "narrow", "nesterov_step", "retain", "row_strength", "scatter", "scatter_is_faster", "select_free", "set_helper",
+    "set_threads", "softmax_cross_entropy", "sort_rows", "transpose_pattern", "widen",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(
@@ -68,7 +76,7 @@ __getattr__, __dir__ = lazy.attach(
         "curves": "apply_curve multiply",
         "drawing": "add_free add_gradient count drop_smallest keep_free select_free sort_rows",
         "exchange": "ADDRESS_BYTES add_layers answer_gradients find_connections momentum_step retain",
-        "layers": "backward dropout_threshold forward gather gather_sparse scatter",
+        "layers": "backward dropout_threshold forward gather gather_sparse scatter scatter_is_faster",
         "losses": "binary_cross_entropy mean_squared_error softmax_cross_entropy",
         "optimizers": "adamw_step nesterov_step",
         "patterns": (

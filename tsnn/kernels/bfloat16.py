@@ -115,10 +115,10 @@ def _every(value: int) -> Any:
     return ir.Constant(_INTS, [value] * LANES)
 
 
-def stripe(builder: Any, array: Any, address: Any) -> Callable[[int], Any]:
+def stripe(builder: Any, array: Any, address: Any, lanes: int) -> Callable[[int], Any]:
     """Return a function that emits vector v of the stripe at an address, an integer pointer type's, as float32."""
     if not is_narrow(array):
-        first = builder.bitcast(address, _FLOATS.as_pointer())
+        first = builder.bitcast(address, ir.VectorType(ir.FloatType(), lanes).as_pointer())
         return lambda v: builder.load(builder.gep(first, [_INDEX(v)]), align=4)
     first, words = builder.bitcast(address, _INTS.as_pointer()), {}
 

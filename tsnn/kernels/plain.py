@@ -1,6 +1,6 @@
 """Operations of :mod:`tsnn.kernels.vectors` as plain loops: for processors without AVX2, and for NumPy.
 
-A tile is here an array float32[16 V]. `multiply_add` adds to its last argument in place.
+A tile is here an array float32[samples]. `multiply_add` adds to its last argument in place.
 With NUMBA_DISABLE_JIT=1 these loops run as Python, so that every kernel can be debugged as such.
 """
 
@@ -20,9 +20,9 @@ MASK32 = 0xFFFFFFFF
 
 
 @compiled()
-def zeros(vectors: int) -> Floats:
+def zeros(samples: int) -> Floats:
     """Return a tile of zeros."""
-    return np.zeros(LANES * vectors, np.float32)
+    return np.zeros(samples, np.float32)
 
 
 @compiled()
@@ -104,10 +104,11 @@ def train(
 @compiled()
 def store_positive(tile: Floats, masks: Words, offset: int) -> None:
     """Write one bit per sample, tile > 0, to the uint16 array at masks.flat[offset]."""
-    for v in range(tile.shape[0] // LANES):
+    lanes = min(LANES, tile.shape[0])
+    for v in range(tile.shape[0] // lanes):
         word = 0
-        for lane in range(LANES):
-            word |= (tile[LANES * v + lane] > 0) << lane
+        for lane in range(lanes):
+            word |= (tile[lanes * v + lane] > 0) << lane
         masks.reshape(-1)[offset + v] = word
 
 
@@ -128,10 +129,11 @@ def store_keeps(like: Floats, masks: Words, offset: int, low: int, high: int, sa
     A sample is kept if a hash of its number and of the two numbers of its neuron, uniform on 32 bits, is
     not below the threshold.
     """
-    for v in range(like.shape[0] // LANES):
+    lanes = min(LANES, like.shape[0])
+    for v in range(like.shape[0] // lanes):
         word = 0
-        for lane in range(LANES):
-            x = (low + sample + LANES * v + lane) & MASK32
+        for lane in range(lanes):
+            x = (low + sample + lanes * v + lane) & MASK32
             x ^= x >> 16
             x = (x * 0x85EBCA6B + high) & MASK32
             x ^= x >> 13
@@ -140,14 +142,10 @@ def store_keeps(like: Floats, masks: Words, offset: int, low: int, high: int, sa
 
 
 @compiled()
-def block_samples(out: Floats | Words) -> int:
-    """Return how many samples `transpose_block` writes."""
-    return LANES
-
-
-@compiled()
-def transpose_block(x: Floats, order: NDArray[np.int64], sample: int, feature: int, out: Floats | Words) -> None:
-    """Write out[feature + f, sample + s] = x[order[sample + s], feature + f], 16 x 16; 0 beyond the order."""
-    for s in range(sample, sample + LANES):
+def transpose_block(
+    like: Floats, x: Floats, order: NDArray[np.int64], sample: int, feature: int, out: Floats | Words
+) -> None:
+    """Write out[feature + f, sample + s] = x[order[sample + s], feature + f]: 16 features; 0 beyond the order."""
+    for s in range(sample, sample + like.shape[0]):
         for f in range(feature, feature + LANES):
             put(out, f * out.shape[1] + s, x[order[s], f] if s < order.shape[0] else np.float32(0))

@@ -4,8 +4,8 @@ A tile of samples of one neuron stays in registers while the stripes of its neig
 the kernels fast. `tiles` is :mod:`tsnn.kernels.vectors`, or :mod:`tsnn.kernels.plain` on processors without suitable
 vectors.
 
-``zero`` is a tile whose type holds the number of vectors per tile, ``step`` its samples; ``chunk`` of
-``chunks`` is the thread's part, columns ``start`` to ``stop`` are the samples. Indices are unsigned where possible,
+``zero`` is a tile whose type holds the number of samples per tile, ``step``; ``chunk`` of ``chunks`` is the thread's
+part, columns ``start`` to ``stop`` are the samples. Indices are unsigned where possible,
 which saves the check for negative ones.
 
 Numba counts references to an array whose last use is behind a branch. Once per neuron this costs a tenth of the
@@ -24,7 +24,7 @@ from tsnn.kernels.bfloat16 import put
 from tsnn.kernels.compiling import compiled, has_fast_vectors
 from tsnn.tiling import LANES, SEGMENT
 
-TILE_VECTORS = 8  # vectors of a full tile
+TILE = 8 * LANES  # samples of a full tile
 tiles: Any = vectors if has_fast_vectors() else plain
 
 FAR = 1 << 19  # bytes (half an L2): of a larger array, the stripes of the next IN_FLIGHT bytes are being prefetched
@@ -234,13 +234,14 @@ def backward_rows(
 
 
 @compiled()
-def gather_rows(chunk: Any, chunks: int, x: Any, order: Any, out: Any) -> None:
-    """Gather a chunk of the features."""
-    blocks = out.shape[0] // LANES
-    for s in range(0, out.shape[1], tiles.block_samples(out)):
+def gather_rows(zero: Any, step: int, chunk: Any, chunks: int, x: Any, order: Any, out: Any) -> None:
+    """Gather a chunk of the features: blocks of 16, then the rest."""
+    n, width = out.shape
+    blocks = n // LANES
+    for s in range(0, width, step):
         for block in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
-            tiles.transpose_block(x, order, s, LANES * block, out)
+            tiles.transpose_block(zero, x, order, s, LANES * block, out)
     if chunk == 0:
-        for f in range(LANES * blocks, out.shape[0]):
-            for s in range(out.shape[1]):
-                put(out, f * out.shape[1] + s, x[order[s], f] if s < order.shape[0] else ZERO)
+        for f in range(LANES * blocks, n):
+            for s in range(width):
+                put(out, f * width + s, x[order[s], f] if s < order.shape[0] else ZERO)

@@ -2,7 +2,7 @@
 
 Plain Numba loops vectorise, but LLVM does not keep a whole row of partial sums in registers while it walks the
 connections. So this module gives compiled code a value type, `Tile`, that does: V vectors of 16 float32 lanes, one
-lane per sample. :mod:`tsnn.kernels.vectors` has its operations.
+lane per sample. A tile of 8 samples is one vector of 8. :mod:`tsnn.kernels.vectors` has its operations.
 """
 
 from __future__ import annotations
@@ -18,15 +18,26 @@ from numba.extending import models, register_model
 from tsnn.tiling import LANES
 
 FLOAT, INT, INDEX, WORD = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(16)
-FLOATS, INTS, BITS = (ir.VectorType(kind, LANES) for kind in (FLOAT, INT, ir.IntType(1)))
+FLOATS, INTS = (ir.VectorType(kind, LANES) for kind in (FLOAT, INT))
 
 
 class Tile(types.Type):
-    """Numba type of a tile: V vectors of 16 float32."""
+    """Numba type of a tile of 8, 16, 32 ... samples: V vectors of 16 float32, or one of 8."""
 
-    def __init__(self, vectors: int) -> None:
-        self.vectors = vectors
-        super().__init__(name=f"Tile({vectors})")
+    def __init__(self, samples: int) -> None:
+        self.lanes = min(samples, LANES)
+        self.vectors = samples // self.lanes
+        super().__init__(name=f"Tile({samples})")
+
+    @property
+    def vector(self) -> Any:
+        """LLVM type of one of its vectors."""
+        return ir.VectorType(FLOAT, self.lanes)
+
+    @property
+    def registers(self) -> Any:
+        """LLVM type of all of them."""
+        return ir.ArrayType(self.vector, self.vectors)
 
 
 @register_model(Tile)
@@ -34,13 +45,13 @@ class TileModel(models.PrimitiveModel):
     """LLVM representation of a tile: an array of vectors, which the optimiser splits into registers."""
 
     def __init__(self, manager: Any, tile: Tile) -> None:
-        super().__init__(manager, tile, ir.ArrayType(FLOATS, tile.vectors))  # type: ignore[no-untyped-call]
+        super().__init__(manager, tile, tile.registers)  # type: ignore[no-untyped-call]
 
 
-def build(builder: Any, vectors: int, one: Callable[[int], Any]) -> Any:
+def build(builder: Any, kind: Tile, one: Callable[[int], Any]) -> Any:
     """Make a tile from the function that emits its vector number v."""
-    tile = ir.Constant(ir.ArrayType(FLOATS, vectors), ir.Undefined)
-    for v in range(vectors):
+    tile = ir.Constant(kind.registers, ir.Undefined)
+    for v in range(kind.vectors):
         tile = builder.insert_value(tile, one(v), v)
     return tile
 
@@ -71,6 +82,7 @@ def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 def add_lanes(builder: Any, vectors: list[Any]) -> Any:
     """Return one vector of 1, 2, 4 or 8 lanes: the sums over the lanes of that number of vectors."""
+    width = vectors[0].type.count
 
     def add(x: Any, y: Any, *halves: list[int]) -> Any:
         masks = (ir.Constant(ir.VectorType(INT, len(half)), half) for half in halves)
@@ -80,8 +92,8 @@ def add_lanes(builder: Any, vectors: list[Any]) -> Any:
     while len(vectors) > 1:  # pairs become one: the sums of both lie side by side in each block
         block = max(4, 2 * group)
         halves = [
-            [start + vector + i + lane for start in range(half, LANES, block) for i in range(0, block // 2, group)
-             for vector in (0, LANES) for lane in range(group)]
+            [start + vector + i + lane for start in range(half, width, block) for i in range(0, block // 2, group)
+             for vector in (0, width) for lane in range(group)]
             for half in (0, block // 2)
         ]  # fmt: skip
         vectors = [add(x, y, *halves) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]

@@ -16,12 +16,10 @@ from numba.extending import intrinsic
 
 from tsnn.kernels.bfloat16 import is_narrow, store_stripe, stripe
 from tsnn.kernels.tile import (
-    BITS,
     FLOAT,
     FLOATS,
     INDEX,
     INT,
-    INTS,
     WORD,
     Tile,
     add_lanes,
@@ -36,14 +34,14 @@ from tsnn.tiling import LANES
 
 
 @intrinsic(prefer_literal=True)
-def zeros(typing: Any, vectors: Any) -> Any:
-    """Return a tile of zeros; the number of vectors is a compile-time constant."""
-    tile = Tile(vectors.literal_value)
+def zeros(typing: Any, samples: Any) -> Any:
+    """Return a tile of zeros; the number of samples, 8 or a multiple of 16, is a compile-time constant."""
+    tile = Tile(samples.literal_value)
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return ir.Constant(ir.ArrayType(FLOATS, tile.vectors), None)
+        return ir.Constant(tile.registers, None)
 
-    return tile(vectors), emit
+    return tile(samples), emit
 
 
 @intrinsic
@@ -51,8 +49,8 @@ def filled(typing: Any, like: Any, value: Any) -> Any:
     """Return a tile as wide as `like`, every lane holding the value."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        lanes = splat(builder, args[1])
-        return build(builder, like.vectors, lambda v: lanes)
+        lanes = splat(builder, args[1], like.lanes)
+        return build(builder, like, lambda v: lanes)
 
     return like(like, types.float32), emit
 
@@ -62,7 +60,8 @@ def load(typing: Any, like: Any, array: Any, offset: Any) -> Any:
     """Return the tile at array.flat[offset], as wide as `like`."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return build(builder, like.vectors, stripe(builder, array, pointer(context, builder, array, args[1], args[2])))
+        first = pointer(context, builder, array, args[1], args[2])
+        return build(builder, like, stripe(builder, array, first, like.lanes))
 
     return like(like, array, types.int64), emit
 
@@ -82,7 +81,7 @@ def store(typing: Any, tile: Any, array: Any, offset: Any) -> Any:
 @intrinsic
 def prefetch(typing: Any, like: Any, array: Any, offset: Any) -> Any:
     """Prefetch the tile at array.flat[offset] into L1."""
-    lines = -(-like.vectors // 2) if is_narrow(array) else like.vectors
+    lines = -(-like.vectors // (1 + is_narrow(array)))
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return fetch_lines(context, builder, array, args[1], args[2], lines)
@@ -105,8 +104,8 @@ def multiply_add(typing: Any, scalar: Any, tile: Any, total: Any) -> Any:
     """Return scalar * tile + total."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        factor, part = splat(builder, args[0]), builder.extract_value
-        return build(builder, tile.vectors, lambda v: fused(builder, factor, part(args[1], v), part(args[2], v)))
+        factor, part = splat(builder, args[0], tile.lanes), builder.extract_value
+        return build(builder, tile, lambda v: fused(builder, factor, part(args[1], v), part(args[2], v)))
 
     return tile(types.float32, tile, tile), emit
 
@@ -156,9 +155,9 @@ def train(
         for c in range(number):
             end = builder.sext(builder.load(builder.gep(ends, [INDEX(c)]), align=4), INDEX)
             offset = builder.add(builder.mul(end, width), args[4])
-            stripes.append(stripe(builder, delta, pointer(context, builder, delta, args[3], offset)))
-            factors.append(splat(builder, builder.load(builder.gep(singles, [INDEX(c)]), align=4)))
-        tile, sums = args[2], [ir.Constant(FLOATS, None)] * number
+            stripes.append(stripe(builder, delta, pointer(context, builder, delta, args[3], offset), a.lanes))
+            factors.append(splat(builder, builder.load(builder.gep(singles, [INDEX(c)]), align=4), a.lanes))
+        tile, sums = args[2], [ir.Constant(a.vector, None)] * number
         for v in range(a.vectors):
             mine, total = part(args[1], v), part(tile, v)
             for c in range(number):
@@ -178,6 +177,12 @@ def train(
     return below(count, a, below, delta, column, indices, k, weights, velocity, rule), emit
 
 
+def store_bits(builder: Any, bits: Any, word: Any) -> None:
+    """Emit the store of one bit per lane in a word of 16 bits."""
+    number = builder.bitcast(bits, ir.IntType(bits.type.count))
+    builder.store(builder.zext(number, WORD), word, align=2)
+
+
 @intrinsic
 def store_positive(typing: Any, tile: Any, masks: Any, offset: Any) -> Any:
     """Write one bit per sample, tile > 0, to the uint16 array at masks.flat[offset]."""
@@ -185,8 +190,8 @@ def store_positive(typing: Any, tile: Any, masks: Any, offset: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         first = pointer(context, builder, masks, args[1], args[2], WORD)
         for v in range(tile.vectors):
-            bits = builder.fcmp_ordered(">", builder.extract_value(args[0], v), ir.Constant(FLOATS, None))
-            builder.store(builder.bitcast(bits, WORD), builder.gep(first, [INDEX(v)]), align=2)
+            bits = builder.fcmp_ordered(">", builder.extract_value(args[0], v), ir.Constant(tile.vector, None))
+            store_bits(builder, bits, builder.gep(first, [INDEX(v)]))
         return context.get_dummy_value()
 
     return types.void(tile, masks, types.int64), emit
@@ -200,11 +205,11 @@ def choose(typing: Any, masks: Any, offset: Any, if_one: Any, if_zero: Any) -> A
         first = pointer(context, builder, masks, args[0], args[1], WORD)
 
         def one(v: int) -> Any:
-            word = builder.load(builder.gep(first, [INDEX(v)]), align=2)
+            word = builder.trunc(builder.load(builder.gep(first, [INDEX(v)]), align=2), ir.IntType(if_one.lanes))
             a, b = (builder.extract_value(tile, v) for tile in args[2:])
-            return builder.select(builder.bitcast(word, BITS), a, b)
+            return builder.select(builder.bitcast(word, ir.VectorType(ir.IntType(1), if_one.lanes)), a, b)
 
-        return build(builder, if_one.vectors, one)
+        return build(builder, if_one, one)
 
     return if_one(masks, types.int64, if_one, if_one), emit
 
@@ -218,19 +223,20 @@ def store_keeps(
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         first = pointer(context, builder, masks, args[1], args[2], WORD)
         narrow = [builder.trunc(arg, INT) for arg in args[3:]]
-        start = splat(builder, builder.add(narrow[0], narrow[2]))
-        high_lanes, limit = splat(builder, narrow[1]), splat(builder, narrow[3])
+        n = like.lanes
+        start = splat(builder, builder.add(narrow[0], narrow[2]), n)
+        high_lanes, limit = splat(builder, narrow[1], n), splat(builder, narrow[3], n)
 
         def every(value: int) -> Any:
-            return ir.Constant(INTS, [value] * LANES)
+            return ir.Constant(start.type, [value] * n)
 
         for v in range(like.vectors):
-            x = builder.add(start, ir.Constant(INTS, [LANES * v + lane for lane in range(LANES)]))
+            x = builder.add(start, ir.Constant(start.type, [n * v + lane for lane in range(n)]))
             x = builder.xor(x, builder.lshr(x, every(16)))
             x = builder.add(builder.mul(x, every(0x85EBCA6B)), high_lanes)
             x = builder.xor(x, builder.lshr(x, every(13)))
             bits = builder.icmp_unsigned(">=", builder.mul(x, every(0xC2B2AE35)), limit)
-            builder.store(builder.bitcast(bits, WORD), builder.gep(first, [INDEX(v)]), align=2)
+            store_bits(builder, bits, builder.gep(first, [INDEX(v)]))
         return context.get_dummy_value()
 
     number = types.int64
@@ -238,22 +244,16 @@ def store_keeps(
 
 
 @intrinsic
-def block_samples(typing: Any, out: Any) -> Any:
-    """Return how many samples `transpose_block` writes: 16, or 32 of 16 bits."""
-    count = LANES * (1 + is_narrow(out))
-    literal: Any = types.literal
+def transpose_block(typing: Any, like: Any, x: Any, order: Any, sample: Any, feature: Any, out: Any) -> Any:
+    """Write out[feature + f, sample + s] = x[order[sample + s], feature + f]: 16 features; 0 beyond the order.
+
+    The samples are as many as those of `like`: 8 or 16, or 32 of 16 bits.
+    """
+    lanes = like.lanes
+    first = ir.Constant(ir.VectorType(INT, lanes), list(range(lanes)))
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return INDEX(count)
-
-    return literal(count)(out), emit
-
-
-@intrinsic
-def transpose_block(typing: Any, x: Any, order: Any, sample: Any, feature: Any, out: Any) -> Any:
-    """Write out[feature + f, sample + s] = x[order[sample + s], feature + f]: 16 features; 0 beyond the order."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        args, zero = args[1:], ir.Constant(FLOATS, None)
         samples = context.make_array(order)(context, builder, args[1])
         count = builder.extract_value(samples.shape, 0)
         n = builder.extract_value(context.make_array(x)(context, builder, args[0]).shape, 1)
@@ -265,13 +265,14 @@ def transpose_block(typing: Any, x: Any, order: Any, sample: Any, feature: Any, 
             safe = builder.select(inside, wanted, builder.sub(count, INDEX(1)))
             start = builder.mul(builder.load(builder.gep(samples.data, [safe])), n)
             place = pointer(context, builder, x, args[0], builder.add(start, args[3]))
-            return builder.select(inside, builder.load(place, align=4), ir.Constant(FLOATS, None))
+            return builder.select(inside, builder.load(place, align=4), zero)
 
-        starts = range(0, LANES * (1 + is_narrow(out)), LANES)
-        blocks = [transposed(builder, [row(s + k) for k in range(LANES)]) for s in starts]
-        for f, vectors in enumerate(zip(*blocks, strict=True)):
+        starts = range(0, lanes * like.vectors, LANES)
+        blocks = [transposed(builder, [row(s + k) if k < lanes else zero for k in range(LANES)]) for s in starts]
+        for f, wide in enumerate(zip(*blocks, strict=True)):
+            vectors = [builder.shuffle_vector(vector, zero, first) for vector in wide]
             offset = builder.add(builder.mul(builder.add(args[3], INDEX(f)), width), args[2])
             store_stripe(builder, out, pointer(context, builder, out, args[4], offset), vectors)
         return context.get_dummy_value()
 
-    return types.void(x, order, types.int64, types.int64, out), emit
+    return types.void(like, x, order, types.int64, types.int64, out), emit
