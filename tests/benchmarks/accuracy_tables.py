@@ -21,7 +21,7 @@ def fashion(scale, **settings):
 
 def papers(lab, scale):
     """Papers' comparison on Fashion-MNIST."""
-    half, every = scale.epochs // 2, max(1, scale.epochs // 12)
+    half, every = scale.epochs // 2, -(-scale.epochs // 8)  # four times
     pruned = {"importance.percentile": 20, "importance.start": half, "importance.every": every}
     sparse = {
         "SET, All-ReLU": fashion(scale, activation="all_relu"),

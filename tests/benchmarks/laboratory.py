@@ -111,28 +111,25 @@ class Laboratory:
         except TsnnError as error:  # it diverged: a result, too
             print(f"{run.path}: {error}", file=sys.stderr, flush=True)
 
-    def best_rate(self, row):
-        """Return the learning rate with the best validation accuracy; None if it is not known."""
+    def rates(self, row):
+        """Return a method's learning rates, the best on validation samples first; without those that diverge there."""
         if len(row.rates) == 1:
-            return row.rates[0]
+            return row.rates
         found = self.sweep(_search(row), {RATE: row.rates})
-        ranked = ranking(found) if found else []
-        return ranked[0].settings[RATE] if ranked and ranked[0].values else None
+        return [r.settings[RATE] for r in ranking(found) if r.values] if found else []
 
     def result(self, row):
-        """Return the results of a method at its best rate; None if there are none."""
-        rate = self.best_rate(row)
-        found = None if rate is None else self.sweep(row.at(rate), {RATE: [rate]}, row.seeds)
-        if found is None:
-            return None
-        finished = [(t.run, r) for t, r in found.results() if t.state == RunState.FINISHED and r and t.run]
-        known = [(run, r) for run, r in finished if r.test_accuracy is not None][: row.seeds]
-        if not known:
-            return None
-        return Result(
-            tuple(100 * r.test_accuracy for _, r in known), fmean(r.connections for _, r in known), rate,
-            row.config.training.epochs, tuple(run for run, _ in known), len(row.rates),
-        )  # fmt: skip
+        """Return the results of a method at its best rate that does not diverge; None if there are none."""
+        for rate in self.rates(row):
+            found = self.sweep(row.at(rate), {RATE: [rate]}, row.seeds)
+            trials = found.results() if found else []
+            finished = [(t.run, r) for t, r in trials if t.state == RunState.FINISHED and r and t.run]
+            if known := [(run, r) for run, r in finished if r.test_accuracy is not None][: row.seeds]:
+                return Result(
+                    tuple(100 * r.test_accuracy for _, r in known), fmean(r.connections for _, r in known), rate,
+                    row.config.training.epochs, tuple(run for run, _ in known), len(row.rates),
+                )  # fmt: skip
+        return None
 
     def problem(self, row):
         """Return why a method has no results: its runs diverged, or were not trained."""

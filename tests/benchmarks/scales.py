@@ -64,10 +64,9 @@ FULL = Scale(
 )  # fmt: skip
 QUICK = Scale(
     name="quick",
-    text="reduced. Cut: the bundled 5,000 samples of Fashion-MNIST instead of all 60,000 (but not for presets and time "
-    "to accuracy), 20 epochs where the papers used 500, two learning rates, tried for 5 epochs, one seed of dense "
-    "networks, of accuracy against density and of presets, CIFAR-10, dense peers with 1000-1000-1000.", size="small",
+    text="reduced. Cut: 20 epochs where the papers used 500, two learning rates, tried for 5 epochs, one seed of dense "
+    "networks, of accuracy against density and of presets, CIFAR-10, dense peers with 1000-1000-1000.", size="full",
     seeds=3, dense_seeds=1, epochs=20, dense_epochs=20, density_epochs=20, parallel_epochs=20, search=5,
-    dense_search=5, epsilons=(1.0, 3.0, 20.0), rates=(0.03, 0.1), dense_rates=(0.01, 0.03), budgets=(5, 15),
+    dense_search=3, epsilons=(1.0, 3.0, 20.0), rates=(0.03, 0.1), dense_rates=(0.01, 0.03), budgets=(5, 15),
     preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (30,), "mnist": (15,)}, microarrays=MICROARRAYS,
 )  # fmt: skip

@@ -25,6 +25,12 @@ def test_result__is_that_of_the_rate_with_the_best_validation_accuracy(tmp_path,
     assert {c.training.learning_rate for c in searched if c.data.validation_fraction == VALIDATION} == {1e-6, 0.1}
 
 
+def test_result__passes_over_a_rate_at_which_training_diverges(tmp_path, row, monkeypatch):
+    monkeypatch.setattr(Laboratory, "rates", lambda self, row: (1e9, 0.1))
+    diverging = Row("too fast", row.config.replace(method="dense"), rates=(1e9, 0.1), seeds=1, search_epochs=0)
+    assert Laboratory(RunStore(tmp_path), training=True).result(diverging).rate == 0.1
+
+
 def test_result__trains_only_what_is_missing(tmp_path, row):
     store = RunStore(tmp_path)
     assert Laboratory(store, training=False).result(row) is None
