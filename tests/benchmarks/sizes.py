@@ -5,7 +5,8 @@ evolution of the topology: after an epoch, or half-way if there are fewer steps 
 samples is extrapolated from the median step. Losses are means of a quarter of the steps: the first, the last before the
 evolution, and the last after it. Networks that do not fit into the memory are skipped.
 
-Run ``python -m tests.benchmarks.sizes [--top MILLIONS] [--from MILLIONS] [--steps N] [--compact]``.
+Run ``python -m tests.benchmarks.sizes [--top MILLIONS] [--from MILLIONS] [--steps N] [--batch N] [--compact]
+[--precision bfloat16]``.
 """
 
 import argparse
@@ -43,17 +44,18 @@ NETWORKS = {  # millions of neurons: hidden layers, epsilon, batch, learning rat
 }
 
 
-def configuration(millions, compact):
+def configuration(millions, options):
     """Return the settings of a network."""
     hidden, epsilon, batch, rate = NETWORKS[millions]
     config = Config.preset("artificial").replace({"network.hidden": hidden, "network.epsilon": epsilon})
-    config = config.replace({"training.batch_size": batch, "training.learning_rate": rate, "network.dropout": 0})
-    return config.replace({"training.weight_decay": 0, "run.compact": compact})
+    config = config.replace({"training.batch_size": options.batch or batch, "training.learning_rate": rate})
+    config = config.replace({"network.dropout": 0, "training.weight_decay": 0, "run.compact": options.compact})
+    return config.replace({"training.precision": options.precision})
 
 
-def measure(millions, steps, budget, compact):
+def measure(millions, options, budget):
     """Train one network in this process and print its figures as JSON."""
-    config, rng = configuration(millions, compact), np.random.default_rng(0)
+    config, rng, steps = configuration(millions, options), np.random.default_rng(0), options.steps
     kernels.set_threads(config.run.threads)
     warm_up(config)
     batch = config.training.batch_size
@@ -66,7 +68,8 @@ def measure(millions, steps, budget, compact):
     started = time.perf_counter()
     network = init_network(FEATURES, CLASSES, config, rng=rng)
     figures["initialisation"] = time.perf_counter() - started
-    workspace = Workspace(network.sizes, estimate.micro_batch, compact=estimate.compact)
+    precision = config.training.precision
+    workspace = Workspace(network.sizes, estimate.micro_batch, compact=estimate.compact, precision=precision)
     order = rng.permutation(SAMPLES)
     losses, seconds, epoch = [], [], -(-SAMPLES // batch)
     evolved = epoch if steps > epoch else steps // 2 + 1
@@ -117,8 +120,9 @@ def warm_up(config):
     """Compile the kernels on a network of a hundred neurons."""
     rng = np.random.default_rng(1)
     network = init_network(40, 2, config.replace({"network.hidden": [30, 30]}), rng=rng)
-    for width, compact in itertools.product((16, 32, 64, 128), (False, True)):
-        workspace = Workspace(network.sizes, width, compact=compact)
+    precision = config.training.precision
+    for width, compact in itertools.product((16, 32, 64, 128), (False, True)[: 1 + (precision == "float32")]):
+        workspace = Workspace(network.sizes, width, compact=compact, precision=precision)
         x, y = rng.random((width, 40), dtype=np.float32), np.arange(width) % 2
         batch = Batch(as_features(x), y, np.arange(width), None, "classification")
         train_batch(network, workspace, batch, rates=rates_at(config, 0), key=0)
@@ -136,12 +140,14 @@ def main():
     )
     parser.add_argument("--steps", type=int, default=15, help="training steps of each network (default: %(default)s)")
     parser.add_argument("--memory", type=float, default=0, metavar="GIB", help="memory to use (default: 80 %% of free)")
+    parser.add_argument("--batch", type=int, default=0, metavar="SAMPLES", help="default: the network's own")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--compact", action="store_true", help="12 bytes per connection also where 20 would fit")
     parser.add_argument("--network", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     budget = int(options.memory * 2**30 or 0.8 * psutil.virtual_memory().available)
     if options.network:
-        measure(options.network, options.steps, budget, options.compact)
+        measure(options.network, options, budget)
         return
     print("seconds on this machine; an epoch (7000 samples) is extrapolated from the median step")
     print(
@@ -151,12 +157,13 @@ def main():
     for millions in NETWORKS:
         if not options.first <= millions <= options.top:
             continue
-        config = configuration(millions, options.compact)
+        config = configuration(millions, options)
         estimate = fitting_estimate(config, FEATURES, CLASSES, SAMPLES, data_bytes=0, budget=budget)
         if estimate.total > budget:
             print(f"{millions:>6} M  skipped: {estimate}")
             continue
         arguments = ["--network", str(millions), "--steps", str(options.steps), "--memory", str(budget / 2**30)]
+        arguments += ["--batch", str(options.batch), "--precision", options.precision]
         arguments += ["--compact"] if options.compact else []
         result = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.sizes", *arguments], stdout=subprocess.PIPE, text=True, check=True
