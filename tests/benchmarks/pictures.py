@@ -27,7 +27,7 @@ from tsnn.execution.engine import execute
 from tsnn.runs import RunStore
 from tsnn.snapshot import Snapshot
 
-EPOCHS, ZETA = 120, 0.1
+EPOCHS, ZETA = 500, 0.1
 SIZE = {"width": 1280, "height": 800}
 SWEEP_SIZE = {"width": 1280, "height": 780}
 TALL = 1130  # height of the single picture, which shows the map of the inputs too
