@@ -16,6 +16,8 @@ def write_figure(path: Path, title, x_label, y_label, series):
     """Write a figure with a logarithmic horizontal axis; ``series`` holds (x, y) by label."""
     figure = curves(title, x_label, y_label, series, log="x")
     figure.update(**SIZE, sizing_mode="fixed", toolbar_location=None)
+    for legend in figure.legend:
+        legend.ncols = 3
     with sync_playwright() as playwright:
         browser = chromium(playwright)
         if browser is None:
