@@ -340,3 +340,17 @@ def test_selector__takes_wide_data(rng):
     x, y = rng.normal(size=(200, 20_000)).astype(np.float32), np.arange(200) % 2
     selector = SparseSelector(20, threads=1, random_state=0, epochs=2).fit(x, y)
     assert selector.transform(x).shape == (200, 20)
+
+
+@pytest.mark.parametrize("method", ["strength", "wast"])
+def test_selector__repeats_training_that_diverges_at_smaller_rates(samples, method, monkeypatch):
+    rates = []
+
+    def diverge(model, *_):
+        rates.append(model.learning_rate)
+        raise DivergenceError("too fast")
+
+    monkeypatch.setattr("tsnn.estimator.selector.fit_ranked", diverge)
+    with pytest.raises(DivergenceError):
+        SparseSelector(4, method=method, **SMALL).fit(*samples)
+    np.testing.assert_allclose(np.divide(rates[0], rates), [1, 10, 100])

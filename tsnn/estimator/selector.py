@@ -268,15 +268,16 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         if self.epsilon is not None:
             chosen["density"] = ()
         shrinkage = chosen.pop("shrinkage", 0.0)
-        with contextlib.suppress(
-            TypeError, ValueError, LookupError, ArithmeticError
-        ):  # the estimator refuses such values
+        # Values that are not numbers are refused by the estimator.
+        with contextlib.suppress(TypeError, ValueError, LookupError, ArithmeticError):
             if method in UNSUPERVISED:
                 chosen["learning_rate"] *= n_features / 2  # the engine's error is the mean over the outputs
             elif self.learning_rate is None:
                 first = int(np.atleast_1d(chosen["hidden"])[0])
                 n_inputs = min(chosen["epsilon"] * (n_features + first) / first, n_features)
-                chosen["learning_rate"] *= min(1.0, _INPUTS / n_inputs) / slower
+                chosen["learning_rate"] *= min(1.0, _INPUTS / n_inputs)
+            if self.learning_rate is None:
+                chosen["learning_rate"] /= slower
             if shrinkage:
                 batches = chosen["epochs"] * max(n / chosen["batch_size"], 1)
                 chosen["weight_decay"] = min(shrinkage / batches, 0.5)
