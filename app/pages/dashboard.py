@@ -232,8 +232,9 @@ class Dashboard(Address):
         self._show_run()
 
     def _width_changed(self, event: Any) -> None:
-        # Applied by the next tick, for the same reason as in page().
-        self._drawer = event.new is self._narrow.large
+        wide = event.new is self._narrow.large
+        if event.old is not None or not wide:  # a page begins as a wide one: its drawer may have been closed since
+            self._drawer = wide  # set by the next tick: changes while the page is loading do not reach it
 
     def _tab_chosen(self, event: Any) -> None:
         if event.new is not None:

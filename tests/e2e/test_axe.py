@@ -98,6 +98,7 @@ def test_page__breaks_no_rule_of_axe(page, server, engine):
     page.get_by_text("Change while it trains").wait_for()
     assert violations(page) == [], "live run"
     page.get_by_role("button", name="Close drawer").click()  # its parts have been checked
+    page.get_by_role("textbox", name="Epochs").wait_for(state="hidden")
     layer = dict.fromkeys(LAYER_VALUES, 0.5) | dict.fromkeys(("n_in", "n_out", "connections"), 9)
     append_line(run.path / FILE, {"type": "topology", "epoch": 0, "seconds": 1.0, "layers": [layer] * 4})
     for tab in TABS:

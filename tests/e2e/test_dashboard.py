@@ -74,6 +74,20 @@ def test_layout__tablet_shows_all_tabs_and_theme_switch(page, server):
     assert switch["x"] + switch["width"] <= 820
 
 
+def test_layout__drawer_closed_at_once_stays_closed_and_follows_the_width(page, server):
+    open_page(page, server)
+    form = page.get_by_role("textbox", name="Epochs")
+    page.get_by_role("button", name="Close drawer").click()
+    form.wait_for(state="hidden")
+    page.wait_for_timeout(2000)  # some updates of the page
+    assert form.is_hidden()
+    page.get_by_role("button", name="Open drawer").click()
+    form.wait_for()
+    for width, state in ((820, "hidden"), (1280, "visible")):
+        page.set_viewport_size({"width": width, "height": 800})
+        form.wait_for(state=state)
+
+
 def test_server__password_is_required(browser, server):
     server.stop()
     server.start("--basic-auth", "open sesame", "--cookie-secret", "tests only")
