@@ -82,9 +82,10 @@ class StartForm:
         self.start, self.race, self.error = self.buttons.start, self.buttons.race, self.buttons.error
         self.widgets = LazyWidgets(lambda name: self.own if name in FILE_SETTINGS else self.show_advanced())
         self._add({name: setting_widget(name, self._preset) for name in BASIC if name != "data.name"})
-        #: Title and Start; they stay in sight wherever the form is scrolled.
-        self.head = pn.Row(heading("New run", 2, margin=(6, 0, 0, 0), width=80), self.start, self.race, styles=_HEAD,
-                           margin=0, sizing_mode="stretch_width")  # fmt: skip
+        title = heading("New run", 2, margin=(6, 0, 0, 0), width=80)
+        stretch: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0}
+        #: Title, Start, and why a run cannot start; they stay in sight wherever the form is scrolled.
+        self.head = pn.Column(pn.Row(title, self.start, self.race, **stretch), self.error, styles=_HEAD, **stretch)
         self.preview = pn.pane.HTML(self._preview(), sizing_mode="stretch_width", margin=(6, 4))
         self.layout = self._layout()
         self.data.param.watch(self._data_chosen, "value")
@@ -165,7 +166,6 @@ class StartForm:
         )  # fmt: skip
         advanced.param.watch(self.show_advanced, "active")
         return pn.Column(
-            self.error,
             self.data,
             self.presets,
             self._own_fields,

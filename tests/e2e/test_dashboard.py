@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pages.address import TABS
+from playwright.sync_api import expect
 
 from tests.support import fake_engine
 from tests.support.dashboard import Server, address, badge, column, fill, open_page
@@ -246,6 +247,11 @@ def test_form__errors_are_displayed(page, server):
     page.get_by_text("training.zeta must be at least 0 and less than 1; got 1.5.").first.wait_for()
     page.get_by_role("button", name="Start", exact=True).click()
     page.get_by_role("alert").get_by_text("training.zeta must be").wait_for()
+    fill(page, "Zeta", "0.3")
+    page.get_by_role("button", name="Advanced").click()
+    fill(page, "Snapshots", "0")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("alert").get_by_text("run.snapshots must be")).to_be_in_viewport()
     assert server.store.list() == []
 
 

@@ -322,12 +322,14 @@ class ParallelConfig(Section):
         "Fraction of the epochs in which the workers train one model (phase 1). In the rest each trains its own copy "
         "on its shard of the data, evolved after the same number of batches as in phase 1; at the end the copies are "
         "averaged (phase 2).",
+        label="Phase 1 (fraction of epochs)",
         at_least=0,
         at_most=1,
     )
     warmup: int = setting(
-        5, "Epochs until 'wassp' and 'local' reach the multiplied learning rate (arXiv 1706.02677).", at_least=0
-    )
+        5, "Epochs until 'wassp' and 'local' reach the multiplied learning rate (arXiv 1706.02677).",
+        label="Warm-up of workers", at_least=0,
+    )  # fmt: skip
     period: int = setting(16, "Batches between two averagings of 'local'.", at_least=1)
 
 
