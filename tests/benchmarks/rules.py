@@ -59,7 +59,7 @@ def seconds(connections, prune, regrow, repeat):
     times = []
     for _ in range(repeat):
         started = time.process_time()
-        evolve_all(network, config, False, probe, rng)
+        evolve_all(network, config, None, probe, rng)
         times.append(time.process_time() - started)
     return min(times)
 

@@ -84,7 +84,7 @@ def measure(millions, options, budget):
             figures["at_rest"] = at_rest(network)
         if step + 1 == evolved:
             started = time.perf_counter()
-            evolve_all(network, config, False, None, rng)
+            evolve_all(network, config, None, None, rng)
             figures["evolution"] = time.perf_counter() - started
     quarter = max(1, steps // 4)
     figures["step"] = statistics.median(seconds)
@@ -126,7 +126,7 @@ def warm_up(config):
         x, y = rng.random((width, 40), dtype=np.float32), np.arange(width) % 2
         batch = Batch(as_features(x), y, np.arange(width), None, "classification")
         train_batch(network, workspace, batch, rates=rates_at(config, 0), key=0)
-    evolve_all(network, config, False, None, rng)
+    evolve_all(network, config, None, None, rng)
 
 
 def main():

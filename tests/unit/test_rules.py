@@ -123,7 +123,7 @@ def test_threshold__divides_new_connections_by_the_survivors(rng):
     network = a_network(rng)
     network.layers[0].weights *= 10
     before = [l.topology.connections for l in network.layers]
-    evolve_all(network, tsnn.Config().replace(prune="threshold", zeta=0.3), False, None, rng)
+    evolve_all(network, tsnn.Config().replace(prune="threshold", zeta=0.3), None, None, rng)
     after = [l.topology.connections for l in network.layers]
     assert sum(after) == sum(before)
     assert after[0] > before[0]
@@ -167,10 +167,10 @@ def test_chains__are_removed_until_none_is_left(rng):
 def test_chain_removal__keeps_the_number_of_connections(rng):
     network = a_network(rng, hidden=(30, 30), epsilon=1)
     before = network.connections
-    grown = evolve_all(network, tsnn.Config().replace(chain_removal=True, zeta=0.3), False, None, rng)
+    grown = evolve_all(network, tsnn.Config().replace(chain_removal=True, zeta=0.3), None, None, rng)
     assert network.connections == before
     plain = a_network(np.random.default_rng(0), hidden=(30, 30), epsilon=1)
-    assert sum(grown) > sum(evolve_all(plain, tsnn.Config().replace(zeta=0.3), False, None, rng))
+    assert sum(grown) > sum(evolve_all(plain, tsnn.Config().replace(zeta=0.3), None, None, rng))
 
 
 def test_new_weights__are_zero_where_wanted(rng):
@@ -178,7 +178,7 @@ def test_new_weights__are_zero_where_wanted(rng):
     result = evolve(layer, 90, zeta=0.3, initializer="zero", rng=rng).layer
     assert np.count_nonzero(result.weights == 0) >= 25
     network = a_network(rng)
-    evolve_all(network, tsnn.Config().replace(new_weights="zero"), False, None, rng)
+    evolve_all(network, tsnn.Config().replace(new_weights="zero"), None, None, rng)
     assert [np.count_nonzero(l.weights == 0) > 0 for l in network.layers] == [True, True, False]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,11 +58,27 @@ class Config:
                 "an epoch. Give a whole number of epochs, or set parallel.workers=0."
             )
 
+        if self.training.start_factor > 1 and not self.last_evolution:
+            raise ConfigError(
+                f"training.start_factor={self.training.start_factor:g} needs an evolution that lowers the number of "
+                "connections, but the settings leave time for none. Raise training.epochs or evolve_until, lower "
+                "evolve_every, or set start_factor=1."
+            )
+
         if self.run.compact and self.training.precision == "bfloat16":
             raise ConfigError(
                 "run.compact adds up sums in the activations, which training.precision='bfloat16' would round at every "
                 "connection. Set run.compact=False, or training.precision='float32'."
             )
+
+    @property
+    def last_evolution(self) -> float:
+        """Epochs until the last evolution that ``evolve_until`` allows, of phase 1 if there are workers; 0: none."""
+        training, parallel = self.training, self.parallel
+        epochs = min(training.evolve_until * training.epochs, training.epochs - 1)
+        if parallel.workers:
+            epochs = min(epochs, round(parallel.phase1_fraction * training.epochs))
+        return training.evolve_every * math.floor(epochs / training.evolve_every + 1e-9)
 
     @classmethod
     def preset(cls, data: str, task: str = "auto") -> Config:

@@ -260,6 +260,16 @@ class TrainingConfig(Section):
     evolve_until: float = setting(
         1.0, "Fraction of the epochs after which the topology stays as it is.", at_least=0, at_most=1, step=0.05
     )
+    start_factor: float = setting(
+        1.0,
+        "How many times the connections that epsilon or density grants the network begins with (at most dense). "
+        "Evolution then prunes the smallest weights of every layer down to those granted, by a cubic until "
+        "evolve_until (arXiv 1710.01878; with regrowth, zeta > 0, as GraNet, arXiv 2106.10404). 1: as many from the "
+        "start.",
+        label="Start with … times the connections",
+        at_least=1,
+        step=1.0,
+    )
     prune: str = setting("signed", "Which connections evolution prunes.", label="Pruning", choices=PRUNING, live=True)
     regrow: str = setting(
         "random", "Where evolution puts new connections.", label="Regrowth", choices=REGROWTH, live=True

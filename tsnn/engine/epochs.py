@@ -16,7 +16,7 @@ import psutil
 from tsnn.config import LIVE_SETTINGS, Config, LiveValue, TrainingConfig
 from tsnn.datasets import Dataset
 from tsnn.engine.batches import Batch
-from tsnn.engine.evolution import evolve, evolve_all, target_connections
+from tsnn.engine.evolution import evolve_all, target_connections, thin, wanted_connections
 from tsnn.engine.exploration import Explored, gradient_flow
 from tsnn.engine.importance import prune_neurons
 from tsnn.engine.metrics import Evaluation, evaluate_part, layer_record
@@ -208,10 +208,11 @@ def _evolve(state: TrainingState, data: Dataset, workspace: Workspace) -> list[i
     before = state.epoch - ((n - 1) % training.batch_size + 1) / n  # the last batch
     due = is_due(training.evolve_every * state.evolution_every, before, state.epoch)
     zeta = zeta_at(state.config, state.epoch) if due else 0.0
-    if not (zeta or new_epsilon):
+    wanted = wanted_connections(network, state.config, state.epoch, new_epsilon) if due or new_epsilon else None
+    if not (zeta or wanted):
         return nothing
     state.applied_epsilon = state.config.network.epsilon
-    return _evolve_layers(state, data, workspace, zeta, new_epsilon)
+    return _evolve_layers(state, data, workspace, zeta, wanted)
 
 
 def evolve_between_batches(state: TrainingState, data: Dataset, workspace: Workspace, before: float) -> None:
@@ -230,16 +231,17 @@ def evolve_between_batches(state: TrainingState, data: Dataset, workspace: Works
     if training.method != "set" or not is_due(training.evolve_every * state.evolution_every, before, after):
         return
     zeta, started = zeta_at(state.config, after), time.perf_counter()
-    if not zeta:
+    wanted = wanted_connections(state.network, state.config, after)
+    if not (zeta or wanted):
         return
-    grown = _evolve_layers(state, data, workspace, zeta, False)
+    grown = _evolve_layers(state, data, workspace, zeta, wanted)
     state.grown = [sum(counts) for counts in zip(*filter(None, (grown, state.grown)), strict=True)]
     state.seconds_evolve += time.perf_counter() - started
     _explored_rates(state)
 
 
 def _evolve_layers(
-    state: TrainingState, data: Dataset, workspace: Workspace, zeta: float, new_epsilon: bool
+    state: TrainingState, data: Dataset, workspace: Workspace, zeta: float, wanted: list[int] | None
 ) -> list[int]:
     """Replace the fraction zeta of the connections; return the connections grown in each layer."""
     network, config = state.network, state.config
@@ -250,7 +252,7 @@ def _evolve_layers(
         rows = state.evolution.permutation(len(data.x_train))[: config.training.batch_size]
         probe = Probe(network, workspace, Batch.of(data, rows))
     progress = (state.epoch + state.done / len(data.x_train)) / config.training.epochs
-    return evolve_all(network, config, new_epsilon, probe, state.evolution, progress)
+    return evolve_all(network, config, wanted, probe, state.evolution, progress)
 
 
 def _live_values(config: Config) -> dict[str, LiveValue]:
@@ -295,12 +297,8 @@ def _end_dense_phase(state: TrainingState) -> None:
     """Prune every layer by magnitude to the number of connections that epsilon or density grants."""
     network, before = state.network, state.network.connections
     wanted = target_connections(network, state.config)
-    for l, (layer, connections) in enumerate(zip(network.layers, wanted, strict=True)):
-        if connections < layer.topology.connections:
-            layer.topology.release()
-            network.layers[l] = evolve(
-                layer, connections, zeta=0, prune="magnitude", initializer=network.initializer, rng=state.evolution
-            ).layer
+    for l, connections in enumerate(wanted):
+        thin(network, l, connections, state.evolution)
     if network.connections < before:
         text = f"Dense phase ended: pruned from {before:,} to {network.connections:,} connections"
         state.events.append(Event(state.epoch, EventKind.TWO_PHASE, text))

@@ -20,6 +20,7 @@ from tsnn.engine.network import Float32, Layer, Network, draw_weights
 from tsnn.engine.own_rules import SECONDS
 from tsnn.engine.probe import Probe
 from tsnn.engine.pruning import ANY, Connections, Mask, drop_smallest, surviving, take
+from tsnn.engine.schedules import surplus_at
 from tsnn.engine.shapes import granted_connections
 from tsnn.engine.topology import Int32, Int64, Topology
 from tsnn.registry import PRUNING, REGROWTH
@@ -123,16 +124,47 @@ def _regrow(
     return Evolved(merge_connections(layer, survives, indptr, indices, weights), t.connections - kept, grown)
 
 
-def target_connections(network: Network, config: Config) -> list[int]:
-    """Return the number of connections that epsilon or density grants each layer between its living neurons."""
-    return granted_connections([network.sizes[0], *(int(living.sum()) for living in network.living)], config.network)
+def target_connections(network: Network, config: Config, surplus: float = 0.0) -> list[int]:
+    """Return the number of connections that epsilon or density grants each layer between its living neurons.
+
+    ``surplus`` is the fraction that is left of the additional ones of ``training.start_factor``.
+    """
+    sizes = [network.sizes[0], *(int(living.sum()) for living in network.living)]
+    granted = granted_connections(sizes, config.network)
+    if not surplus:
+        return granted
+    first = granted_connections(sizes, config.network, config.training.start_factor)
+    return [few + round(surplus * (many - few)) for few, many in zip(granted, first, strict=True)]
+
+
+def wanted_connections(
+    network: Network, config: Config, epochs: float, new_epsilon: bool = False
+) -> list[int] | None:  # fmt: skip
+    """Return the connections of each layer after an evolution after a number of epochs; None: as many as before.
+
+    ``training.start_factor`` lets them fall, those of the output layer too; a new epsilon grants all other layers more
+    or fewer.
+    """
+    falls = config.training.start_factor > 1
+    if not falls and not new_epsilon:
+        return None
+    before = [layer.topology.connections for layer in network.layers]
+    target = target_connections(network, config, surplus_at(config, epochs) if falls else 0.0)
+    fewer = [min(pair) for pair in zip(before, target, strict=True)]
+    if PRUNING[config.training.prune].needs == "network":  # layers share one budget
+        fewer = [*(target if sum(target[:-1]) < sum(before[:-1]) else before)[:-1], fewer[-1]]
+    if new_epsilon:
+        return [*target[:-1], fewer[-1] if falls else before[-1]]
+    return fewer if fewer != before else None
 
 
 def evolve_all(
-    network: Network, config: Config, new_epsilon: bool, probe: Probe | None, rng: np.random.Generator,
+    network: Network, config: Config, wanted: Sequence[int] | None, probe: Probe | None, rng: np.random.Generator,
     progress: float = 1.0,
 ) -> list[int]:  # fmt: skip
     """Evolve every layer but the output layer: prune all of them, then regrow one after the other (:func:`evolve`).
+
+    The output layer is pruned only, by magnitude, if it is to have fewer connections.
 
     At any time only one layer exists twice, without transposed view.
 
@@ -141,9 +173,9 @@ def evolve_all(
     network : Network
         Its layers are replaced.
     config : Config
-        zeta, epsilon, the rules.
-    new_epsilon : bool
-        Whether the layers get the number of connections that epsilon grants, or keep theirs.
+        zeta, the rules.
+    wanted : sequence of int, or None
+        Connections of each layer afterwards; None: as many as before.
     probe : Probe or None
         For rules that need it: gradient and activations of the network at that moment, with its lower layers evolved.
     rng : numpy.random.Generator
@@ -163,22 +195,37 @@ def evolve_all(
             layer.topology.release()
     rule = PRUNING[training.prune]
     given = [_connections(network.layers[l], contexts[l], rng) for l in range(n)]
-    survives = surviving(given, training.zeta, rule, config.run.rule_seconds)
     before = [layer.topology.connections for layer in network.layers[:n]]
-    wanted = target_connections(network, config) if new_epsilon else before
-    if rule.needs == "network" and not new_epsilon:
-        wanted = divided_budget(sum(before), [int(np.count_nonzero(s)) for s in survives], _places(network)[:n])
+    counts = before if wanted is None else list(wanted[:n])
+    zeta = training.zeta
+    if shared := rule.needs == "network" and sum(counts) <= sum(before):
+        zeta = max(zeta, 1 - sum(counts) / max(1, sum(before)))
+    survives = surviving(given, zeta, rule, config.run.rule_seconds)
+    if shared:
+        counts = divided_budget(sum(counts), [int(np.count_nonzero(s)) for s in survives], _places(network)[:n])
     if training.chain_removal:
         remove_chains(network, survives)
     del given
     grown = [0] * len(network.layers)
     initializer = network.initializer if training.new_weights == "drawn" else "zero"
     for l in range(n):
-        evolved = _regrow(network.layers[l], survives[l], wanted[l], training.regrow, initializer, rng, contexts[l])
+        evolved = _regrow(network.layers[l], survives[l], counts[l], training.regrow, initializer, rng, contexts[l])
         network.layers[l] = evolved.layer
         grown[l] = evolved.grown
         del evolved
+    if wanted is not None:
+        thin(network, n, wanted[n], rng)
     return grown
+
+
+def thin(network: Network, l: int, connections: int, rng: np.random.Generator) -> None:
+    """Prune a layer by magnitude to a number of connections; the network's layer is replaced if it has more."""
+    layer = network.layers[l]
+    if connections < layer.topology.connections:
+        layer.topology.release()
+        network.layers[l] = evolve(
+            layer, connections, zeta=0, prune="magnitude", initializer=network.initializer, rng=rng
+        ).layer
 
 
 def _context(network: Network, l: int, config: Config, probe: Probe | None, progress: float) -> LayerContext:

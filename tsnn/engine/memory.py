@@ -251,10 +251,11 @@ def _evolution(config: Config, shapes: list[LayerShape], views: list[LayerShape]
         for shape, left in zip(shapes, granted_connections(sizes, config.network), strict=True):
             n_out, m = shape.n_out, shape.connections
             needs.append(m + 12 * left - (8 * (m + n_out) if shape in views else 0))  # marks, the pruned layer
-    if training.method != "set" or training.zeta == 0 or training.epochs == 1:
+    falls = training.start_factor > 1
+    if training.method != "set" or not (training.zeta or falls) or training.epochs == 1:
         return max(needs)
     prune, regrow = PRUNING.find(training.prune), REGROWTH.find(training.regrow)
-    evolving = shapes[:-1]
+    evolving = shapes if falls else shapes[:-1]
     count = sum(shape.connections for shape in evolving)
     probed = bool({prune.needs, regrow.needs} & {"gradient", "activations"})
     for shape in evolving:

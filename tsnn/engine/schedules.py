@@ -108,6 +108,15 @@ def zeta_at(config: Config, epochs: float) -> float:
     )
 
 
+def surplus_at(config: Config, epochs: float) -> float:
+    """Return the fraction of ``training.start_factor``'s surplus that an evolution after a number of epochs leaves.
+
+    ``(1 - t / t_last)^3`` (Zhu and Gupta, arXiv 1710.01878, equation 1): 1 at the start, 0 at the last evolution.
+    """
+    last = config.last_evolution
+    return (1 - epochs / last) ** 3 if epochs < last else 0.0
+
+
 def _factor(config: Config, schedule: str, progress: float) -> float:
     """Return the factor of a schedule; a RuleError if one that is not built in returns none."""
     rule = SCHEDULES[schedule]

@@ -29,8 +29,8 @@ def epsilon_to_connections(epsilon: float, n_in: int, n_out: int) -> int:
     return min(round(epsilon * (n_in + n_out)), n_in * n_out)
 
 
-def granted_connections(sizes: Sequence[int], config: NetworkConfig) -> list[int]:
-    """Return the number of connections that epsilon or density grants each layer.
+def granted_connections(sizes: Sequence[int], config: NetworkConfig, factor: float = 1.0) -> list[int]:
+    """Return the number of connections that epsilon or density, times a factor, grants each layer.
 
     Parameters
     ----------
@@ -42,13 +42,16 @@ def granted_connections(sizes: Sequence[int], config: NetworkConfig) -> list[int
         connections than they have places become dense and the others share the rest (ERK of arXiv 1911.11134 for
         layers of neurons); ``uniform`` in proportion to the places. The sum for epsilon is divided by ``uniform``
         likewise.
+    factor : float
+        Multiplies epsilon or the densities, which become 1 at most.
     """
     pairs = list(itertools.pairwise(sizes))
     places = [n_in * n_out for n_in, n_out in pairs]
-    if len(config.density) > 1:
-        return [round(density * dense) for density, dense in zip(config.density, places, strict=True)]
-    by_epsilon = [epsilon_to_connections(config.epsilon, *pair) for pair in pairs]
-    total = round(config.density[0] * sum(places)) if config.density else sum(by_epsilon)
+    densities = [min(1.0, factor * density) for density in config.density]
+    if len(densities) > 1:
+        return [round(density * dense) for density, dense in zip(densities, places, strict=True)]
+    by_epsilon = [epsilon_to_connections(factor * config.epsilon, *pair) for pair in pairs]
+    total = round(densities[0] * sum(places)) if densities else sum(by_epsilon)
     if config.allocation == "uniform":
         return _divide(total, places, places)
     return _divide(total, [sum(pair) for pair in pairs], places) if config.density else by_epsilon
@@ -74,12 +77,13 @@ def _divide(total: int, weights: Sequence[int], places: Sequence[int]) -> list[i
 
 
 def layer_shapes(n_features: int, n_outputs: int, config: Config) -> list[LayerShape]:
-    """Return the shapes of a network's layers by its configuration, from the input to the output."""
+    """Return the shapes of a network's layers at its start by its configuration, from the input to the output."""
     sizes = n_features, *config.network.hidden, n_outputs
     pairs = list(itertools.pairwise(sizes))
     if config.training.method in ("dense", "two_phase"):
         return [LayerShape(n_in, n_out, n_in * n_out) for n_in, n_out in pairs]
-    counts = granted_connections(sizes, config.network)
+    factor = config.training.start_factor if config.training.method == "set" else 1.0
+    counts = granted_connections(sizes, config.network, factor)
     return [LayerShape(*pair, connections) for pair, connections in zip(pairs, counts, strict=True)]
 
 

@@ -21,7 +21,7 @@ from tsnn.datasets import Dataset
 from tsnn.engine.activations import curve_of
 from tsnn.engine.batches import Batch
 from tsnn.engine.epochs import needs_probe
-from tsnn.engine.evolution import evolve_all
+from tsnn.engine.evolution import evolve_all, target_connections
 from tsnn.engine.free_positions import Activations
 from tsnn.engine.losses import output_loss
 from tsnn.engine.network import Layer, Network, init_network, layer_slopes
@@ -94,7 +94,8 @@ def compile_evolution(config: Config) -> None:
     few = _few_connections(_without_own_rules(config))
     network = init_network(LANES, LANES, few, rng=np.random.default_rng(0))
     prepare_state(network, config.training.optimizer)
-    evolve_all(network, few, True, _ZeroProbe() if needs_probe(few) else None, np.random.default_rng(0))
+    probe = _ZeroProbe() if needs_probe(few) else None
+    evolve_all(network, few, target_connections(network, few), probe, np.random.default_rng(0))
 
 
 def warm_up(data: Dataset, config: Config, width: int) -> None:
@@ -141,7 +142,7 @@ def _without_own_rules(config: Config) -> Config:
 def _few_connections(config: Config) -> Config:
     """Return the settings for a network of a few neurons, some of whose connections evolution replaces."""
     few = {"network.hidden": [LANES, LANES], "network.epsilon": 1, "network.density": ()}
-    return config.replace({**few, "training.method": "set", "training.zeta": 0.3})
+    return config.replace({**few, "training.method": "set", "training.zeta": 0.3, "training.start_factor": 1.0})
 
 
 def _drawn(config: Config) -> Network:

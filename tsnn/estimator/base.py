@@ -74,6 +74,7 @@ class SparseMLP(BaseEstimator):
     zeta_schedule: str = "constant"
     evolve_every: float = 1.0
     evolve_until: float = 1.0
+    start_factor: float = 1.0
     prune: str = "signed"
     regrow: str = "random"
     new_weights: str = "drawn"
@@ -217,8 +218,7 @@ class SparseMLP(BaseEstimator):
 
     def _begin(self, data: Dataset, config: Config) -> TrainingState:
         """Return the state before the first epoch, if it fits into memory."""
-        shape = data.n_features, data.n_outputs, len(data.x_train)
-        check_memory(config, *shape, data_bytes=data.x_train.nbytes)
+        check_memory(config, data.n_features, data.n_outputs, len(data.x_train), data_bytes=data.x_train.nbytes)
         network = init_network(data.n_features, data.n_outputs, config, rng=self._rng.spawn(1)[0])
         network.scaling = self._offset, self._scale
         return TrainingState.begin(network, config, rng=self._rng)

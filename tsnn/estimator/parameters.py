@@ -33,6 +33,7 @@ SETTING_OF = {
     "zeta_schedule": "training.zeta_schedule",
     "evolve_every": "training.evolve_every",
     "evolve_until": "training.evolve_until",
+    "start_factor": "training.start_factor",
     "prune": "training.prune",
     "regrow": "training.regrow",
     "new_weights": "training.new_weights",
