@@ -26,7 +26,14 @@ from tsnn.runs.summaries import RunSummary
 from tsnn.runs.sweeps import sweeps
 
 #: Look of a switch among buttons.
-_TOGGLE = {"textTransform": "none", "color": "primary.main", "borderColor": "primary.main", "padding": "4px 9px"}
+_TOGGLE = {
+    "textTransform": "none",
+    "color": "primary.main",
+    "borderColor": "primary.main",
+    "padding": "4px 9px",
+    "gap": "6px",
+    "& .MuiIcon-root": {"fontSize": "18px"},
+}
 _REFRESH_SECONDS = 2.0
 _READING_SECONDS = 0.25
 _MAX_SWEEPS = 10  # that are named

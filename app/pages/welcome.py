@@ -20,7 +20,7 @@ from tsnn.jobs.race import default_contenders, variants
 from tsnn.runs import RunStore
 from tsnn.views.plots.network import NetworkPlot
 from tsnn.views.plots.recording import read_recording
-from tsnn.views.tabs.cards import figure_pane
+from tsnn.views.tabs.network import network_pane
 
 #: Snapshots of the first epochs of ``tsnn train digits``, made by ``python -m tests.benchmarks.pictures``.
 RECORDING = Path(__file__).parents[1] / "assets" / "digits.npz.xz"
@@ -118,7 +118,7 @@ class Welcome:
             self.plot = NetworkPlot(_SHAPE, outputs=_CLASSES, height=380)
             if self._frames:
                 self._draw(0)
-                self._picture.objects = [figure_pane(self.plot.figure)]
+                self._picture.objects = [network_pane(self.plot)]
             return bool(self._frames)
         self._ticks += 1
         last = len(self._frames) - 1

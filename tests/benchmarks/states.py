@@ -1,8 +1,8 @@
 """Pictures of the dashboard to look at: every tab in every state of a run, light and dark, in three widths.
 
 Run ``python -m tests.benchmarks.states FOLDER [--state NAME ...] [--width PIXELS ...] [--scheme NAME ...]``. A fake
-engine writes the runs. Each picture shows the whole tab, and with it whether anything leaves its card. Needs
-``.[test]`` and a Chromium; all pictures take about ten minutes.
+engine writes the runs, but ``trained``, which has errors to show and a sweep. Each picture shows the whole tab, and
+with it whether anything leaves its card. Needs ``.[test]`` and a Chromium; all pictures take about ten minutes.
 """
 
 from __future__ import annotations
@@ -21,15 +21,23 @@ from playwright.sync_api import sync_playwright
 
 from tests.support import fake_engine
 from tests.support.dashboard import ROOT, Server, chromium
+from tests.support.sweeps import train_trial
 from tests.support.waiting import wait_until
 from tsnn.config import Config
+from tsnn.execution.engine import execute
+from tsnn.jobs.planning import plan_sweep
 from tsnn.jobs.queue import enqueue
+from tsnn.runs import RunStore
 from tsnn.runs.notes import annotate
+from tsnn.runs.sweeps import create_sweep
 
-STATES = ("empty", "form", "queued", "live", "finished", "failed")
-TABS = ("overview", "network", "connectivity", "neurons", "errors", "workers", "compare", "runs")
+STATES = ("empty", "form", "queued", "live", "finished", "trained", "failed")
+TABS = ("overview", "network", "connectivity", "neurons", "errors", "workers", "sweep", "compare", "runs")
 WIDTHS = {1440: 900, 820: 1100, 390: 844}
 SCHEMES = ("light", "dark")
+#: Tabs of the other states: those that depend on the open run.
+_OF_RUN = dict.fromkeys(("queued", "live", "failed"), TABS[:-3]) | {"trained": ("network", "errors", "sweep")}
+_DRAWN = ("live", "finished", "trained", "failed")
 _MOST = 6000  # pixels of a picture's height
 #: Height that the page would need to show its tab without scrolling; the form counts where it is open.
 _HEIGHT = """() => {
@@ -43,7 +51,8 @@ _HEIGHT = """() => {
 #: Whether the server has opened a tab: its name is in the address then.
 _OPEN = "(tab) => tab === 'overview' || new URLSearchParams(location.search).get('tab')?.includes(tab)"
 #: A figure of a tab, by a part of its title.
-_FIGURES = {"network": "network", "connectivity": "replaced", "neurons": "Active neurons"}
+_FIGURES = {"network": "network", "connectivity": "replaced", "neurons": "Active neurons",
+            "errors": "Accuracy per class", "sweep": "Parallel"}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -64,14 +73,27 @@ def staged(folder: Path) -> Iterator[tuple[Server, dict[str, str]]]:
     engine = subprocess.Popen([sys.executable, "-m", fake_engine.__name__, str(live.path), "1", "25"], cwd=ROOT)
     try:
         wait_until(lambda: live.status().get("epoch", 0) > 25, what="the fake engine trains")
+        trained, sweep = store.create(Config.preset("digits").replace(epochs=20)), swept(store)
+        for _ in execute(trained):
+            pass
         runs = {"queued": enqueue(Config.preset("digits"), store), "live": live, "finished": finished[0],
-                "failed": failed}  # fmt: skip
+                "trained": trained, "failed": failed}  # fmt: skip
         compared = ",".join(run.id for run in finished)
-        yield server, {state: f"run={run.id}&compare={compared}" for state, run in runs.items()}
+        yield server, {state: f"run={run.id}&compare={compared}&sweep={sweep}" for state, run in runs.items()}
     finally:
         engine.kill()
         engine.wait()
         server.stop()
+
+
+def swept(store: RunStore) -> str:
+    """Write a sweep; returns its id."""
+    grid: dict[str, list[Any]] = {"training.zeta": [0.1, 0.2, 0.3, 0.5], "network.epsilon": [2.0, 5.0, 20.0]}
+    base = Config.preset("fashion_mnist").replace(epochs=10)
+    sweep = create_sweep(store, plan_sweep(base, grid, seeds=2))
+    for number in range(len(sweep.plan.trials)):
+        train_trial(sweep, number)
+    return sweep.id
 
 
 def settle(page: Any) -> None:
@@ -105,10 +127,10 @@ def visit(page: Any, address: str, state: str, width: int, folder: Path, scheme:
         settle(page)
         shoot(page, width, folder / name.format("advanced"))
         return
-    for tab in TABS if state in ("empty", "finished") else TABS[:-2]:  # the others do not depend on the open run
+    for tab in TABS if state in ("empty", "finished") else _OF_RUN[state]:  # the others do not depend on the open run
         page.get_by_role("tab", name=tab.capitalize()).click()
         page.wait_for_function(_OPEN, arg=tab)
-        if tab in _FIGURES and state in ("live", "finished", "failed"):
+        if tab in _FIGURES and state in (("trained",) if tab in ("errors", "sweep") else _DRAWN):
             page.locator(f"[role=figure][aria-label*='{_FIGURES[tab]}']").first.wait_for()
         settle(page)
         shoot(page, width, folder / name.format(tab))

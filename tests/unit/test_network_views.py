@@ -113,6 +113,21 @@ def test_network_plot__pictures_lay_colour_planes_on_each_other(shape):
     assert plot.sources["kept"].data["start"][:n].tolist() == pixel_of_input.tolist()
 
 
+@pytest.mark.parametrize("width", [330, 720, 1060])
+def test_network_plot__cells_are_square_and_apart_in_any_width(width):
+    plot, n = NetworkPlot((28, 28)), 784
+    plot.update(snapshot(1, [(i, 0) for i in range(n)], [(0, 0)], sizes=(n, 3, 2)))
+    plot.fit(width)
+    data, inner = plot.pixels.data, (width - 40, plot.figure.height - 110)
+    wide, high = data["width"][0] * inner[0], data["height"][0] * inner[1]
+    assert wide == pytest.approx(high, rel=0.01)
+    apart = (data["x"][1] - data["x"][0]) * inner[0]
+    assert 3 < wide < 0.95 * apart
+    assert data["x"].max() < plot.neurons.data["x"].min() - 0.1, "left of the neurons"
+    starts = plot.sources["kept"].data
+    assert starts["x0"][:n].tolist() == data["x"].tolist(), "connections start at the cells"
+
+
 def test_picture__large_images_are_divided_into_cells():
     picture = layout.Picture.of((100, 50))
     assert (picture.height, picture.width, picture.pixels) == (25, 13, 4)

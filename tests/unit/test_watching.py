@@ -65,6 +65,42 @@ def test_watch__has_the_controls_of_a_live_run(store):
         assert describe("zeta").label not in usual, "only on request"
 
 
+def test_watch__draws_the_end_of_a_run_that_ends_during_an_update(store, monkeypatch):
+    run = store.create(Config.preset("fashion_mnist").replace(epochs=9))
+    with RunWriter(run) as writer:
+        writer.meta(fake_engine.meta(run.config()))
+        writer.update(state="training", epochs=9)
+        tickers, controls = [], notebook._Controls.tick
+
+        def end_first(self):
+            if run.status()["state"] == RunState.TRAINING:
+                writer.end(RunState.FINISHED, "All epochs done.")
+            return controls(self)
+
+        monkeypatch.setattr(notebook._Controls, "tick", end_first)
+        monkeypatch.setattr(notebook, "Ticker", lambda *a, **k: tickers.append(Ticker(*a, start=False)) or tickers[0])
+        pane = views.watch(RunFollower(run, min_interval=0), controls=True)
+        title = next(part for part in pane.select(pn.pane.HTML) if "badge" in str(part.object))
+        [ticker] = tickers
+        stopped = []
+        monkeypatch.setattr(ticker.callback, "stop", lambda: stopped.append(True))
+        for _ in range(9):
+            if not stopped:
+                answer(pane.throttle)
+                ticker._tick()
+        assert "finished" in title.object
+        assert stopped
+
+
+def test_views__follow_the_theme_of_a_notebook_from_their_first_use(monkeypatch):
+    monkeypatch.setattr(pn.config, "raw_css", [])
+    monkeypatch.delitem(vars(views), "accuracy", raising=False)
+    widget = pn.widgets.IntSlider()
+    assert views.accuracy
+    sheets = [sheet for sheet in widget.get_root().stylesheets if isinstance(sheet, str)]
+    assert any("--jp-ui-font-color1" in sheet for sheet in sheets)
+
+
 def test_watch__continues_a_stopped_run_without_a_queue(store, monkeypatch):
     run = fake_engine.finished_run(store, {"training.epochs": 9}, 3, state="stopped")
     resumed = []

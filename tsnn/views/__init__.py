@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 from tsnn import lazy
 
@@ -36,7 +37,7 @@ __all__ = [
     "trials", "watch",
 ]  # fmt: skip
 
-__getattr__, __dir__ = lazy.attach(
+_load, __dir__ = lazy.attach(
     __name__,
     {
         "live.follower": "RunFollower",
@@ -55,3 +56,13 @@ __getattr__, __dir__ = lazy.attach(
         "trials": "trials",
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name; in a notebook that uses Panel, all that is displayed follows the theme from then on."""
+    value = _load(name)
+    if "panel" in sys.modules:
+        from tsnn.views.live.design import follow_theme
+
+        follow_theme()
+    return value

@@ -25,7 +25,7 @@ from tsnn.runs import Run, default_root
 from tsnn.runs.sweeps import Sweep
 from tsnn.views.live.browser import Throttle
 from tsnn.views.live.controls import LiveControls
-from tsnn.views.live.design import restore_design
+from tsnn.views.live.design import in_notebook, restore_design
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.ticker import Ticker
 from tsnn.views.tabs.run import RunView
@@ -89,7 +89,7 @@ def watch(run: Run | RunFollower, *, controls: bool = False, period: int = 1000,
         with pane.lock:
             if changed := max([update() for update in updates]):
                 push(pane)
-        if not view.follower.live and not view.replay.playing:
+        if not changed and not view.follower.live and not view.replay.playing:  # the last change is drawn
             ticker.callback.stop()
         return changed
 
@@ -102,7 +102,7 @@ def watch(run: Run | RunFollower, *, controls: bool = False, period: int = 1000,
         push(pane)
 
     view.after_draw = draw
-    ticker = Ticker(tick, pane.throttle, period, start=view.follower.live)
+    ticker = Ticker(tick, pane.throttle, period)
     for button in restarting:
         button.on_click(restart)
     return pane
@@ -110,7 +110,7 @@ def watch(run: Run | RunFollower, *, controls: bool = False, period: int = 1000,
 
 def push(pane: Any) -> None:
     """Send the changes of a pane to a notebook; a server sends them by itself."""
-    if not pn.state.served:
+    if in_notebook():
         pn.io.push_notebook(pane)
 
 

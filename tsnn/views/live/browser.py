@@ -57,6 +57,28 @@ class Throttle:
         return free
 
 
+class Width(pn.custom.JSComponent):
+    """Invisible part of a page that measures the width at its place.
+
+    Attributes
+    ----------
+    pixels : int
+        The width, rounded; 0 until the page is drawn.
+    """
+
+    pixels: Any = param.Integer(default=0)
+    _esm = """
+    export function render({model, view}) {
+        const watcher = new ResizeObserver(([{contentRect}]) => {
+            const pixels = 20 * Math.round(contentRect.width / 20)
+            if (pixels && pixels != model.pixels) model.pixels = pixels
+        })
+        watcher.observe(view.el)
+        model.on("remove", () => watcher.disconnect())
+    }
+    """
+
+
 def on_release(slider: Any, act: Callable[[Any], None]) -> None:
     """Call a function with the value at which a user releases a slider.
 

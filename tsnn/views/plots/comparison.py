@@ -175,8 +175,7 @@ class ComparePlot:
         self._bands.data = {
             "xs": [x for _, (x, _) in bands], "ys": [y for _, (_, y) in bands], "color": [color for color, _ in bands]
         }  # fmt: skip
-        longest = max((len(row.label) for row in kept), default=1)
-        columns = max(1, min(4, _LEGEND_LETTERS // (longest + 6)))
+        columns = _legend_columns([len(row.label) for row in kept])
         self._label([row.label for row in kept])
         self.figure.legend[0].update(visible=1 < len(kept) <= columns * _LEGEND_LINES, ncols=columns)
         self._fit([curve for curve in drawn.values() if curve["x"]], axis)
@@ -223,6 +222,12 @@ class ComparePlot:
         set_range(self.figure.x_range, 0.0, last * 1.02)
         if self.figure.xaxis[0].axis_label != AXES[axis]:
             self.figure.xaxis.axis_label = AXES[axis]
+
+
+def _legend_columns(lengths: Sequence[int]) -> int:
+    """Return how many labels of these lengths fit in a line above a plot."""
+    fitting = (n for n in (4, 3, 2) if sum(6 + max(lengths[i::n], default=0) for i in range(n)) <= _LEGEND_LETTERS)
+    return next(fitting, 1)
 
 
 def compare_plots() -> list[ComparePlot]:

@@ -101,7 +101,7 @@ class ExamplePictures:
         self.figure.axis.visible = self.figure.grid.visible = False
         self.figure.image_rgba("image", x="x", y="y", dw="dw", dh="dh", source=self.source)
         self.figure.text(
-            "x", "y", "text", source=self.labels, text_color=palette.GREY, text_font_size="12px",
+            "x", "y", "text", source=self.labels, text_color=palette.TEXT, text_font_size="12px",
             text_baseline="bottom",
         )  # fmt: skip
 

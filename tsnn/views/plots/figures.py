@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from bokeh.models import CDSView, ColumnDataSource, Range, Range1d
 from bokeh.models.annotations import Title
+from bokeh.models.labeling import NoOverlap
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +28,8 @@ _LEGEND = """
 .bk-label {
     color: var(--panel-on-surface-color, #444) !important; font: 0.95em var(--bokeh-base-font, sans-serif) !important}
 """
+#: Further options of all colour bars.
+COLOR_BAR: dict[str, Any] = {}
 SHORT = 100  #: Most values of a column that are sent as a list.
 
 #: Setting and new value in the message of an event that is a live change.
@@ -165,6 +168,7 @@ def dress(fig: figure) -> None:
     fig.toolbar.autohide = True
     fig.axis.axis_label_text_font_style = "normal"
     fig.axis.minor_tick_line_color = None
+    fig.axis.major_label_policy = NoOverlap()
     fig.axis.axis_line_alpha = fig.axis.major_tick_line_alpha = 0.4
     fig.grid.grid_line_color = palette.GREY
     fig.grid.grid_line_alpha = 0.2

@@ -15,7 +15,7 @@ from bokeh.models import NumeralTickFormatter
 from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
 from tsnn.views.plots.degrees import random_degrees, survival
-from tsnn.views.plots.figures import HEIGHT, dress
+from tsnn.views.plots.figures import COLOR_BAR, HEIGHT, dress
 from tsnn.views.plots.network import CHANGED, STYLES, NetworkPlot
 from tsnn.views.plots.tools import ROUND
 from tsnn.views.plots.topology import TOP_FEATURES, as_picture, short_labels
@@ -148,7 +148,7 @@ def _picture(snapshots: Snapshots, shape: Sequence[int]) -> dict[Any, Any]:
         "cmap": list(palette.IMAGE),
         "clim": (0, high),
         "colorbar": True,
-        "colorbar_opts": {"title": ""},
+        "colorbar_opts": {"title": "", **COLOR_BAR},
         "width": 380,
         "height": 340,
     }

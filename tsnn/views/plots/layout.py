@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from tsnn.snapshot import Snapshot
 
-#: Ends of the picture of the inputs and of the columns, as fractions of the figure; y grows downwards.
-PICTURE = (0.015, 0.275)
-PICTURE_Y = (0.1, 0.9)
+#: Ends of the columns, as fractions of the figure; y grows downwards.
 COLUMNS_Y = (0.0, 1.0)
-FIRST, FIRST_AFTER_PICTURE, LAST = 0.06, 0.44, 0.97
+FIRST, LAST = 0.06, 0.97
+_LEFT, _AFTER_PICTURE = 0.015, 0.165  # of the picture of the inputs
+_MOST = (0.4, 0.8)  # fractions of the figure's width and height that it takes
+#: Columns of :func:`bands`.
+BANDS = ("x0", "y0", "x1", "y1", "alpha")
+_HAZE = 0.07  # opacity of the fullest band
 BLOCKS = 8  # of a layer's neurons, whose undrawn connections are drawn as one grey band
 MOST_CELLS = 32  # of a picture's row or column
 _DENSE = 60  # neurons of a column, from which on they are staggered
@@ -35,12 +38,16 @@ class Picture(NamedTuple):
         Pixels along the side of a cell.
     cells : int32[n]
         Cell of each input, row by row.
+    x, y : (float, float)
+        Its ends in the figure.
     """
 
     height: int
     width: int
     pixels: int
     cells: NDArray[np.int32]
+    x: tuple[float, float] = (0.0, 1.0)
+    y: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
     def of(cls, shape: Sequence[int]) -> Picture:
@@ -55,6 +62,12 @@ class Picture(NamedTuple):
         spread = np.repeat(cells[..., None], planes, -1) if planes_last else np.tile(cells, (planes, 1, 1))
         return cls(int(rows[-1]) + 1, across, pixels, spread.ravel())
 
+    def fitted(self, aspect: float) -> Picture:
+        """Return the picture with square cells in a figure that is ``aspect`` times as wide as high."""
+        cell = min(_MOST[0] * aspect / self.width, _MOST[1] / self.height)  # of the figure's height
+        width, height = cell * self.width / aspect, cell * self.height
+        return self._replace(x=(_LEFT, _LEFT + width), y=(0.5 - height / 2, 0.5 + height / 2))
+
     def sums(self, values: NDArray[Any], inputs: int) -> Floats:
         """Return the sum over each cell of one value per input, or per block of inputs (means)."""
         each = np.repeat(values, -(-inputs // len(values)))[:inputs]
@@ -63,13 +76,14 @@ class Picture(NamedTuple):
     def places(self) -> tuple[Floats, Floats]:
         """Return the centres of the cells."""
         row, column = np.divmod(np.arange(self.height * self.width), self.width)
-        return _between(PICTURE, (column + 0.5) / self.width), _between(PICTURE_Y, (row + 0.5) / self.height)
+        return _between(self.x, (column + 0.5) / self.width), _between(self.y, (row + 0.5) / self.height)
 
 
-def column_positions(layers: int, picture: bool) -> Floats:
+def column_positions(layers: int, picture: Picture | None) -> Floats:
     """Return the positions from left to right of the layers of neurons, without that of a picture."""
-    if picture:
-        return np.linspace(FIRST_AFTER_PICTURE, LAST, layers - 1) if layers > 2 else np.array([LAST - 0.15])
+    if picture is not None:
+        first = picture.x[1] + _AFTER_PICTURE
+        return np.linspace(first, LAST, layers - 1) if layers > 2 else np.array([LAST - 0.15])
     return np.linspace(FIRST, LAST, layers)
 
 
@@ -174,3 +188,26 @@ def weights_after(now: Drawn, after: Snapshot, layer: int) -> NDArray[np.float32
 def blocks(n: int) -> NDArray[np.intp]:
     """Return the starts of at most :data:`BLOCKS` blocks of ``n`` rows."""
     return np.arange(min(n, BLOCKS)) * n // min(n, BLOCKS)
+
+
+def bands(snapshot: Snapshot, picture: Picture | None) -> dict[str, NDArray[np.float32]]:
+    """Return the connections of incompletely drawn layers as grey bands between blocks of neurons, by :data:`BANDS`."""
+    at = column_positions(len(snapshot.sizes), picture)
+    at = np.append(picture.x[1], at) if picture is not None else at
+    parts: list[tuple[NDArray[Any], ...]] = [(np.empty(0),) * len(BANDS)]
+    for l, layer in enumerate(snapshot.layers):
+        complete = layer.drawn is not None and len(layer.drawn) == snapshot.sizes[l + 1]
+        if layer.density is None or (complete and (l or snapshot.drawn_inputs is None)):
+            continue
+        rows, columns = (blocks(n) for n in layer.density.shape)
+        counts = np.add.reduceat(np.add.reduceat(layer.density.astype(float), rows, 0), columns, 1)
+        counts /= counts.max() or 1.0
+        row, column = (index.ravel() for index in np.indices(counts.shape))
+        left, right = np.full(counts.size, at[l]), np.full(counts.size, at[l + 1])
+        start = _between(picture.y if picture is not None and l == 0 else COLUMNS_Y, (row + 0.5) / len(rows))
+        end = _between(COLUMNS_Y, (column + 0.5) / len(columns))
+        parts.append((left, start, right, end, _HAZE * counts.ravel() ** 2))
+    return {
+        name: np.concatenate(part).astype(np.float32)
+        for name, part in zip(BANDS, zip(*parts, strict=True), strict=True)
+    }

@@ -15,13 +15,11 @@ from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
 from tsnn.views.plots.figures import add_legend, base_figure, describe, set_title
 from tsnn.views.plots.layout import (
-    COLUMNS_Y,
-    PICTURE,
-    PICTURE_Y,
+    BANDS,
     Drawn,
     Picture,
     ages,
-    blocks,
+    bands,
     column_places,
     column_positions,
     compare,
@@ -32,7 +30,8 @@ from tsnn.views.plots.layout import (
 from tsnn.views.plots.motion import FAN, SLOW_MOTION
 
 HEIGHT = 520
-_HAZE = 0.07  # opacity of the fullest band
+_WIDTHS = (300, 1000)  # of figures whose width is not known; of small drawings, and of others
+_TEXTS = ((20, 60), (40, 110))  # pixels across and up that texts take; of small drawings, and of others
 CHANGED = 0.85  # opacity of connections that came or went
 _NAMED = 20  # outputs whose names are written beside them
 #: Colour and dash of connections by their fate.
@@ -80,6 +79,9 @@ class NetworkPlot:
     ):  # fmt: skip
         self.label, self._thickness = label, np.float32(0.4 if label else 1)
         self._picture = Picture.of(image_shape) if image_shape else None
+        self._height = height
+        self._shown: tuple[Any, ...] = ()  # arguments of the last update
+        self.fit(_WIDTHS[not label])
         self._names, self._outputs = tuple(inputs), tuple(outputs)
         self.counts = dict.fromkeys(STYLES, 0)
         self.text, self._drawn_pixels = "", 0
@@ -96,7 +98,7 @@ class NetworkPlot:
                                                               "fan_out")})  # fmt: skip
         self.neurons = ColumnDataSource({name: [] for name in ("x", "y", "size", "living", "name", "fan_in",
                                                                "fan_out")})  # fmt: skip
-        self.haze = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1", "alpha")})
+        self.haze = ColumnDataSource({name: [] for name in BANDS})
         #: Its ``text`` is the title of each phase of the slow motion; a new value starts it.
         self.cue = ColumnDataSource({"text": []})
         self._draw()
@@ -137,10 +139,21 @@ class NetworkPlot:
         fig.add_layout(Legend(items=items))
         add_legend(fig)
 
+    def fit(self, width: int) -> None:
+        """Draw the picture of the inputs with square cells in a figure of this width, in pixels."""
+        texts = _TEXTS[not self.label]
+        aspect = max(0.5, (width - texts[0]) / (self._height - texts[1]))
+        fitted = None if self._picture is None else self._picture.fitted(aspect)
+        if fitted is not None and self._picture is not None and fitted.x != self._picture.x:
+            self._picture = fitted
+            if self._shown:
+                self.update(*self._shown)
+
     def update(self, snapshot: Snapshot, before: Snapshot | None = None, after: Snapshot | None = None) -> None:
         """Draw a snapshot and the changes since ``before``; slow motion ends with the weights of ``after``."""
         if snapshot.layers[0].edges is None:
             return
+        self._shown = snapshot, before, after
         places = self._update_neurons(snapshot)
         parts: dict[str, list[_Columns]] = {kind: [] for kind in STYLES}
         for l in range(len(snapshot.layers)):
@@ -161,7 +174,7 @@ class NetworkPlot:
             data["width"] = data["width"] * self._thickness
             self.counts[kind] = len(data["width"])
             self.sources[kind].data = data
-        self._update_haze(snapshot, places)
+        self.haze.data = bands(snapshot, self._picture)
         self._describe(snapshot, before)
 
     @property
@@ -176,7 +189,7 @@ class NetworkPlot:
     def _update_neurons(self, snapshot: Snapshot) -> list[Any]:
         """Draw the neurons; returns of each layer a function from neurons' numbers to x, y and number in the figure."""
         sizes, layers = snapshot.sizes.tolist(), snapshot.layers
-        at = column_positions(len(sizes), self._picture is not None)
+        at = column_positions(len(sizes), self._picture)
         places: list[Any] = []
         columns: list[dict[str, Any]] = []
         first = 0
@@ -217,8 +230,8 @@ class NetworkPlot:
             "x": x.astype(np.float32), "y": y.astype(np.float32), "row": (row * picture.pixels).astype(np.int32),
             "column": (column * picture.pixels).astype(np.int32), "fan_out": fan_out.astype(np.float32),
             "living": (fan_out > 0).astype(np.uint8),
-            "width": (size * (PICTURE[1] - PICTURE[0]) / picture.width).astype(np.float32),
-            "height": (size * (PICTURE_Y[1] - PICTURE_Y[0]) / picture.height).astype(np.float32),
+            "width": (size * (picture.x[1] - picture.x[0]) / picture.width).astype(np.float32),
+            "height": (size * (picture.y[1] - picture.y[0]) / picture.height).astype(np.float32),
         }  # fmt: skip
         return len(x)
 
@@ -243,7 +256,7 @@ class NetworkPlot:
         drawn = [len(c["x"]) for c in columns]
         at = [float(c["x"][0]) if len(c["x"]) else 0.0 for c in columns]
         if self._picture is not None:
-            drawn, at = [self._drawn_pixels, *drawn], [sum(PICTURE) / 2, *at]
+            drawn, at = [self._drawn_pixels, *drawn], [sum(self._picture.x) / 2, *at]
         roles = ["inputs", *["neurons"] * (len(sizes) - 2), "outputs"]
         texts = [f"{n:,}\n{role}" if n == size else f"{n:,}\nof {size:,}\n{role}"
                  for n, size, role in zip(drawn, sizes, roles, strict=True)]  # fmt: skip
@@ -254,32 +267,6 @@ class NetworkPlot:
             names = [text.removeprefix("Output ") for text in last["name"]]
             names = [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
             _set_labels(self._classes, dict(zip(map(float, last["y"]), names, strict=True)))
-
-    def _update_haze(self, snapshot: Snapshot, places: list[Any]) -> None:
-        """Draw the connections of incompletely drawn layers as grey bands between blocks of neurons."""
-        at = column_positions(len(snapshot.sizes), self._picture is not None)
-        at = np.append(PICTURE[1], at) if self._picture is not None else at
-        parts: list[list[Any]] = [[], [], [], [], []]
-        for l, layer in enumerate(snapshot.layers):
-            complete = layer.drawn is not None and len(layer.drawn) == snapshot.sizes[l + 1]
-            if layer.density is None or (complete and (l or snapshot.drawn_inputs is None)):
-                continue
-            rows, columns = (blocks(n) for n in layer.density.shape)
-            counts = np.add.reduceat(np.add.reduceat(layer.density.astype(float), rows, 0), columns, 1)
-            counts /= counts.max() or 1.0
-            row, column = (index.ravel() for index in np.indices(counts.shape))
-            low, high = PICTURE_Y if self._picture is not None and l == 0 else COLUMNS_Y
-            values = (
-                np.full(counts.size, at[l]),
-                low + (high - low) * (row + 0.5) / len(rows),
-                np.full(counts.size, at[l + 1]),
-                COLUMNS_Y[0] + (COLUMNS_Y[1] - COLUMNS_Y[0]) * (column + 0.5) / len(columns),
-                _HAZE * counts.ravel() ** 2,
-            )
-            for part, value in zip(parts, values, strict=True):
-                part.append(value.astype(np.float32))
-        names = ("x0", "y0", "x1", "y1", "alpha")
-        self.haze.data = {n: np.concatenate(p) if p else np.empty(0) for n, p in zip(names, parts, strict=True)}
 
     def _describe(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         """Set the title and the text alternative."""

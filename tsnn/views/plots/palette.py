@@ -20,6 +20,8 @@ PURPLE = "#CC79A7"
 SKY = "#2693F2"
 VIOLET = "#774BFA"
 GREY = "#8A8F98"
+#: Of texts in a plot: a contrast of 4 on a white and on a dark page.
+TEXT = "#7A8089"
 #: Of a drawn network, readable on a light and on a dark page: connections, neurons, neurons without connections.
 EDGE, NEURON, CUT_OFF = "#3A86C8", "#6E7681", "#B4BAC2"
 

@@ -20,7 +20,7 @@ from bokeh.models import FullscreenTool, NumeralTickFormatter
 from bokeh.palettes import interp_palette
 
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import describe, dress, log_padded, padded, set_range
+from tsnn.views.plots.figures import COLOR_BAR, describe, dress, log_padded, padded, set_range
 from tsnn.views.plots.sweep_table import SweepTable, grid, grouped_values, importance, pareto, short
 from tsnn.views.plots.tools import ROUND, add_actions
 
@@ -29,7 +29,7 @@ _MOST_LABELS = 64  # cells of a heat map with their values as text
 _PER_CENT = "0.0 %"
 _ALONE = {"framewise": True, "axiswise": True}
 #: Costs that a value is drawn against: labels of the axis, and numeral.js formats.
-COSTS = {"connections": ("Connections", "0,0"), "seconds": ("Seconds of training", "0,0.[0]")}
+COSTS = {"connections": ("Connections", "0,0"), "seconds": ("Seconds of training", "0,0.[000]")}
 _SEED = "run.seed"
 _SELECTING = ["hover", "tap", "box_select"]
 #: Colours of lines by the objective: each is readable on a light and on a dark page.
@@ -39,6 +39,7 @@ _LINES = list(interp_palette((palette.BLUE, palette.GREY, palette.ORANGE), 64))
 def _dress(plot: Any, _element: Any) -> None:
     fig = plot.state
     dress(fig)
+    fig.title.text_font_size = "13px"
     describe(fig, role="figure", tabindex="0", aria_label=str(fig.title.text))
     fig.update(background_fill_color=None, border_fill_color=None, output_backend="canvas")
     if not any(isinstance(tool, FullscreenTool) for tool in fig.tools):
@@ -91,7 +92,7 @@ def heat_map(table: SweepTable, x: str, y: str, others: str = "mean", selected: 
     tips = [(short(x), "@x"), (short(y), "@y"), (value_label(table), "@mean"), ("runs with a result", "@count")]
     cells = cells.opts(
         cmap=list(palette.IMAGE), clim=(low, high), colorbar=True, clipping_colors={"NaN": palette.GREY + "30"},
-        colorbar_opts={"formatter": _formatter(table), "background_fill_alpha": 0.0}, clabel="",
+        colorbar_opts={"formatter": _formatter(table), "background_fill_alpha": 0.0, **COLOR_BAR}, clabel="",
         tools=_SELECTING, active_tools=["box_select"], hover_tooltips=tips, line_color="white", line_width=1,
         selection_line_color=palette.VERMILION, selection_line_width=3, nonselection_alpha=1.0, **_ALONE,
     )  # fmt: skip
@@ -177,7 +178,7 @@ def parallel(table: SweepTable) -> hv.Overlay:
         hover_tooltips=[("", "@settings"), (value_label(table), "@mean")],
     )  # fmt: skip
     names = hv.Labels(marks, ["x", "y"], "text").opts(
-        text_font_size="11px", text_align="left", xoffset=0.03, text_color=palette.GREY, **_ALONE
+        text_font_size="11px", text_align="left", xoffset=0.03, text_color=palette.TEXT, **_ALONE
     )
     ticks = [*enumerate(short(name) for name in table.settings), (last, value_label(table))]
     style = _style("Parallel coordinates", xticks=ticks, yaxis=None, xlabel="", xlim=(-0.1, last + 0.35),

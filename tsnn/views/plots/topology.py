@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import base_figure, set_range, set_title
+from tsnn.views.plots.figures import COLOR_BAR, base_figure, set_range, set_title
 
 TOP_FEATURES = 30
 LABEL = 24  # letters of a label
@@ -209,6 +209,6 @@ def draw_image(fig: figure, source: ColumnDataSource, mapper: LinearColorMapper)
 
 def add_color_bar(fig: figure, mapper: LinearColorMapper) -> None:
     """Add the colour scale of an image on its right."""
-    bar = ColorBar(color_mapper=mapper, width=10, label_standoff=6, padding=4, background_fill_alpha=0.0)
+    bar = ColorBar(color_mapper=mapper, width=10, label_standoff=6, padding=4, background_fill_alpha=0.0, **COLOR_BAR)
     bar.formatter = NumeralTickFormatter(format="0,0.[00]")
     fig.add_layout(bar, "right")

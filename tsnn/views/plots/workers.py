@@ -71,7 +71,7 @@ class TimePlot:
         """Draw an epoch."""
         fractions = {part: [float(w[f"seconds_{part}"]) / (seconds_of(w) or 1.0) for w in workers] for part in TIMES}
         self.source.data = {"worker": [int(w["worker"]) for w in workers], **fractions}
-        _fit(self.figure, (0.4, len(workers) + 0.6), (0, 1))
+        _fit(self.figure, (0.4, len(workers) + 0.6), (0, 1.06))
 
 
 class StalenessPlot:

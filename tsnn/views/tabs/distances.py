@@ -20,6 +20,7 @@ from tsnn.files import file_mark
 from tsnn.jobs.measurement import Measurement, start_measurement
 from tsnn.runs.measures import FILE, known_distance, measurable_epochs
 from tsnn.runs.store import is_readonly
+from tsnn.views.live import icons
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.tabs.cards import Card
 from tsnn.views.tabs.measures import STYLE
@@ -50,7 +51,7 @@ class DistanceCard:
         self._pending: list[Pair] = []
         self._current: Measurement | None = None
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 12))
-        self.button = pmui.Button(label="Measure", icon="straighten", variant="outlined", size="small", margin=(6, 8))
+        self.button = pmui.Button(label="Measure", icon=icons.RULER, variant="outlined", size="small", margin=(6, 8))
         self.button.on_click(lambda _: self._start())
         self.problem = pmui.Alert(severity="error", visible=False, closeable=True, margin=(4, 8),
                                   sizing_mode="stretch_width")  # fmt: skip

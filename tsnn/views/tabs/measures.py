@@ -18,6 +18,7 @@ from tsnn.jobs.measurement import measurement_of, start_measurement
 from tsnn.runs.measures import FILE, Measures, expected_seconds, format_layer, measurable_epochs, read_measures
 from tsnn.runs.store import is_readonly
 from tsnn.views.history import History
+from tsnn.views.live import icons
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import curves, palette
 from tsnn.views.tabs.cards import Card, card
@@ -62,7 +63,7 @@ class MeasureCards:
         self.plots = {"itop": curves.itop_plot(layers), "gradient_flow": curves.gradient_flow_plot(layers)}
         self._curves = {name: card(plot.figure, name, visible=False) for name, plot in self.plots.items()}
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 12))
-        self.button = pmui.Button(label="Measure", icon="straighten", variant="outlined", size="small", margin=(6, 8),
+        self.button = pmui.Button(label="Measure", icon=icons.RULER, variant="outlined", size="small", margin=(6, 8),
                                   visible=not is_readonly())  # fmt: skip
         self.button.on_click(lambda _: self._start())
         self.problem = pmui.Alert(severity="error", visible=False, closeable=True, margin=(4, 8),

@@ -11,6 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from tsnn.snapshot import Snapshot
+from tsnn.views.live.browser import Width
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots.network import HEIGHT, NetworkPlot
 from tsnn.views.tabs.cards import Card, empty_pane, figure_pane, say_empty, update_empty_pane, with_caption
@@ -30,6 +31,13 @@ def network_plot(follower: RunFollower, height: int = HEIGHT, label: str = "") -
     """Return the empty drawing of a run's network."""
     classes = tuple(map(str, follower.meta.get("data", {}).get("class_names") or ()))
     return NetworkPlot(follower.image_shape, follower.feature_names, classes, height, label)
+
+
+def network_pane(plot: NetworkPlot) -> Any:
+    """Return a pane with the drawing of a network, which fits it to its width."""
+    width = Width(sizing_mode="stretch_width", height=0, margin=0)
+    width.param.watch(lambda event: plot.fit(event.new), "pixels")
+    return pn.Column(width, figure_pane(plot.figure), sizing_mode="stretch_width", margin=0)
 
 
 class NetworkTab:
@@ -70,7 +78,7 @@ class NetworkTab:
     def _build(self) -> None:
         self.plot = network_plot(self._follower)
         button = with_caption(self.slow_motion, "slow_motion")
-        drawing = pn.Column(button, figure_pane(self.plot.figure), sizing_mode="stretch_width", margin=0)
+        drawing = pn.Column(button, network_pane(self.plot), sizing_mode="stretch_width", margin=0)
         card = Card(drawing, "network")
         card.figure = self.plot.figure
         card.describe()

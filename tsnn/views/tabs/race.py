@@ -19,8 +19,8 @@ from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
 from tsnn.views.plots.comparison import horizontal
 from tsnn.views.plots.network import NetworkPlot
-from tsnn.views.tabs.cards import Card, figure_pane, say_empty
-from tsnn.views.tabs.network import PARTS, network_plot
+from tsnn.views.tabs.cards import Card, say_empty
+from tsnn.views.tabs.network import PARTS, network_pane, network_plot
 from tsnn.views.tabs.replay import Replay
 from tsnn.views.tabs.results import swatch
 
@@ -101,7 +101,7 @@ class Lane:
             return
         if self.plot is None:
             self.plot = network_plot(self.follower, _HEIGHT, label=self.label)
-            self.layout.objects = [self.title, figure_pane(self.plot.figure)]
+            self.layout.objects = [self.title, network_pane(self.plot)]
         self.plot.update(snapshot, self._snapshot(before))
 
     def say(self) -> None:

@@ -15,6 +15,7 @@ import panel_material_ui as pmui
 
 from tsnn.errors import TsnnError
 from tsnn.runs.ranking import ranking, summary_lines
+from tsnn.views.live import icons
 from tsnn.views.live.follower import RunFollower, follow
 from tsnn.views.live.sweep_follower import SweepFollower
 from tsnn.views.plots import sweep_plots
@@ -93,7 +94,7 @@ class SweepView:
         )  # fmt: skip
         self.clear = pmui.Button(label="Clear selection", variant="outlined", size="small", margin=(4, 8),
                                  visible=False)  # fmt: skip
-        self.topologies = pmui.Button(label="Show topologies", icon="hub", variant="outlined", size="small",
+        self.topologies = pmui.Button(label="Show topologies", icon=icons.MAPS, variant="outlined", size="small",
                                       margin=(4, 8))  # fmt: skip
         self._axes = pn.FlexBox(self.round, self.x, self.y, self.others, self.topologies, self.clear,
                                 align_items="center", margin=0)  # fmt: skip

@@ -16,6 +16,7 @@ from tsnn.errors import RunError, TsnnError
 from tsnn.runs.checkpoints import read_layer
 from tsnn.runs.forks import nearest_fork_epoch
 from tsnn.runs.run import Run
+from tsnn.views.live import icons
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots.weights import WeightImage
 from tsnn.views.tabs.cards import Card
@@ -59,7 +60,7 @@ class WeightCard:
         self._chosen: tuple[int, int] | None = None
         self._opened: tuple[int, int] | None = None
         button: dict[str, Any] = {"variant": "outlined", "size": "small", "margin": (6, 8)}
-        self.open = pmui.Button(label="Open weights", icon="zoom_in", **button)
+        self.open = pmui.Button(label="Open weights", icon=icons.ENLARGE, **button)
         self.close = pmui.Button(label="Close", visible=False, **button)
         self.open.on_click(self._open)
         self.close.on_click(lambda _: self._show(None))
