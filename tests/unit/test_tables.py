@@ -493,7 +493,7 @@ Y = pa.array([i % 2 for i in range(N)])
     [
         (pa.array([Decimal(f"{i % 4 / 4:.2f}") for i in range(N)]), [i % 4 / 4 for i in range(N)]),
         (pa.array([Decimal(f"{i}.25") for i in range(N)]), [i + 0.25 for i in range(N)]),
-        (pa.array([float(i % 4) for i in range(N)], pa.float16()), [i % 4 for i in range(N)]),
+        (pa.array(np.arange(N, dtype=np.float16) % 4), [i % 4 for i in range(N)]),
         (pa.array([i % 5 for i in range(N)]).dictionary_encode(), [i % 5 for i in range(N)]),
         (pa.array([str(i % 5) for i in range(N)]).dictionary_encode(), [i % 5 for i in range(N)]),
         (pa.array([i % 3 == 0 for i in range(N)]), [i % 3 == 0 for i in range(N)]),
