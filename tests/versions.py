@@ -1,7 +1,8 @@
 """Oldest and newest versions of dependencies, in fresh environments: ``python -m tests.versions [PYTHON ...]``.
 
 For every Python that uv can find or install, and for the oldest versions that ``pyproject.toml`` allows and the newest:
-install, train on the command line and with an estimator, read a table, predict. Needs the package uv.
+install with the extras, train on the command line, with workers and with an estimator, read a table, predict, sweep,
+export, and build the dashboard's page with every tab. Needs the package uv.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
 RESOLUTIONS = {"oldest": "lowest-direct", "newest": "highest"}
+EXTRAS = ("app", "datashader", "excel", "mpi", "onnx", "sweep")
 
 PROGRAM = """
 import sys, numpy as np, tsnn
@@ -35,20 +37,32 @@ assert main(["runs"]) == 0
 (run,) = (run for run in tsnn.RunStore().list() if "table" in run.id)
 assert main(["predict", run.id, "table.csv", "-o", "answers.csv"]) == 0
 assert main(["doctor", "--quick"]) == 0
+assert main(["train", "digits", "--set", "epochs=2", "--set", "workers=1"]) == 0
+assert main(["sweep", "digits", "--optuna", "2", "--grid", "zeta=0.1,0.3", "--set", "epochs=1"]) == 0
+assert main(["export", run.id, "--format", "onnx", "-o", "network.onnx"]) == 0
+assert main(["report", run.id, "-o", "report.html"]) == 0
+
+from pages.address import TABS
+from pages.dashboard import Dashboard
+page = Dashboard(tsnn.RunStore())
+page.page()
+page.run_id = run.id
+for page.tab in TABS:
+    page.tick()
 """
 
 
 def attempt(python: str, resolution: str, folder: Path) -> str:
     """Return the result of one attempt as text: the versions, or why it failed."""
     environment = os.environ | {"VIRTUAL_ENV": str(folder / "venv"), "NUMBA_CACHE_DIR": str(folder / "cache")}
-    environment["PYTHONPATH"] = str(ROOT)
+    environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "app")))
     made = _run(["uv", "venv", "--quiet", "--python", python, str(folder / "venv")], environment, folder)
     if made:
         return f"no Python {python}: {made}"
     interpreter = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     install = ["uv", "pip", "install", "--quiet", "--resolution", RESOLUTIONS[resolution]]
     for command in (
-        [*install, "-r", str(ROOT / "pyproject.toml"), "--extra", "tables"],
+        [*install, "-r", str(ROOT / "pyproject.toml"), *(f"--extra={extra}" for extra in EXTRAS)],
         [str(interpreter), "-c", PROGRAM],
     ):
         if failed := _run(command, environment, folder):
@@ -56,7 +70,7 @@ def attempt(python: str, resolution: str, folder: Path) -> str:
     listed = subprocess.run(
         ["uv", "pip", "list", "--format", "freeze"], env=environment, capture_output=True, text=True, check=False
     ).stdout
-    kept = ("numpy", "scipy", "numba", "pandas", "pyarrow", "scikit-learn")
+    kept = ("numpy", "scipy", "numba", "pandas", "pyarrow", "scikit-learn", "panel", "panel-material-ui", "bokeh")
     return ", ".join(line for line in listed.split() if line.partition("==")[0] in kept)
 
 

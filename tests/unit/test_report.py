@@ -1,11 +1,13 @@
 """Reports: one file with all that a run consists of, of bounded size, without scripts or addresses from outside."""
 
+import dataclasses
 import json
 import re
 import shlex
 import subprocess
 import sys
 
+import holoviews as hv
 import numpy as np
 import pytest
 from pages.reports import ReportButton
@@ -24,6 +26,7 @@ from tsnn.runs.repeat import code, command, differences
 from tsnn.runs.sweep_plan import Plan, trial_name
 from tsnn.runs.sweeps import create_sweep
 from tsnn.views import report as reports
+from tsnn.views.plots import frames
 from tsnn.views.plots.frames import choose_epochs, topology_map
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -211,6 +214,19 @@ def test_topology_map__draws_the_snapshots(run):
     assert kept is not None
     image = picture[3].dimension_values(2, flat=False)
     assert np.array_equal(image.ravel(), run.snapshot(3).input_degree)
+
+
+def test_topology_map__equal_degrees_have_a_range_on_logarithmic_axes(run, monkeypatch):
+    monkeypatch.setattr(frames, "random_degrees", lambda *_: (np.array([40.0]), np.array([1.0])))  # of a dense layer
+    snapshot = run.snapshot(1)
+    equal = np.array([[40, 1000]])
+    layers = [dataclasses.replace(layer, in_degree=equal) for layer in snapshot.layers]
+    *_, degrees = topology_map({1: (dataclasses.replace(snapshot, layers=layers), None)}, run.meta()["data"]).values()
+    figure = hv.render(degrees)
+    for axis in (figure.x_range, figure.y_range):
+        assert 0 < axis.start < axis.end
+    assert figure.x_range.start < 40 < figure.x_range.end
+    assert 0.5 < figure.y_range.start < 1 < figure.y_range.end
 
 
 def test_choose_epochs__keeps_first_and_last():

@@ -197,6 +197,9 @@ def _degrees(snapshots: Mapping[Any, Snapshot]) -> dict[Any, Any]:
             logs: dict[str, Any] = {"logx": True, "logy": True, "xticks": ROUND, "yticks": ROUND}
             logs |= {"xformatter": NumeralTickFormatter(format="0,0")}
             logs |= {"yformatter": NumeralTickFormatter(format="0.[0000]%")}
+            for name, values in (("xlim", "k"), ("ylim", "fraction")):  # else a single value is no range of a log axis
+                ends = [curve.range(values) for curve in curves]
+                logs[name] = min(low for low, _ in ends) / 1.2, 1.2 * max(high for _, high in ends)
             style = _style("Neurons with k or more incoming connections", legend_position="right", **axes, **logs)
             frames[epoch] = hv.Overlay(curves).opts(**style | {"width": 600})
     return frames
