@@ -18,6 +18,6 @@ def fits_kernels(array: npt.NDArray[Any]) -> bool:
 
 def kernel_array(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return an array that kernels can take: the one given if it is such an array of this dtype, else a copy."""
-    if array.dtype == dtype and array.dtype.isnative and fits_kernels(array):
+    if array.dtype == dtype and fits_kernels(array):
         return array
     return np.array(array, dtype, order="C")

@@ -23,11 +23,11 @@ def fast_width(widest: int, batch: int, precision: str = "float32") -> int:
 def padded(samples: int, precision: str) -> int:
     """Return the columns that a number of samples takes: whole vectors, or pairs of them for values of 16 bits.
 
-    Up to 8 samples take half a vector of float32.
+    Up to 8 samples take half a vector of float32, a single one takes no more than itself.
     """
-    half = LANES // 2
-    lanes = 2 * LANES if precision == "bfloat16" else half if samples <= half else LANES
-    return -(-samples // lanes) * lanes
+    if precision == "bfloat16":
+        return -(-samples // (2 * LANES)) * 2 * LANES
+    return next((width for width in (1, LANES // 2) if samples <= width), -(-samples // LANES) * LANES)
 
 
 def words(columns: int) -> int:

@@ -15,7 +15,7 @@ from tests.support.layers import Sample, all_results
 from tsnn import kernels
 from tsnn.tiling import SEGMENT, padded
 
-WIDTHS = [8, 16, 48, 112, 128, 272]  # half a vector, 1, 3, 7, 8, 8 + 8 + 1 vectors of 16 samples
+WIDTHS = [1, 8, 16, 48, 112, 128, 272]  # a sample, half a vector, 1, 3, 7, 8, 8 + 8 + 1 vectors of 16 samples
 
 
 def test_transpose_pattern__equals_the_naive_twin():

@@ -206,6 +206,16 @@ def test_large_network__is_computed_by_scatter_on_one_thread_with_the_same_bits(
     np.testing.assert_array_equal(*results)
 
 
+def test_one_sample__takes_one_column_and_has_the_bits_that_it_has_among_others(rng):
+    network = init_network(70, 3, Config().replace({"network.hidden": (60, 50), "network.epsilon": 5}), rng=rng)
+    x = rng.normal(size=(9, 70)).astype(np.float32)
+    single = Workspace(network.sizes, 1)
+    assert single.width == 1
+    alone = [decision_values(network, row, single) for row in x[:, None]]
+    assert "transposed" not in vars(network.layers[0].topology)
+    np.testing.assert_array_equal(np.concatenate(alone), decision_values(network, x, Workspace(network.sizes, 9)))
+
+
 def test_probe_gradient__is_that_of_a_dense_layer(blobs, tiny):
     network, rng = fresh(blobs, tiny.replace({"training.method": "dense"}))
     layer, chosen = 1, rng.permutation(90)[:40]

@@ -55,6 +55,18 @@ def chunk_start(indptr: NDArray[np.int64], chunk: int, chunks: int) -> int:
 
 
 @compiled(inline=True)
+def first_from(indices: Any, first: int, last: int, j: int) -> int:
+    """Return the first connection of a row, number first..last, that ends at output neuron j or behind it."""
+    while first < last:
+        middle = (first + last) // 2
+        if indices[middle] < j:
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+@compiled(inline=True)
 def mix(x: int) -> int:
     """Scramble 32 bits (the finaliser of MurmurHash3)."""
     x ^= x >> 16
@@ -163,6 +175,7 @@ def scatter_rows(
     Every sum adds the same terms in the same order as in `forward_rows`.
     """
     n_out, width, words = out.shape[0], out.shape[1], masks.shape[2]
+    far = out.size * out.itemsize > FAR
     low, high = n_out * chunk // chunks, n_out * (chunk + 1) // chunks
     final, early = np.uint64(max(indices.shape[0] - 1, 0)), lead(out, step)
     for column in range(start, stop, step):
@@ -170,14 +183,18 @@ def scatter_rows(
             tiles.store(tiles.filled(zero, bias[j]), out, j * width + column)
         for i in range(indptr.shape[0] - 1):
             a = tiles.load(zero, activation, i * width + column)
-            for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
-                ahead = np.int64(indices[min(k + early, final)])
-                if low <= ahead < high:
-                    tiles.prefetch(zero, out, ahead * width + column)
-                end = np.int64(indices[k])
-                if low <= end < high:
-                    place = end * width + column
-                    tiles.store(tiles.multiply_add(weights[k], a, tiles.load(zero, out, place)), out, place)
+            first, last = indptr[i], indptr[i + 1]
+            if low:
+                first = first_from(indices, first, last, low)
+            if high < n_out:
+                last = first_from(indices, first, last, high)
+            for k in range(np.uint64(first), np.uint64(last)):
+                if far:
+                    ahead = np.int64(indices[min(k + early, final)])
+                    if low <= ahead < high:
+                        tiles.prefetch(zero, out, ahead * width + column)
+                place = np.int64(indices[k]) * width + column
+                tiles.store(tiles.multiply_add(weights[k], a, tiles.load(zero, out, place)), out, place)
         for j in range(low, high):
             tile = tiles.load(zero, out, j * width + column)
             bits = 2 * j * words + column // LANES

@@ -2,7 +2,8 @@
 
 Plain Numba loops vectorise, but LLVM does not keep a whole row of partial sums in registers while it walks the
 connections. So this module gives compiled code a value type, `Tile`, that does: V vectors of 16 float32 lanes, one
-lane per sample. A tile of 8 samples is one vector of 8. :mod:`tsnn.kernels.vectors` has its operations.
+lane per sample. A tile of 8 samples or of one is a single vector of as many. Its operations are in
+:mod:`tsnn.kernels.vectors`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FLOATS, INTS = (ir.VectorType(kind, LANES) for kind in (FLOAT, INT))
 
 
 class Tile(types.Type):
-    """Numba type of a tile of 8, 16, 32 ... samples: V vectors of 16 float32, or one of 8."""
+    """Numba type of a tile of 1, 8, 16, 32 ... samples: V vectors of 16 float32, or one of 8 or 1."""
 
     def __init__(self, samples: int) -> None:
         self.lanes = min(samples, LANES)
@@ -89,6 +90,11 @@ def add_lanes(builder: Any, vectors: list[Any]) -> Any:
         return builder.fadd(*(builder.shuffle_vector(x, y, mask) for mask in masks))
 
     count, group = len(vectors), 1
+    if width == 1:
+        sums = ir.Constant(ir.VectorType(FLOAT, count), ir.Undefined)
+        for c, vector in enumerate(vectors):
+            sums = builder.insert_element(sums, builder.extract_element(vector, INT(0)), INT(c))
+        return sums
     while len(vectors) > 1:  # pairs become one: the sums of both lie side by side in each block
         block = max(4, 2 * group)
         halves = [

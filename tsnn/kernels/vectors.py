@@ -35,7 +35,7 @@ from tsnn.tiling import LANES
 
 @intrinsic(prefer_literal=True)
 def zeros(typing: Any, samples: Any) -> Any:
-    """Return a tile of zeros; the number of samples, 8 or a multiple of 16, is a compile-time constant."""
+    """Return a tile of zeros; the number of samples, 1, 8 or a multiple of 16, is a compile-time constant."""
     tile = Tile(samples.literal_value)
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -247,7 +247,7 @@ def store_keeps(
 def transpose_block(typing: Any, like: Any, x: Any, order: Any, sample: Any, feature: Any, out: Any) -> Any:
     """Write out[feature + f, sample + s] = x[order[sample + s], feature + f]: 16 features; 0 beyond the order.
 
-    The samples are as many as those of `like`: 8 or 16, or 32 of 16 bits.
+    The samples are as many as those of `like`: 1, 8 or 16, or 32 of 16 bits.
     """
     lanes = like.lanes
     first = ir.Constant(ir.VectorType(INT, lanes), list(range(lanes)))
