@@ -3,13 +3,11 @@
 import os
 from pathlib import Path
 
-from tests.benchmarks.figure import write_figure
 from tests.benchmarks.laboratory import Row
 from tsnn.config import Config
 from tsnn.config.presets import PAPER, preset_for_shape
 from tsnn.datasets import known_datasets
 
-DENSITY_PICTURE = Path(__file__).parent / "density.png"
 PLACES = 784 * 1000 + 2 * 1000 * 1000 + 1000 * 10  # of a connection in 784-1000-1000-1000-10
 PARTS = {"small": "the bundled part of Fashion-MNIST", "full": "Fashion-MNIST"}
 
@@ -21,13 +19,15 @@ def fashion(scale, **settings):
 
 def papers(lab, scale):
     """Papers' comparison on Fashion-MNIST."""
-    half, every = scale.epochs // 2, -(-scale.epochs // 8)  # four times
-    pruned = {"importance.percentile": 20, "importance.start": half, "importance.every": every}
+    first, every = -(-scale.epochs // 6), -(-5 * scale.epochs // 12)  # twice, while the learning rate is high
+    pruned = {"importance.percentile": 36, "importance.start": first, "importance.every": every}
+    falls = {"start_factor": 2.0, "zeta": 0.0}
     sparse = {
         "SET, All-ReLU": fashion(scale, activation="all_relu"),
         "SET, ReLU": fashion(scale, activation="relu"),
         "SET, All-ReLU, importance pruning": fashion(scale, activation="all_relu").replace(pruned),
         "fixed, All-ReLU": fashion(scale, activation="all_relu", method="fixed"),
+        "falling from 9 % of the connections, All-ReLU": fashion(scale, activation="all_relu").replace(falls),
     }
     dense = {
         "dense, ReLU": fashion(scale, activation="relu", method="dense"),
@@ -57,52 +57,6 @@ def papers(lab, scale):
             f"| {row.name} | {result.text} | {result.connections:,.0f} | {result.connections / PLACES:.2%} "
             f"| {sum(left) / len(left):,.0f} of 3,000 | {result.epochs} | {len(result.scores)} | {result.rate_text} |"
         )
-
-
-STARTS = {"dense fan-in": "he_uniform", "own fan-in": "he_uniform_sparse"}
-EVOLUTION = {
-    "SET, random": {"method": "set", "regrow": "random"},
-    "SET, gradient": {"method": "set", "regrow": "gradient"},
-    "fixed": {"method": "fixed"},
-}
-
-
-def density(lab, scale):
-    """Accuracy against density, and its figure."""
-    base = fashion(scale, epochs=scale.density_epochs, dropout=0.0, weight_decay=0.0)
-    yield from [
-        f"## Accuracy against density: {PARTS[scale.size]}, 784-1000-1000-1000-10", "",
-        f"{scale.density_epochs} epochs, no dropout, no decay, otherwise the preset's settings. Initial weights in "
-        "proportion to the fan-in of a dense layer, or to each neuron's own. The learning rate is in brackets.", "",
-        "| connections (density) | initial weights | " + " | ".join(EVOLUTION) + " |", "|---" * 5 + "|",
-    ]  # fmt: skip
-    series = {}
-    for epsilon in scale.epsilons:
-        for start, initializer in STARTS.items():
-            cells, connections = [], None
-            for name, settings in EVOLUTION.items():
-                config = base.replace(settings).replace(epsilon=epsilon, initializer=initializer)
-                row = Row(name, config, scale.rates, scale.dense_seeds, scale.search)
-                result = lab.result(row)
-                cells.append(lab.problem(row) if result is None else f"{result.text} ({result.rate:g})")
-                if result:
-                    connections = result.connections
-                    series.setdefault(f"{name}, {start}", []).append((100 * connections / PLACES, result.mean))
-            shown = f"{connections:,.0f} ({connections / PLACES:.2%})" if connections else f"epsilon {epsilon:g}"
-            yield f"| {shown} | {start} | " + " | ".join(cells) + " |"
-    row = Row(
-        "dense", base.replace(method="dense", activation="relu"), scale.dense_rates, scale.dense_seeds,
-        scale.dense_search,
-    )  # fmt: skip
-    result = lab.result(row)
-    found = lab.problem(row) if result is None else f"{result.text} ({result.rate:g})"
-    yield f"| {PLACES:,} (100.00%), dense, ReLU | dense fan-in | | | {found} |"
-    if result:
-        series["dense"] = [(100.0, result.mean)]
-    if series and not lab.training:
-        lines = {name: tuple(zip(*sorted(points), strict=True)) for name, points in series.items()}
-        write_figure(DENSITY_PICTURE, "Test accuracy against density", "density (%)", "test accuracy (%)", lines)
-        yield from ["", f"![Test accuracy against density, logarithmic]({DENSITY_PICTURE.name})"]
 
 
 MODES = {

@@ -12,7 +12,7 @@ import argparse
 import datetime
 from pathlib import Path
 
-from tests.benchmarks import accuracy_tables, time_to_accuracy
+from tests.benchmarks import accuracy_tables, density_tables, time_to_accuracy
 from tests.benchmarks.laboratory import Laboratory
 from tests.benchmarks.limits import machine
 from tests.benchmarks.scales import FULL, QUICK
@@ -22,7 +22,8 @@ HERE = Path(__file__).parent
 REPORT = HERE / "REPORT.md"
 TABLES = {
     "papers": accuracy_tables.papers,
-    "density": accuracy_tables.density,
+    "density": density_tables.density,
+    "few": density_tables.few,
     "time": time_to_accuracy.table,
     "parallel": accuracy_tables.parallel,
     "presets": accuracy_tables.presets,

@@ -23,7 +23,10 @@ PEERS = {
     "scikit-learn, dense 1000-1000-1000, Adam": ("sklearn", (1000, 1000, 1000), "adam", (3e-4, 1e-3), (8, 30)),
     "scikit-learn, dense 100, Adam (its defaults)": ("sklearn", (100,), "adam", (1e-3, 3e-3), (20, 100)),
     "PyTorch, dense 1000-1000-1000, SGD": ("torch", (1000, 1000, 1000), "sgd", (0.01, 0.03, 0.1), (12, 30)),
+    "PyTorch, the same masked to 4.5 %, fixed": ("torch", (1000, 1000, 1000), "masked", (0.03, 0.1), (12, 30)),
+    "sparselab, the same at 4.5 %, SET": ("sparselab", (1000, 1000, 1000), "sparselab", (0.03, 0.1), (12, 30)),
 }
+EPSILON = 20  # of sparse peers, as in tsnn's preset
 
 
 def tsnn_curve(epochs):
@@ -57,13 +60,14 @@ def peer_curve(name, rate, epochs, validate):
     if validate:
         n = len(x) * 5 // 6
         x, y, given = x[:n], y[:n], (x[n:], y[n:])
-    fit, score = {"sklearn": _sklearn, "torch": _torch}[library](hidden, solver, rate, x.shape[1])
+    fit, score, evolve = (_sklearn if library == "sklearn" else _torch)(hidden, solver, rate, x.shape[1])
     rng, spent = np.random.default_rng(0), 0.0
     for _ in range(epochs):
         order = rng.permutation(len(x))
         started = time.process_time()
         for start in range(0, len(x), 128):
             fit(x[order[start : start + 128]], y[order[start : start + 128]])
+        evolve()
         spent += time.process_time() - started
         yield spent, 100 * score(*given)
 
@@ -72,17 +76,19 @@ def _sklearn(hidden, solver, rate, _n_features):
     from sklearn.neural_network import MLPClassifier
 
     model = MLPClassifier(hidden, solver=solver, learning_rate_init=rate, batch_size=128, random_state=0)
-    return lambda x, y: model.partial_fit(x, y, classes=np.arange(10)), lambda x, y: model.score(x, y)
+    return lambda x, y: model.partial_fit(x, y, classes=np.arange(10)), model.score, lambda: None
 
 
-def _torch(hidden, _solver, rate, n_features):
+def _torch(hidden, solver, rate, n_features):
     import torch
     from torch import nn
 
     torch.manual_seed(0)
+    linear = {"sgd": nn.Linear, "masked": _masked, "sparselab": _sparselab}[solver]
     sizes = (n_features, *hidden)
-    layers = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
-    model = nn.Sequential(*layers, nn.Linear(sizes[-1], 10))
+    layers = [part for a, b in itertools.pairwise(sizes) for part in (linear(a, b), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.Linear(sizes[-1], 10))  # epsilon makes the output layer dense
+    evolve = _evolution(model, sizes) if solver == "sparselab" else lambda: None
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
 
     def fit(x, y):
@@ -94,7 +100,34 @@ def _torch(hidden, _solver, rate, n_features):
         with torch.no_grad():
             return float((model(torch.from_numpy(x)).argmax(1).numpy() == y).mean())
 
-    return fit, score
+    return fit, score, evolve
+
+
+def _masked(n_in, n_out):
+    from torch import nn
+
+    from tests.benchmarks.pytorch import MaskedLinear
+
+    layer = MaskedLinear(n_in, n_out, EPSILON * (n_in + n_out))
+    nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")  # as tsnn's; PyTorch's own is smaller
+    return layer
+
+
+def _sparselab(n_in, n_out):
+    import sparselab
+
+    return sparselab.SparseLinear(n_in, n_out, sparsity=1 - EPSILON * (n_in + n_out) / (n_in * n_out))
+
+
+def _evolution(model, sizes):
+    """Return sparselab's evolution of the sparse layers, with tsnn's zeta."""
+    import sparselab
+
+    pairs = [*itertools.pairwise(sizes)]
+    density = sum(EPSILON * (a + b) for a, b in pairs) / sum(a * b for a, b in pairs)
+    rule = sparselab.SET(sparsity=1 - density, drop_fraction=0.3)
+    model[:-1].apply(rule)
+    return rule.update
 
 
 def table(lab, scale):
