@@ -65,6 +65,14 @@ class Config:
                 "evolve_every, or set start_factor=1."
             )
 
+        narrow = self.training.precision == "bfloat16"
+        if self.data.augmentation != "none" and (narrow or self.parallel.workers):
+            other = "training.precision='float32'" if narrow else "parallel.workers=0"
+            raise ConfigError(
+                f"data.augmentation={self.data.augmentation!r} works in one process and in 32 bits. Set {other}, or "
+                "data.augmentation='none'."
+            )
+
         if self.run.compact and self.training.precision == "bfloat16":
             raise ConfigError(
                 "run.compact adds up sums in the activations, which training.precision='bfloat16' would round at every "

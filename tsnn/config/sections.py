@@ -88,6 +88,12 @@ class DataConfig(Section):
         "'root_relevance' by the root of it (for hundreds of samples and more); 'minmax' gives the range 0 to 1.",
         choices=("standard", "relevance", "root_relevance", "minmax", "none"),
     )
+    augmentation: str = setting(
+        "none",
+        "Random changes of images in training: 'flip' mirrors half of them in each epoch; 'images' also rotates them "
+        "by up to 10 degrees and shifts them by up to a tenth (CIFAR-10 in the papers).",
+        choices=("none", "flip", "images"),
+    )
     stream: str = setting(
         "auto",
         "Whether features of .npy, .npz and Parquet files stay on the disk and are read batch by batch, with the same "
@@ -138,11 +144,7 @@ class NetworkConfig(Section):
         choices=("erdos_renyi", "uniform"),
         display={"erdos_renyi": "Erdős–Rényi"},
     )
-    activation: str = setting(
-        "all_relu",
-        "Activation of the hidden layers.",
-        choices=ACTIVATIONS,
-    )
+    activation: str = setting("all_relu", "Activation of the hidden layers.", choices=ACTIVATIONS)
     alpha: float = setting(
         0.6,
         "Negative slope of All-ReLU (with alternating sign) and of leaky ReLU.",
@@ -262,13 +264,11 @@ class TrainingConfig(Section):
     )
     start_factor: float = setting(
         1.0,
-        "How many times the connections that epsilon or density grants the network begins with (at most dense). "
-        "Evolution then prunes the smallest weights of every layer down to those granted, by a cubic until "
-        "evolve_until (arXiv 1710.01878; with regrowth, zeta > 0, as GraNet, arXiv 2106.10404). 1: as many from the "
-        "start.",
-        label="Start with … times the connections",
+        "The network begins with this multiple of the connections that epsilon or density grants; of method 'set'. Its "
+        "smallest weights are pruned by a cubic until evolve_until, in every layer (arXiv 1710.01878; with regrowth, "
+        "zeta > 0, as GraNet, arXiv 2106.10404).",
+        label="Connections at the start, times those granted",
         at_least=1,
-        step=1.0,
     )
     prune: str = setting("signed", "Which connections evolution prunes.", label="Pruning", choices=PRUNING, live=True)
     regrow: str = setting(

@@ -1,0 +1,121 @@
+"""Augmentation of images while a network trains: each sample rotated, shifted and flipped at random in every epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tsnn.datasets.dataset import Dataset
+from tsnn.datasets.features import Features, Rows
+from tsnn.errors import DataError
+
+#: Ranges of each choice of ``data.augmentation``: degrees, fraction of height and width, whether to flip.
+RANGES = {"flip": (0.0, 0.0, True), "images": (10.0, 0.1, True)}
+
+
+def augmentation(data: Dataset, name: str) -> Augmentation | None:
+    """Return the augmentation of a data set's training part; None for ``name`` "none".
+
+    Raises
+    ------
+    DataError
+        If the samples are no images.
+    """
+    if name == "none":
+        return None
+    if data.image_shape is None:
+        raise DataError(
+            f"data.augmentation={name!r} turns images, but the samples of {data.name} are no images. Give images "
+            "(samples, height, width) or (samples, planes, height, width), or set data.augmentation='none'."
+        )
+    planes, height, width = (1, *data.image_shape)[-3:]
+    return Augmentation(data.x_train, (planes, height, width), *RANGES[name])
+
+
+@dataclass(frozen=True, eq=False)
+class Augmentation:
+    """Random rotation about the centre, shift, and horizontal flip of images; pixels take their nearest source.
+
+    Beyond the edge of an image its border pixels go on. The values that turn are the scaled ones: scaled anew, a bright
+    pixel would be enormous at a place that is nearly always dark.
+
+    Attributes
+    ----------
+    features : Features
+        Scaled images.
+    shape : (int, int, int)
+        Planes, height, width.
+    degrees, shift : float
+        Largest angle, and largest shift as a fraction of height and width.
+    flips : bool
+        Whether half of the images are mirrored.
+    """
+
+    features: Features
+    shape: tuple[int, int, int]
+    degrees: float
+    shift: float
+    flips: bool
+
+    def at(self, key: int) -> AugmentedFeatures:
+        """Return the images as a training step sees them; ``key`` is the step's number, as of its dropout masks."""
+        return AugmentedFeatures(self, key)
+
+    def sources(self, rows: Rows, key: int) -> npt.NDArray[np.intp]:
+        """Return the pixel of a sample that each pixel of its augmented image takes, intp[height * width, b]."""
+        _, height, width = self.shape
+        angle = np.deg2rad(self.degrees) * (2 * _uniform(rows, key, 0) - 1)
+        down, right = (self.shift * size * (2 * _uniform(rows, key, k) - 1) for k, size in ((1, height), (2, width)))
+        mirror = np.where(_uniform(rows, key, 3) < 0.5, -1.0, 1.0) if self.flips else np.ones(len(rows))
+        y, x = (axis.reshape(-1, 1) for axis in np.mgrid[:height, :width])
+        y, x = (y - (height - 1) / 2).astype(np.float32), (x - (width - 1) / 2).astype(np.float32)
+        sine, cosine, mirror = (values.astype(np.float32) for values in (np.sin(angle), np.cos(angle), mirror))
+        row = cosine * y - sine * x + (down + (height - 1) / 2).astype(np.float32)
+        column = mirror * (sine * y + cosine * x + right.astype(np.float32)) + np.float32((width - 1) / 2)
+        row, column = (
+            np.clip(np.rint(place), 0, size - 1).astype(np.intp) for place, size in ((row, height), (column, width))
+        )
+        return np.asarray(row * width + column)
+
+
+@dataclass(frozen=True, eq=False)
+class AugmentedFeatures:
+    """Images as one training step sees them; not to be saved, copied or split."""
+
+    augmentation: Augmentation
+    key: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples and features."""
+        return self.augmentation.features.shape
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken between batches."""
+        return self.augmentation.features.nbytes
+
+    def __len__(self) -> int:
+        return len(self.augmentation.features)
+
+    def rows(self, rows: Rows) -> Features:
+        """Return some of the samples, unchanged."""
+        return self.augmentation.features.rows(rows)
+
+    def gather(self, rows: Rows, out: npt.NDArray[np.float32]) -> None:
+        """Write samples as columns, see :meth:`tsnn.datasets.Features.gather`; one does not depend on the others."""
+        of, count = self.augmentation, len(rows)
+        of.features.gather(rows, out)
+        planes = out.reshape(of.shape[0], -1, out.shape[1])[:, :, :count]
+        planes[:] = np.take_along_axis(planes, of.sources(rows, self.key)[None], axis=1)
+
+
+def _uniform(rows: Rows, key: int, number: int) -> npt.NDArray[np.float64]:
+    """Return a random number in [0, 1) for each sample that depends on its row, the key and a number (splitmix64)."""
+    z = rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z ^= np.uint64((0xD1342543DE82EF95 * (4 * key + number + 1)) % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+    return np.asarray((z ^ (z >> np.uint64(31))) >> np.uint64(11), np.float64) * 2.0**-53
