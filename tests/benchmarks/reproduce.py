@@ -24,6 +24,7 @@ TABLES = {
     "papers": accuracy_tables.papers,
     "density": density_tables.density,
     "few": density_tables.few,
+    "cifar": accuracy_tables.cifar,
     "time": time_to_accuracy.table,
     "parallel": accuracy_tables.parallel,
     "presets": accuracy_tables.presets,

@@ -24,7 +24,7 @@ def pictures(rng):
 
 @pytest.fixture
 def config(tiny):
-    return tiny.replace({"data.augmentation": "images"})
+    return tiny.replace({"training.augmentation": "images"})
 
 
 def gathered(features, rows):
@@ -120,4 +120,4 @@ def test_augmentation__of_samples_that_are_no_images_is_refused(blobs, config):
 @pytest.mark.parametrize("settings", [{"parallel.workers": 2}, {"training.precision": "bfloat16"}])
 def test_augmentation__names_settings_that_it_does_not_work_with(settings):
     with pytest.raises(ConfigError, match=r"works in one process and in 32 bits\. Set (parallel|training)\."):
-        Config().replace({"data.augmentation": "flip", **settings})
+        Config().replace({"training.augmentation": "flip", **settings})

@@ -66,11 +66,11 @@ class Config:
             )
 
         narrow = self.training.precision == "bfloat16"
-        if self.data.augmentation != "none" and (narrow or self.parallel.workers):
+        if self.training.augmentation != "none" and (narrow or self.parallel.workers):
             other = "training.precision='float32'" if narrow else "parallel.workers=0"
             raise ConfigError(
-                f"data.augmentation={self.data.augmentation!r} works in one process and in 32 bits. Set {other}, or "
-                "data.augmentation='none'."
+                f"training.augmentation={self.training.augmentation!r} works in one process and in 32 bits. Set "
+                f"{other}, or training.augmentation='none'."
             )
 
         if self.run.compact and self.training.precision == "bfloat16":

@@ -88,12 +88,6 @@ class DataConfig(Section):
         "'root_relevance' by the root of it (for hundreds of samples and more); 'minmax' gives the range 0 to 1.",
         choices=("standard", "relevance", "root_relevance", "minmax", "none"),
     )
-    augmentation: str = setting(
-        "none",
-        "Random changes of images in training: 'flip' mirrors half of them in each epoch; 'images' also rotates them "
-        "by up to 10 degrees and shifts them by up to a tenth (CIFAR-10 in the papers).",
-        choices=("none", "flip", "images"),
-    )
     stream: str = setting(
         "auto",
         "Whether features of .npy, .npz and Parquet files stay on the disk and are read batch by batch, with the same "
@@ -213,6 +207,12 @@ class TrainingConfig(Section):
         "How activations and their gradients are stored: 'bfloat16' halves their memory, and the traffic that limits "
         "speed; weights, sums and losses stay float32.",
         choices=("float32", "bfloat16"),
+    )
+    augmentation: str = setting(
+        "none",
+        "Random changes of images in training: 'flip' mirrors half of them in each epoch; 'images' also rotates them "
+        "by up to 10 degrees and shifts them by up to a tenth (CIFAR-10 in the papers).",
+        choices=("none", "flip", "images"),
     )
     optimizer: str = setting("sgd", "How a gradient changes the weights.", choices=OPTIMIZERS)
     learning_rate: float = setting(

@@ -11,7 +11,7 @@ from tsnn.datasets.dataset import Dataset
 from tsnn.datasets.features import Features, Rows
 from tsnn.errors import DataError
 
-#: Ranges of each choice of ``data.augmentation``: degrees, fraction of height and width, whether to flip.
+#: Ranges of each choice of ``training.augmentation``: degrees, fraction of height and width, whether to flip.
 RANGES = {"flip": (0.0, 0.0, True), "images": (10.0, 0.1, True)}
 
 
@@ -27,8 +27,8 @@ def augmentation(data: Dataset, name: str) -> Augmentation | None:
         return None
     if data.image_shape is None:
         raise DataError(
-            f"data.augmentation={name!r} turns images, but the samples of {data.name} are no images. Give images "
-            "(samples, height, width) or (samples, planes, height, width), or set data.augmentation='none'."
+            f"training.augmentation={name!r} turns images, but the samples of {data.name} are no images. Give images "
+            "(samples, height, width) or (samples, planes, height, width), or set training.augmentation='none'."
         )
     planes, height, width = (1, *data.image_shape)[-3:]
     return Augmentation(data.x_train, (planes, height, width), *RANGES[name])
@@ -38,7 +38,7 @@ def augmentation(data: Dataset, name: str) -> Augmentation | None:
 class Augmentation:
     """Random rotation about the centre, shift, and horizontal flip of images; pixels take their nearest source.
 
-    Beyond the edge of an image its border pixels go on. The values that turn are the scaled ones: scaled anew, a bright
+    Border pixels continue beyond the edge of an image. Scaled values are moved, not scaled after it: else a bright
     pixel would be enormous at a place that is nearly always dark.
 
     Attributes
