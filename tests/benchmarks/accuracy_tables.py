@@ -66,7 +66,7 @@ def cifar(lab, scale):
         "Settings of the preset `cifar10`, and `training.augmentation=images`: rotated by up to 10 degrees, shifted by "
         "up to a tenth, flipped. These data were encoded as JPEG (mean error of a pixel 5.8 of 255), the papers' not.",
         "",
-        "| method | accuracy | connections | density | epochs | seeds | learning rate | CPU minutes of training |",
+        "| method | accuracy | connections | density | epochs | seeds | learning rate | minutes of training |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     if not _available("cifar10"):
