@@ -12,7 +12,6 @@ from tsnn.engine.network import init_network
 from tsnn.engine.serialization import pack, unpack
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps, train
-from tsnn.errors import ConfigError
 from tsnn.records import EpochRecord, Progress
 
 FALLING = {"training.epochs": 7, "training.evolve_until": 0.75, "training.start_factor": 3}
@@ -99,10 +98,10 @@ def test_start_factor__is_in_the_memory_estimate():
 
 
 @pytest.mark.parametrize("settings", [{"epochs": 1}, {"evolve_until": 0}, {"evolve_every": 9}])
-def test_start_factor__without_an_evolution_is_refused(falling, settings):
-    with pytest.raises(ConfigError, match=r"start_factor=3 needs an evolution.*Raise training\.epochs"):
-        falling.replace(settings)
-    assert falling.replace({**settings, "start_factor": 1}).training.start_factor == 1
+def test_start_factor__has_no_effect_without_an_evolution(blobs, falling, settings):
+    config = falling.replace(settings)
+    granted = init_network(12, 3, config.replace(start_factor=1), rng=np.random.default_rng(0)).connections
+    assert {record.connections for record in records_of(blobs, config)} == {granted}
 
 
 @pytest.mark.parametrize("method", ["fixed", "dense", "two_phase"])

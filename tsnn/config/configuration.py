@@ -58,13 +58,6 @@ class Config:
                 "an epoch. Give a whole number of epochs, or set parallel.workers=0."
             )
 
-        if self.training.start_factor > 1 and not self.last_evolution:
-            raise ConfigError(
-                f"training.start_factor={self.training.start_factor:g} needs an evolution that lowers the number of "
-                "connections, but the settings leave time for none. Raise training.epochs or evolve_until, lower "
-                "evolve_every, or set start_factor=1."
-            )
-
         narrow = self.training.precision == "bfloat16"
         if self.training.augmentation != "none" and (narrow or self.parallel.workers):
             other = "training.precision='float32'" if narrow else "parallel.workers=0"

@@ -46,11 +46,15 @@ SHORT: dict[str, Any] = {
     "training.evolve_until": 0.75,
 }
 
-#: Ours by data set. Fashion-MNIST: 15 epochs on five sixths of the training part, one seed, validation accuracy at
-#: learning rate 0.05 89.9, at 0.1 90.2; with ReLU, zeta 0.1 or decay 2.5e-5 not better. MNIST has the same settings,
-#: CIFAR-10 a smaller rate; neither was compared with others.
+#: Begins with twice the wanted connections, and replaces fewer of them.
+FALLING: dict[str, Any] = {"training.start_factor": 2.0, "training.zeta": 0.1, "training.learning_rate": 0.1}
+
+#: Ours by data set. Fashion-MNIST: 15 epochs on five sixths of the training part, two seeds, validation accuracy 90.2
+#: with the wanted connections from the start and zeta 0.3, 90.3 with zeta 0.1, 90.7 as here or without regrowth; after
+#: 60 epochs 91.2 and 91.3 (one seed). Label smoothing, flipped images, batches of 64 or another dropout: not better.
+#: MNIST and CIFAR-10 (with a smaller rate) were not compared with others.
 OURS: dict[str, dict[str, Any]] = {
-    "fashion_mnist": {**SHORT, "training.epochs": 60},
+    "fashion_mnist": {**SHORT, **FALLING, "training.epochs": 60},
     "mnist": {**SHORT, "training.epochs": 30},
     "cifar10": {**PAPERS["cifar10"], **SHORT, "training.learning_rate": 0.03, "training.epochs": 30},
     "digits": {  # few enough connections to draw them all, and pixels that tell nothing lose theirs

@@ -82,7 +82,8 @@ def layer_shapes(n_features: int, n_outputs: int, config: Config) -> list[LayerS
     pairs = list(itertools.pairwise(sizes))
     if config.training.method in ("dense", "two_phase"):
         return [LayerShape(n_in, n_out, n_in * n_out) for n_in, n_out in pairs]
-    factor = config.training.start_factor if config.training.method == "set" else 1.0
+    falls = config.training.method == "set" and config.last_evolution > 0
+    factor = config.training.start_factor if falls else 1.0
     counts = granted_connections(sizes, config.network, factor)
     return [LayerShape(*pair, connections) for pair, connections in zip(pairs, counts, strict=True)]
 
