@@ -20,8 +20,8 @@ class Scale:
         Epochs.
     few_epochs : tuple of int
         Epochs of the networks with few connections.
-    cifar_epochs, cifar_rates : dict of str to int, tuple of float
-        Epochs on CIFAR-10 by ``training.augmentation``; learning rates.
+    cifar_epochs, cifar_rates : int, tuple of float
+        Epochs and learning rates on CIFAR-10.
     search, dense_search : int
         Epochs in which a learning rate is chosen.
     epsilons, rates, dense_rates : tuple of float
@@ -44,7 +44,7 @@ class Scale:
     density_epochs: int
     parallel_epochs: int
     few_epochs: tuple[int, ...]
-    cifar_epochs: dict[str, int]
+    cifar_epochs: int
     cifar_rates: tuple[float, ...]
     search: int
     dense_search: int
@@ -64,7 +64,7 @@ MICROARRAYS = ("leukemia", "allaml", "colon", "lung_discrete", "dm_chowdary")
 FULL = Scale(
     name="full", text="complete, with 200 epochs where the papers used 500, 300 on CIFAR-10.", size="full",
     seeds=3, dense_seeds=3, epochs=200, dense_epochs=200, density_epochs=60, parallel_epochs=60, few_epochs=(20, 60),
-    cifar_epochs={"none": 30, "images": 300}, cifar_rates=(0.03, 0.06), search=15, dense_search=10,
+    cifar_epochs=300, cifar_rates=(0.03, 0.06), search=15, dense_search=10,
     epsilons=(1.0, 3.0, 8.0, 20.0, 60.0), rates=(0.01, 0.03, 0.05, 0.1),
     dense_rates=(0.003, 0.01, 0.03), budgets=(5, 15, 60),
     preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (30,), "mnist": (30,), "cifar10": (30,)},
@@ -73,9 +73,9 @@ FULL = Scale(
 QUICK = Scale(
     name="quick",
     text="reduced. Cut: 60 epochs of sparse and 20 of dense networks where the papers used 500, two learning rates, "
-    "tried for 5 epochs, one seed of dense networks, of accuracy against density and of presets, CIFAR-10, 8 and 12 "
-    "epochs of dense peers.", size="full", seeds=3, dense_seeds=1, epochs=60, dense_epochs=20, density_epochs=20,
-    parallel_epochs=20, few_epochs=(20, 60), cifar_epochs={"images": 100}, cifar_rates=(0.03,), search=5,
+    "tried for 5 epochs, one seed of dense networks, of accuracy against density and of presets, 100 epochs and one "
+    "seed of CIFAR-10, 8 and 12 epochs of peers.", size="full", seeds=3, dense_seeds=1, epochs=60, dense_epochs=20, density_epochs=20,
+    parallel_epochs=20, few_epochs=(20, 60), cifar_epochs=100, cifar_rates=(0.03, 0.06), search=5,
     dense_search=3, epsilons=(1.0, 3.0, 20.0), rates=(0.03, 0.1),
     dense_rates=(0.01, 0.03), budgets=(5, 15),
     preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (30,), "mnist": (15,)}, microarrays=MICROARRAYS,
