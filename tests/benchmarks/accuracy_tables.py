@@ -13,7 +13,7 @@ PARTS = {"small": "the bundled part of Fashion-MNIST", "full": "Fashion-MNIST"}
 
 
 #: Plain SET, where the preset begins with more connections and replaces fewer.
-PLAIN_SET = {"training.start_factor": 1.0, "training.zeta": 0.3, "training.learning_rate": 0.08}
+PLAIN_SET = {"training.start_factor": 1.0, "training.zeta": 0.3}
 
 
 def fashion(scale, **settings):
