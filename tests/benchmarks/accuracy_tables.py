@@ -29,10 +29,10 @@ def papers(lab, scale):
     falls = {"start_factor": own.start_factor, "zeta": own.zeta}
     sparse = {
         "SET, All-ReLU": fashion(scale, activation="all_relu"),
-        "SET, ReLU": fashion(scale, activation="relu"),
         "SET, All-ReLU, importance pruning": fashion(scale, activation="all_relu").replace(pruned),
-        "fixed, All-ReLU": fashion(scale, activation="all_relu", method="fixed"),
         "SET from 9 % of the connections, All-ReLU (the preset)": fashion(scale, activation="all_relu").replace(falls),
+        "SET, ReLU": fashion(scale, activation="relu"),
+        "fixed, All-ReLU": fashion(scale, activation="all_relu", method="fixed"),
     }
     dense = {
         "dense, ReLU": fashion(scale, activation="relu", method="dense"),
@@ -137,11 +137,11 @@ def presets(lab, scale):
             continue
         for epochs in scale.preset_data[name]:
             both = [Config.preset(kind).replace(epochs=epochs) for kind in (name, PAPER + name)]
-            rows = [Row(name, c, (c.training.learning_rate,), scale.dense_seeds, 0) for c in both]
+            rows = [Row(name, c, (c.training.learning_rate,), scale.seeds, 0) for c in both]
             found = [lab.result(row) for row in rows]
             texts = [lab.problem(row) if r is None else r.text for row, r in zip(rows, found, strict=True)]
             connections = next((f"{result.connections:,.0f}" for result in found if result), "")
-            yield f"| {name} | {texts[0]} | {texts[1]} | {connections} | {epochs} | {scale.dense_seeds} |"
+            yield f"| {name} | {texts[0]} | {texts[1]} | {connections} | {epochs} | {scale.seeds} |"
 
 
 def wide(lab, scale):
