@@ -33,24 +33,25 @@ from tsnn.engine.schedules import rates_at
 from tsnn.engine.workspace import Workspace
 
 FEATURES, CLASSES, SAMPLES = 65_536, 2, 7000
-NETWORKS = {  # millions of neurons: hidden layers, epsilon, batch, learning rate
-    1: ((500_000,) * 2, 10, 128, 4e-5),
-    5: ((2_500_000,) * 2, 10, 128, 2.5e-5),
-    10: ((5_000_000,) * 2, 5, 128, 2.5e-5),
-    20: ((5_000_000,) * 4, 2, 64, 1e-5),
-    50: ((5_000_000,) * 10, 1, 16, 1e-3),
-    71: ((7_100_000,) * 10, 1, 16, 1e-3),
-    200: ((20_000_000,) * 10, 1, 16, 1e-3),
+OWN = "he_uniform_sparse"  # by the connections of each neuron: with others, ten layers of two learn little
+NETWORKS = {  # millions of neurons: hidden layers, epsilon, batch, learning rate, initial weights
+    1: ((500_000,) * 2, 10, 128, 4e-5, "normal"),
+    5: ((2_500_000,) * 2, 10, 128, 2.5e-5, "normal"),
+    10: ((5_000_000,) * 2, 5, 128, 2.5e-5, "normal"),
+    20: ((5_000_000,) * 4, 2, 64, 1e-5, "normal"),
+    50: ((5_000_000,) * 10, 1, 16, 1e-3, OWN),
+    71: ((7_100_000,) * 10, 1, 16, 1e-3, OWN),
+    200: ((20_000_000,) * 10, 1, 16, 1e-3, OWN),
 }
 
 
 def configuration(millions, options):
     """Return the settings of a network."""
-    hidden, epsilon, batch, rate = NETWORKS[millions]
+    hidden, epsilon, batch, rate, initializer = NETWORKS[millions]
     config = Config.preset("artificial").replace({"network.hidden": hidden, "network.epsilon": epsilon})
     config = config.replace({"training.batch_size": options.batch or batch, "training.learning_rate": rate})
     config = config.replace({"network.dropout": 0, "training.weight_decay": 0, "run.compact": options.compact})
-    return config.replace({"training.precision": options.precision})
+    return config.replace({"training.precision": options.precision, "network.initializer": initializer})
 
 
 def measure(millions, options, budget):
