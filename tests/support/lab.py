@@ -22,7 +22,10 @@ SETTINGS = {
 
 
 @contextmanager
-def serve_lab(folder: Path, environment: Mapping[str, str], *options: str, prefix: str = "") -> Iterator[str]:
+def serve_lab(
+    folder: Path, environment: Mapping[str, str], *options: str, prefix: str = "",
+    settings: Mapping[str, Mapping[str, object]] | None = None,
+) -> Iterator[str]:  # fmt: skip
     """Run JupyterLab in a folder, with its settings and its log there; yields its address.
 
     Parameters
@@ -35,8 +38,11 @@ def serve_lab(folder: Path, environment: Mapping[str, str], *options: str, prefi
         Further options, such as the folder of notebooks.
     prefix
         Path of its address, such as ``/user/x``.
+    settings
+        Further settings, by the part of JupyterLab's ``apputils-extension`` that they are of, such as ``themes``.
     """
-    for name, values in SETTINGS.items():
+    further = {f"apputils-extension/{name}": values for name, values in (settings or {}).items()}
+    for name, values in {**SETTINGS, **further}.items():
         file = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values))

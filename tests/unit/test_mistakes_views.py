@@ -169,6 +169,8 @@ def test_tab__says_why_there_is_nothing(write):
         assert tab.layout.objects == [tab._empty]
     view.replay.go(2)
     assert tab.layout.objects == [tab._grid]
+    _, tab = write({0: empty})
+    assert "ended before its first epoch" in tab._empty.object
     _, tab = write({1: empty}, n_test=0)
     assert "no test part" in tab._empty.object
 

@@ -89,8 +89,10 @@ class ErrorsTab:
             say_empty(self._empty, _NO_TEST)
         elif int(self._data.get("n_outputs", 0)) > MAX_COUNTED:
             say_empty(self._empty, _TOO_MANY)
-        else:
+        elif self._follower.live or any(self._follower.snapshots):
             say_empty(self._empty, _NONE if epoch else _START)
+        else:
+            update_empty_pane(self._empty, self._follower)
 
     @property
     def _data(self) -> Mapping[str, Any]:
