@@ -15,6 +15,7 @@ def measure_limits(threads):
     process = context.Process(target=child, args=(theirs, threads), daemon=True)
     with environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
         process.start()
+    theirs.close()  # else a child that fails is waited for
     limits = pipe.recv()
     process.join()
     return limits
