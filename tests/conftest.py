@@ -34,6 +34,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.fixture(autouse=True)
+def _default_runs(tmp_path, monkeypatch):
+    """Give each test a default folder of runs of its own; others run at the same time."""
+    monkeypatch.setenv("TSNN_RUNS", str(tmp_path / "default_runs"))
+
+
 @pytest.fixture
 def rng():
     """Random generator with a fixed seed."""

@@ -47,7 +47,8 @@ def test_to_scipy__shares_memory_with_the_connections(network, rng):
 
 
 def test_from_scipy__and_back(rng):
-    matrices = [sparse.random_array(shape, density=0.2, rng=rng) for shape in ((20, 15), (15, 10), (10, 3))]
+    shapes = ((20, 15), (15, 10), (10, 3))
+    matrices = [sparse.csr_array(rng.normal(size=shape) * (rng.random(shape) < 0.2)) for shape in shapes]
     biases = [rng.normal(size=n) for n in (15, 10, 3)]
     network = from_scipy(matrices, biases, activation="all_relu", alpha=0.5)
     assert network.slopes == (-0.5, 0.5, 1)
