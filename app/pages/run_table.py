@@ -99,10 +99,11 @@ def frame(rows: list[RunSummary]) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     for name in COLUMNS:
         number = name in _NUMBERS or name in ("test_accuracy", "test_r2", "test_loss", "connections")
-        values = [_number(value(row, name)) if number else _text(row, name) for row in rows]
+        text_of = _texts(name)
+        values = [_number(value(row, name)) if number else text_of(row) for row in rows]
         columns[_key(name)] = pd.Series(values, ids, dtype=float if number else object)
         if name in _NUMBERS:
-            columns[_key(name) + _TEXT] = pd.Series([_text(row, name) for row in rows], ids, dtype=object)
+            columns[_key(name) + _TEXT] = pd.Series(list(map(text_of, rows)), ids, dtype=object)
     return pd.DataFrame(columns, index=ids)
 
 
@@ -120,17 +121,22 @@ def text(row: RunSummary, name: str) -> Any:
 
 
 def _text(row: RunSummary, name: str) -> str:
+    return _texts(name)(row)
+
+
+def _texts(name: str) -> Callable[[RunSummary], str]:
+    """Return the function from a run to its text in a column."""
     if name in setting_names():
-        parts = row.setting_text(name).split(" → ")
-        return " → ".join(describe(name).display_name(part) for part in parts) or "–"
-    texts: dict[str, Callable[[], str]] = {
-        "state": lambda: _state(row),
-        "tags": lambda: ", ".join(row.tags),
-        "data": lambda: Path(row.data).name,
-        "epochs": lambda: f"{row.epochs:,} / {row.planned:,}",
-        "started": lambda: row.started.strftime("%m-%d %H:%M"),
+        about = describe(name)
+        return lambda row: " → ".join(map(about.display_name, row.setting_text(name).split(" → "))) or "–"
+    texts: dict[str, Callable[[RunSummary], str]] = {
+        "state": _state,
+        "tags": lambda row: ", ".join(row.tags),
+        "data": lambda row: Path(row.data).name,
+        "epochs": lambda row: f"{row.epochs:,} / {row.planned:,}",
+        "started": lambda row: row.started.strftime("%m-%d %H:%M"),
     }
-    return texts[name]() if name in texts else str(getattr(row, name))
+    return texts.get(name, lambda row: str(getattr(row, name)))
 
 
 def _state(row: RunSummary) -> str:

@@ -10,6 +10,7 @@ from pages.run_table import RunFilter
 from pages.runs import RunsTab
 
 from tests.support import fake_engine
+from tsnn.config import describe
 from tsnn.runs import RunStore
 from tsnn.runs.notes import annotate
 from tsnn.runs.summaries import summarise
@@ -82,6 +83,13 @@ def test_table__shows_what_was_changed_and_sorts_by_the_last_value(runs):
         if hasattr(formatter, "template"):
             assert f"{name}_text" in frame
             assert f"{name}_text" in formatter.template
+
+
+def test_table__describes_each_setting_once_for_any_number_of_runs(runs, monkeypatch):
+    described = []
+    monkeypatch.setattr(run_table, "describe", lambda name: described.append(name) or describe(name))
+    run_table.frame([summarise(run) for run in runs.values()] * 20)
+    assert len(described) == len(set(described)) > 5
 
 
 def test_table__without_runs_has_the_same_columns(runs):

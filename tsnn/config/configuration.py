@@ -245,7 +245,7 @@ def describe(name: str) -> Setting:
         ``"section.field"``, or the field alone: ``"training.zeta"``, ``"zeta"``.
     """
     section, _, key = full_name(name).partition(".")
-    return next(about for about in SECTIONS[section].settings() if about.short == key)
+    return SECTIONS[section].setting(key)
 
 
 @functools.cache

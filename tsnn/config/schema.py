@@ -119,6 +119,11 @@ class Section:
         """Return the description of each setting of this section."""
         return [_setting_of(cls.section, f) for f in dataclasses.fields(cls)]
 
+    @classmethod
+    def setting(cls, name: str) -> Setting:
+        """Return the description of a setting of this section."""
+        return next(_setting_of(cls.section, f) for f in dataclasses.fields(cls) if f.name == name)
+
 
 _type_hints = functools.cache(typing.get_type_hints)  # slow; every change of a setting asks for them
 
