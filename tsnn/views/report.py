@@ -66,6 +66,7 @@ _TEMPLATE = get_env().from_string("""{% from macros import embed %}<!DOCTYPE htm
 <meta http-equiv="Content-Security-Policy" content="{{ policy }}"><title>{{ heading }}</title>
 {{ bokeh_css }}{{ bokeh_js }}<style>
 body {margin: 0 auto; max-width: 1180px; padding: 20px; font: 15px/1.45 system-ui, sans-serif; color: #1d2329}
+body {overflow-x: clip}
 h1 {font-size: 24px; overflow-wrap: anywhere} h2 {font-size: 18px; margin: 28px 0 8px}
 pre {background: #f4f6f8; padding: 10px 12px; border-radius: 6px; overflow-x: auto; font-size: 13px}
 .scroll {overflow-x: auto} .quiet {opacity: .75; font-size: 13px} summary {cursor: pointer}

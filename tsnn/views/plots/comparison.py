@@ -237,7 +237,7 @@ def compare_plots() -> list[ComparePlot]:
         ComparePlot("Test accuracy (%)", "test_accuracy", "0.[0]%", bounds=(0, 1.0), **shared),
         ComparePlot("Test R² (explained fraction of the variance)", "test_r2", "0.00", bounds=(-1, 1.0), **shared),
         ComparePlot("Test loss (mean per sample)", "test_loss", "0.00[00]", **shared),
-        ComparePlot("Training loss (mean per sample, with dropout)", "train_loss", "0.00[00]", **shared),
+        ComparePlot("Training loss (with dropout)", "train_loss", "0.00[00]", **shared),
         ComparePlot("Connections", "connections", "0,0", log=True, bounds=(None, None), **shared),
     ]
     hidden: set[str] = set()
