@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,6 +47,8 @@ document.addEventListener("keydown", event => {
             }
 })
 </script>"""
+#: Seconds between two updates of the title while a run trains: it is sent also to pages that show nothing of the run.
+_TITLE_SECONDS = 10.0
 _TITLE = "document.title = cb_obj.value"
 _NOTIFY = 'if (window.Notification?.permission == "granted") new Notification("tsnn", {body: cb_obj.value})'
 _ALLOW = (
@@ -77,6 +80,8 @@ class PageKeys:
         self._actions = {**actions, LIST: self._list}
         self._run: tuple[str, bool] = ("", False)  # id and whether it was live
         self._presses = 0
+        self._titled: tuple[str, str] = ("", "")  # id and state of the run in the title
+        self._since = -_TITLE_SECONDS
         keys = "[" + ", ".join(f'"{key}"' for key in self._actions) + "]"
         self.script = pn.pane.HTML(_SCRIPT.replace("KEYS", keys), width=0, height=0, margin=0)
         self.pressed = pn.widgets.TextInput(visible=False, tags=["pressed"])
@@ -94,12 +99,18 @@ class PageKeys:
 
     def tick(self, follower: RunFollower | None) -> None:
         """Show state and epoch of the open run in the title, and notify when it has ended."""
-        title = page_title(follower)
-        if title != self.title.value:
-            self.title.value = title
+        self._show_title(follower)
         before, self._run = self._run, ("", False) if follower is None else (follower.run.id, follower.live)
         if follower is not None and before == (follower.run.id, True) and follower.state in OVER:
             self.ended.value = end_text(follower)
+
+    def _show_title(self, follower: RunFollower | None) -> None:
+        titled = ("", "") if follower is None else (follower.run.id, follower.state)
+        waited = time.monotonic() - self._since >= _TITLE_SECONDS
+        if waited or titled != self._titled or follower is None or not follower.live:
+            self._titled = titled
+            if (title := page_title(follower)) != self.title.value:
+                self.title.value, self._since = title, time.monotonic()
 
     def _pressed(self, event: Any) -> None:
         number, _, keys = event.new.partition(":")

@@ -156,6 +156,7 @@ def main() -> None:
                 for scheme in options.scheme or SCHEMES:
                     for width in options.width or WIDTHS:
                         page = browser.new_page(viewport={"width": width, "height": WIDTHS[width]})
+                        page.set_default_timeout(120_000)
                         for state in options.state or STATES:
                             address = f"{server.url}?{queries[state]}" if state in queries else empty.url
                             visit(page, address, state, width, options.folder, scheme)

@@ -67,15 +67,22 @@ def test_title_and_notification__follow_the_run(run):
         follower.poll()
         page_keys.tick(follower)
         assert page_keys.title.value == "● 12/60 tsnn"
+        writer.line("epoch", **fake_engine.epoch_record(13, run.config()).to_dict())
+        follower.poll()
+        page_keys.tick(follower)
+        assert page_keys.title.value == "● 12/60 tsnn", "not at each epoch: a page without the run gets it, too"
+        page_keys._since -= keys._TITLE_SECONDS
+        page_keys.tick(follower)
+        assert page_keys.title.value == "● 13/60 tsnn"
         writer.update(state="paused")
         follower.poll()
-        assert page_title(follower) == "‖ 12/60 tsnn"
+        assert page_title(follower) == "‖ 13/60 tsnn"
         assert page_keys.ended.value == ""
         writer.end("stopped", "")
     annotate(run, title="Wide")
     follower.poll()
     page_keys.tick(follower)
-    assert page_keys.title.value == "■ 12/60 tsnn"
+    assert page_keys.title.value == "■ 13/60 tsnn"
     assert page_keys.ended.value == end_text(follower)
     assert page_keys.ended.value.startswith("Wide: stopped, test accuracy")
 
