@@ -73,10 +73,10 @@ class RunActions:
             "Continue from here …": Action("call_split", self._open_fork),
             "Copy settings": Action("content_copy", self._copy),
             "Notes …": Action("edit_note", lambda run: self.notes.open(run)),
-            "Download …": Action("download", lambda run: self.download.open(run)),
+            "Download or report …": Action("download", lambda run: self.download.open(run)),
         }
         if is_readonly():
-            self.actions = {"Download …": self.actions["Download …"]}
+            self.actions = {"Download or report …": self.actions["Download or report …"]}
         self.menu = pmui.MenuButton(
             label="More", icon="more_horiz", variant="outlined", size="small", margin=(0, 4), sx=NATURAL,
             on_click=lambda item: self.choose(item["label"]),

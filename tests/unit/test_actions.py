@@ -50,12 +50,13 @@ def confirm(dialog):
 
 
 def test_menu__offers_more_training_only_to_ended_runs(actions, store):
-    assert offered(actions) == ["Train longer …", "Continue from here …", "Copy settings", "Notes …", "Download …"]
+    usual = ["Continue from here …", "Copy settings", "Notes …", "Download or report …"]
+    assert offered(actions) == ["Train longer …", *usual]
     live = store.create(Config().replace(SMALL))
     with RunWriter(live) as writer:
         writer.update(state="training", epochs=3)
         actions.open(RunView(RunFollower(live, min_interval=0)))
-        assert offered(actions) == ["Continue from here …", "Copy settings", "Notes …", "Download …"]
+        assert offered(actions) == usual
         writer.end("stopped", "")
         actions.view.tick()
         actions.tick()
@@ -92,7 +93,7 @@ def test_notes__are_kept_and_appear_in_the_head_escaped(actions, run):
 
 def test_download__makes_each_file_when_it_is_asked_for(actions, run):
     (run.path / "weights.npz").write_bytes(b"weights")
-    actions.choose("Download …")
+    actions.choose("Download or report …")
     made = {label: button.callback().read() for label, button in actions.download.buttons.items()}
     assert tomllib.loads(made["Settings (TOML)"].decode())["network"]["hidden"] == [20, 10]
     assert len(made["Epochs (CSV)"].splitlines()) == 4
@@ -102,7 +103,7 @@ def test_download__makes_each_file_when_it_is_asked_for(actions, run):
 
 def test_download__says_why_there_is_no_file(actions, run):
     (run.path / "weights.npz").unlink(missing_ok=True)
-    actions.choose("Download …")
+    actions.choose("Download or report …")
     assert actions.download.buttons["Weights (npz)"].callback().read() == b""
     assert "no weights yet" in actions.download._error.object.replace("&#32;", " ")
 
