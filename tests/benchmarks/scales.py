@@ -73,9 +73,9 @@ FULL = Scale(
 QUICK = Scale(
     name="quick",
     text="reduced. Cut: 60 epochs of sparse and 20 of dense networks where the papers used 500, two learning rates, "
-    "tried for 5 epochs, one seed of dense networks and of accuracy against density, 60 epochs and one "
+    "tried for 5 epochs, one seed of dense networks and of accuracy against density, 30 epochs and one "
     "seed of CIFAR-10, 8 and 12 epochs of peers.", size="full", seeds=3, dense_seeds=1, epochs=60, dense_epochs=20,
-    density_epochs=20, parallel_epochs=20, few_epochs=(20, 60), cifar_epochs=60, cifar_rates=(0.03, 0.06), search=5,
+    density_epochs=20, parallel_epochs=20, few_epochs=(20, 60), cifar_epochs=30, cifar_rates=(0.03,), search=5,
     dense_search=3, epsilons=(1.0, 3.0, 20.0), rates=(0.03, 0.1),
     dense_rates=(0.01, 0.03), budgets=(5, 15),
     preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (30,), "mnist": (15,)}, microarrays=MICROARRAYS,

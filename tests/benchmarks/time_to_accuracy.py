@@ -23,8 +23,8 @@ PEERS = {
     "scikit-learn, dense 1000-1000-1000, Adam": ("sklearn", (1000, 1000, 1000), "adam", (3e-4, 1e-3), (8, 30)),
     "scikit-learn, dense 100, Adam (its defaults)": ("sklearn", (100,), "adam", (1e-3, 3e-3), (20, 100)),
     "PyTorch, dense 1000-1000-1000, SGD": ("torch", (1000, 1000, 1000), "sgd", (0.01, 0.03, 0.1), (12, 30)),
-    "PyTorch, the same masked to 4.5 %, fixed": ("torch", (1000, 1000, 1000), "masked", (0.03, 0.1), (12, 30)),
-    "sparselab, the same at 4.5 %, SET": ("sparselab", (1000, 1000, 1000), "sparselab", (0.03, 0.1), (12, 30)),
+    "PyTorch, the same masked to 4.5 %, fixed": ("torch", (1000, 1000, 1000), "masked", (0.03, 0.1), (8, 30)),
+    "sparselab, the same at 4.5 %, SET": ("sparselab", (1000, 1000, 1000), "sparselab", (0.03, 0.1), (8, 30)),
 }
 EPSILON = 20  # of sparse peers, as in tsnn's preset
 

@@ -126,7 +126,8 @@ class NetworkConfig(Section):
     density: tuple[float, ...] = setting(
         (),
         "Fraction of all possible connections that exist, instead of epsilon: one number for the network (0.05), or "
-        "one for each layer (0.02,0.05,0.05,1). Empty: epsilon decides. It is kept while the run trains.",
+        "one for each layer (0.02,0.05,0.05,1). Empty: epsilon decides. Kept while the run trains, or reached "
+        "(training.start_factor).",
         label="Density (empty: by ε)",
         above=0,
         at_most=1,
