@@ -12,9 +12,10 @@ from tsnn.views.plots.charts import curves
 SIZE = {"width": 900, "height": 520}
 
 
-def write_figure(path: Path, title, x_label, y_label, series):
+def write_figure(path: Path, title, x_label, y_label, series, lowest):
     """Write a figure with a logarithmic horizontal axis; ``series`` holds (x, y) by label."""
     figure = curves(title, x_label, y_label, series, log="x")
+    figure.y_range.start = lowest
     figure.update(**SIZE, sizing_mode="fixed", toolbar_location=None)
     for legend in figure.legend:
         legend.ncols = 3
