@@ -74,7 +74,7 @@ def test_figures__say_title_last_values_and_caption(tmp_path):
         assert said["role"] == "figure"
         assert said["aria-label"]
         assert said["aria-description"].endswith(CAPTIONS[card.name])
-    last = fake_engine.epoch_record(12, Config.preset("paper/fashion_mnist"))
+    last = fake_engine.epoch_record(12, Config.preset("fashion_mnist"))
     said = view.tabs["overview"].plots["accuracy"].figure.html_attributes["aria-label"]
     assert said == (
         f"Accuracy (%). Epoch 12: training, with dropout {100 * last.train_accuracy:.1f} %, "

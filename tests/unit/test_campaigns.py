@@ -1,6 +1,7 @@
 """Short forms of the campaigns ``python -m tests.faults`` and ``python -m tests.fuzz``."""
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -30,8 +31,10 @@ def test_faults__lose_change_and_leave_nothing():
 def test_faults__print_their_table_when_they_are_interrupted():
     command = [sys.executable, "-m", "tests.faults", "--kills", "1000", "--seed", "0"]
     process = subprocess.Popen(command, cwd=FOLDER.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while b"\r" not in process.stderr.buffer.read1(1000):  # a story has been told
+    told = b""
+    while not re.search(rb" [1-9]\d*/\d+\r", told):  # a story with a fault has been told
         assert process.poll() is None
+        told += process.stderr.buffer.read1(1000)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -135,7 +135,7 @@ def little_memory(available):
 def test_check__refuses_a_run_that_cannot_fit_and_names_what_to_lower(monkeypatch):
     config, shape = Config().replace({"network.hidden": [20_000_000] * 3}), (784, 10, 70_000)
     monkeypatch.setattr(psutil, "virtual_memory", little_memory(2**30))
-    with pytest.raises(ConfigError, match=r"needs about [\d.]+ GiB .* 1\.\d GiB are.*connections.*network.epsilon"):
+    with pytest.raises(ConfigError, match=r"needs about [\d.]+ GiB .* [\d.]+ GiB are.*connections.*network.epsilon"):
         check_memory(config, *shape)
     check_memory(config.replace(ignore_memory=True), *shape)
 
