@@ -1,20 +1,11 @@
-"""Compilation of kernels, the names of their cached code, and the threading layer.
-
-Threads that wait for each other at the end of a loop must not spin: once another process takes one of the
-cores, spinning OpenMP makes training up to 100 times slower. TBB does not do that and is as fast when the
-machine is quiet, so it is used where it is installed. OpenMP otherwise spins for microseconds, then sleeps.
-"""
+"""Compilation of kernels, and the names of their cached code."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 import hashlib
 import logging
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from importlib import resources
@@ -25,13 +16,8 @@ import numba
 from llvmlite import binding
 from numba.core.caching import FunctionCache
 
+from tsnn.kernels import threads  # noqa: F401 - chooses the threading layer before the first kernel runs
 from tsnn.tiling import LANES, SEGMENT
-
-# Before the first kernel runs, whichever it is: Numba then chooses the layer.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-with contextlib.suppress(OSError):  # pip installs TBB next to the interpreter, where the linker does not search
-    ctypes.CDLL(str(Path(sys.prefix) / "lib" / "libtbb.so.12"), mode=ctypes.RTLD_GLOBAL)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
