@@ -14,7 +14,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from tsnn.kernels.compiling import compiled
-from tsnn.kernels.rows import chunk_start
+from tsnn.kernels.rows import chunk_start, first_from
 
 SHORT = 48  # rows and pieces of rows up to this length are sorted by insertion
 
@@ -110,14 +110,8 @@ def keep_free(indptr: Int64, indices: Int32, taken_indptr: Int64, taken: Int32, 
 @compiled(inline=True)
 def find(values: Int32, first: int, last: int, value: int) -> int:
     """Return the position of a value in values[first:last], ascending; -1 if it is absent."""
-    end = last
-    while first < last:
-        middle = (first + last) // 2
-        if values[middle] < value:
-            first = middle + 1
-        else:
-            last = middle
-    return first if first < end and values[first] == value else -1
+    at = first_from(values, first, last, value)
+    return at if at < last and values[at] == value else -1
 
 
 @compiled()

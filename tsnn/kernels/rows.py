@@ -55,11 +55,11 @@ def chunk_start(indptr: NDArray[np.int64], chunk: int, chunks: int) -> int:
 
 
 @compiled(inline=True)
-def first_from(indices: Any, first: int, last: int, j: int) -> int:
-    """Return the first connection of a row, number first..last, that ends at output neuron j or behind it."""
+def first_from(values: Any, first: int, last: int, value: int) -> int:
+    """Return the first position in values[first:last], ascending, that holds the value or a larger one; else last."""
     while first < last:
         middle = (first + last) // 2
-        if indices[middle] < j:
+        if values[middle] < value:
             first = middle + 1
         else:
             last = middle
