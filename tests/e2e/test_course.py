@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.dashboard import ROOT, column
-from tests.support.lab import serve_lab
+from tests.support.lab import run_all_cells, serve_lab
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900), pytest.mark.compiled]
@@ -61,12 +61,7 @@ def pruned(page: Any) -> int:
 
 def test_notebook__runs_and_a_slider_changes_a_plot(browser, lab):
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(180_000)
-    page.goto(lab)
-    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    run_all_cells(page, lab)
 
     before = wait_until(lambda: max(0, pruned(page)), 300, "the histogram is drawn")
     page.get_by_text("2.3: not done yet").wait_for(timeout=300_000)

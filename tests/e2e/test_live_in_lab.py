@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import fake_engine
 from tests.support.dashboard import ROOT
-from tests.support.lab import serve_lab
+from tests.support.lab import run_all_cells, serve_lab
 from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.files import read_lines
@@ -98,12 +98,7 @@ def rules(run: Run) -> list[str]:
 
 def test_live_run__takes_a_rule_that_is_chosen_in_a_dark_notebook(browser, notebook, run):
     page = browser.new_page(viewport={"width": 1400, "height": 1600})
-    page.set_default_timeout(180_000)
-    page.goto(notebook)
-    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    run_all_cells(page, notebook)
 
     page.locator(".badge", has_text="training").wait_for()
     rule = page.get_by_role("combobox", name="Regrowth")

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.support.waiting import wait_until
 
@@ -78,3 +79,13 @@ def serve_lab(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def run_all_cells(page: Any, address: str) -> None:
+    """Open a notebook in a browser, and run all its cells, by the menu."""
+    page.set_default_timeout(180_000)
+    page.goto(address)
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
