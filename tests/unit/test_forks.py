@@ -176,7 +176,7 @@ def test_fork__trains_longer_from_the_last_epoch(parent):
 
 
 def test_fork_epochs__are_kept_by_default_at_geometric_epochs(store, filed, monkeypatch):
-    monkeypatch.setattr("tsnn.execution.checkpointing.MAX_FRACTION", 1e9)  # also on a busy machine
+    monkeypatch.setattr("tsnn.execution.checkpointing.FORK_FRACTION", 1e9)  # also where a write takes long
     run = store.create(filed.replace({"training.epochs": 60}))
     list(execute(run))
     kept = run.fork_epochs()
