@@ -1,4 +1,4 @@
-"""Machine: cores, processor, and the memory that may still be taken."""
+"""Machine: cores, processor, caches, and the memory that may still be taken."""
 
 from __future__ import annotations
 
@@ -23,7 +23,20 @@ def processor_name() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
-        return platform.processor()
+        return platform.processor() or platform.machine()
+
+
+def cache_sizes() -> dict[int, int]:
+    """Return the bytes of the caches that one core sees, by level; a guess where the system does not report them."""
+    sizes = {1: 32 << 10, 2: 1 << 20, 3: 16 << 20}
+    for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        try:
+            kind, level, size = ((folder / name).read_text().strip() for name in ("type", "level", "size"))
+            if kind != "Instruction":
+                sizes[int(level)] = int(size.removesuffix("K")) << 10
+        except (OSError, ValueError):
+            continue
+    return sizes
 
 
 def available_memory() -> int:

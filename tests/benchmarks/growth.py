@@ -8,10 +8,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks.limits import cache_sizes
 from tests.benchmarks.peers import OURS
 from tests.benchmarks.side_by_side import Child, Spread
 from tests.benchmarks.workloads import FASHION, square
+from tsnn.machine import cache_sizes
 
 NEURONS = (1235, 3704, 12346, 37037, 123457)  # 1e5 to 1e7 connections
 

@@ -3,9 +3,9 @@
 import multiprocessing
 import os
 import time
-from pathlib import Path
 
 from tests.benchmarks.side_by_side import THREAD_VARIABLES, environment
+from tsnn.machine import cache_sizes, processor_name
 
 
 def measure_limits(threads):
@@ -75,27 +75,7 @@ def child(pipe, threads):
     pipe.send(dict(zip(names, (value / 1e9 for value in (peak, sgemm, l2, memory)), strict=True)))
 
 
-def cache_sizes():
-    """Bytes of the caches that one core sees, by level; a guess where the system does not report them."""
-    sizes = {1: 32 << 10, 2: 1 << 20, 3: 16 << 20}
-    for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
-        try:
-            kind, level, size = ((folder / name).read_text().strip() for name in ("type", "level", "size"))
-            if kind != "Instruction":
-                sizes[int(level)] = int(size.rstrip("K")) << 10
-        except (OSError, ValueError):
-            continue
-    return sizes
-
-
 def machine():
     """Return processor, cores and caches as one line."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        import platform
-
-        model = platform.processor() or platform.machine()
     caches = ", ".join(f"L{level} {size >> 10:,} KiB" for level, size in sorted(cache_sizes().items()))
-    return f"{model}, {os.cpu_count()} cores, {caches}"
+    return f"{processor_name()}, {os.cpu_count()} cores, {caches}"

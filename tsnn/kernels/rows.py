@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from tsnn.kernels import plain, vectors
 from tsnn.kernels.bfloat16 import put
 from tsnn.kernels.compiling import compiled, has_fast_vectors
+from tsnn.machine import cache_sizes
 from tsnn.tiling import LANES, SEGMENT
 
 TILE = 8 * LANES  # samples of a full tile
 tiles: Any = vectors if has_fast_vectors() else plain
 
-FAR = 1 << 19  # bytes (half an L2): of a larger array, the stripes of the next IN_FLIGHT bytes are being prefetched
+FAR = cache_sizes()[2] // 2  # bytes: of a larger array, the stripes of the next IN_FLIGHT bytes are being prefetched
 IN_FLIGHT = 6 << 10
 MASK32 = 0xFFFFFFFF
 ZERO, ONE = np.float32(0), np.float32(1)
