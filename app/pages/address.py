@@ -7,13 +7,14 @@ from typing import Any
 
 import param
 
-#: Tabs by name, with their icons.
+#: Tabs by name, with their icons; the last one only where the folder of runs has a report.
 TABS = {
     "overview": "show_chart", "network": "polyline", "connectivity": "hub", "neurons": "scatter_plot",
     "errors": "rule", "workers": "lan", "sweep": "grid_on", "compare": "stacked_line_chart", "runs": "list",
+    "report": "article",
 }  # fmt: skip
 #: Tabs about many runs; the others are about the open run.
-MULTI_RUN_TABS = ("sweep", "compare", "runs")
+MULTI_RUN_TABS = ("sweep", "compare", "runs", "report")
 RUN_TABS = tuple(tab for tab in TABS if tab not in MULTI_RUN_TABS)
 NEWEST = "newest"
 #: Parts of the state in the address: names of parameters and of values there.

@@ -20,6 +20,7 @@ from pages.lean import drop_empty_defaults, unlinked_page
 from pages.lesson_strip import LessonStrip
 from pages.multi_run_tabs import MultiRunTabs
 from pages.readonly import TITLE, is_readonly
+from pages.report_tab import has_report
 from pages.theme import CARD, LARGE, MENU, PAGE, THEME, plain, repaint
 from pages.welcome import Welcome
 from tsnn.config import Config
@@ -37,6 +38,7 @@ from tsnn.views.tabs.run import RunView
 
 _LATEST_SECONDS = 1.0  # between two looks for a newer run
 _READING_SECONDS = 0.5
+_MENU = [{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()]
 
 
 class Dashboard(Address):
@@ -59,7 +61,7 @@ class Dashboard(Address):
         self.actions = RunActions(self._load_settings, self._notify, self.open)
         self.keys = run_keys(self.controls.pause_or_resume, self._replay_run)
         self.menu = pmui.TabMenu(
-            items=[{"label": tab.capitalize(), "icon": icon} for tab, icon in TABS.items()], active=0, margin=(0, 16),
+            items=_MENU[:-1], active=0, margin=(0, 16),
             sizing_mode="stretch_width", variant="scrollable", scroll_buttons="false", styles={"min-width": "0"},
             sx=MENU,
         )  # fmt: skip
@@ -110,7 +112,7 @@ class Dashboard(Address):
             self.restore(pn.state.location)
         if self.large:
             self._main.styles = {**self._main.styles, **LARGE}
-        self.menu.active = list(TABS).index(self.tab)
+        self._show_menu()
         self.menu.param.watch(self._tab_chosen, "active")
         self.param.watch(self._run_changed, "run_id")
         self.param.watch(lambda _: self._show_tab(), "tab")
@@ -269,9 +271,15 @@ class Dashboard(Address):
             self._tabs[name].objects = []
         self._show_tab()
 
+    def _show_menu(self) -> None:
+        """Mark the open tab; offer the report if there is one."""
+        if self.tab == "report" or has_report(self.store):
+            self.menu.items = _MENU
+        self.menu.active = list(TABS).index(self.tab)
+
     @pn.io.hold()
     def _show_tab(self) -> None:
-        self.menu.active = list(TABS).index(self.tab)
+        self._show_menu()
         run_open = self.view is not None and self.tab not in MULTI_RUN_TABS
         self._welcome.visible = self.view is None and self.tab not in MULTI_RUN_TABS
         if self._welcome.visible and not len(self._welcome):

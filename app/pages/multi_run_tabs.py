@@ -1,4 +1,4 @@
-"""Tabs of the page about many runs: Sweep, Compare and Runs; each is built when it is first opened."""
+"""Tabs of the page about many runs: Sweep, Compare, Runs and Report; each is built when it is first opened."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from pages.address import Address
 from pages.compare import CompareTab
 from pages.form import StartForm
+from pages.report_tab import ReportTab
 from pages.runs import RunsTab
 from pages.sweep import SweepTab
 from tsnn.config import Config
@@ -72,14 +73,21 @@ class MultiRunTabs:
         """Tab Sweep."""
         return SweepTab(self._store, self._form.settings, self._page.open, self._page.compare, self._choose_sweep)
 
+    @functools.cached_property
+    def report(self) -> ReportTab:
+        """Tab Report."""
+        return ReportTab(self._store)
+
     def tab(self, name: str) -> Any:
         """Return a tab."""
-        return {"runs": lambda: self.runs, "compare": lambda: self.comparison, "sweep": lambda: self.sweeps}[name]()
+        return getattr(self, {"compare": "comparison", "sweep": "sweeps"}.get(name, name))
 
     def show(self, name: str) -> None:
         """Show the state of the address in a tab that is opened."""
         if name == "runs":
             self.runs.update(now=True)
+        elif name == "report":
+            self.report.update()
         elif name == "compare":
             self.comparison.show([run for run in self._address.compared.split(",") if run])
         else:

@@ -13,6 +13,7 @@ from tsnn.jobs.sweeps import find_sweep
 from tsnn.jobs.trials import pending, queue_sweep
 from tsnn.records import RunState
 from tsnn.runs.ranking import ranking
+from tsnn.runs.store import place_of
 from tsnn.runs.sweep_plan import write_plan
 from tsnn.runs.sweeps import QUEUED, create_sweep
 
@@ -56,10 +57,11 @@ class Result:
 
     @property
     def text(self):
-        """Mean and standard deviation of the test accuracy in per cent; with one seed the accuracy."""
+        """Mean and standard deviation of the test accuracy in per cent, linked to the sweep; of one seed to the run."""
+        run = self.runs[0]
         if len(self.scores) == 1:
-            return f"{self.mean:.1f}"
-        return f"{self.mean:.1f} ± {stdev(self.scores):.1f}"
+            return f"[{self.mean:.1f}](?run={place_of(run)[1]})"
+        return f"[{self.mean:.1f} ± {stdev(self.scores):.1f}](?tab=sweep&sweep={run.path.parent.name})"
 
     @property
     def rate_text(self):
@@ -76,10 +78,16 @@ class Laboratory:
         Where the sweeps are.
     training : bool
         Train what is missing; otherwise only sweeps that exist are read.
+
+    Attributes
+    ----------
+    figures : dict of str to dict
+        Figures of the tables that were made, by file: arguments of :func:`tests.benchmarks.figure.write_figure`.
     """
 
     def __init__(self, store, *, training):
         self.store, self.training = store, training
+        self.figures = {}
 
     def sweep(self, config, grid, seeds=1):
         """Return the sweep with these trials, trained if it is to be; None if it does not exist."""

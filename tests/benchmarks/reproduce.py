@@ -1,8 +1,9 @@
 """Reproduction of the papers' comparisons, and of the figures that the presets and the README quote.
 
-Trains what is missing, as sweeps in a folder, and writes REPORT.md from the runs that exist. Killed, it continues with
-the same command. Each method has the learning rate, of those tried, that is best on a sixth of the training part; the
-figures are test accuracies after the last epoch.
+Trains what is missing, as sweeps in a folder, and writes REPORT.md from the runs that exist, and the same report into
+their folder, for the dashboard, with links to the runs. Killed, it continues with the same command. Each method has the
+learning rate, of those tried, that is best on a sixth of the training part; the figures are test accuracies after the
+last epoch.
 
 Run ``python -m tests.benchmarks.reproduce [TABLE ...] [--quick] [--seeds N] [--runs FOLDER] [--report-only]``. All
 tables take a night of one core, with ``--quick`` about an hour. TSNN_DATA names the folder of the complete data sets.
@@ -10,16 +11,21 @@ tables take a night of one core, with ``--quick`` about an hour. TSNN_DATA names
 
 import argparse
 import datetime
+import re
 from pathlib import Path
 
 from tests.benchmarks import accuracy_tables, density_tables, time_to_accuracy
+from tests.benchmarks.figure import write_figure
 from tests.benchmarks.laboratory import Laboratory
 from tests.benchmarks.limits import machine
 from tests.benchmarks.scales import FULL, QUICK
+from tsnn.files import json_line, write_atomic
 from tsnn.runs import RunStore
 
 HERE = Path(__file__).parent
 REPORT = HERE / "REPORT.md"
+PAGE = "report.json"  # in the folder of the runs; its reader is app/pages/report_tab.py
+_LINK = re.compile(r"\[([^]]*)]\(\?[^)]*\)")  # to a page of the dashboard
 TABLES = {
     "papers": accuracy_tables.papers,
     "density": density_tables.density,
@@ -57,7 +63,7 @@ def main():
 
 
 def write(folder, scale):
-    """Write the report from the runs that exist."""
+    """Write the report from the runs that exist, for the dashboard too."""
     found = Laboratory(RunStore(folder), training=False)
     lines = [
         "# Report", "",
@@ -69,7 +75,12 @@ def write(folder, scale):
     ]  # fmt: skip
     for table in TABLES.values():
         lines += [*table(found, scale), ""]
-    REPORT.write_text("\n".join(lines).rstrip() + "\n")
+    text = "\n".join(lines).rstrip() + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / PAGE, json_line({"text": text, "figures": found.figures}))
+    REPORT.write_text(_LINK.sub(r"\1", text))
+    for name, figure in found.figures.items():
+        write_figure(REPORT.with_name(name), **figure)
 
 
 if __name__ == "__main__":

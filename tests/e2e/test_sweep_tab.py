@@ -1,12 +1,19 @@
-"""A sweep in a browser: started by clicks, filling, brushed, its runs opened; accessibility."""
+"""A sweep in a browser: started by clicks, filling, brushed, its runs opened; the report that links to sweeps."""
 
 from __future__ import annotations
 
+import itertools
+import json
+
 import pytest
 
+from tests.benchmarks import reproduce
+from tests.benchmarks.laboratory import Laboratory, Row
+from tests.benchmarks.scales import QUICK
 from tests.e2e.test_axe import TOO_WIDE, violations
-from tests.support.dashboard import address, fill, open_page
+from tests.support.dashboard import address, await_drawn, badge, fill, open_page
 from tests.support.waiting import wait_until
+from tsnn.config import Config
 from tsnn.runs.sweeps import sweeps
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900), pytest.mark.compiled]
@@ -88,3 +95,60 @@ def test_sweep__is_started_by_clicks_fills_and_opens_its_runs(page, server):
     wait_until(lambda: page.evaluate(VALUES) == 4, what="the address opens the sweep")
     page.set_viewport_size({"width": 390, "height": 844})
     wait_until(lambda: page.evaluate(TOO_WIDE) == [], 20, "it fits into 390 pixels")
+
+
+def digits(lab, _scale):
+    """A table of the report, a figure, and text that must stay text."""
+    yield from ["## Digits", "", "<img src=x onerror='window.hacked = true'>", "", "| method | accuracy |", "|---|---|"]
+    config = Config.preset("digits").replace(hidden=(10,), epochs=2)
+    for name, seeds in (("several seeds", 2), ("one seed", 1)):
+        result = lab.result(Row(name, config.replace(epochs=1 + seeds), (0.1,), seeds, 0))
+        yield f"| {name} | {result.text} |"
+    lab.figures["density.png"] = {
+        "title": "Accuracy", "x_label": "density", "y_label": "accuracy", "lowest": 50,
+        "series": {f"method number {i}@x{{safe}}<img src=x onerror='window.hacked = true'>":
+                   [[*range(1, 101)], [70 + i] * 100] for i in range(9)},
+    }  # fmt: skip
+    yield from ["", "![Accuracy](density.png)"]
+
+
+def test_report__leads_from_an_accuracy_to_its_sweep_and_run(page, server, monkeypatch, tmp_path):
+    page.emulate_media(reduced_motion="reduce")
+    open_page(page, server)
+    assert page.get_by_role("tab", name="Report").count() == 0
+    monkeypatch.setattr(reproduce, "TABLES", {"digits": digits})
+    monkeypatch.setattr(reproduce, "REPORT", tmp_path / "REPORT.md")
+    monkeypatch.setattr(reproduce, "write_figure", lambda path, **figure: None)  # it starts a browser
+    list(digits(Laboratory(server.store, training=True), QUICK))
+    reproduce.write(server.runs, QUICK)
+
+    page.get_by_role("tab", name="Runs").click()
+    page.get_by_role("tab", name="Report").click()
+    figure = page.get_by_role("figure", name="Accuracy")
+    figure.wait_for()
+    page.get_by_text("<img src=x onerror='window.hacked = true'>", exact=True).wait_for()
+    box = figure.bounding_box()
+    tooltip = page.locator(".bk-Tooltip", has_text="method number").first
+    heights = itertools.cycle([0.4 + 0.01 * i for i in range(50)])
+
+    def is_told() -> bool:
+        page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + next(heights) * box["height"])
+        return tooltip.is_visible()
+
+    wait_until(is_told, what="the tooltip of a curve appears")
+    assert page.evaluate("window.hacked") is None
+    assert violations(page) == [], "light"
+    page.get_by_label("Toggle theme").click()
+    wait_until(lambda: violations(page, ["color-contrast"]) == [], 20, "dark")
+    page.set_viewport_size({"width": 390, "height": 844})
+    wait_until(lambda: page.evaluate(TOO_WIDE) == [], 10, "the report fits into 390 pixels")
+
+    page.goto(f"{server.url}?tab=report")
+    results = json.loads((server.runs / "report.json").read_text())["text"]
+    page.get_by_role("row", name="several seeds").get_by_role("link").click()
+    page.get_by_text("2 of 2 trials finished").wait_for()
+    assert address(page).partition("?")[2] in results
+    page.goto(f"{server.url}?tab=report")
+    page.get_by_role("row", name="one seed").get_by_role("link").click()
+    badge(page, "finished").wait_for()
+    await_drawn(page)

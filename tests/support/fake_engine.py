@@ -57,7 +57,7 @@ def epoch_record(epoch: int, config: Config, events: tuple[Event, ...] = ()) -> 
     """Return a plausible record of an epoch."""
     t = config.training
     wave = 0.01 * math.sin(epoch + config.run.seed)
-    worse = {"set": 0.0, "fixed": 0.03, "dense": 0.01}[config.training.method] + 0.02 * t.zeta
+    worse = {"set": 0.0, "fixed": 0.03, "dense": 0.01, "two_phase": 0.02}[config.training.method] + 0.02 * t.zeta
     good = 0.88 - worse - 0.5 * math.exp(-epoch / 12) + wave
     layers = layer_records(config)
     validation: dict[str, Any] = {"validation_loss": 2.0 - good, "validation_accuracy": good + wave}
