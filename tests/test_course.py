@@ -87,8 +87,8 @@ def test_packages__load_neither_numba_nor_mpi_when_imported():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True).stdout.strip() == b""
 
 
-def test_course__has_eight_parts_with_solutions():
-    assert [path.name[:3] for path in NOTEBOOKS] == [f"0{k}_" for k in range(1, 10)]
+def test_course__has_ten_parts_with_solutions():
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"{k:02d}_" for k in range(1, 11)]
     assert [path.name for path in ALL[len(NOTEBOOKS) :]] == [path.name for path in NOTEBOOKS]
 
 
@@ -146,7 +146,7 @@ def test_solutions__solve_the_exercises_of_the_notebook(path):
 def test_checks__report_each_exercise_and_no_cell_may_fail(path):
     made = next(text(cell) for cell in cells(path, "code") if "views.Exercises(" in text(cell))
     checked = [text(cell).splitlines()[0] for cell in cells(path, "code") if cell["id"].startswith("check")]
-    names = [re.fullmatch(r'with exercises\.check\("(\d\.\d)"\):', line)[1] for line in checked]
+    names = [re.fullmatch(r'with exercises\.check\("(\d+\.\d)"\):', line)[1] for line in checked]
     assert f"views.Exercises({', '.join(map(json.dumps, names))})" in made
     assert not any("raises-exception" in cell["metadata"].get("tags", ()) for cell in cells(path))
     if path not in NOTEBOOKS:

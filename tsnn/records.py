@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 #: Version of everything that is written to files: run directories, checkpoints, networks, estimators.
 FORMAT = 2
@@ -224,6 +227,35 @@ class EpochRecord:
 def accuracy_name(task: str) -> str:
     """Return the name of accuracies of a task: for several labels at once they count labels, not samples."""
     return "labels correct" if task == "multilabel" else "accuracy"
+
+
+class SelectionRecord(NamedTuple):
+    """One epoch of a selection of features.
+
+    Attributes
+    ----------
+    method, trial : str, bool
+        Method that ranks, and whether it trains on a part of the samples, to be compared with others.
+    epoch, epochs : int
+        The finished epoch, and the epochs of the training.
+    seconds, memory_bytes : float, int
+        Time since the training began; resident memory of the process.
+    connections, scores : int32[n_features], float32[n_features]
+        Connections of each feature, after the epoch's evolution, and its score: the larger, the better.
+    selected, names : bool[n_features], sequence of str
+        The features that are selected if the training ends here; the names of all, empty if they have none.
+    """
+
+    method: str
+    trial: bool
+    epoch: int
+    epochs: int
+    seconds: float
+    memory_bytes: int
+    connections: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    selected: NDArray[np.bool_]
+    names: Sequence[str]
 
 
 class Compilation(NamedTuple):

@@ -40,7 +40,7 @@ class Ranking:
     Attributes
     ----------
     scores : float64[n_features]
-        After training; the larger the better.
+        After each epoch, those of a training that ends there; the larger the better.
     """
 
     #: Settings of the engine, by their short names, that belong to the method.
@@ -148,10 +148,10 @@ class NeuroFS(Ranking):
         return super().prepare(state, data)
 
     def after_epoch(self, state: TrainingState) -> None:
-        """Exchange inputs and connections; after the last epoch, score by strength."""
+        """Score by strength; before the last epoch, exchange inputs and connections."""
         network, epochs = state.network, state.config.training.epochs
+        self.scores = input_strength(network)
         if state.epoch == epochs:
-            self.scores = input_strength(network)
             return
         batch = Batch.of(self.data, self.rows(state.config.training.batch_size))
         if state.epoch >= 2:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -25,9 +27,11 @@ from tsnn.engine.selection import EntryPrune, NeuroFS, Products, Ranking, Summed
 from tsnn.errors import DataError, DivergenceError
 from tsnn.estimator.base import SparseMLP
 from tsnn.estimator.classifier import SparseMLPClassifier
-from tsnn.estimator.ranked import Autoencoder, fit_ranked
+from tsnn.estimator.fitting import Train
+from tsnn.estimator.ranked import Autoencoder, connections_of, fit_ranked, recorded
 from tsnn.estimator.regressor import SparseMLPRegressor
 from tsnn.estimator.rollback import unchanged_on_failure
+from tsnn.records import SelectionRecord
 
 METHODS: dict[str, type[Ranking]] = {
     "strength": SummedStrength,
@@ -188,11 +192,26 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         self.scores_ = ranking.scores
-        order = np.argsort(-self.scores_, kind="stable")
-        self.ranking_ = np.empty(len(order), np.int64)
-        self.ranking_[order] = np.arange(1, len(order) + 1)
-        self.support_ = (self.ranking_ <= count) & (self.scores_ >= self._smallest())
+        self.ranking_ = rankdata(-self.scores_, "ordinal").astype(np.int64)
+        self.support_ = self._selected(self.scores_, count)
         return self
+
+    def record(self) -> list[SelectionRecord]:
+        """Return a list that each fit from now on fills with a record of every epoch, for :func:`tsnn.views.selection`.
+
+        A training empties it first; ``auto`` trains four times. If the selector is fitted already, it holds the result.
+        It takes 9 bytes for each feature and epoch.
+        """
+        if not hasattr(self, "_records"):
+            self._records: list[SelectionRecord] = []
+            if hasattr(self, "support_"):
+                last, seconds = (history := self.estimator_.history_)[-1], sum(each.seconds_train for each in history)
+                self._records.append(SelectionRecord(
+                    self.method_, False, last.epoch, last.epoch, seconds, last.memory_bytes,
+                    connections_of(self.estimator_.network_), self.scores_.astype(np.float32), self.support_,
+                    getattr(self, "feature_names_in_", ()),
+                ))  # fmt: skip
+        return self._records
 
     def _get_support_mask(self) -> NDArray[np.bool_]:
         check_is_fitted(self)
@@ -212,7 +231,11 @@ class SparseSelector(SelectorMixin, BaseEstimator):
             "above 0 and up to 1.0."
         )
 
-    def _smallest(self) -> float:
+    def _selected(self, scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+        """Return the features to select, bool[n_features]."""
+        return np.asarray((rankdata(-scores, "ordinal") <= count) & (scores >= self._smallest(scores)))
+
+    def _smallest(self, scores: NDArray[np.float64]) -> float:
         """Return the smallest score of a selected feature."""
         given: Any = self.threshold
         if given is None:
@@ -220,7 +243,7 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         if isinstance(given, int | float | np.number) and not isinstance(given, bool):
             return float(given)
         if given in ("mean", "median"):
-            return float(getattr(np, given)(self.scores_))
+            return float(getattr(np, given)(scores))
         raise DataError(f"threshold is {given!r}; expected a number, 'mean', 'median' or None.")
 
     def _chosen(self, X: Any, y: Any, count: int) -> str:
@@ -236,14 +259,14 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         (x, x_held), (y, y_held) = ([_safe_indexing(part, r) for r in (rest, held_out)] for part in (X, y))
         kind, scores = KNeighborsRegressor if _are_numbers(y) else KNeighborsClassifier, {}
         for method in _CANDIDATES:
-            ranking = self._ranked(method, x, y, count)[1]
+            ranking = self._ranked(method, x, y, count, trial=True)[1]
             first = np.argsort(-ranking.scores, kind="stable")[: min(count, _FIRST)]
             neighbours = make_pipeline(StandardScaler(with_mean=False), kind(_NEIGHBOURS))
             neighbours.fit(_safe_indexing(x, first, axis=1), y)
             scores[method] = neighbours.score(_safe_indexing(x_held, first, axis=1), y_held)
         return max(scores, key=lambda method: scores[method])
 
-    def _ranked(self, method: str, X: Any, y: Any, count: int) -> tuple[SparseMLP, Ranking]:
+    def _ranked(self, method: str, X: Any, y: Any, count: int, trial: bool = False) -> tuple[SparseMLP, Ranking]:
         """Train a network for a method, and return it with the ranking.
 
         The method's own learning rate is a tenth, then a hundredth, where training diverges.
@@ -252,8 +275,12 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         for slower in (1, 10, 100):
             ranking = METHODS[method](count, np.random.default_rng(0))
             model = self._model(method, y, n, n_features, slower)
+            train: Train = ranking.train
+            if hasattr(self, "_records"):
+                selected = functools.partial(self._selected, count=count)
+                train = recorded(ranking, model, self._records, method, trial, selected)
             try:
-                fit_ranked(model, X, y, ranking)
+                fit_ranked(model, X, y, train)
                 break
             except DivergenceError:
                 if slower == 100 or self.learning_rate is not None:

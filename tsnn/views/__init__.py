@@ -3,6 +3,7 @@
 >>> from tsnn import views
 >>> views.watch(run)  # doctest: +SKIP
 >>> views.sweep(sweep)  # doctest: +SKIP
+>>> views.selection(selector)  # doctest: +SKIP
 >>> views.accuracy(records)  # doctest: +SKIP
 >>> views.draw(views.DegreePlot(layer=0), snapshot)  # doctest: +SKIP
 """
@@ -25,16 +26,18 @@ if TYPE_CHECKING:
     from tsnn.views.plots.mistakes import ClassPlot, ConfusionPlot, ScatterPlot, mistakes
     from tsnn.views.plots.network import NetworkPlot
     from tsnn.views.plots.neurons import ImportancePlot
+    from tsnn.views.plots.ranking import ranking
     from tsnn.views.plots.topology import MatrixMap, draw, input_plot
     from tsnn.views.plots.workers import StalenessPlot, TimePlot
+    from tsnn.views.selections import SelectionPane, selection
     from tsnn.views.sweeps import SweepPane, sweep
     from tsnn.views.trials import trials
 
 __all__ = [
     "AgePlot", "ClassPlot", "ConfusionPlot", "DegreePlot", "Exercises", "History", "ImportancePlot", "MatrixMap",
-    "NetworkPlot", "RunFollower", "ScatterPlot", "StalenessPlot", "SweepPane", "TimePlot", "accuracy", "connections",
-    "curves", "density", "draw", "ended", "histogram", "input_plot", "loss", "mistakes", "r2", "seconds", "sweep",
-    "trials", "watch",
+    "NetworkPlot", "RunFollower", "ScatterPlot", "SelectionPane", "StalenessPlot", "SweepPane", "TimePlot", "accuracy",
+    "connections", "curves", "density", "draw", "ended", "histogram", "input_plot", "loss", "mistakes", "r2", "ranking",
+    "seconds", "selection", "sweep", "trials", "watch",
 ]  # fmt: skip
 
 _load, __dir__ = lazy.attach(
@@ -50,8 +53,10 @@ _load, __dir__ = lazy.attach(
         "plots.network": "NetworkPlot",
         "plots.mistakes": "ClassPlot ConfusionPlot ScatterPlot mistakes",
         "plots.neurons": "ImportancePlot",
+        "plots.ranking": "ranking",
         "plots.topology": "MatrixMap draw input_plot",
         "plots.workers": "StalenessPlot TimePlot",
+        "selections": "SelectionPane selection",
         "sweeps": "SweepPane sweep",
         "trials": "trials",
     },
