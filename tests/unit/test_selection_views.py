@@ -93,7 +93,7 @@ def test_record__marks_the_methods_that_are_only_tried(table, monkeypatch):
     selector = tsnn.SparseSelector(4, **SMALL)
     records = selector.record()
     selector.fit(*table)
-    assert trained == [("strength", True), ("attribution", True), ("products", True), (selector.method_, False)]
+    assert trained == [("elimination", True), ("products", True), (selector.method_, False)]
     assert {record.trial for record in records} == {False}
 
 

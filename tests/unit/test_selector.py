@@ -12,7 +12,8 @@ import tsnn
 from tests.support import naive
 from tsnn.engine.attribution import attribution, input_strength, response
 from tsnn.engine.autoencoder import WAST, NoisyFeatures, QuickSelection, Reconstruction
-from tsnn.engine.selection import EntryPrune, NeuroFS, SummedAttribution, SummedStrength
+from tsnn.engine.input_removal import Elimination, NeuroFS
+from tsnn.engine.selection import EntryPrune, SummedAttribution, SummedStrength
 from tsnn.engine.state import TrainingState
 from tsnn.engine.workspace import Workspace
 from tsnn.errors import ConfigError, DataError, DivergenceError
@@ -131,6 +132,29 @@ def test_rankings__sum_strength_and_attribution_over_the_epochs(rng, samples):
     np.testing.assert_allclose(ranking.scores, copy, rtol=1e-4)
 
 
+def test_elimination__removes_the_weakest_inputs_by_the_same_factor(rng, samples):
+    state, data = make_state(rng, *samples, epochs=10)
+    ranking = Elimination(4, np.random.default_rng(0))
+    budget = state.network.layers[0].topology.connections
+    present, mean = [np.ones(30, bool)], None
+    for item in ranking.train(state, data):
+        if isinstance(item, EpochRecord):
+            present.append(ranking.active.copy())
+            removed, left = present[-2] & ~present[-1], present[-1]
+            assert mean[removed].max(initial=0) <= mean[left].min()
+            assert not input_strength(state.network)[~left].any(), "a removed input has connections"
+            assert state.network.layers[0].topology.connections == min(budget, 20 * left.sum())
+            assert ranking.scores[left].min() > ranking.scores[~left].max(initial=0)
+        elif item.samples == item.samples_total:
+            found = attribution(state.network, data.x_train, np.arange(240), Workspace(state.network.sizes, 32))
+            mean = found if mean is None else (mean + found) / 2
+    factor = (4 / 30) ** (1 / 4)  # in each epoch after the fourth, until the eighth
+    assert [now.sum() for now in present] == [30] * 5 + [round(30 * factor**k) for k in (1, 2, 3, 4, 4, 4)]
+    assert all((before | ~after).all() for before, after in itertools.pairwise(present))
+    removed_in = sum(now.astype(int) for now in present)
+    assert (np.diff(removed_in[np.argsort(-ranking.scores)]) <= 0).all(), "a later removed input ranks lower"
+
+
 def test_neurofs__removes_and_exchanges_the_weakest_inputs(rng, samples):
     state, data = make_state(rng, *samples, epochs=10)
     ranking = NeuroFS(4, np.random.default_rng(0))
@@ -221,7 +245,7 @@ def test_selector__supervised_methods_find_informative_features(samples, method)
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("method", ["auto", "strength", "attribution"])
+@pytest.mark.parametrize("method", ["auto", "strength", "attribution", "elimination"])
 def test_selector__finds_two_features_of_thousands_that_tell_the_classes(rng, method):
     """With far more features than samples training ends after few batches; the weights of the start remain."""
     y = np.arange(160) % 2
@@ -230,7 +254,21 @@ def test_selector__finds_two_features_of_thousands_that_tell_the_classes(rng, me
     x[y == 1, 77] += 1.5
     selector = SparseSelector(5, method=method, random_state=0, threads=1, epochs=30).fit(x, y)
     assert selector.ranking_[[3210, 77]].max() <= 5
-    assert selector.method_ in ("strength", "attribution")
+    assert selector.method_ != "products"
+
+
+@pytest.mark.compiled
+def test_selector__elimination_finds_features_that_complement_each_other(rng):
+    signals = rng.normal(size=(600, 2))
+    x = rng.normal(size=(600, 30))
+    x[:, :6] = signals[:, :1] + 0.1 * x[:, :6]  # say the same
+    x[:, 20] = signals[:, 1] + 0.5 * x[:, 20]
+    y = (signals > 0) @ [2, 1]
+    options = {"random_state": 0, "threads": 1}
+    assert SparseSelector(2, method="strength", **options).fit(x, y).get_support(indices=True)[1] != 20
+    first, second = SparseSelector(2, method="elimination", **options).fit(x, y).get_support(indices=True)
+    assert first < 6
+    assert second == 20
 
 
 @pytest.mark.compiled
@@ -239,7 +277,7 @@ def test_selector__auto_finds_features_whose_product_decides(rng):
     y = (x[:, 7] * x[:, 30] > 0).astype(int)
     x[:, 12] = x[:, 7] + 0.1 * rng.normal(size=800)  # says the same
     selector = SparseSelector(3, random_state=0, threads=1).fit(x, y)
-    assert selector.method_ == "products"
+    assert selector.method_ in ("elimination", "products")
     assert selector.get_support(indices=True).tolist() == [7, 12, 30]
 
 

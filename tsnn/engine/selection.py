@@ -1,4 +1,4 @@
-"""Selection of input features while a network trains: strength, attribution, products, NeuroFS, EntryPrune.
+"""Selection of input features while a network trains: strength, attribution, products, EntryPrune.
 
 A :class:`Ranking` trains by :func:`tsnn.engine.training.steps`, and looks at the network, or changes its input layer,
 after batches and epochs. It takes memory for the connections of the input layer only.
@@ -14,17 +14,13 @@ from numpy.typing import NDArray
 
 from tsnn.datasets import Dataset
 from tsnn.engine.attribution import attribution, input_strength, response
-from tsnn.engine.batches import Batch, probe_gradient
-from tsnn.engine.evolution import LayerContext, evolve, merge_connections
 from tsnn.engine.network import Layer, Network
-from tsnn.engine.probe import Probe
 from tsnn.engine.state import TrainingState
 from tsnn.engine.topology import Topology
 from tsnn.engine.training import make_workspace, steps
 from tsnn.records import EpochRecord, Progress
 
 SAMPLES = 512  #: of the training part, whose attribution is computed after each epoch
-_NEURONS = 64  # hidden neurons at which the gradient of a removed input is probed
 
 
 class Ranking:
@@ -45,6 +41,9 @@ class Ranking:
 
     #: Settings of the engine, by their short names, that belong to the method.
     settings: ClassVar[dict[str, Any]] = {}
+    #: Whether input weights begin at a tenth if there are more features than samples: a few batches would add less to
+    #: them than they are at the start, and noise would rank the features.
+    small_start: ClassVar[bool] = False
 
     def __init__(self, n_selected: int, rng: np.random.Generator):
         self.n_selected, self.rng = n_selected, rng
@@ -62,6 +61,8 @@ class Ranking:
 
     def prepare(self, state: TrainingState, data: Dataset) -> Dataset:
         """Return the data set to train on."""
+        if self.small_start and data.n_features > len(data.x_train):
+            state.network.layers[0].weights *= np.float32(0.1)
         self.state, self.scores = state, np.zeros(data.n_features)
         self.workspace = make_workspace(state, data)
         return data
@@ -83,29 +84,20 @@ class Ranking:
         return np.sort(self.rng.permutation(n)[:count]) if count < n else np.arange(n)
 
 
-class SmallStart(Ranking):
-    """A ranking whose network begins with small input weights, a tenth, if there are more features than samples.
-
-    A few batches would add less to them than they are at the start, and noise would rank the features.
-    """
-
-    def prepare(self, state: TrainingState, data: Dataset) -> Dataset:
-        """Begin with small weights."""
-        if data.n_features > len(data.x_train):
-            state.network.layers[0].weights *= np.float32(0.1)
-        return super().prepare(state, data)
-
-
-class SummedStrength(SmallStart):
+class SummedStrength(Ranking):
     """Strength of each input, ``sum |w|``, summed over the epochs (ECAI 2024: better than that of the last epoch)."""
+
+    small_start: ClassVar[bool] = True
 
     def after_pass(self, state: TrainingState) -> None:
         """Add the strength of an epoch."""
         self.scores += input_strength(state.network)
 
 
-class SummedAttribution(SmallStart):
+class SummedAttribution(Ranking):
     """Attribution of each input on some samples, summed over the epochs (ECAI 2024, section 3)."""
+
+    small_start: ClassVar[bool] = True
 
     def after_pass(self, state: TrainingState) -> None:
         """Add the attribution of an epoch."""
@@ -124,78 +116,6 @@ class Products(SummedAttribution):
         if state.epoch == state.config.training.epochs:
             found = response(state.network, self.data.x_train, self.rows(SAMPLES), self.workspace)
             self.scores = np.sqrt(self.scores * found)
-
-
-class NeuroFS(Ranking):
-    """Removal and regrowth of input neurons during training (NeuroFS, TMLR 2023).
-
-    From the second epoch on, R = floor((1 - zeta_in) n - K) inputs are removed, linearly until 0.65 of the epochs; in
-    addition ``zeta_in (1 - t / T)`` of the removed ones are exchanged: the weakest present ones, not younger than an
-    epoch, for those of the largest single ``|gradient|``. The layer keeps its number of connections, as far as its
-    inputs have places: new ones grow by gradient. Hidden layers replace the fraction zeta by gradient.
-
-    The paper computes the gradient at all positions; here it is that of random ones: 10 candidates for each new
-    connection, and 64 hidden neurons for each removed input.
-    """
-
-    settings: ClassVar[dict[str, Any]] = {"method": "fixed"}
-    ZETA, ZETA_IN, UNTIL = 0.3, 0.2, 0.65
-
-    def prepare(self, state: TrainingState, data: Dataset) -> Dataset:
-        """Begin with all inputs."""
-        self.active, self.age = np.ones(data.n_features, bool), np.ones(data.n_features, np.int64)
-        self.budgets = [layer.topology.connections for layer in state.network.layers]
-        return super().prepare(state, data)
-
-    def after_epoch(self, state: TrainingState) -> None:
-        """Score by strength; before the last epoch, exchange inputs and connections."""
-        network, epochs = state.network, state.config.training.epochs
-        self.scores = input_strength(network)
-        if state.epoch == epochs:
-            return
-        batch = Batch.of(self.data, self.rows(state.config.training.batch_size))
-        if state.epoch >= 2:
-            self._exchange_inputs(network, batch, state.epoch, epochs)
-        probe = Probe(network, self.workspace, batch)
-        for l in range(len(network.layers) - 1):
-            context = LayerContext(
-                self.active if l == 0 else network.living_inputs(l), network.living[l], probe.of_layer(l).gradient
-            )
-            network.layers[l] = evolve(
-                network.layers[l], self.budgets[l], zeta=self.ZETA if l else 0.0, prune="magnitude",
-                regrow="gradient", initializer="zero", rng=self.rng, context=context,
-            ).layer  # fmt: skip
-
-    def removed_after(self, epoch: int, epochs: int) -> int:
-        """Return how many inputs are removed in all after an epoch, without those that are exchanged."""
-        n = len(self.active)
-        total = max(int((1 - self.ZETA_IN) * n - self.n_selected), 0)
-        return int(total * min(1.0, (epoch - 1) / max(self.UNTIL * epochs - 1, 1.0)))
-
-    def _exchange_inputs(self, network: Network, batch: Batch, epoch: int, epochs: int) -> None:
-        """Remove the weakest inputs, and add removed ones with the largest gradient."""
-        absent = np.flatnonzero(~self.active)
-        added = int(self.ZETA_IN * (1 - epoch / epochs) * len(absent))
-        removed = max(self.removed_after(epoch, epochs) - len(absent), 0) + added
-        best = absent[np.argsort(-self._largest_gradient(network, batch, absent), kind="stable")[:added]]
-        old = np.flatnonzero(self.active & (self.age >= 1))
-        strength = input_strength(network)[old]
-        worst = old[np.argsort(strength, kind="stable")[:removed]]
-        self.active[worst] = False
-        network.layers[0] = without_inputs(network.layers[0], worst)
-        self.age += 1
-        self.active[best], self.age[best] = True, 0
-
-    def _largest_gradient(self, network: Network, batch: Batch, inputs: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the largest ``|gradient|`` of each input at some hidden neurons, float32[inputs]."""
-        t = network.layers[0].topology
-        neurons = np.sort(self.rng.permutation(t.n_out)[:_NEURONS]).astype(np.int32)
-        counts = np.zeros(t.n_in, np.int64)
-        counts[inputs] = len(neurons)
-        indptr = np.append(0, np.cumsum(counts))
-        gradient = probe_gradient(network, self.workspace, batch, 0, indptr, np.tile(neurons, len(inputs)))
-        largest: NDArray[np.float32] = np.abs(gradient).reshape(len(inputs), len(neurons)).max(axis=1, initial=0)
-        return largest
 
 
 class EntryPrune(Ranking):
@@ -265,15 +185,6 @@ class EntryPrune(Ranking):
         velocity[~self.entered] = layer.velocity.reshape(len(stay), -1)[stay]
         network.layers[0] = layer_of_inputs(layer, present, weights, velocity)
         self._begin_round(network, present)
-
-
-def without_inputs(layer: Layer, inputs: NDArray[np.int64]) -> Layer:
-    """Return a layer without the connections of some of its inputs, int64[k]."""
-    t = layer.topology
-    gone = np.zeros(t.n_in, bool)
-    gone[inputs] = True
-    nothing = np.zeros_like(t.indptr), np.empty(0, np.int32), np.empty(0, np.float32)
-    return merge_connections(layer, ~np.repeat(gone, t.out_degree), *nothing)
 
 
 def layer_of_inputs(layer: Layer, inputs: NDArray[np.int64], weights: NDArray[Any], velocity: NDArray[Any]) -> Layer:

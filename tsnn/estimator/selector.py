@@ -22,8 +22,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from tsnn.config.schema import nearest
 from tsnn.datasets.raw import check_choice
-from tsnn.engine.autoencoder import WAST, QuickSelection
-from tsnn.engine.selection import EntryPrune, NeuroFS, Products, Ranking, SummedAttribution, SummedStrength
+from tsnn.engine.selection import Ranking
 from tsnn.errors import DataError, DivergenceError
 from tsnn.estimator.base import SparseMLP
 from tsnn.estimator.classifier import SparseMLPClassifier
@@ -31,45 +30,12 @@ from tsnn.estimator.fitting import Train
 from tsnn.estimator.ranked import Autoencoder, connections_of, fit_ranked, recorded
 from tsnn.estimator.regressor import SparseMLPRegressor
 from tsnn.estimator.rollback import unchanged_on_failure
+from tsnn.estimator.selection_methods import METHODS, RECIPES, UNSUPERVISED
 from tsnn.records import SelectionRecord
 
-METHODS: dict[str, type[Ranking]] = {
-    "strength": SummedStrength,
-    "attribution": SummedAttribution,
-    "products": Products,
-    "neurofs": NeuroFS,
-    "entryprune": EntryPrune,
-    "quickselection": QuickSelection,
-    "wast": WAST,
-}
-UNSUPERVISED = ("quickselection", "wast")
-
 AUTO = "auto"
-
-_EVOLVED = {
-    "hidden": (500, 500), "epsilon": 20.0, "epochs": 50, "batch_size": 32, "learning_rate": 0.01, "dropout": 0.3,
-    "activation": "relu", "alpha": 0.6, "initializer": "he_uniform_sparse", "regrow": "gradient", "zeta": 0.3,
-    "shrinkage": 2.0, "momentum": 0.9, "method": "set",
-}  # fmt: skip
-_PLAIN = {"dropout": 0.0, "weight_decay": 0.0, "momentum": 0.9, "initializer": "xavier_uniform"}
-#: Settings of each method where the parameters of the selector are None: those of its paper, or ours. The weight decay
-#: is ``shrinkage`` over the number of batches: without it, the weights of the start hide what few batches add to them.
-RECIPES: dict[str, dict[str, Any]] = {
-    "strength": _EVOLVED,
-    "attribution": _EVOLVED,
-    "products": _EVOLVED | {  # folded activations learn products of features
-        "hidden": (200, 200), "epsilon": 30.0, "epochs": 60, "activation": "all_relu", "alpha": 0.8, "shrinkage": 7.5,
-    },
-    "neurofs": _PLAIN | {"hidden": (1000, 1000, 1000), "epsilon": 30.0, "epochs": 100, "batch_size": 100,
-                         "learning_rate": 0.01, "activation": "tanh"},
-    "entryprune": _PLAIN | {"hidden": (100,), "epsilon": 20.0, "epochs": 100, "batch_size": 32, "learning_rate": 0.01,
-                            "activation": "relu"},
-    "quickselection": _PLAIN | {"hidden": (1000,), "epsilon": 13.0, "epochs": 100, "batch_size": 100,
-                                "learning_rate": 0.01, "zeta": 0.2},
-    "wast": _PLAIN | {"hidden": (200,), "density": 0.2, "epochs": 10, "batch_size": 128, "learning_rate": 0.025},
-}  # fmt: skip
 _INPUTS = 128  # of a neuron; with more, a method's own learning rate is smaller
-_CANDIDATES = ("strength", "attribution", "products")
+_CANDIDATES = ("elimination", "products")
 _FEW, _COMPARED = 50, 5000  # samples
 _FIRST, _NEIGHBOURS = 50, 10  # features and neighbours by which two rankings are compared
 
@@ -85,10 +51,12 @@ class SparseSelector(SelectorMixin, BaseEstimator):
     n_features_to_select : int, float or None
         Number of features, or their fraction. None: those above the ``threshold``, or half of them without one.
     method : str
-        - ``auto``: ``strength``, ``attribution`` or ``products``, by whose first features nearest neighbours predict a
-          held-out fifth of the samples best;
+        - ``auto``: ``elimination`` or ``products``, by whose first features nearest neighbours predict a held-out fifth
+          of the samples better;
         - ``strength``: strength of the inputs' connections, ``sum |w|``, summed over the epochs of SET;
         - ``attribution``: sum over the outputs of mean ``|d f_c / d x_j|``, summed over the epochs of SET;
+        - ``elimination``: the weakest inputs are removed during training, until as many are left as are selected: those
+          complement each other, also where neighbouring features say the same;
         - ``products``: attribution, and response of the first neurons, of a network of folded activations: finds
           features whose products decide, also redundant ones;
         - ``neurofs``: inputs are removed and regrown during training (NeuroFS, TMLR 2023);
@@ -99,7 +67,8 @@ class SparseSelector(SelectorMixin, BaseEstimator):
     threshold : float, "mean", "median" or None
         Smallest score of a selected feature; of ``n_features_to_select`` features at most.
     hidden : sequence of int or None
-        Neurons of the hidden layers. None here and below: the method's own (``tsnn.estimator.selector.RECIPES``).
+        Neurons of the hidden layers. None here and below: the method's own
+        (``tsnn.estimator.selection_methods.RECIPES``).
     epsilon, epochs, batch_size, learning_rate : float, int, int, float, or None
         Settings of training, as of :class:`tsnn.SparseMLPClassifier`. The learning rate of ``quickselection`` and
         ``wast`` is that of the squared error summed over the outputs.
@@ -199,8 +168,8 @@ class SparseSelector(SelectorMixin, BaseEstimator):
     def record(self) -> list[SelectionRecord]:
         """Return a list that each fit from now on fills with a record of every epoch, for :func:`tsnn.views.selection`.
 
-        A training empties it first; ``auto`` trains four times. If the selector is fitted already, it holds the result.
-        It takes 9 bytes for each feature and epoch.
+        A training empties it first; ``auto`` trains three times. If the selector is fitted already, the list holds the
+        result. It takes 9 bytes for each feature and epoch.
         """
         if not hasattr(self, "_records"):
             self._records: list[SelectionRecord] = []
@@ -247,7 +216,7 @@ class SparseSelector(SelectorMixin, BaseEstimator):
         raise DataError(f"threshold is {given!r}; expected a number, 'mean', 'median' or None.")
 
     def _chosen(self, X: Any, y: Any, count: int) -> str:
-        """Return the method whose first features tell most of held-out samples; of few samples, "strength"."""
+        """Return the method whose first features tell more of held-out samples; of few samples, "elimination"."""
         n = _num_samples(X)
         if n < _FEW:
             return _CANDIDATES[0]
