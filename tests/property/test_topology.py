@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tsnn.config import Config
@@ -156,6 +156,7 @@ networks = st.lists(st.integers(1, 3000), min_size=2, max_size=6)
 
 
 @given(networks, st.floats(1e-6, 1), st.sampled_from(["erdos_renyi", "uniform"]))
+@example(sizes=[1, 1, 1], density=0.5, allocation="erdos_renyi")  # one is dense by rounding
 def test_density__meets_the_total_exactly_and_no_layer_is_more_than_dense(sizes, density, allocation):
     config = Config().replace({"network.hidden": sizes[1:-1], "network.density": density, "allocation": allocation})
     counts = granted_connections(sizes, config.network)
@@ -165,13 +166,12 @@ def test_density__meets_the_total_exactly_and_no_layer_is_more_than_dense(sizes,
     assert all(0 <= count <= dense for count, dense in zip(counts, places, strict=True))
     if allocation == "uniform":
         wanted = [round(density * sum(places)) * dense / sum(places) for dense in places]
-    else:  # one epsilon for all layers that are not dense; it would make the others dense
-        dense = [count == number for count, number in zip(counts, places, strict=True)]
-        left = round(density * sum(places)) - sum(itertools.compress(places, dense))
-        epsilon = left / max(1, sum(sum(pair) for pair, full in zip(pairs, dense, strict=True) if not full))
-        by_epsilon = [epsilon * sum(pair) for pair in pairs]
-        wanted = [min(share, number) for share, number in zip(by_epsilon, places, strict=True)]
-        wanted = places if all(dense) else wanted
+    else:  # one epsilon for all layers, whose sum over them, each dense at most, is the total
+        low, high = 0.0, float(max(places))
+        for _ in range(100):
+            epsilon = (low + high) / 2
+            wanted = [min(epsilon * sum(pair), number) for pair, number in zip(pairs, places, strict=True)]
+            low, high = (epsilon, high) if sum(wanted) < sum(counts) else (low, epsilon)
     assert all(abs(count - share) < 1 + 1e-6 * share for count, share in zip(counts, wanted, strict=True))
 
 
