@@ -36,6 +36,10 @@ COLUMN = """name => {
     return []
 }"""
 
+SENT = """(box, text) => Bokeh.documents.some((document) => [...document.all_models].some((model) =>
+    model.data?.label && box.labels[0].textContent.startsWith(model.data.label) && String(model.data.value) == text))
+"""
+
 
 class Server:
     """``panel serve app/`` on a free port, with its own folder of runs.
@@ -134,3 +138,4 @@ def fill(page: Any, label: str | re.Pattern[str], text: str) -> None:
     box.press("Control+a")
     box.press_sequentially(text)  # a value that appears within the event that gives focus can be lost
     box.press("Tab")
+    wait_until(lambda: box.evaluate(SENT, text), what=f"{text!r} is on its way to the server")

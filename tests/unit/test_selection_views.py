@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.feature_selection import SelectKBest
 
 import tsnn
+from tests.support.waiting import run_coroutine
 from tests.unit.test_watching import answer
 from tsnn import views
 from tsnn.estimator import selector as selectors
@@ -111,7 +112,7 @@ def test_selection__follows_a_fit_in_another_thread(table):
         pane._ticker.callback.stop()
         return pane
 
-    pane = asyncio.run(asyncio.wait_for(fit(), 60))
+    pane = run_coroutine(asyncio.wait_for(fit(), 60))
     assert "epoch 5 of 5" in pane.head.object
     bars = pane.scores.source.data
     assert len(bars["name"]) == 30

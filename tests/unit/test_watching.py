@@ -1,7 +1,6 @@
 """Following a run in a notebook: in one line, next to other widgets, until it ends."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 import panel as pn
 import panel_material_ui as pmui
@@ -12,6 +11,7 @@ from bokeh.models import Title
 import tsnn
 from tests.support import fake_engine
 from tests.support.sweeps import train_trial
+from tests.support.waiting import run_coroutine
 from tsnn import views
 from tsnn.config import Config, describe
 from tsnn.errors import RuleError, RunError
@@ -247,10 +247,10 @@ def test_on_release__notices_two_releases_at_the_same_value():
 
 
 def test_ended__returns_the_state_or_times_out(finished, store):
-    assert await_it(views.ended(finished)) == "finished"
+    assert run_coroutine(views.ended(finished)) == "finished"
     run = store.create(Config())
     with pytest.raises(RunError, match=r"still created after 0.2 s"):
-        await_it(views.ended(run, seconds=0.2))
+        run_coroutine(views.ended(run, seconds=0.2))
 
 
 def test_ended__waits_for_all_trials_of_a_sweep(store):
@@ -259,18 +259,12 @@ def test_ended__waits_for_all_trials_of_a_sweep(store):
     queue_sweep(found)
     train_trial(found, 0)
     with pytest.raises(RunError, match=r"Sweep .* is still training after 0.2 s"):
-        await_it(views.ended(found, seconds=0.2))
+        run_coroutine(views.ended(found, seconds=0.2))
     stop_sweep(found)
-    assert await_it(views.ended(found)) == "stopped"
+    assert run_coroutine(views.ended(found)) == "stopped"
     train_trial(found, 1)
-    assert await_it(views.ended(found)) == "finished"
+    assert run_coroutine(views.ended(found)) == "finished"
     failed = tsnn.sweep(config, {"zeta": [0.1, 0.2]}, store=store, start=False)
     train_trial(failed, 0)
     train_trial(failed, 1, RunState.FAILED)
-    assert await_it(views.ended(failed)) == "failed"
-
-
-def await_it(coroutine):
-    """Run a coroutine in a thread: the browser tests leave a running event loop in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, coroutine).result()
+    assert run_coroutine(views.ended(failed)) == "failed"
