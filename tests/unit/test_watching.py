@@ -1,7 +1,5 @@
 """Following a run in a notebook: in one line, next to other widgets, until it ends."""
 
-import asyncio
-
 import panel as pn
 import panel_material_ui as pmui
 import param
