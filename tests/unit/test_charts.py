@@ -46,3 +46,12 @@ def test_histogram__stacks_its_parts():
     edges = np.histogram_bin_edges(np.concatenate([kept, pruned]), 20)
     assert first == pytest.approx(np.histogram(kept, edges)[0])
     assert figure.y_range.end > max(second)
+
+
+@pytest.mark.parametrize("draw", [lambda name: views.curves("", "x", "y", {name: ([1, 2], [3, 4])}),
+                                  lambda name: views.histogram("", "x", "y", {name: [1.0, 2.0]})])  # fmt: skip
+def test_tooltips__take_names_as_text(draw):
+    """Bokeh reads a tooltip's own text as HTML, but not the values of a column."""
+    figure = draw("<b>@x</b>")
+    assert figure.hover[0].tooltips[0] == ("", "@label")
+    assert set(figure.renderers[-1].data_source.data["label"]) == {"<b>@x</b>"}

@@ -36,8 +36,9 @@ class InputRemoval(Ranking):
 
     def remove(self, network: Network, inputs: NDArray[np.int64]) -> None:
         """Remove all connections of some inputs."""
-        self.active[inputs] = False
-        network.layers[0] = without_inputs(network.layers[0], inputs)
+        if len(inputs):
+            self.active[inputs] = False
+            network.layers[0] = without_inputs(network.layers[0], inputs)
 
     def evolve(
         self, network: Network, prune: str, regrow: str, probe: Probe | None = None, zeta_in: float = ZETA

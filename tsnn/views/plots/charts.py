@@ -49,11 +49,11 @@ def curves(
             band = y - np.asarray(spread[0]), y + np.asarray(spread[0])
             fig.varea(x, *band, color=color, alpha=0.18, legend_label=label)
             up.extend(band)
-        source = ColumnDataSource({"x": x, "y": y})
+        source = ColumnDataSource({"x": x, "y": y, "label": [label] * len(x)})
         style: dict[str, Any] = {"source": source, "color": color, "legend_label": label}
         line = fig.line("x", "y", line_dash=dash, line_width=2, **style)
         drawn = fig.scatter("x", "y", size=5, **style) if len(x) <= MAX_MARKERS else line
-        tips = [("", label), (x_label, f"@x{{{x_format}}}"), (y_label, f"@y{{{y_format}}}")]
+        tips = [("", "@label"), (x_label, f"@x{{{x_format}}}"), (y_label, f"@y{{{y_format}}}")]
         fig.add_tools(HoverTool(renderers=[drawn], tooltips=tips, visible=False))
     _finish(fig, (x_format, y_format), (x_log, y_log), len(series))
     set_range(fig.x_range, *(log_padded(across) if x_log else padded(across)))
@@ -85,9 +85,10 @@ def histogram(
     for i, (label, part) in enumerate(values.items()):
         top = bottom + np.histogram(part, edges)[0]
         columns = {"left": edges[:-1], "right": edges[1:], "bottom": bottom, "top": top, "count": top - bottom}
+        columns["label"] = [label] * len(top)
         style: dict[str, Any] = {"source": ColumnDataSource(columns), "line_alpha": 0.0, "legend_label": label}
         bars = fig.quad("left", "right", "top", "bottom", color=palette.SERIES[i], **style)
-        tips = [("", label), (x_label, f"@left{{{x_format}}} to @right{{{x_format}}}"), (y_label, "@count{0,0}")]
+        tips = [("", "@label"), (x_label, f"@left{{{x_format}}} to @right{{{x_format}}}"), (y_label, "@count{0,0}")]
         fig.add_tools(HoverTool(renderers=[bars], tooltips=tips, visible=False))
         bottom = top
     _finish(fig, (x_format, "0,0"), (False, False), len(values))
