@@ -26,10 +26,14 @@ FOLDER = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items):
-    """Mark the tests of the page as browser tests, and tests that need more than this process as slow."""
+    """Mark the tests of the page as browser tests, and tests that need more than this process as slow.
+
+    On a busy machine the browser can lose a click or a key: its tests have a second try, which the summary lists.
+    """
     for item in items:
         if item.path.is_relative_to(FOLDER / "e2e"):
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.flaky(reruns=1))
         if any(item.get_closest_marker(name) for name in ("browser", "mpi", "nojit")):
             item.add_marker(pytest.mark.slow)
 
