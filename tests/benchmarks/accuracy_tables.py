@@ -3,10 +3,13 @@
 import os
 from pathlib import Path
 
+import numpy as np
+
 from tests.benchmarks.laboratory import Row
 from tsnn.config import Config
 from tsnn.config.presets import PAPER, preset_for_shape
-from tsnn.datasets import known_datasets
+from tsnn.datasets import known_datasets, load_dataset
+from tsnn.estimator import SparseSelector
 
 PLACES = 784 * 1000 + 2 * 1000 * 1000 + 1000 * 10  # of a connection in 784-1000-1000-1000-10
 PARTS = {"small": "the bundled part of Fashion-MNIST", "full": "Fashion-MNIST"}
@@ -93,6 +96,47 @@ def cifar(lab, scale):
             f"| {name} | {result.text} | {result.connections:,.0f} | {result.connections / places:.2%} | {epochs} "
             f"| {len(result.scores)} | {result.rate_text} | {spent:.0f} |"
         )
+
+
+SELECTED = 20  # of Madelon's 500 features; as many are relevant
+
+
+def madelon(lab, scale):
+    """Madelon with the papers' settings, and with the features that a selector keeps."""
+    yield from [
+        "## Madelon: 500-400-100-400-2", "",
+        "The papers' settings and learning rate (published for SET with All-ReLU: 68). Last: settings by the shape of "
+        f"the {SELECTED} features that `SparseSelector({SELECTED})` keeps, chosen on the training part.", "",
+        "| method | accuracy | connections | epochs | seeds | learning rate |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    config = Config.preset(PAPER + "madelon")
+    rows = {
+        "SET, All-ReLU": config,
+        "SET, ReLU": config.replace(activation="relu"),
+        "fixed, All-ReLU": config.replace(method="fixed"),
+        "dense, ReLU": config.replace(method="dense", activation="relu"),
+    }
+    path = lab.store.root / f"madelon-{SELECTED}.npz"
+    if lab.training and not path.exists():
+        _write_selected(path)
+    if path.exists():
+        n_train = next(info.sizes["full"] for info in known_datasets() if info.name == "madelon")[0]
+        suited = {"data.name": str(path), **preset_for_shape(n_train, SELECTED)}
+        rows[f"SET on {SELECTED} selected features"] = Config().replace(suited)
+    for name, config in rows.items():
+        row = Row(name, config, (config.training.learning_rate,), scale.madelon_seeds, 0)
+        result = lab.result(row)
+        cells = f"{result.text} | {result.connections:,.0f}" if result else f"{lab.problem(row)} |"
+        yield f"| {name} | {cells} | {config.training.epochs} | {row.seeds} | {config.training.learning_rate:g} |"
+
+
+def _write_selected(path):
+    """Write Madelon with the features that a selector keeps."""
+    data = load_dataset("madelon", preprocessing="none", rng=np.random.default_rng(0))
+    kept = SparseSelector(SELECTED, random_state=0, threads=1).fit(data.x_train[:], data.y_train).get_support()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    x_train, x_test = data.x_train[:][:, kept], data.x_test[:][:, kept]
+    np.savez(path, X_train=x_train, y_train=data.y_train, X_test=x_test, y_test=data.y_test)
 
 
 MODES = {

@@ -81,13 +81,15 @@ class Laboratory:
 
     Attributes
     ----------
+    known : int
+        Results and curves that the tables found so far.
     figures : dict of str to dict
         Figures of the tables that were made, by file: arguments of :func:`tests.benchmarks.figure.write_figure`.
     """
 
     def __init__(self, store, *, training):
         self.store, self.training = store, training
-        self.figures = {}
+        self.known, self.figures = 0, {}
 
     def sweep(self, config, grid, seeds=1):
         """Return the sweep with these trials, trained if it is to be; None if it does not exist."""
@@ -133,6 +135,7 @@ class Laboratory:
             trials = found.results() if found else []
             finished = [(t.run, r) for t, r in trials if t.state == RunState.FINISHED and r and t.run]
             if known := [(run, r) for run, r in finished if r.test_accuracy is not None][: row.seeds]:
+                self.known += 1
                 return Result(
                     tuple(100 * r.test_accuracy for _, r in known), fmean(r.connections for _, r in known), rate,
                     row.config.training.epochs, tuple(run for run, _ in known), len(row.rates),

@@ -27,18 +27,18 @@ ACCURACY_MODES = MODES | {
     "WASAP, phase 1 only": {"parallel.workers": 2, "parallel.mode": "wasap", "parallel.phase1_fraction": 1}
 }
 SPEED_UP, COMMUNICATION = 1.6, 0.10  # targets
-ACCURACY_EPOCHS = {"fashion_mnist": 60, "madelon": 200}
+ACCURACY_EPOCHS = {"paper/fashion_mnist": 60, "paper/madelon": 200, "fashion_mnist": 15}  # by preset
 
 
-def run(data, settings):
+def run(preset, settings):
     """Train; return the lines and records of the run."""
     with tempfile.TemporaryDirectory() as folder:
-        config = Config.preset(f"paper/{data}").replace({"run.snapshots": 2, "run.checkpoint_minutes": 0, **settings})
+        config = Config.preset(preset).replace({"run.snapshots": 2, "run.checkpoint_minutes": 0, **settings})
         run = start(config, RunStore(Path(folder)))
         while run.status()["state"] not in (*ENDED, "lost"):
             time.sleep(0.2)
         if run.status()["state"] != "finished":
-            sys.exit(f"{data}, {settings}: {run.status()}\n{run.log()}")
+            sys.exit(f"{preset}, {settings}: {run.status()}\n{run.log()}")
         return [line for line in run.lines()[0] if line["type"] == "epoch"], run.records()
 
 
@@ -48,7 +48,7 @@ def speed(epochs, rounds):
     fractions = {mode: [] for mode in MODES}
     for _ in tqdm(range(rounds), desc="rounds", file=sys.stderr):
         for mode, settings in MODES.items():
-            lines, records = run("fashion_mnist", {"training.epochs": epochs, **settings})
+            lines, records = run("paper/fashion_mnist", {"training.epochs": epochs, **settings})
             stamps = [line["time"] for line in lines]
             speeds[mode].append((epochs - 2) / (stamps[-1] - stamps[1]))  # the first epochs compile
             parts = [
@@ -73,22 +73,21 @@ def speed(epochs, rounds):
     print(f"communication {communication:.1%} (target {COMMUNICATION:.0%}: {verdicts[1]})")
 
 
-def accuracy(seeds, datasets):
+def accuracy(seeds, presets, size, modes):
     """Test accuracy after the last epoch: mean and standard deviation over seeds."""
-    print(f"| test accuracy, {seeds} seeds | " + " | ".join(ACCURACY_MODES) + " |")
-    print("|---" * (len(ACCURACY_MODES) + 1) + "|")
-    for data in datasets:
-        epochs, cells, base = ACCURACY_EPOCHS[data], [], None
-        for settings in tqdm(ACCURACY_MODES.values(), desc=data, file=sys.stderr):
-            common = {"data.size": "small", "training.epochs": epochs}
-            scores = [
-                100 * run(data, {**common, **settings, "run.seed": seed})[1][-1].test_accuracy for seed in range(seeds)
-            ]
+    print(f"| test accuracy, {seeds} seeds | " + " | ".join(modes) + " |")
+    print("|---" * (len(modes) + 1) + "|")
+    for preset in presets:
+        epochs, cells, base = ACCURACY_EPOCHS[preset], [], None
+        for mode in tqdm(modes, desc=preset, file=sys.stderr):
+            settings = {"data.size": size, "training.epochs": epochs, **ACCURACY_MODES[mode]}
+            records = [run(preset, {**settings, "run.seed": seed})[1] for seed in range(seeds)]
+            scores = [100 * each[-1].test_accuracy for each in records]
             mean, deviation = statistics.mean(scores), statistics.stdev(scores)
             base = base or (mean, deviation)
             verdict = "" if mean >= base[0] - base[1] else " (below)"
             cells.append(f"{mean:.1f} ± {deviation:.1f} %{verdict}")
-        print(f"| {data}, {epochs} epochs | " + " | ".join(cells) + " |", flush=True)
+        print(f"| {preset}, {epochs} epochs | " + " | ".join(cells) + " |", flush=True)
 
 
 def main():
@@ -98,12 +97,17 @@ def main():
     parser.add_argument("--epochs", type=int, default=12, help="of speed; 70 %% of them in phase 1")
     parser.add_argument("--rounds", type=int, default=3, help="of speed")
     parser.add_argument("--seeds", type=int, default=5, help="of accuracy")
-    parser.add_argument("--data", nargs="+", default=list(ACCURACY_EPOCHS), choices=list(ACCURACY_EPOCHS))
+    presets = list(ACCURACY_EPOCHS)
+    parser.add_argument("--presets", nargs="+", default=presets[:2], choices=presets, help="of accuracy")
+    parser.add_argument("--size", default="small", choices=("small", "full"), help="of the data of accuracy")
+    parser.add_argument(
+        "--modes", nargs="+", default=list(ACCURACY_MODES), choices=list(ACCURACY_MODES), help="of accuracy"
+    )
     options = parser.parse_args()
     if options.benchmark == "speed":
         speed(options.epochs, options.rounds)
     else:
-        accuracy(options.seeds, options.data)
+        accuracy(options.seeds, options.presets, options.size, options.modes)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Reproduction of the papers' comparisons, and of the figures that the presets and the README quote.
 
-Trains what is missing, as sweeps in a folder, and writes REPORT.md from the runs that exist, and the same report into
-their folder, for the dashboard, with links to the runs. Killed, it continues with the same command. Each method has the
+Trains what is missing, as sweeps in a folder, and writes the tables of REPORT.md whose runs are there; the others stay
+as they are. For the dashboard the same tables, with links to the runs, are written into their folder. Killed, it
+continues with the same command. Each method has the
 learning rate, of those tried, that is best on a sixth of the training part; the figures are test accuracies after the
 last epoch.
 
@@ -31,6 +32,7 @@ TABLES = {
     "density": density_tables.density,
     "few": density_tables.few,
     "cifar": accuracy_tables.cifar,
+    "madelon": accuracy_tables.madelon,
     "time": time_to_accuracy.table,
     "parallel": accuracy_tables.parallel,
     "presets": accuracy_tables.presets,
@@ -63,24 +65,39 @@ def main():
 
 
 def write(folder, scale):
-    """Write the report from the runs that exist, for the dashboard too."""
+    """Write the report: tables whose runs are in the folder; others as they were. For the dashboard the former only."""
     found = Laboratory(RunStore(folder), training=False)
-    lines = [
+    before = sections(REPORT.read_text()) if REPORT.exists() else {}
+    command = f"python -m tests.benchmarks.reproduce{' --quick' if scale is not FULL else ''}"
+    head = "\n".join([
         "# Report", "",
-        f"Written by `python -m tests.benchmarks.reproduce{' --quick' if scale is not FULL else ''}` on "
-        f"{datetime.date.today()}, on {machine()}; nothing in it is typed by hand. One thread. Test accuracy in per "
-        "cent after the last epoch, mean ± standard deviation over the seeds; a number alone is one seed. Each method "
-        "has the learning rate, of those tried, that is best on a sixth of the training part.", "",
-        f"Scale: {scale.text}", "",
-    ]  # fmt: skip
-    for table in TABLES.values():
-        lines += [*table(found, scale), ""]
-    text = "\n".join(lines).rstrip() + "\n"
+        "Nothing in it is typed by hand. One thread. Test accuracy in per cent after the last epoch, mean ± standard "
+        "deviation over the seeds; a number alone is one seed. Each method has the learning rate, of those tried, that "
+        "is best on a sixth of the training part. A table is that of the command and the machine below it.", "",
+        f"Without `--quick`: {FULL.text} With it: {QUICK.text}",
+    ])  # fmt: skip
+    here, kept = [head], [head]
+    for name, table in TABLES.items():
+        known = found.known
+        text = "\n".join(table(found, scale))
+        plain, heading = _LINK.sub(r"\1", text), text.partition("\n")[0]
+        if found.known > known:
+            here.append(text)
+            if not before.get(heading, "").startswith(plain + "\n\n`"):
+                words = command.replace("reproduce", f"reproduce {name}")
+                before[heading] = f"{plain}\n\n`{words}`, {datetime.date.today()}, {machine()}."
+        kept.append(before.get(heading, plain))
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / PAGE, json_line({"text": text, "figures": found.figures}))
-    REPORT.write_text(_LINK.sub(r"\1", text))
+    write_atomic(folder / PAGE, json_line({"text": "\n\n".join(here), "figures": found.figures}))
+    REPORT.write_text("\n\n".join(kept) + "\n")
     for name, figure in found.figures.items():
         write_figure(REPORT.with_name(name), **figure)
+
+
+def sections(report):
+    """Return the sections of a report by their headings."""
+    parts = re.split(r"\n\n(?=## )", report.strip())[1:]
+    return {part.partition("\n")[0]: part for part in parts}
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class Scale:
         Data sets of the presets, and their numbers of epochs.
     microarrays : tuple of str
         Data sets with more features than samples.
+    madelon_seeds : int
+        Seeds of Madelon.
     """
 
     name: str
@@ -54,10 +56,11 @@ class Scale:
     budgets: tuple[int, ...]
     preset_data: dict[str, tuple[int, ...]]
     microarrays: tuple[str, ...]
+    madelon_seeds: int = 5
 
     def with_seeds(self, seeds):
         """Return a copy with this number of seeds."""
-        return dataclasses.replace(self, seeds=seeds, dense_seeds=seeds)
+        return dataclasses.replace(self, seeds=seeds, dense_seeds=seeds, madelon_seeds=seeds)
 
 
 MICROARRAYS = ("leukemia", "allaml", "colon", "lung_discrete", "dm_chowdary")

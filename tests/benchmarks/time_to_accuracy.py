@@ -182,7 +182,10 @@ def _measured(lab, folder, what):
         done = subprocess.run(command, env={**os.environ, **ONE_THREAD}, stdout=subprocess.PIPE, text=True, check=True)
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(done.stdout)
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    lab.known += 1
+    return json.loads(path.read_text())
 
 
 def main():

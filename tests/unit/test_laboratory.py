@@ -1,7 +1,10 @@
 """Reproduction of the papers' comparisons: learning rates by validation samples, nothing is trained twice."""
 
+import json
+
 import pytest
 
+from tests.benchmarks import reproduce
 from tests.benchmarks.laboratory import VALIDATION, Laboratory, Row
 from tests.benchmarks.time_to_accuracy import levels_reached
 from tsnn.config import Config
@@ -56,3 +59,30 @@ def test_problem__tells_divergence_from_runs_that_are_missing(tmp_path, row):
     assert laboratory.problem(diverging) == "not run"
     assert laboratory.result(diverging) is None
     assert laboratory.problem(diverging) == "diverged"
+
+
+def test_report__keeps_the_tables_whose_runs_are_not_in_the_folder(tmp_path, row, monkeypatch):
+    def table(lab, scale):
+        result = lab.result(row)
+        yield from ["## Digits", "", f"| tiny | {result.text if result else lab.problem(row)} |"]
+
+    report = tmp_path / "REPORT.md"
+    monkeypatch.setattr(reproduce, "REPORT", report)
+    monkeypatch.setattr(reproduce, "TABLES", {"digits": table, "other": lambda lab, scale: ["## Other", "", "not run"]})
+    reproduce.write(tmp_path / "empty", reproduce.QUICK)
+    assert reproduce.sections(report.read_text()) == {
+        "## Digits": "## Digits\n\n| tiny | not run |", "## Other": "## Other\n\nnot run",
+    }  # fmt: skip
+    report.write_text(report.read_text().replace("not run", "98.0", 2).replace("98.0", "96.1", 1))
+    list(table(Laboratory(RunStore(tmp_path / "runs"), training=True), reproduce.QUICK))
+    reproduce.write(tmp_path / "runs", reproduce.QUICK)
+    found = reproduce.sections(report.read_text())
+    assert "96.1" not in found["## Digits"]
+    assert "`python -m tests.benchmarks.reproduce digits --quick`, 20" in found["## Digits"]
+    assert found["## Other"] == "## Other\n\n98.0"
+    page = json.loads((tmp_path / "runs" / "report.json").read_text())["text"]
+    assert "(?tab=sweep&sweep=" in page
+    assert "## Other" not in page
+    report.write_text(report.read_text().replace("`, 20", "`, 19"))  # an earlier day
+    reproduce.write(tmp_path / "runs", reproduce.QUICK)
+    assert "`, 19" in report.read_text(), "a table that has not changed keeps its date"
