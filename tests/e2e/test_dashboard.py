@@ -252,7 +252,7 @@ def test_form__errors_are_displayed(page, server):
     page.get_by_role("button", name="Advanced").click()
     fill(page, "Snapshots", "0")
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_role("alert").get_by_text("run.snapshots must be")).to_be_in_viewport()
+    expect(page.get_by_role("alert").get_by_text("run.snapshots must be")).to_be_in_viewport(timeout=60_000)
     assert server.store.list() == []
 
 
