@@ -84,6 +84,7 @@ def _cell(lab, row, result):
 FEW = {
     "epsilon 1": {"epsilon": 1.0, "dropout": 0.0, "start_factor": 20.0},
     "epsilon 3": {"epsilon": 3.0, "dropout": 0.1, "start_factor": 14.0},
+    "epsilon 6": {"epsilon": 6.0, "dropout": 0.2, "start_factor": 6.7},
 }
 
 
