@@ -356,6 +356,7 @@ def test_changed_rules__reach_server_and_workers(blobs, config, phase1):
 def test_changed_epsilon__is_applied_by_workers_and_kept_by_the_average(blobs, config):
     """Also if the run is resumed between the change and the evolution that applies it."""
     config = config.replace({"training.epochs": 60, "parallel.phase1_fraction": 0.03, "training.zeta": 0.2})
+    config = config.replace(learning_rate=0.001)  # small enough for any order of arrival
     threads, saved, counts = Threads(blobs, config), None, []
     for item in threads:
         if isinstance(item, EpochRecord):
