@@ -82,10 +82,10 @@ def write(folder, scale):
         text = "\n".join(table(found, scale))
         plain, heading = _LINK.sub(r"\1", text), text.partition("\n")[0]
         if found.known > known:
-            here.append(text)
             if not before.get(heading, "").startswith(plain + "\n\n`"):
                 words = command.replace("reproduce", f"reproduce {name}")
                 before[heading] = f"{plain}\n\n`{words}`, {datetime.date.today()}, {machine()}."
+            here.append(text + before[heading][len(plain) :])
         kept.append(before.get(heading, plain))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / PAGE, json_line({"text": "\n\n".join(here), "figures": found.figures}))

@@ -97,7 +97,8 @@ def test_write__keeps_the_report_of_the_repository_without_links(report):
     store, text, drawn = report
     written = json.loads((store.root / FILE).read_text())
     assert "](?" not in text
-    assert text == re.sub(r"\[([^]]*)\]\(\?[^)]*\)", r"\1", written["text"])
+    assert text == re.sub(r"\[([^]]*)\]\(\?[^)]*\)", r"\1", written["text"]) + "\n"
+    assert text.count("`python -m tests.benchmarks.reproduce ") == len(TABLES), "each with its machine"
     assert "](density.png)" in text
     assert {path.name: json.loads(json.dumps(figure)) for path, figure in drawn.items()} == written["figures"]
 
