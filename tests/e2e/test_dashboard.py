@@ -84,7 +84,7 @@ def test_layout__drawer_closed_at_once_stays_closed_and_follows_the_width(page, 
     assert form.is_hidden()
     page.get_by_role("button", name="Open drawer").click()
     form.wait_for()
-    page.wait_for_timeout(2000)  # the server knows that it is open
+    page.wait_for_timeout(5000)  # the server knows that it is open
     for width, state in ((820, "hidden"), (1280, "visible")):
         page.set_viewport_size({"width": width, "height": 800})
         form.wait_for(state=state)
