@@ -58,12 +58,10 @@ class Config:
                 "an epoch. Give a whole number of epochs, or set parallel.workers=0."
             )
 
-        narrow = self.training.precision == "bfloat16"
-        if self.training.augmentation != "none" and (narrow or self.parallel.workers):
-            other = "training.precision='float32'" if narrow else "parallel.workers=0"
+        if self.training.augmentation != "none" and self.parallel.workers:
             raise ConfigError(
-                f"training.augmentation={self.training.augmentation!r} works in one process and in 32 bits. Set "
-                f"{other}, or training.augmentation='none'."
+                f"training.augmentation={self.training.augmentation!r} works in one process. Set parallel.workers=0, or "
+                "training.augmentation='none'."
             )
 
         if self.run.compact and self.training.precision == "bfloat16":

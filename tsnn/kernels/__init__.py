@@ -7,7 +7,7 @@ work, and each output element is written by exactly one of them: the bits are th
 of threads. Fast math never includes "no NaN": divergence must be noticed.
 
 ``layers`` (forward, scatter, backward, gather), ``curves``, ``losses``, ``optimizers``, ``patterns``, ``drawing``,
-``exchange`` and ``artificial_data`` are called from outside; ``rows`` holds the inner loops, made of ``vectors`` or, on
+``exchange``, ``images`` and ``artificial_data`` are called from outside; ``rows`` holds the inner loops, made of ``vectors`` or, on
 processors without suitable vectors, of ``plain``. ``wire`` is the format of messages between server and workers.
 """
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         momentum_step,
         retain,
     )
+    from tsnn.kernels.images import move_pixels
     from tsnn.kernels.layers import (
         backward,
         dropout_threshold,
@@ -62,8 +63,8 @@ __all__ = [
     "answer_gradients", "apply_curve", "artificial", "backward", "binary_cross_entropy", "carry_births",
     "carry_values", "column_strength", "column_sums", "count", "count_cells", "drop_smallest", "dropout_threshold",
     "find_connections", "forward", "gather", "gather_sparse", "helper_is_busy", "is_cached", "keep_free",
-    "long_row_segments", "mark_places", "mean_squared_error", "merge_connections", "momentum_step", "multiply",
-    "narrow", "nesterov_step", "retain", "row_strength", "scatter", "scatter_is_faster", "select_free", "set_helper",
+    "long_row_segments", "mark_places", "mean_squared_error", "merge_connections", "momentum_step",
+    "move_pixels", "multiply", "narrow", "nesterov_step", "retain", "row_strength", "scatter", "scatter_is_faster", "select_free", "set_helper",
     "set_threads", "softmax_cross_entropy", "sort_rows", "transpose_pattern", "widen",
 ]  # fmt: skip
 
@@ -76,6 +77,7 @@ __getattr__, __dir__ = lazy.attach(
         "curves": "apply_curve multiply",
         "drawing": "add_free add_gradient count drop_smallest keep_free select_free sort_rows",
         "exchange": "ADDRESS_BYTES add_layers answer_gradients find_connections momentum_step retain",
+        "images": "move_pixels",
         "layers": "backward dropout_threshold forward gather gather_sparse scatter scatter_is_faster",
         "losses": "binary_cross_entropy mean_squared_error softmax_cross_entropy",
         "optimizers": "adamw_step nesterov_step",
