@@ -1,19 +1,27 @@
 """Activations in 16 bits: the format against its definition, and kernels against those of float32 on rounded values."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from tests.support import naive
-from tests.support.layers import Sample
+from tests.support.layers import Sample, all_results
 from tsnn import kernels
+from tsnn.kernels.compiling import processor_features
+from tsnn.kernels.stripes import HAS_DOT
 
 WIDTHS = [32, 160]  # 2, 8 + 2 vectors of 16 samples
 
 
 def rounded(values):
     """Return the nearest values that bfloat16 can hold."""
-    return kernels.widen(kernels.narrow(values))
+    groups = np.zeros((-(-values.size // 32), 32), np.float32)
+    groups.reshape(-1)[: values.size] = values.reshape(-1)
+    return kernels.widen(kernels.narrow(groups)).reshape(-1)[: values.size].reshape(values.shape)
 
 
 def is_nearest_bfloat16(value, stored):
@@ -38,6 +46,7 @@ def pairs(width, **settings):
     whole, half = Sample(11, 9, width, **settings), Sample(11, 9, width, store=kernels.narrow, **settings)
     for layer in (whole, half):
         layer.activation, layer.delta = rounded(layer.activation), rounded(layer.delta)
+        layer.weights = rounded(layer.weights)
     return whole, half
 
 
@@ -56,24 +65,53 @@ def test_narrow__rounds_to_the_nearest_and_half_way_to_the_even_one():
 
 @pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_forward__is_that_of_float32_rounded_at_the_end(width, p):
+def test_forward__is_that_of_float32_up_to_rounding(width, p):
     whole, half = pairs(width)
     rule = -0.6, kernels.dropout_threshold(p), 12345, 7
     (out, masks), (stored, its_masks) = whole.forward(*rule), half.forward(*rule)
     assert stored.dtype == np.uint16
-    assert_array_equal(stored, kernels.narrow(out))
+    assert_allclose(kernels.widen(stored), out, rtol=2**-8, atol=1e-6)
     assert_array_equal(its_masks, masks)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_backward__is_that_of_float32_rounded_at_the_end(width, p):
+def test_backward__is_that_of_float32_up_to_rounding(width, p):
     whole, half = pairs(width, seed=1)
     rule = {"threshold": kernels.dropout_threshold(p)}
     (state, below), (its_state, stored) = (layer.backward(0.9, 0.1, 0.01, **rule) for layer in (whole, half))
     for ours, theirs in zip(its_state, state, strict=True):
+        assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert_allclose(kernels.widen(stored), below, rtol=2**-8, atol=1e-6)
+
+
+def test_weights__are_rounded_in_products_and_exact_in_updates():
+    half, plain = (Sample(11, 9, 96, store=kernels.narrow) for _ in range(2))
+    half.weights[:], plain.weights[:] = np.float32(1 + 2**-9), 1.0
+    for ours, theirs in zip(half.forward(), plain.forward(), strict=True):
         assert_array_equal(ours, theirs)
-    assert_array_equal(stored, kernels.narrow(below))
+    (weights, *_), below = half.backward(0.0, 0.0, 0.0)
+    assert_array_equal(weights, np.float32(1 + 2**-9))
+    assert_array_equal(below, plain.backward(0.0, 0.0, 0.0)[1])
+
+
+if HAS_DOT:
+
+    def test_dot_product__has_the_bits_of_other_processors(tmp_path):
+        script = (
+            "import sys, numpy; from tests.support.layers import Sample, all_results; from tsnn.kernels import narrow;"
+            "from tsnn.kernels.stripes import HAS_DOT; assert not HAS_DOT;"
+            "numpy.savez(sys.argv[1], *all_results(Sample(40, 30, 160, store=narrow)))"
+        )
+        features = ",".join(sorted(f"+{name}" for name in processor_features() - {"avx512bf16"}))
+        variant = {"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": features}
+        path = tmp_path / "variant.npz"
+        subprocess.run([sys.executable, "-c", script, str(path)], env=os.environ | variant, check=True)
+        with np.load(path) as theirs:
+            for mine, other in zip(
+                all_results(Sample(40, 30, 160, store=kernels.narrow)), theirs.values(), strict=True
+            ):
+                assert_array_equal(mine, other)
 
 
 @pytest.mark.parametrize(("b", "n"), [(1, 1), (16, 16), (37, 50), (100, 33), (128, 784)])

@@ -60,8 +60,8 @@ class Config:
 
         if self.training.augmentation != "none" and self.parallel.workers:
             raise ConfigError(
-                f"training.augmentation={self.training.augmentation!r} works in one process. Set parallel.workers=0, or "
-                "training.augmentation='none'."
+                f"training.augmentation={self.training.augmentation!r} works in one process. Set parallel.workers=0, "
+                "or training.augmentation='none'."
             )
 
         if self.run.compact and self.training.precision == "bfloat16":

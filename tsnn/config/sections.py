@@ -206,7 +206,7 @@ class TrainingConfig(Section):
     precision: str = setting(
         "float32",
         "How activations and their gradients are stored: 'bfloat16' halves their memory, and the traffic that limits "
-        "speed; weights, sums and losses stay float32.",
+        "speed; weights, sums and losses stay float32, but products take weights rounded to 16 bits.",
         choices=("float32", "bfloat16"),
     )
     augmentation: str = setting(

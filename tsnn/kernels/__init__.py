@@ -7,8 +7,9 @@ work, and each output element is written by exactly one of them: the bits are th
 of threads. Fast math never includes "no NaN": divergence must be noticed.
 
 ``layers`` (forward, scatter, backward, gather), ``curves``, ``losses``, ``optimizers``, ``patterns``, ``drawing``,
-``exchange``, ``images`` and ``artificial_data`` are called from outside; ``rows`` holds the inner loops, made of ``vectors`` or, on
-processors without suitable vectors, of ``plain``. ``wire`` is the format of messages between server and workers.
+``exchange``, ``images`` and ``artificial_data`` are called from outside; ``rows`` holds the inner loops, made of
+``vectors`` or, on processors without suitable vectors, of ``plain``. ``wire`` is the format of messages between server
+and workers.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ __all__ = [
     "answer_gradients", "apply_curve", "artificial", "backward", "binary_cross_entropy", "carry_births",
     "carry_values", "column_strength", "column_sums", "count", "count_cells", "drop_smallest", "dropout_threshold",
     "find_connections", "forward", "gather", "gather_sparse", "helper_is_busy", "is_cached", "keep_free",
-    "long_row_segments", "mark_places", "mean_squared_error", "merge_connections", "momentum_step",
-    "move_pixels", "multiply", "narrow", "nesterov_step", "retain", "row_strength", "scatter", "scatter_is_faster", "select_free", "set_helper",
-    "set_threads", "softmax_cross_entropy", "sort_rows", "transpose_pattern", "widen",
+    "long_row_segments", "mark_places", "mean_squared_error", "merge_connections", "momentum_step", "move_pixels",
+    "multiply", "narrow", "nesterov_step", "retain", "row_strength", "scatter", "scatter_is_faster", "select_free",
+    "set_helper", "set_threads", "softmax_cross_entropy", "sort_rows", "transpose_pattern", "widen",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.attach(

@@ -2,18 +2,17 @@
 
 A row of samples is stored in groups of 32. Samples l and l + 16 of a group share a word of 32 bits, l in its low half:
 so 16 of them are widened to float32 by one shift, the other 16 by one mask. Sums are float32; a stored value is
-rounded to the nearest bfloat16, half-way to the even one, by integer operations: the same bits on every processor.
+rounded to the nearest bfloat16, half-way to the even one, by integer operations, and so is a weight where it
+multiplies stored values.
 
-For vectors: `is_narrow`, `stripe`, `store_stripe`. For loops over samples: `read`, `put`. For NumPy: `widen`, `narrow`.
+Loops over samples use `read`, `put` and `as_stored`, NumPy `widen` and `narrow`, vectors :mod:`tsnn.kernels.stripes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import overload, register_jitable
 from numpy.typing import NDArray
@@ -22,6 +21,11 @@ from tsnn.tiling import LANES
 
 GROUP = 2 * LANES  # samples
 UPPER, NAN = 0xFFFF0000, 0x7FC00000
+
+
+def is_narrow(array: Any) -> bool:
+    """Return whether a Numba array type holds values of 16 bits."""
+    return bool(array.dtype == types.uint16)
 
 
 def widen(values: NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -62,9 +66,18 @@ def put(array: Any, offset: int, value: Any) -> None:
     if array.dtype == np.float32:
         array.reshape(-1)[offset] = value
     else:
-        bits = int(np.float32(value).view(np.uint32))
-        rounded = NAN if np.isnan(value) else bits + 0x7FFF + (bits >> 16 & 1)
-        array.reshape(-1)[place(offset)] = rounded >> 16
+        array.reshape(-1)[place(offset)] = _bits(value) >> 16
+
+
+def as_stored(array: Any, value: Any) -> Any:
+    """Return a float32, rounded to an array's precision."""
+    return value if array.dtype == np.float32 else np.uint32(_bits(value) & UPPER).view(np.float32)
+
+
+def _bits(value: Any) -> int:
+    """Return bits whose upper half is the nearest bfloat16."""
+    bits = int(np.float32(value).view(np.uint32))
+    return NAN if np.isnan(value) else bits + 0x7FFF + (bits >> 16 & 1)
 
 
 @overload(read, inline="always", strict=False)
@@ -91,62 +104,30 @@ def _put(array: Any, offset: Any, value: Any) -> Any:
         return write
 
     def round_and_write(array, offset, value):  # type: ignore[no-untyped-def]
-        single = np.empty(1, np.float32)
-        single[0] = value
-        bits, undefined = np.int64(single.view(np.uint32)[0]), np.int64(value != value)
-        rounded = undefined * NAN + (1 - undefined) * (bits + 0x7FFF + ((bits >> 16) & 1))
-        array.reshape(-1)[place(offset)] = np.uint16(rounded >> 16)
+        array.reshape(-1)[place(offset)] = np.uint16(_bits(value) >> 16)
 
     return round_and_write
 
 
-# --- vectors of 16 samples, for intrinsics
-
-_INT, _INDEX = ir.IntType(32), ir.IntType(64)
-_FLOATS, _INTS = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(_INT, LANES)
-
-
-def is_narrow(array: Any) -> bool:
-    """Return whether a Numba array type holds values of 16 bits."""
-    return bool(array.dtype == types.uint16)
-
-
-def _every(value: int) -> Any:
-    return ir.Constant(_INTS, [value] * LANES)
-
-
-def stripe(builder: Any, array: Any, address: Any, lanes: int) -> Callable[[int], Any]:
-    """Return a function that emits vector v of the stripe at an address, an integer pointer type's, as float32."""
+@overload(as_stored, inline="always", strict=False)
+def _as_stored(array: Any, value: Any) -> Any:
     if not is_narrow(array):
-        first = builder.bitcast(address, ir.VectorType(ir.FloatType(), lanes).as_pointer())
-        return lambda v: builder.load(builder.gep(first, [_INDEX(v)]), align=4)
-    first, words = builder.bitcast(address, _INTS.as_pointer()), {}
+        return lambda array, value: value
 
-    def one(v: int) -> Any:
-        if v // 2 not in words:
-            words[v // 2] = builder.load(builder.gep(first, [_INDEX(v // 2)]), align=4)
-        word = words[v // 2]
-        return builder.bitcast(builder.and_(word, _every(UPPER)) if v % 2 else builder.shl(word, _every(16)), _FLOATS)
+    def rounded(array, value):  # type: ignore[no-untyped-def]
+        word = np.empty(1, np.uint32)
+        word[0] = _bits(value) & UPPER
+        return word.view(np.float32)[0]
 
-    return one
+    return rounded
 
 
-def store_stripe(builder: Any, array: Any, address: Any, vectors: Sequence[Any]) -> None:
-    """Emit the store of vectors of float32 as the stripe at an address."""
-    if is_narrow(array):
-        bits = [_rounded(builder, vector) for vector in vectors]
-        vectors = [
-            builder.or_(builder.lshr(low, _every(16)), builder.and_(high, _every(UPPER)))
-            for low, high in zip(bits[::2], bits[1::2], strict=True)
-        ]
-    first = builder.bitcast(address, vectors[0].type.as_pointer())
-    for v, vector in enumerate(vectors):
-        builder.store(vector, builder.gep(first, [_INDEX(v)]), align=4)
+@overload(_bits, inline="always", strict=False)
+def _bits_of(value: Any) -> Any:
+    def rounded(value):  # type: ignore[no-untyped-def]
+        single = np.empty(1, np.float32)
+        single[0] = value
+        bits, undefined = np.int64(single.view(np.uint32)[0]), np.int64(value != value)
+        return undefined * NAN + (1 - undefined) * (bits + 0x7FFF + ((bits >> 16) & 1))
 
-
-def _rounded(builder: Any, vector: Any) -> Any:
-    """Return bits whose upper halves are the nearest bfloat16 of each float32."""
-    bits = builder.bitcast(vector, _INTS)
-    odd = builder.and_(builder.lshr(bits, _every(16)), _every(1))
-    rounded = builder.add(bits, builder.add(odd, _every(0x7FFF)))
-    return builder.select(builder.fcmp_unordered("uno", vector, vector), _every(NAN), rounded)
+    return rounded

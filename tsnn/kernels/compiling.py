@@ -137,6 +137,14 @@ def warn_uncached(reason: str) -> None:
     _warn_once()
 
 
+def processor_features() -> set[str]:
+    """Return LLVM's names of the instruction sets for which Numba compiles; NUMBA_CPU_FEATURES is respected."""
+    chosen = _settings.CPU_FEATURES
+    if chosen is None:
+        return {name for name, present in binding.get_host_cpu_features().items() if present}
+    return {name[1:] for name in chosen.split(",") if name.startswith("+")}
+
+
 def vector_path() -> str:
     """Return which kernels are used: "AVX-512", "AVX2", or "portable".
 
@@ -144,11 +152,7 @@ def vector_path() -> str:
     width: half of a tile stays in L1, which still costs less than to walk the connections once for each quarter.
     The variables NUMBA_CPU_NAME, NUMBA_CPU_FEATURES and NUMBA_DISABLE_JIT are respected.
     """
-    chosen = _settings.CPU_FEATURES
-    if chosen is None:
-        features = {name for name, present in binding.get_host_cpu_features().items() if present}
-    else:
-        features = {name[1:] for name in chosen.split(",") if name.startswith("+")}
+    features = processor_features()
     if {"avx512f", "avx512bw"} <= features:
         return "AVX-512" if COMPILED else "portable"
     return "AVX2" if COMPILED and {"avx2", "fma"} <= features else "portable"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tsnn.kernels.bfloat16 import put, read
+from tsnn.kernels.bfloat16 import as_stored, put, read
 from tsnn.kernels.compiling import compiled
 from tsnn.tiling import LANES
 
@@ -64,6 +64,22 @@ def multiply_add(scalar: float, tile: Floats, total: Floats) -> Floats:
 
 
 @compiled()
+def add_weighted(tile: Floats, array: Floats, offsets: tuple[int, ...], weights: tuple[float, ...]) -> Floats:
+    """Add the tiles at array.flat[offset], each times its weight, rounded to the array's precision."""
+    for c in range(len(offsets)):
+        values, weight = read(array, offsets[c], tile.shape[0]), as_stored(array, weights[c])
+        for s in range(tile.shape[0]):
+            tile[s] += weight * values[s]
+    return tile
+
+
+@compiled()
+def in_order(tile: Floats, array: Floats) -> Floats:
+    """Return the tile."""
+    return tile
+
+
+@compiled()
 def add_samples(tile: Floats) -> np.float32:
     """Return the sum over all samples, float32."""
     total = np.float32(0)
@@ -91,10 +107,10 @@ def train(
     """
     momentum, learning_rate, step, decay = rule
     for c in range(k, k + count):
-        g, w = np.float32(0), weights[c]
+        g, w, factor = np.float32(0), weights[c], as_stored(delta, weights[c])
         deltas = read(delta, np.int64(indices[c]) * delta.shape[1] + column, a.shape[0])
         for s in range(a.shape[0]):
-            below[s] += w * deltas[s]
+            below[s] += factor * deltas[s]
             g += a[s] * deltas[s]
         velocity[c] = momentum * velocity[c] - learning_rate * g
         weights[c] = w - decay * w + step * velocity[c]

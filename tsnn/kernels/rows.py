@@ -110,14 +110,23 @@ def add_inputs(
     width = activation.shape[1]
     far = activation.size * activation.itemsize > FAR
     final, early = np.uint64(max(t_indices.shape[0] - 1, 0)), lead(activation, step)
-    for k in range(np.uint64(first), np.uint64(last)):
+    begin, end, one = np.uint64(first), np.uint64(last), np.uint64(1)
+    single = end - (end - begin) % np.uint64(2)
+    for k in range(begin, single, np.uint64(2)):
         if far:
-            ahead = min(k + early, final)
-            tiles.prefetch(tile, activation, np.int64(t_indices[ahead]) * width + column)
-            tiles.prefetch_value(weights, np.int64(t_perm[ahead]))
-        stripe = tiles.load(tile, activation, np.int64(t_indices[k]) * width + column)
-        tile = tiles.multiply_add(weights[np.uint32(t_perm[k])], stripe, tile)
-    return tile
+            for ahead in range(k + early, k + early + np.uint64(2)):
+                tiles.prefetch(tile, activation, np.int64(t_indices[min(ahead, final)]) * width + column)
+                tiles.prefetch_value(weights, np.int64(t_perm[min(ahead, final)]))
+        offsets = np.int64(t_indices[k]) * width + column, np.int64(t_indices[k + one]) * width + column
+        pair = weights[np.uint32(t_perm[k])], weights[np.uint32(t_perm[k + one])]
+        tile = tiles.add_weighted(tile, activation, offsets, pair)
+    for k in range(single, end):
+        if far:
+            tiles.prefetch(tile, activation, np.int64(t_indices[min(k + early, final)]) * width + column)
+            tiles.prefetch_value(weights, np.int64(t_perm[min(k + early, final)]))
+        offset = np.int64(t_indices[k]) * width + column
+        tile = tiles.add_weighted(tile, activation, (offset,), (weights[np.uint32(t_perm[k])],))
+    return tiles.in_order(tile, activation)
 
 
 @compiled()
@@ -236,6 +245,7 @@ def backward_rows(
                     tiles.prefetch(zero, delta, np.int64(indices[min(k + early, final)]) * width + column)
                 below = tiles.train(1, a, below, delta, column, indices, k, weights, velocity, rule)
             if pass_down:
+                below = tiles.in_order(below, delta)
                 bits = 2 * i * words + column // LANES
                 sloped = tiles.multiply_add(slope, below, tiles.filled(zero, ZERO))
                 below = tiles.choose(masks, bits, below, sloped)

@@ -14,7 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tsnn.kernels.bfloat16 import is_narrow, store_stripe, stripe
+from tsnn.kernels import stripes
+from tsnn.kernels.bfloat16 import is_narrow
 from tsnn.kernels.tile import (
     FLOAT,
     FLOATS,
@@ -61,7 +62,7 @@ def load(typing: Any, like: Any, array: Any, offset: Any) -> Any:
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         first = pointer(context, builder, array, args[1], args[2])
-        return build(builder, like, stripe(builder, array, first, like.lanes))
+        return build(builder, like, stripes.stripe(builder, array, first, like.lanes))
 
     return like(like, array, types.int64), emit
 
@@ -72,7 +73,7 @@ def store(typing: Any, tile: Any, array: Any, offset: Any) -> Any:
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         parts = [builder.extract_value(args[0], v) for v in range(tile.vectors)]
-        store_stripe(builder, array, pointer(context, builder, array, args[1], args[2]), parts)
+        stripes.store_stripe(builder, array, pointer(context, builder, array, args[1], args[2]), parts)
         return context.get_dummy_value()
 
     return types.void(tile, array, types.int64), emit
@@ -108,6 +109,35 @@ def multiply_add(typing: Any, scalar: Any, tile: Any, total: Any) -> Any:
         return build(builder, tile, lambda v: fused(builder, factor, part(args[1], v), part(args[2], v)))
 
     return tile(types.float32, tile, tile), emit
+
+
+@intrinsic
+def add_weighted(typing: Any, tile: Any, array: Any, offsets: Any, weights: Any) -> Any:
+    """Return the tile plus those at array.flat[offset], one or two, each times its weight; then see `in_order`."""
+    count = len(offsets)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        part, total = builder.extract_value, args[0]
+        places = [pointer(context, builder, array, args[1], part(args[2], c)) for c in range(count)]
+        weighted = stripes.stripes(builder, array, places, [part(args[3], c) for c in range(count)], tile.lanes)
+        totals = [part(total, v) for v in range(tile.vectors)]
+        for v in range(0, tile.vectors, weighted.step):
+            totals[v : v + weighted.step] = weighted.add_weighted(v, totals[v : v + weighted.step])
+        return build(builder, tile, totals.__getitem__)
+
+    several: Any = types.UniTuple
+    return tile(tile, array, several(types.int64, count), several(types.float32, count)), emit
+
+
+@intrinsic
+def in_order(typing: Any, tile: Any, array: Any) -> Any:
+    """Return sums of `add_weighted`, from zero or equal ones on, or of `train`, in the order of the samples."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = [builder.extract_value(args[0], v) for v in range(tile.vectors)]
+        return build(builder, tile, stripes.in_order(builder, array, parts).__getitem__)
+
+    return tile(tile, array), emit
 
 
 @intrinsic
@@ -151,20 +181,20 @@ def train(
         width = part(context.make_array(delta)(context, builder, args[3]).shape, 1)
         ends = pointer(context, builder, indices, args[5], args[6], INT)
         singles = pointer(context, builder, weights, args[7], args[6], FLOAT)
-        stripes, factors = [], []
+        addresses, factors = [], []
         for c in range(number):
             end = builder.sext(builder.load(builder.gep(ends, [INDEX(c)]), align=4), INDEX)
             offset = builder.add(builder.mul(end, width), args[4])
-            stripes.append(stripe(builder, delta, pointer(context, builder, delta, args[3], offset), a.lanes))
-            factors.append(splat(builder, builder.load(builder.gep(singles, [INDEX(c)]), align=4), a.lanes))
-        tile, sums = args[2], [ir.Constant(a.vector, None)] * number
-        for v in range(a.vectors):
-            mine, total = part(args[1], v), part(tile, v)
-            for c in range(number):
-                deltas = stripes[c](v)
-                total = fused(builder, factors[c], deltas, total)
-                sums[c] = fused(builder, mine, deltas, sums[c])
-            tile = builder.insert_value(tile, total, v)
+            addresses.append(pointer(context, builder, delta, args[3], offset))
+            factors.append(builder.load(builder.gep(singles, [INDEX(c)]), align=4))
+        weighted = stripes.stripes(builder, delta, addresses, factors, a.lanes)
+        mine, totals = ([part(args[i], v) for v in range(a.vectors)] for i in (1, 2))
+        sums = [ir.Constant(a.vector, None)] * number
+        for v in range(0, a.vectors, weighted.step):
+            some = slice(v, v + weighted.step)
+            totals[some] = weighted.add_weighted(v, totals[some])
+            sums = weighted.add_products(v, mine[some], sums)
+        tile = build(builder, a, totals.__getitem__)
         momentum, rate, step, decay = (splat(builder, part(args[9], i), number) for i in range(4))
         rows = ir.VectorType(FLOAT, number)
         places = [pointer(context, builder, kind, args[i], args[6], rows) for i, kind in ((7, weights), (8, velocity))]
@@ -272,7 +302,7 @@ def transpose_block(typing: Any, like: Any, x: Any, order: Any, sample: Any, fea
         for f, wide in enumerate(zip(*blocks, strict=True)):
             vectors = [builder.shuffle_vector(vector, zero, first) for vector in wide]
             offset = builder.add(builder.mul(builder.add(args[3], INDEX(f)), width), args[2])
-            store_stripe(builder, out, pointer(context, builder, out, args[4], offset), vectors)
+            stripes.store_stripe(builder, out, pointer(context, builder, out, args[4], offset), vectors)
         return context.get_dummy_value()
 
     return types.void(like, x, order, types.int64, types.int64, out), emit
