@@ -120,10 +120,10 @@ def test_page__breaks_no_rule_of_axe(page, server, engine):
             return not found
 
         with contextlib.suppress(AssertionError):
-            wait_until(is_dark, 60, "colours have changed with the theme")
+            wait_until(is_dark, what="colours have changed with the theme")
         assert found == [], f"{tab}, dark"
         if tab in ("connectivity", "overview"):  # one was displayed, the other hidden
-            wait_until(lambda: page.evaluate(BRIGHTEST) > 220, 60, f"figures of {tab} are painted in light colours")
+            wait_until(lambda: page.evaluate(BRIGHTEST) > 220, what=f"figures of {tab} are painted in light colours")
     assert page.evaluate("() => [...window.restyled]") == [], "restyled axes lay out all figures again"
 
 
@@ -152,7 +152,7 @@ def test_layout__nothing_leaves_a_narrow_page(page, server):
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(server.url)
     page.get_by_role("figure").wait_for()
-    wait_until(lambda: page.evaluate(TOO_WIDE) == [], 60, "the picture is in its card")
+    wait_until(lambda: page.evaluate(TOO_WIDE) == [], what="the picture is in its card")
     run = fake_engine.finished_run(server.store, {"data.name": "fashion_mnist", "training.epochs": 12}, 12)
     open_page(page, server, run.id)
     for width, tabs in ((820, ("runs", "overview")), (390, TABS)):
@@ -160,4 +160,4 @@ def test_layout__nothing_leaves_a_narrow_page(page, server):
         page.get_by_role("button", name="Open drawer").wait_for()
         for tab in tabs:
             open_tab(page, tab)
-            wait_until(lambda: page.evaluate(TOO_WIDE) == [], 60, f"{tab} fits into {width} pixels")
+            wait_until(lambda: page.evaluate(TOO_WIDE) == [], what=f"{tab} fits into {width} pixels")

@@ -67,7 +67,7 @@ def test_notebook__runs_and_a_slider_changes_a_plot(browser, lab):
     page.get_by_text("2.3: not done yet").wait_for(timeout=300_000)
     wait_until(lambda: len(column(page, "test_accuracy")) == 15, 120, "the run is drawn to its last epoch")
     other = 3  # pictures of another cell
-    wait_until(lambda: page.evaluate(LIVE) == ["finished", other + 1], 60, "its state and its inputs are drawn")
+    wait_until(lambda: page.evaluate(LIVE) == ["finished", other + 1], what="its state and its inputs are drawn")
 
     handle = page.locator(".noUi-handle").first
     handle.focus()

@@ -58,7 +58,7 @@ def test_report__opens_without_network(browser, tmp_path):
     context = browser.new_context(offline=True)
     problems: list[str] = []
     page = opened(context, tsnn.report(sweep, tmp_path / "sweep.html"), problems)
-    wait_until(lambda: page.evaluate(HEAT_MAP)[1] > 3, 60, "the heat map is drawn")
+    wait_until(lambda: page.evaluate(HEAT_MAP)[1] > 3, what="the heat map is drawn")
     assert page.evaluate(HEAT_MAP)[0] == 4
     page = opened(context, tsnn.report(run, tmp_path / "report.html"), problems)
     handle = page.locator(".noUi-handle").first

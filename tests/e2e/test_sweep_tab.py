@@ -104,7 +104,7 @@ def test_sweep__is_started_by_clicks_fills_and_opens_its_runs(page, server):
     page.goto(f"{server.url}?tab=sweep&sweep={sweep.id}")
     wait_until(lambda: page.evaluate(VALUES) == 4, what="the address opens the sweep")
     page.set_viewport_size({"width": 390, "height": 844})
-    wait_until(lambda: page.evaluate(TOO_WIDE) == [], 60, "it fits into 390 pixels")
+    wait_until(lambda: page.evaluate(TOO_WIDE) == [], what="it fits into 390 pixels")
 
 
 def digits(lab, _scale):
@@ -149,9 +149,9 @@ def test_report__leads_from_an_accuracy_to_its_sweep_and_run(page, server, monke
     assert page.evaluate("window.hacked") is None
     assert violations(page) == [], "light"
     page.get_by_label("Toggle theme").click()
-    wait_until(lambda: violations(page, ["color-contrast"]) == [], 60, "dark")
+    wait_until(lambda: violations(page, ["color-contrast"]) == [], what="dark")
     page.set_viewport_size({"width": 390, "height": 844})
-    wait_until(lambda: page.evaluate(TOO_WIDE) == [], 60, "the report fits into 390 pixels")
+    wait_until(lambda: page.evaluate(TOO_WIDE) == [], what="the report fits into 390 pixels")
 
     page.goto(f"{server.url}?tab=report")
     results = json.loads((server.runs / "report.json").read_text())["text"]

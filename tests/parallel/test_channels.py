@@ -68,7 +68,7 @@ def test_mpi_channel__explains_a_single_process(tmp_path):
 
 def assert_no_new_segments(before):
     """Wait until no segment of shared memory has a name; ranks of other tests may have some for a moment."""
-    wait_until(lambda: shared_segments() <= before, 60, "no new shared memory")
+    wait_until(lambda: shared_segments() <= before, what="no new shared memory")
 
 
 def shared_segments():

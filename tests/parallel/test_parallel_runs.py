@@ -110,7 +110,7 @@ def test_stopped_run__resumes_in_its_epoch_and_phase(store, config, fraction):
     wait_until(lambda: run.resumes_from() > 0)
     tsnn.stop(run, wait=60)
     assert run.status()["state"] == "stopped"
-    wait_until(lambda: not of_run(run), 60)
+    wait_until(lambda: not of_run(run))
     assert_each_epoch_once(run)
     at = run.resumes_from()
     resume(run)
@@ -153,7 +153,7 @@ def test_synchronous_run__repeats_changed_settings_bit_for_bit(store, config, mo
     changed = len(run.records())
     wait_until(lambda: len(run.records()) > changed + 3)
     os.kill(run.status()["process"]["pid"], signal.SIGKILL)  # the supervisor
-    wait_until(lambda: not of_run(run), 60)
+    wait_until(lambda: not of_run(run))
     before = bits(run)
     for checkpoint in run.checkpoints():
         if int(checkpoint.name[:7]) >= changed - 1:
@@ -187,7 +187,7 @@ def test_worker_error__ends_the_run_with_its_message(store, config, tmp_path):
     assert run.status()["message"] == "Worker 2: OverflowError: failed after 30 calls"
     assert "Traceback" in run.log()
     assert "in fail" in run.log()
-    wait_until(lambda: not of_run(run), 60)
+    wait_until(lambda: not of_run(run))
 
 
 def test_missing_data_set__is_reported_once(store, config):
@@ -195,7 +195,7 @@ def test_missing_data_set__is_reported_once(store, config):
     wait_until(lambda: ended(run))
     assert run.status()["state"] == "failed"
     assert "nothing.npz" in run.status()["message"]
-    wait_until(lambda: not of_run(run), 60)
+    wait_until(lambda: not of_run(run))
 
 
 def test_suspended_worker__does_not_delay_wasap(store, config):
@@ -212,7 +212,7 @@ def test_suspended_worker__does_not_delay_wasap(store, config):
     worker.suspend()
     tsnn.stop(run, wait=60)  # stopping does not wait for it either
     assert run.status()["state"] == "stopped"
-    wait_until(lambda: not of_run(run), 60)
+    wait_until(lambda: not of_run(run))
 
 
 def test_ctrl_c__stops_the_run_in_order(config, store, tmp_path):
@@ -233,7 +233,7 @@ def test_ctrl_c__stops_the_run_in_order(config, store, tmp_path):
 def test_resume_command__returns_when_the_run_has_ended(store, config, capsys):
     run = begin(config.replace(ENDLESS), store)
     tsnn.stop(run, wait=60)
-    wait_until(lambda: not of_run(run), 60)
+    wait_until(lambda: not of_run(run))
     command = ["resume", run.id, "--runs", str(store.root), "--epochs", str(len(run.records()) + 20)]
     data = Path(run.config().data.name)
     data.rename(data.with_suffix(".bak"))
@@ -253,6 +253,6 @@ def test_sigterm_to_mpiexec__stops_the_run_in_order(store, config):
     wait_until(lambda: len(run.records()) > 1 or job.poll() is not None)
     job.send_signal(signal.SIGTERM)
     job.wait(30)
-    wait_until(lambda: not of_run(run), 60)
+    wait_until(lambda: not of_run(run))
     assert run.status()["state"] in ("stopped", "lost")
     assert_each_epoch_once(run)

@@ -62,6 +62,13 @@ def test_augmentation__is_that_of_its_naive_twin(pictures, ranges):
     assert not out[:, 4:].any()
 
 
+@pytest.mark.parametrize(("name", "mirrored"), [("flip", True), ("affine", False), ("images", True)])
+def test_choices__mirror_or_do_not(pictures, name, mirrored):
+    columns = augmentation(pictures, name).maps(np.arange(90), 5)[1, 1]  # of the source, for each column
+    assert (columns < 0).any() == mirrored
+    assert (np.abs(columns) == 1).all() == (name == "flip")
+
+
 def test_augmentation__in_16_bits_moves_the_same_pixels(pictures):
     images, rows = augmentation(pictures, "images"), range(85, 45, -1)
     out = np.empty((90, 64), np.uint16)

@@ -67,7 +67,7 @@ def test_golden_run__is_exported_and_compared(run, capsysbinary):
 def test_golden_run__is_resumed_and_keeps_its_history(run):
     before = run.records()
     assert main(["resume", "golden"]) == 0
-    wait_until(lambda: run.status()["state"] == "finished", 60)
+    wait_until(lambda: run.status()["state"] == "finished")
     after = run.records()
     assert after[:5] == before
     assert [record.epoch for record in after] == list(range(1, 9))

@@ -155,7 +155,7 @@ def test_queue__advanced_in_the_background(store, started, monkeypatch):
     queue.start_queue_thread(store)
     assert [t.name for t in threading.enumerate()].count(f"queue of {store.root.resolve()}") == 1
     end(started[0])
-    wait_until(lambda: run.status()["state"] != "queued", 60)
+    wait_until(lambda: run.status()["state"] != "queued")
 
 
 @pytest.mark.parametrize("text", ["0", "two", "-1", "1.5"])

@@ -12,7 +12,7 @@ from tsnn.datasets.features import Features, Rows
 from tsnn.errors import DataError
 
 #: Ranges of each choice of ``training.augmentation``: degrees, fraction of height and width, whether to flip.
-RANGES = {"flip": (0.0, 0.0, True), "images": (10.0, 0.1, True)}
+RANGES = {"flip": (0.0, 0.0, True), "affine": (10.0, 0.1, False), "images": (10.0, 0.1, True)}
 AT_ONCE = 32  # samples; those of CIFAR-10 fit into an L2 cache of 512 KB
 
 
