@@ -28,8 +28,6 @@ class Scale:
         Epochs in which a learning rate is chosen.
     epsilons, rates, dense_rates : tuple of float
         Of accuracy against density; learning rates of sparse and of dense networks, in which a sum has more terms.
-    budgets : tuple of int
-        Epochs of the time to accuracy.
     preset_data : dict of str to tuple of int
         Data sets of the presets, and their numbers of epochs.
     microarrays : tuple of str
@@ -57,7 +55,6 @@ class Scale:
     epsilons: tuple[float, ...]
     rates: tuple[float, ...]
     dense_rates: tuple[float, ...]
-    budgets: tuple[int, ...]
     preset_data: dict[str, tuple[int, ...]]
     microarrays: tuple[str, ...]
     madelon_seeds: int = 5
@@ -74,7 +71,7 @@ FULL = Scale(
     size="full", seeds=3, dense_seeds=3, epochs=200, dense_epochs=200, density_epochs=60, parallel_epochs=60,
     few_epochs=(20, 60), cifar_epochs=1000, cifar_plain_epochs=100, cifar_dense_epochs=30, cifar_dropout=0.2,
     search=15, dense_search=10, epsilons=(1.0, 3.0, 8.0, 20.0, 60.0), rates=(0.01, 0.03, 0.05, 0.1),
-    dense_rates=(0.003, 0.01, 0.03), budgets=(5, 15, 60),
+    dense_rates=(0.003, 0.01, 0.03),
     preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (30,), "mnist": (30,), "cifar10": (30,)},
     microarrays=MICROARRAYS,
 )  # fmt: skip
@@ -85,6 +82,6 @@ QUICK = Scale(
     "seed of CIFAR-10, 8 and 12 epochs of peers.", size="full", seeds=3, dense_seeds=1, epochs=60, dense_epochs=20,
     density_epochs=20, parallel_epochs=20, few_epochs=(20, 60), cifar_epochs=30, cifar_plain_epochs=30,
     cifar_dense_epochs=0, cifar_dropout=0.0, search=5, dense_search=3, epsilons=(1.0, 3.0, 20.0), rates=(0.03, 0.1),
-    dense_rates=(0.01, 0.03), budgets=(5, 15),
+    dense_rates=(0.01, 0.03),
     preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (30,), "mnist": (15,)}, microarrays=MICROARRAYS,
 )  # fmt: skip

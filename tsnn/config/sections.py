@@ -211,9 +211,9 @@ class TrainingConfig(Section):
     )
     augmentation: str = setting(
         "none",
-        "Random changes of images in training: 'flip' mirrors half of them in each epoch, 'affine' rotates them by up to "
-        "10 degrees and shifts them by up to a tenth, 'images' does both (CIFAR-10 in the papers). Digits and letters "
-        "must not be mirrored.",
+        "Random changes of images in training: 'flip' mirrors half of them in each epoch, 'affine' rotates them by up "
+        "to 10 degrees and shifts them by up to a tenth, 'images' does both (CIFAR-10 in the papers). Digits and "
+        "letters must not be mirrored.",
         choices=("none", "flip", "affine", "images"),
     )
     optimizer: str = setting("sgd", "How a gradient changes the weights.", choices=OPTIMIZERS)

@@ -200,11 +200,22 @@ def magnitude(bits: int, sign: int) -> int:
     return int(number & 0x7FFFFFFF if sign == 2 else number ^ (sign << 31))
 
 
+@compiled(inline=True)
+def passed(histogram: Int64, number: int) -> tuple[int, int]:
+    """Return the place in which a number of counted values is reached, and how many are needed there."""
+    place = 0
+    while histogram[place] < number:
+        number -= histogram[place]
+        place += 1
+    return place, number
+
+
 @compiled()
 def drop_smallest(bits: NDArray[np.uint32], sign: int, number: int, survives: Bools) -> None:
     """Mark the `number` weights of smallest magnitude as dropped: survives[k] = False.
 
-    Selection by three histograms over the bits of the magnitude; ties are dropped in order.
+    Selection by a histogram over the highest bits of the magnitude, and by two more over the others of the weights in
+    the place that it finds; ties are dropped in order.
 
     Parameters
     ----------
@@ -219,28 +230,33 @@ def drop_smallest(bits: NDArray[np.uint32], sign: int, number: int, survives: Bo
     """
     if number == 0:
         return
-    prefix, remaining = 0, number
-    for level in range(3):
-        shift = 20 - 10 * level
-        width = 11 if level == 0 else 10
-        histogram = np.zeros(1 << width, np.int64)
-        for k in range(bits.shape[0]):
-            size = magnitude(bits[k], sign)
-            here = survives[k] and size >> (shift + width) == prefix
-            histogram[(size >> shift) & ((1 << width) - 1)] += here  # no branch: it would be unpredictable
-        place = 0
-        while histogram[place] < remaining:
-            remaining -= histogram[place]
-            place += 1
-        prefix = (prefix << width) + place
+    histogram = np.zeros(1 << 11, np.int64)
     for k in range(bits.shape[0]):
         size = magnitude(bits[k], sign)
-        if survives[k] and size <= prefix:
-            if size < prefix:
-                survives[k] = False
-            elif remaining:
-                survives[k] = False
-                remaining -= 1
+        here = survives[k] and size >> 31 == 0
+        histogram[(size >> 20) & 0x7FF] += here  # no branch: it would be unpredictable
+    prefix, remaining = passed(histogram, number)
+    near, count = np.empty(histogram[prefix] + 1, np.int64), 0
+    for k in range(bits.shape[0]):
+        place = magnitude(bits[k], sign) >> 20
+        near[count] = k
+        count += survives[k] and place == prefix
+        survives[k] = survives[k] and place >= prefix
+    near = near[:count]
+    for shift in (10, 0):
+        histogram = np.zeros(1 << 10, np.int64)
+        for k in near:
+            size = magnitude(bits[k], sign)
+            histogram[(size >> shift) & 0x3FF] += size >> (shift + 10) == prefix
+        place, remaining = passed(histogram, remaining)
+        prefix = (prefix << 10) + place
+    for k in near:
+        size = magnitude(bits[k], sign)
+        if size < prefix:
+            survives[k] = False
+        elif size == prefix and remaining:
+            survives[k] = False
+            remaining -= 1
 
 
 @compiled()
