@@ -32,6 +32,7 @@ TABLES = {
     "density": density_tables.density,
     "few": density_tables.few,
     "cifar": accuracy_tables.cifar,
+    "mnist": accuracy_tables.mnist,
     "madelon": accuracy_tables.madelon,
     "time": time_to_accuracy.table,
     "parallel": accuracy_tables.parallel,
