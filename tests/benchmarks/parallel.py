@@ -13,21 +13,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tests.benchmarks.accuracy_tables import MODES
+from tests.benchmarks.laboratory import PLAIN
 from tsnn.config import Config
 from tsnn.jobs.launch import start
 from tsnn.runs import ENDED, RunStore
 
-MODES = {
-    "sequential": {"run.threads": 1},
-    "WASAP, 2 workers": {"parallel.workers": 2, "parallel.mode": "wasap"},
-    "WASSP, 2 workers": {"parallel.workers": 2, "parallel.mode": "wassp"},
-    "local SGD, 2 workers": {"parallel.workers": 2, "parallel.mode": "local"},
-}
-HALF = "WASAP, half the batch"  # for each of two workers
-ACCURACY_MODES = MODES | {
-    "WASAP, phase 1 only": {**MODES["WASAP, 2 workers"], "parallel.phase1_fraction": 1},
-    HALF: {**MODES["WASAP, 2 workers"], "training.batch_size": 64},
-}
+HALF, PHASE_1 = "WASAP, half the batch", "WASAP, 2 workers, phase 1 only"  # half of the batch for each of two workers
+ACCURACY_MODES = MODES | {HALF: {**MODES["WASAP, 2 workers"], "training.batch_size": 64}}
 RATES = {HALF: 0.7}  # of the preset's learning rate; the best of 0.5 and 0.7 on validation samples
 SPEED_UP, COMMUNICATION = 1.6, 0.10  # targets
 ACCURACY_EPOCHS = {"paper/fashion_mnist": 60, "paper/madelon": 200, "fashion_mnist": 15}  # by preset
@@ -36,7 +29,7 @@ ACCURACY_EPOCHS = {"paper/fashion_mnist": 60, "paper/madelon": 200, "fashion_mni
 def run(preset, settings):
     """Train; return the lines and records of the run."""
     with tempfile.TemporaryDirectory() as folder:
-        config = Config.preset(preset).replace({"run.snapshots": 2, "run.checkpoint_minutes": 0, **settings})
+        config = Config.preset(preset).replace({**PLAIN, **settings})
         run = start(config, RunStore(Path(folder)))
         while run.status()["state"] not in (*ENDED, "lost"):
             time.sleep(0.2)
@@ -47,7 +40,7 @@ def run(preset, settings):
 
 def speed(epochs, rounds):
     """Epochs per second over both phases, evaluation and evolution included; fractions of the workers' time."""
-    modes = MODES | {HALF: ACCURACY_MODES[HALF]}
+    modes = {mode: settings for mode, settings in ACCURACY_MODES.items() if mode != PHASE_1}
     speeds = {mode: [] for mode in modes}
     fractions = {mode: [] for mode in modes}
     for _ in tqdm(range(rounds), desc="rounds", file=sys.stderr):
