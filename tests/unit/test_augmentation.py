@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from tsnn.config import Config
+from tests.support.ranks import Threads
 from tsnn.datasets import make_dataset
 from tsnn.datasets.augmentation import Augmentation, _uniform, augmentation
 from tsnn.engine.network import init_network
 from tsnn.engine.serialization import pack, unpack
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps
-from tsnn.errors import ConfigError, DataError
+from tsnn.errors import DataError
 from tsnn.kernels import narrow
 from tsnn.records import EpochRecord, Progress
 
@@ -132,6 +132,13 @@ def test_augmentation__of_samples_that_are_no_images_is_refused(blobs, config):
         next(steps(begin(blobs, config), blobs))
 
 
-def test_augmentation__names_settings_that_it_does_not_work_with():
-    with pytest.raises(ConfigError, match=r"works in one process\. Set parallel\."):
-        Config().replace({"training.augmentation": "flip", "parallel.workers": 2})
+@pytest.mark.parametrize("mode", ["wasap", "wassp", "local"])
+@pytest.mark.parametrize("phase1", [0.0, 1.0])
+def test_workers__see_augmented_images(pictures, config, mode, phase1):
+    changes = {"parallel.workers": 2, "parallel.mode": mode, "parallel.phase1_fraction": phase1}
+    augmented, plain = (
+        losses(Threads(pictures, config.replace({**changes, "training.augmentation": name})))
+        for name in ("images", "none")
+    )
+    assert np.isfinite(augmented).all()
+    assert abs(np.array(plain) - augmented).max() > 1e-3

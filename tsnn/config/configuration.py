@@ -58,12 +58,6 @@ class Config:
                 "an epoch. Give a whole number of epochs, or set parallel.workers=0."
             )
 
-        if self.training.augmentation != "none" and self.parallel.workers:
-            raise ConfigError(
-                f"training.augmentation={self.training.augmentation!r} works in one process. Set parallel.workers=0, "
-                "or training.augmentation='none'."
-            )
-
         if self.run.compact and self.training.precision == "bfloat16":
             raise ConfigError(
                 "run.compact adds up sums in the activations, which training.precision='bfloat16' would round at every "

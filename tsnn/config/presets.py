@@ -52,10 +52,18 @@ FALLING: dict[str, Any] = {"training.start_factor": 2.0, "training.zeta": 0.1}
 #: Ours by data set. Fashion-MNIST: 15 epochs on five sixths of the training part, two seeds, validation accuracy 90.2
 #: with the wanted connections from the start and zeta 0.3, 90.3 with zeta 0.1, 90.7 as here or without regrowth; after
 #: 60 epochs 91.2 and 91.3 (one seed). Label smoothing, flipped images, batches of 64 or another dropout: not better.
-#: MNIST and CIFAR-10 (with a smaller rate) were not compared with others.
+#: MNIST: 30 epochs on nine tenths, one seed, 98.2 standardised at rate 0.08, which diverges in 60 epochs (pixels that
+#: are nearly always 0 become large); in the range 0 to 1 98.2, with falling connections 98.3, also at 0.12 98.4.
+#: CIFAR-10 (with a smaller rate) was not compared with others; for augmented images see ``tests.benchmarks.reproduce``.
 OURS: dict[str, dict[str, Any]] = {
     "fashion_mnist": {**SHORT, **FALLING, "training.epochs": 60},
-    "mnist": {**SHORT, "training.epochs": 30},
+    "mnist": {
+        **SHORT,
+        **FALLING,
+        "data.preprocessing": "minmax",
+        "training.learning_rate": 0.1,
+        "training.epochs": 30,
+    },
     "cifar10": {**PAPERS["cifar10"], **SHORT, "training.learning_rate": 0.03, "training.epochs": 30},
     "digits": {  # few enough connections to draw them all, and pixels that tell nothing lose theirs
         "data.preprocessing": "minmax",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,15 @@ from tsnn.errors import DataError
 #: Ranges of each choice of ``training.augmentation``: degrees, fraction of height and width, whether to flip.
 RANGES = {"flip": (0.0, 0.0, True), "affine": (10.0, 0.1, False), "images": (10.0, 0.1, True)}
 AT_ONCE = 32  # samples; those of CIFAR-10 fit into an L2 cache of 512 KB
+
+
+def training_features(data: Dataset, name: str) -> Callable[[int], Features]:
+    """Return a function of a training step's key: the features of the training part as that step sees them.
+
+    ``name`` is a choice of ``training.augmentation``; see :func:`augmentation`.
+    """
+    images = augmentation(data, name)
+    return (lambda key: data.x_train) if images is None else images.at
 
 
 def augmentation(data: Dataset, name: str) -> Augmentation | None:

@@ -10,7 +10,7 @@ import numpy as np
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset
-from tsnn.datasets.augmentation import augmentation
+from tsnn.datasets.augmentation import training_features
 from tsnn.engine.batches import Batch, train_batch
 from tsnn.engine.epochs import begin_epoch, check_finite, end_epoch, evolve_between_batches
 from tsnn.engine.memory import check_memory
@@ -81,7 +81,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
     kernels.set_threads(state.config.run.threads)
     n, workspace = len(data.x_train), make_workspace(state, data)
     batch = min(state.config.training.batch_size, n)
-    images = augmentation(data, state.config.training.augmentation)
+    features = training_features(data, state.config.training.augmentation)
     warm_up(data, state.config, workspace.width)
     if not kernels.helper_is_busy():  # else the end of the first epoch waits for it
         compile_evolution(state.config)
@@ -93,8 +93,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
             state.order, state.done = state.shuffle.permutation(n), 0
         epoch, config = state.epoch + 1, state.config
         while state.done < n:
-            chosen = Batch.of(data, state.order[state.done : state.done + batch])
-            chosen = chosen if images is None else chosen._replace(x=images.at(state.key))
+            chosen = Batch.of(data, state.order[state.done : state.done + batch])._replace(x=features(state.key))
             trained = state.epoch + state.done / n
             loss, n_correct = train_batch(
                 network, workspace, chosen, rates=rates_at(config, trained), key=state.key,

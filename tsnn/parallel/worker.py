@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset, shard
+from tsnn.datasets.augmentation import training_features
 from tsnn.engine.batches import Batch, batch_gradient, train_batch
 from tsnn.engine.network import Network
 from tsnn.engine.schedules import rates_at
@@ -78,6 +79,7 @@ def report(channel: Channel, error: Exception) -> None:
 class _Worker:
     def __init__(self, channel: Channel, data: Dataset, config: Config, rng: np.random.Generator):
         self.channel, self.data, self.rng = channel, data, rng
+        self.features = training_features(data, config.training.augmentation)
         self.config = config.replace({"run.threads": max(1, config.run.threads)})  # 0 would be all cores for each
         self.state: TrainingState | None = None
         self.local, self.synchronous = config.parallel.mode == "local", config.parallel.mode != "wasap"
@@ -127,7 +129,8 @@ class _Worker:
         assert self.state is not None
         if self.state.done < len(self.state.order):
             self.gathered_rows = self.next_rows()
-            self.data.x_train.gather(self.gathered_rows[: self.workspace.width], self.workspace.activations[0])
+            features = self.features(self.state.key)
+            features.gather(self.gathered_rows[: self.workspace.width], self.workspace.activations[0])
         return time.perf_counter() - started
 
     def load_model(self, answer: Message) -> None:
@@ -202,7 +205,7 @@ class _Worker:
         assert state is not None
         rows, self.gathered_rows = self.next_rows() if self.gathered_rows is None else self.gathered_rows, None
         key, state.key = state.key, (state.key + len(state.network.layers)) % KEYS
-        batch = state.network, self.workspace, Batch.of(self.data, rows)
+        batch = state.network, self.workspace, Batch.of(self.data, rows)._replace(x=self.features(key))
         rates = rates_at(self.config, self.head.epoch + 0.5)
         if self.local:
             loss, n_correct = train_batch(*batch, rates=rates, key=key)
