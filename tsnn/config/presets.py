@@ -54,7 +54,9 @@ FALLING: dict[str, Any] = {"training.start_factor": 2.0, "training.zeta": 0.1}
 #: 60 epochs 91.2 and 91.3 (one seed). Label smoothing, flipped images, batches of 64 or another dropout: not better.
 #: MNIST: 30 epochs on nine tenths, one seed, 98.2 standardised at rate 0.08, which diverges in 60 epochs (pixels that
 #: are nearly always 0 become large); in the range 0 to 1 98.2, with falling connections 98.3, also at 0.12 98.4.
-#: CIFAR-10 (with a smaller rate) was not compared with others; for augmented images see ``tests.benchmarks.reproduce``.
+#: CIFAR-10: 100 epochs of augmented images on nine tenths, one seed, 69.3 as here, 69.5 without dropout (but the fit is
+#: then closer to the training part), 67.7 so at rate 0.06, 68.2 at 0.15, 69.2 with gradient regrowth, 68.9 with falling
+#: connections.
 OURS: dict[str, dict[str, Any]] = {
     "fashion_mnist": {**SHORT, **FALLING, "training.epochs": 60},
     "mnist": {
@@ -64,7 +66,14 @@ OURS: dict[str, dict[str, Any]] = {
         "training.learning_rate": 0.1,
         "training.epochs": 30,
     },
-    "cifar10": {**PAPERS["cifar10"], **SHORT, "training.learning_rate": 0.03, "training.epochs": 30},
+    "cifar10": {
+        **PAPERS["cifar10"],
+        **SHORT,
+        "network.dropout": 0.1,
+        "training.augmentation": "images",
+        "training.learning_rate": 0.1,
+        "training.epochs": 100,
+    },
     "digits": {  # few enough connections to draw them all, and pixels that tell nothing lose theirs
         "data.preprocessing": "minmax",
         "network.hidden": (40, 40),

@@ -65,9 +65,13 @@ class Stripes:
             total = fused(self.builder, factor, values(v), total)
         return [total]
 
-    def add_products(self, v: int, mine: Vectors, sums: Vectors) -> Vectors:
-        """Return a sum for each stripe plus the products of a vector and its own, from number v on."""
-        return [fused(self.builder, mine[0], values(v), total) for values, total in zip(self.values, sums, strict=True)]
+    def train(self, v: int, mine: Vectors, totals: Vectors, sums: Vectors) -> tuple[Vectors, Vectors]:
+        """Return `add_weighted`, and a sum for each stripe plus the products of a vector and its own, from v on."""
+        (total,), products = totals, []
+        for values, factor, products_before in zip(self.values, self.factors, sums, strict=True):
+            total = fused(self.builder, factor, values(v), total)
+            products.append(fused(self.builder, mine[0], values(v), products_before))
+        return [total], products
 
 
 class NarrowStripes(Stripes):
@@ -105,10 +109,12 @@ class NarrowStripes(Stripes):
         mixed = (builder.bitcast(builder.shuffle_vector(a, b, _interleaved(half)), INTS) for half in (0, 1))
         return [_dot(builder, total, pairs, factor) for total, pairs in zip(totals, mixed, strict=True)]
 
-    def add_products(self, v: int, mine: Vectors, sums: Vectors) -> Vectors:
-        """Return a sum for each stripe plus the products of 32 samples and its own, from vector number v on."""
+    def train(self, v: int, mine: Vectors, totals: Vectors, sums: Vectors) -> tuple[Vectors, Vectors]:
+        """Return `add_weighted`, and a sum for each stripe plus the products of 32 samples and its own, from v on."""
         own = _joined(self.builder, *mine)
-        return [_dot(self.builder, total, own, values(v // 2)) for values, total in zip(self.values, sums, strict=True)]
+        words = [values(v // 2) for values in self.values]
+        products = [_dot(self.builder, total, own, word) for total, word in zip(sums, words, strict=True)]
+        return self.add_weighted(v, totals), products
 
 
 def stripes(builder: Any, array: Any, addresses: Sequence[Any], weights: Vectors, lanes: int) -> Stripes:

@@ -192,8 +192,7 @@ def train(
         sums = [ir.Constant(a.vector, None)] * number
         for v in range(0, a.vectors, weighted.step):
             some = slice(v, v + weighted.step)
-            totals[some] = weighted.add_weighted(v, totals[some])
-            sums = weighted.add_products(v, mine[some], sums)
+            totals[some], sums = weighted.train(v, mine[some], totals[some], sums)
         tile = build(builder, a, totals.__getitem__)
         momentum, rate, step, decay = (splat(builder, part(args[9], i), number) for i in range(4))
         rows = ir.VectorType(FLOAT, number)
