@@ -313,12 +313,8 @@ def add_layers(
 def move_pixels(images: Array, maps: Array, shape: tuple[int, int, int]) -> Array:
     """Images, as columns, whose pixels take the nearest pixel of an affine map of their place, or of the border."""
     _, height, width = shape
-    out = np.empty_like(images)
-    for s in range(images.shape[1]):
-        image, moved = images[:, s].reshape(shape), np.empty(shape, images.dtype)
-        for i in range(height):
-            for j in range(width):
-                row, column = maps[:, :, s] @ (i - (height - 1) / 2, j - (width - 1) / 2, 1)
-                moved[:, i, j] = image[:, min(max(round(row), 0), height - 1), min(max(round(column), 0), width - 1)]
-        out[:, s] = moved.reshape(-1)
-    return out
+    given, out = images.reshape(*shape, -1), np.empty((*shape, images.shape[1]), images.dtype)
+    for s, i, j in np.ndindex(images.shape[1], height, width):
+        row, column = maps[:, :, s] @ (i - (height - 1) / 2, j - (width - 1) / 2, 1)
+        out[:, i, j, s] = given[:, min(max(round(row), 0), height - 1), min(max(round(column), 0), width - 1), s]
+    return out.reshape(images.shape)
