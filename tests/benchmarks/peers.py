@@ -31,7 +31,7 @@ class Tsnn:
             weights = draw_weights("he_uniform", n_in, n_out, len(keys), rng=self.rng)
             layers.append(Layer.new(Topology.from_keys(keys, n_in, n_out), weights))
         self.network = Network(layers, (*workload.slopes, 1.0), NetworkConfig().initializer)
-        width = fast_width(max(workload.sizes), workload.batch)
+        width = fast_width(max(workload.sizes), workload.batch, self.precision)
         self.workspace = Workspace(workload.sizes, width, precision=self.precision)
         self.rates = Rates(MOMENTUM, RATE, DECAY, DROPOUT)
         self.single = Workspace(workload.sizes, 1)
