@@ -120,3 +120,4 @@ IMPLEMENTATIONS = {
     "scikit-learn": "peers:ScikitLearn",
 }
 OURS, *PEERS = IMPLEMENTATIONS
+NARROW = PEERS[0]

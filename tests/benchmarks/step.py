@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tests.benchmarks.peers import OURS
+from tests.benchmarks.peers import NARROW, OURS
 from tests.benchmarks.side_by_side import Child, MissingPeer, Spread, alternate
 
 CPU, WALL = 1, 0
@@ -80,7 +80,8 @@ def threads_gain(workload, rounds, threads=2):
 
 def l2_fraction(result, limits):
     """Fraction of the step's time that two reads of each connection's stripe from L2 would take."""
-    stripes = 2 * 4 * result.workload.batch * result.workload.connections
+    size = 2 if result.name == NARROW else 4
+    stripes = 2 * size * result.workload.batch * result.workload.connections
     return stripes / (limits["L2"] * 1e9) / result.time.median
 
 
@@ -103,13 +104,16 @@ def table(comparison, limits):
         yield (
             f"| {name} | {one.wall.text(2, 1e3)} | {one.cpu.text(2, 1e3)} | {one.time.median * workload.batches:.3g} | "
             f"{per_connection:.4f} | {one.gflops:.1f} | {one.peak >> 20} | "
-            f"{'' if one.ratio is None else one.ratio.text(1) + ' x'} |"
+            f"{'' if one.ratio is None else one.ratio.text(1 if one.ratio.median > 2 else 2) + ' x'} |"
         )
     yield ""
-    yield (
-        f"tsnn: {ours.gflops / limits['multiply-add']:.0%} of the multiply-add limit, "
-        f"{l2_fraction(ours, limits):.0%} of the L2 bandwidth limit."
-    )
+    for name in (OURS, NARROW):
+        if (one := comparison.results.get(name)) is None:
+            continue
+        yield (
+            f"{name}: {one.gflops / limits['multiply-add']:.0%} of the multiply-add limit, "
+            f"{l2_fraction(one, limits):.0%} of the L2 bandwidth limit."
+        )
     if ours.threads == 1 and ours.wall.median > 1.2 * ours.cpu.median:
         yield f"The machine was busy: wall-clock time is {ours.wall.median / ours.cpu.median:.1f} times the CPU time."
     for name, library in comparison.missing.items():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from tests.benchmarks.growth import largest_change
-from tests.benchmarks.peers import OURS
+from tests.benchmarks.peers import NARROW, OURS
 from tests.benchmarks.workloads import CIFAR, DENSITIES, FASHION
 
 PUBLISHED, DENSE, UNLOCKED = "published step", "PyTorch dense", "PyTorch dense, AVX-512 unlocked"
@@ -51,6 +51,9 @@ def measured_targets(results):
             least,
             True,
         )
+    for workload in (FASHION, CIFAR):
+        narrow = results.ratio(workload, 1, NARROW)
+        yield f"{workload.name}, 1 thread: times faster in 16 bits", narrow and 1 / narrow, 1.4, True
     for name, parts in results.fractions.items():
         ratio = parts.ratio and parts.ratio.median
         yield f"{name}: evolution of a layer, times faster than sparselab's", ratio, 20, True
@@ -68,18 +71,23 @@ def measured_targets(results):
 
 
 def report(results):
-    """Yield lines of Markdown: the summary table, then a line per target."""
+    """Yield lines of Markdown: the summary table, then a line per target.
+
+    The last column is how many times faster activations in 16 bits make tsnn.
+    """
     peers = [PUBLISHED, DENSE, UNLOCKED, "sparselab", "PyTorch CSR, by hand"]
     if results.steps:
         yield from ("## In short", "", "How many times faster tsnn is:", "")
-        yield "| network | connections | threads | tsnn, s / epoch | " + " | ".join(peers) + " |"
-        yield "|---|---|---|---|" + "---|" * len(peers)
+        yield "| network | connections | threads | tsnn, s / epoch | " + " | ".join(peers) + " | in 16 bits |"
+        yield "|---|---|---|---|" + "---|" * (len(peers) + 1)
     for (name, threads), comparison in results.steps.items():
         if threads in results.busy:
             continue
         ours = comparison.results[OURS]
         ratios = [comparison.results[peer].ratio.median if peer in comparison.results else None for peer in peers]
         cells = ["" if ratio is None else f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}" for ratio in ratios]
+        narrow = comparison.results.get(NARROW)
+        cells.append(f"{1 / narrow.ratio.median:.2f}" if narrow else "")
         seconds = ours.time.median * ours.workload.batches
         yield f"| {name} | {ours.workload.connections:,} | {threads} | {seconds:.3g} | " + " | ".join(cells) + " |"
     lines = [line(*target) for target in measured_targets(results) if target[1] is not None]
