@@ -142,3 +142,10 @@ def test_workers__see_augmented_images(pictures, config, mode, phase1):
     )
     assert np.isfinite(augmented).all()
     assert abs(np.array(plain) - augmented).max() > 1e-3
+
+
+def test_workers__see_the_same_images_in_a_batch_gathered_ahead(pictures, config, monkeypatch):
+    config = config.replace({"parallel.workers": 2, "parallel.mode": "wassp", "parallel.phase1_fraction": 1.0})
+    ahead = losses(Threads(pictures, config))
+    monkeypatch.setattr("tsnn.parallel.worker._Worker.gather_next_batch", lambda worker: 0.0)
+    assert losses(Threads(pictures, config)) == ahead
