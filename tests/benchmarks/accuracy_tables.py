@@ -80,9 +80,6 @@ def cifar(lab, scale):
         "row without augmentation is in 32 bits. These data were encoded as JPEG (mean error of a pixel 5.8 of 255), "
         "the papers' not.", "", IMAGE_HEAD.format("method"),
     ]  # fmt: skip
-    if not _available("cifar10"):
-        yield "| not in TSNN_DATA | | | | | | | |"
-        return
     augmented = {
         "network.dropout": scale.cifar_dropout, "training.precision": "bfloat16", "training.epochs": scale.cifar_epochs,
     }  # fmt: skip
@@ -102,21 +99,25 @@ def cifar(lab, scale):
     if scale.cifar_dense_epochs:
         methods["dense, ReLU"] = {**augmented, **dense}
     places = 3072 * 4000 + 2 * 4000 * 1000 + 4000 * 10
+    yield from _image_rows(lab, "cifar10", methods, places, 1)
+
+
+def _image_rows(lab, preset, methods, places, seeds):
+    """Rows below `IMAGE_HEAD`: settings by name, at the learning rate that they or the preset give."""
+    if not _available(preset):
+        yield "| not in TSNN_DATA | | | | | | | |"
+        return
     for name, settings in methods.items():
-        config = Config.preset("cifar10").replace(settings)
-        yield _image_row(lab, Row(name, config, (config.training.learning_rate,), 1, 0), places)
-
-
-def _image_row(lab, row, places):
-    """Return a row below `IMAGE_HEAD`."""
-    epochs = row.config.training.epochs
-    if (result := lab.result(row)) is None:
-        return f"| {row.name} | {lab.problem(row)} | | | {epochs} | | | |"
-    spent = sum(r.seconds_train + r.seconds_evolve for r in result.runs[0].records()) / 60
-    return (
-        f"| {row.name} | {result.text} | {result.connections:,.0f} | {result.connections / places:.2%} | {epochs} "
-        f"| {len(result.scores)} | {result.rate_text} | {spent:.0f} |"
-    )
+        config = Config.preset(preset).replace(settings)
+        row, epochs = Row(name, config, (config.training.learning_rate,), seeds, 0), config.training.epochs
+        if (result := lab.result(row)) is None:
+            yield f"| {name} | {lab.problem(row)} | | | {epochs} | | | |"
+            continue
+        spent = sum(r.seconds_train + r.seconds_evolve for r in result.runs[0].records()) / 60
+        yield (
+            f"| {name} | {result.text} | {result.connections:,.0f} | {result.connections / places:.2%} | {epochs} "
+            f"| {len(result.scores)} | {result.rate_text} | {spent:.0f} |"
+        )
 
 
 MNIST_EPSILON, MNIST_EPOCHS = 14.3, 100  # 3.3 %: 92,711 connections
@@ -130,16 +131,12 @@ def mnist(lab, scale):
         "(published: SET with SReLU 98.74, dense 98.55). Affine: rotated by up to 10 degrees, shifted by up to a "
         "tenth.", "", IMAGE_HEAD.format("settings"),
     ]  # fmt: skip
-    if not _available("mnist"):
-        yield "| not in TSNN_DATA | | | | | | | |"
-        return
-    for name, settings in {
-        "dropout 0.3": {"network.dropout": 0.3},
-        "`training.augmentation=affine`": {"training.augmentation": "affine"},
-    }.items():
-        given = {"network.epsilon": MNIST_EPSILON, "training.epochs": MNIST_EPOCHS}
-        config = Config.preset("mnist").replace({**given, **settings})
-        yield _image_row(lab, Row(name, config, (config.training.learning_rate,), scale.seeds, 0), PLACES)
+    given = {"network.epsilon": MNIST_EPSILON, "training.epochs": MNIST_EPOCHS}
+    settings = {
+        "dropout 0.3": {**given, "network.dropout": 0.3},
+        "`training.augmentation=affine`": {**given, "training.augmentation": "affine"},
+    }
+    yield from _image_rows(lab, "mnist", settings, PLACES, scale.seeds)
 
 
 SELECTED = 20  # of Madelon's 500 features; as many are relevant
