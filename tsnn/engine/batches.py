@@ -47,9 +47,10 @@ class Batch(NamedTuple):
     squared_units: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, data: Dataset, rows: Int64) -> Batch:
-        """Return a batch of the training part of a data set."""
-        return cls(data.x_train, data.y_train, rows, data.weights_train, data.task, data.squared_units)
+    def of(cls, data: Dataset, rows: Int64, x: Features | None = None) -> Batch:
+        """Return a batch of the training part of a data set; ``x``: its features as a step sees them."""
+        x = data.x_train if x is None else x
+        return cls(x, data.y_train, rows, data.weights_train, data.task, data.squared_units)
 
 
 def train_batch(

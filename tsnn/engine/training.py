@@ -93,7 +93,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
             state.order, state.done = state.shuffle.permutation(n), 0
         epoch, config = state.epoch + 1, state.config
         while state.done < n:
-            chosen = Batch.of(data, state.order[state.done : state.done + batch])._replace(x=features(state.key))
+            chosen = Batch.of(data, state.order[state.done : state.done + batch], features(state.key))
             trained = state.epoch + state.done / n
             loss, n_correct = train_batch(
                 network, workspace, chosen, rates=rates_at(config, trained), key=state.key,

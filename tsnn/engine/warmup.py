@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tsnn import kernels
 from tsnn.config import Config
 from tsnn.datasets import Dataset
+from tsnn.datasets.augmentation import training_features
 from tsnn.engine.activations import curve_of
 from tsnn.engine.batches import Batch
 from tsnn.engine.epochs import needs_probe
@@ -66,7 +67,8 @@ def training_stages(data: Dataset, config: Config, width: int) -> list[Stage]:
     workspace = Workspace(sizes, width, compact=config.run.compact, precision=config.training.precision)
     most = max(shape.connections for shape in layer_shapes(data.n_features, data.n_outputs, config))
     scattered = [Workspace(sizes, width, compact=True)] * kernels.scatter_is_faster(most, workspace.activations[0])
-    x, y, rows, weights, task, squared_units = Batch.of(data, np.arange(min(len(data.x_train), width)))
+    seen = training_features(data, config.training.augmentation)(0)
+    x, y, rows, weights, task, squared_units = Batch.of(data, np.arange(min(len(data.x_train), width)), seen)
     weights = None if weights is None else weights[rows]
     rates = {"learning_rate": 0.0, "momentum": 1.0, "weight_decay": 0.0, "update": False}
     prepare_state(network, optimizer := config.training.optimizer)

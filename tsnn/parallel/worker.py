@@ -205,7 +205,7 @@ class _Worker:
         assert state is not None
         rows, self.gathered_rows = self.next_rows() if self.gathered_rows is None else self.gathered_rows, None
         key, state.key = state.key, (state.key + len(state.network.layers)) % KEYS
-        batch = state.network, self.workspace, Batch.of(self.data, rows)._replace(x=self.features(key))
+        batch = state.network, self.workspace, Batch.of(self.data, rows, self.features(key))
         rates = rates_at(self.config, self.head.epoch + 0.5)
         if self.local:
             loss, n_correct = train_batch(*batch, rates=rates, key=key)
