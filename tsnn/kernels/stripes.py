@@ -66,7 +66,10 @@ class Stripes:
         return [total]
 
     def train(self, v: int, mine: Vectors, totals: Vectors, sums: Vectors) -> tuple[Vectors, Vectors]:
-        """Return `add_weighted`, and a sum for each stripe plus the products of a vector and its own, from v on."""
+        """Return `add_weighted`, and a sum for each stripe plus the products of a vector and its own, from v on.
+
+        Both at once for each stripe: with AVX2 there is no register to keep its vector in.
+        """
         (total,), products = totals, []
         for values, factor, products_before in zip(self.values, self.factors, sums, strict=True):
             total = fused(self.builder, factor, values(v), total)
