@@ -12,6 +12,7 @@ from tsnn.engine.network import init_network
 from tsnn.engine.serialization import pack, unpack
 from tsnn.engine.state import TrainingState
 from tsnn.engine.training import steps
+from tsnn.engine.warmup import training_stages
 from tsnn.errors import DataError
 from tsnn.kernels import narrow
 from tsnn.records import EpochRecord, Progress
@@ -130,6 +131,13 @@ def test_state__continues_an_augmented_run_with_the_same_bits(pictures, config):
 def test_augmentation__of_samples_that_are_no_images_is_refused(blobs, config):
     with pytest.raises(DataError, match=r"augmentation='images' turns images.*no images\. Give images"):
         next(steps(begin(blobs, config), blobs))
+
+
+def test_warm_up__compiles_what_moves_pixels(pictures, config, monkeypatch):
+    calls = []
+    monkeypatch.setattr("tsnn.kernels.move_pixels", lambda *args: calls.append(args))
+    dict(training_stages(pictures, config, 16))["samples"]()
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("mode", ["wasap", "wassp", "local"])
