@@ -320,7 +320,8 @@ def test_folder__any_npz_has_a_name(folder: Path) -> None:
     assert (info["My-Data"].n_features, info["My-Data"].image_shape) == (3, (3, 1))
 
 
-def test_names__unknown_ones_get_a_suggestion(folder: Path) -> None:
+def test_names__unknown_ones_get_a_suggestion(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)  # two folders below the root, ../../etc/passwd is a file
     np.savez(folder / "mine.npz", X=X, y=Y)
     with pytest.raises(
         DataError, match=r"no data set 'fashion_mnits'. Did you mean 'fashion_mnist'\?.*coil20, art.*, mine"
