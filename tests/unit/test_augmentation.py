@@ -77,6 +77,11 @@ def test_augmentation__in_16_bits_moves_the_same_pixels(pictures):
     assert (out == narrow(gathered(images.at(12), rows)[:, :64])).all()
 
 
+def test_strength__multiplies_angles_and_shifts(pictures):
+    whole, half = augmentation(pictures, "images"), augmentation(pictures, "images", 0.5)
+    assert (half.degrees, half.shift, half.flips) == (whole.degrees / 2, whole.shift / 2, True)
+
+
 def test_flip__mirrors_about_half_of_the_images(pictures):
     rows = np.arange(90)
     before = gathered(pictures.x_train, rows)[:, :90].reshape(3, 6, 5, 90)
@@ -115,6 +120,8 @@ def test_training__sees_augmented_images_in_any_micro_batch(pictures, config):
     plain = losses(steps(begin(pictures, config.replace(augmentation="none")), pictures))
     augmented = losses(steps(begin(pictures, config), pictures))
     parts = losses(steps(begin(pictures, config.replace(micro_batch=16)), pictures))
+    weaker = losses(steps(begin(pictures, config.replace(augmentation_strength=0.1)), pictures))
+    assert abs(np.array(weaker) - augmented).max() > 1e-3
     assert abs(np.array(plain) - augmented).max() > 1e-3
     assert parts == pytest.approx(np.array(augmented), rel=1e-4)
 
@@ -148,6 +155,8 @@ def test_workers__see_augmented_images(pictures, config, mode, phase1):
         losses(Threads(pictures, config.replace({**changes, "training.augmentation": name})))
         for name in ("images", "none")
     )
+    weaker = losses(Threads(pictures, config.replace({**changes, "training.augmentation_strength": 0.1})))
+    assert abs(np.array(weaker) - augmented).max() > 1e-3
     assert np.isfinite(augmented).all()
     assert abs(np.array(plain) - augmented).max() > 1e-3
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tsnn.config import TrainingConfig
 from tsnn.datasets.dataset import Dataset
 from tsnn.datasets.features import Features, Rows
 from tsnn.errors import DataError
@@ -17,17 +18,23 @@ RANGES = {"flip": (0.0, 0.0, True), "affine": (10.0, 0.1, False), "images": (10.
 AT_ONCE = 32  # samples; those of CIFAR-10 fit into an L2 cache of 512 KB
 
 
-def training_features(data: Dataset, name: str) -> Callable[[int], Features]:
-    """Return a function of a training step's key: the features of the training part as that step sees them.
-
-    ``name`` is a choice of ``training.augmentation``; see :func:`augmentation`.
-    """
-    images = augmentation(data, name)
+def training_features(data: Dataset, training: TrainingConfig) -> Callable[[int], Features]:
+    """Return a function of a training step's key: the features of the training part as that step sees them."""
+    images = augmentation(data, training.augmentation, training.augmentation_strength)
     return (lambda key: data.x_train) if images is None else images.at
 
 
-def augmentation(data: Dataset, name: str) -> Augmentation | None:
+def augmentation(data: Dataset, name: str, strength: float = 1.0) -> Augmentation | None:
     """Return the augmentation of a data set's training part; None for ``name`` "none".
+
+    Parameters
+    ----------
+    data : Dataset
+        Of images.
+    name : str
+        A choice of ``training.augmentation``.
+    strength : float
+        Factor of angles and shifts, ``training.augmentation_strength``.
 
     Raises
     ------
@@ -42,7 +49,8 @@ def augmentation(data: Dataset, name: str) -> Augmentation | None:
             "(samples, height, width) or (samples, planes, height, width), or set training.augmentation='none'."
         )
     planes, height, width = (1, *data.image_shape)[-3:]
-    return Augmentation(data.x_train, (planes, height, width), *RANGES[name])
+    degrees, shift, flips = RANGES[name]
+    return Augmentation(data.x_train, (planes, height, width), strength * degrees, strength * shift, flips)
 
 
 @dataclass(frozen=True, eq=False)

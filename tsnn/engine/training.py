@@ -81,7 +81,7 @@ def steps(state: TrainingState, data: Dataset) -> Iterator[Progress | EpochRecor
     kernels.set_threads(state.config.run.threads)
     n, workspace = len(data.x_train), make_workspace(state, data)
     batch = min(state.config.training.batch_size, n)
-    features = training_features(data, state.config.training.augmentation)
+    features = training_features(data, state.config.training)
     warm_up(data, state.config, workspace.width)
     if not kernels.helper_is_busy():  # else the end of the first epoch waits for it
         compile_evolution(state.config)

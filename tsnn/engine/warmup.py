@@ -67,7 +67,7 @@ def training_stages(data: Dataset, config: Config, width: int) -> list[Stage]:
     workspace = Workspace(sizes, width, compact=config.run.compact, precision=config.training.precision)
     most = max(shape.connections for shape in layer_shapes(data.n_features, data.n_outputs, config))
     scattered = [Workspace(sizes, width, compact=True)] * kernels.scatter_is_faster(most, workspace.activations[0])
-    seen = training_features(data, config.training.augmentation)(0)
+    seen = training_features(data, config.training)(0)
     x, y, rows, weights, task, squared_units = Batch.of(data, np.arange(min(len(data.x_train), width)), seen)
     weights = None if weights is None else weights[rows]
     rates = {"learning_rate": 0.0, "momentum": 1.0, "weight_decay": 0.0, "update": False}

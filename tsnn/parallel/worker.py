@@ -79,7 +79,7 @@ def report(channel: Channel, error: Exception) -> None:
 class _Worker:
     def __init__(self, channel: Channel, data: Dataset, config: Config, rng: np.random.Generator):
         self.channel, self.data, self.rng = channel, data, rng
-        self.features = training_features(data, config.training.augmentation)
+        self.features = training_features(data, config.training)
         self.config = config.replace({"run.threads": max(1, config.run.threads)})  # 0 would be all cores for each
         self.state: TrainingState | None = None
         self.local, self.synchronous = config.parallel.mode == "local", config.parallel.mode != "wasap"
