@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from tests.benchmarks.accuracy_tables import PARTS, PLACES, fashion
+from tests.benchmarks.accuracy_tables import DENSE, PARTS, PLACES, fashion
 from tests.benchmarks.laboratory import Row
 from tsnn.engine.shapes import layer_shapes
 
@@ -20,7 +20,7 @@ EVOLUTION = {
     "falling": {"method": "set", "zeta": 0.0},
     "falling, gradient": {"method": "set", "regrow": "gradient"},
     "fixed": {"method": "fixed"},
-    "two-phase": {"method": "two_phase", "activation": "relu"},
+    "two-phase": {"method": "two_phase"},
 }
 
 
@@ -30,6 +30,7 @@ def _row(name, base, epsilon, initializer, scale):
     if name.startswith("falling"):
         config = config.replace(start_factor=max(2.0, FALLS_FROM / epsilon))
     if name == "two-phase":
+        config = config.replace(DENSE)
         return Row(name, config, (TWO_PHASE_RATE,), scale.dense_seeds, 0)
     return Row(name, config, scale.rates, scale.dense_seeds, scale.search)
 
@@ -63,7 +64,7 @@ def density(lab, scale):
             cells = [_cell(lab, row, result) for row, result in zip(rows, found, strict=True)]
             yield f"| {shown} | {start} | " + " | ".join(cells) + " |" * (1 + len(EVOLUTION) - len(rows))
     row = Row(
-        "dense", base.replace(method="dense", activation="relu"), scale.dense_rates, scale.dense_seeds,
+        "dense", base.replace(method="dense").replace(DENSE), scale.dense_rates, scale.dense_seeds,
         scale.dense_search,
     )  # fmt: skip
     result = lab.result(row)

@@ -1,6 +1,7 @@
 """Accuracy with activations in 16 bits beside that with float32: means and standard deviations over seeds.
 
-``python -m tests.benchmarks.precision [--data NAME ...] [--epochs 15] [--seeds 5] [--size small]`` prints a table.
+``python -m tests.benchmarks.precision [--data NAME ...] [--methods set] [--epochs 15] [--seeds 5] [--size small]``
+prints a table.
 """
 
 import argparse
@@ -25,11 +26,11 @@ DENSE_RATE = 0.1
 
 def accuracy(name, method, precision, seed, epochs, size):
     """Test accuracy after the last epoch, per cent."""
-    rng = np.random.default_rng(seed)
-    data = load_dataset(name, size=size, rng=rng)
     config = Config.preset(name).replace(epochs=epochs, method=method, precision=precision, **SETTINGS.get(name, {}))
     if method == "dense":
         config = config.replace(learning_rate=DENSE_RATE * config.training.learning_rate)
+    rng = np.random.default_rng(seed)
+    data = load_dataset(name, size=size, preprocessing=config.data.preprocessing, rng=rng)
     network = init_network(data.n_features, data.n_outputs, config, rng=rng)
     return 100 * list(train(network, data, config, rng=rng))[-1].test_accuracy
 
@@ -37,13 +38,14 @@ def accuracy(name, method, precision, seed, epochs, size):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", choices=DATA, default=DATA)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--size", default="auto", choices=("auto", "small", "full"))
     options = parser.parse_args()
     print("| accuracy, % | float32 | bfloat16 |\n|---|---|---|")
     for name in options.data:
-        for method in METHODS:
+        for method in options.methods:
             cells = []
             for precision in PRECISIONS:
                 each = [

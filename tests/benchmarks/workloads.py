@@ -75,8 +75,9 @@ LEUKEMIA = by_epsilon(
     "Leukemia", (54_675, 27_500, 27_500, 18), 10, train=1397, test=699, alpha=0.75, batch=5,
     peers=("tsnn, bfloat16", "published step", "PyTorch CSR, by hand"),  # the others would form 9 GB of dense weights
 )  # fmt: skip
+LUNG = by_epsilon("Lung", (3312, 3000, 3000, 5), 10, train=135, test=68, alpha=0.0, batch=2)  # ReLU
 DENSITIES = {density: by_density(density) for density in (0.01, 0.05, 0.10, 0.20)}
-WORKLOADS = {workload.name: workload for workload in (FASHION, CIFAR, MADELON, LEUKEMIA, *DENSITIES.values())}
+WORKLOADS = {workload.name: workload for workload in (FASHION, CIFAR, MADELON, LEUKEMIA, LUNG, *DENSITIES.values())}
 TINY = by_epsilon("tiny", (20, 30, 20, 4), 3, train=256, test=128, batch=16)
 
 
