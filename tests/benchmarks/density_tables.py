@@ -40,8 +40,8 @@ def density(lab, scale):
     base = fashion(scale, epochs=scale.density_epochs, dropout=0.0, weight_decay=0.0)
     yield from [
         f"## Accuracy against density: {PARTS[scale.size]}, 784-1000-1000-1000-10", "",
-        f"{scale.density_epochs} epochs, no dropout, no decay, otherwise the preset's settings. Initial weights in "
-        "proportion to the fan-in of a dense layer, or to each neuron's own. Falling: from the connections of epsilon "
+        f"{scale.density_epochs} epochs, no dropout, no augmentation, otherwise the preset's settings. Initial weights "
+        "in proportion to the fan-in of a dense layer, or to each neuron's own. Falling: from the connections of epsilon "
         f"{FALLS_FROM:g}, or twice those wanted, to those wanted, in three quarters of the epochs (`start_factor`); "
         "without regrowth, or with it. Two-phase: dense for half of the epochs, then pruned. The learning rate is in "
         "brackets, that of two-phase is given.", "",
@@ -96,8 +96,9 @@ def few(lab, scale):
     yield from [
         f"## Few connections: {PARTS[scale.size]}, 784-1000-1000-1000-10", "",
         "Begun with more connections, which fall to those in the first column in three quarters of the epochs, without "
-        "regrowth (`--set epsilon=1 --set start_factor=20 --set zeta=0`); learning rate 0.1, otherwise the preset's "
-        "settings; chosen on a sixth of the training part, one seed. Seconds: median of the seeds.", "",
+        "regrowth (`--set epsilon=1 --set start_factor=20 --set zeta=0 --set augmentation=none`); learning rate 0.1, "
+        "otherwise the preset's settings; chosen on a sixth of the training part, one seed. Seconds: median of the "
+        "seeds.", "",
         "| connections | density | at the start | dropout | epochs | accuracy | seeds | seconds of training |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
