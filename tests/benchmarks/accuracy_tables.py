@@ -45,10 +45,13 @@ def papers(lab, scale):
     rows = [
         Row(name, c.replace(epochs=scale.epochs), scale.rates, scale.seeds, scale.search) for name, c in sparse.items()
     ]
+    if scale.dense_epochs != scale.epochs:
+        equal = rows[0].config.replace(epochs=scale.dense_epochs)
+        rows.append(Row("SET, All-ReLU, epochs as of dense ones", equal, scale.rates, scale.seeds, scale.search))
     given = Config.preset(PAPER + "fashion_mnist").replace({"data.size": scale.size, "training.epochs": scale.epochs})
     rows.append(Row("SET, All-ReLU, the papers' settings", given, (given.training.learning_rate,), scale.seeds, 0))
     rows += [
-        Row(name, c.replace(epochs=scale.epochs), scale.dense_rates, scale.seeds, scale.dense_search)
+        Row(name, c.replace(epochs=scale.dense_epochs), scale.dense_rates, scale.seeds, scale.dense_search)
         for name, c in dense.items()
     ]
     yield from [

@@ -23,7 +23,9 @@ from tests.support.sweeps import train
 from tsnn.runs import RunStore
 from tsnn.runs.sweeps import open_sweep, sweeps
 
-TINY = dataclasses.replace(QUICK, seeds=2, epochs=2, density_epochs=1, search=1, dense_search=1, epsilons=(1.0, 20.0))
+TINY = dataclasses.replace(
+    QUICK, seeds=2, epochs=2, dense_epochs=1, density_epochs=1, search=1, dense_search=1, epsilons=(1.0, 20.0)
+)
 TABLES = {"papers": accuracy_tables.papers, "density": density_tables.density}
 EVIL = "<img src=x onerror=alert(1)>"
 
