@@ -41,10 +41,10 @@ def density(lab, scale):
     yield from [
         f"## Accuracy against density: {PARTS[scale.size]}, 784-1000-1000-1000-10", "",
         f"{scale.density_epochs} epochs, no dropout, no augmentation, otherwise the preset's settings. Initial weights "
-        "in proportion to the fan-in of a dense layer, or to each neuron's own. Falling: from the connections of epsilon "
-        f"{FALLS_FROM:g}, or twice those wanted, to those wanted, in three quarters of the epochs (`start_factor`); "
-        "without regrowth, or with it. Two-phase: dense for half of the epochs, then pruned. The learning rate is in "
-        "brackets, that of two-phase is given.", "",
+        "in proportion to the fan-in of a dense layer, or to each neuron's own. Falling: from the connections of "
+        f"epsilon {FALLS_FROM:g}, or twice those wanted, to those wanted, in three quarters of the epochs "
+        "(`start_factor`); without regrowth, or with it. Two-phase: dense for half of the epochs, then pruned. The "
+        "learning rate is in brackets, that of two-phase is given.", "",
         "| connections (density) | initial weights | " + " | ".join(EVOLUTION) + " |",
         "|---" * (len(EVOLUTION) + 2) + "|",
     ]  # fmt: skip
