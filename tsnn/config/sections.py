@@ -216,9 +216,7 @@ class TrainingConfig(Section):
         "letters must not be mirrored.",
         choices=("none", "flip", "affine", "images"),
     )
-    augmentation_strength: float = setting(
-        1.0, "Factor of the angles and shifts of 'affine' and 'images'.", above=0, at_most=9
-    )
+    augmentation_strength: float = setting(1.0, "Factor of augmentation's angles and shifts.", above=0, at_most=9)
     optimizer: str = setting("sgd", "How a gradient changes the weights.", choices=OPTIMIZERS)
     learning_rate: float = setting(
         0.01,
