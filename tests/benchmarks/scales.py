@@ -72,7 +72,7 @@ FULL = Scale(
     few_epochs=(20, 60), cifar_epochs=1000, cifar_plain_epochs=100, cifar_dense_epochs=15, cifar_dropout=0.2,
     search=15, dense_search=10, epsilons=(1.0, 3.0, 8.0, 20.0, 60.0), rates=(0.01, 0.03, 0.05, 0.1),
     dense_rates=(0.003, 0.01, 0.03),
-    preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (30,), "mnist": (30,), "cifar10": (30,)},
+    preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (45,), "mnist": (30,), "cifar10": (30,)},
     microarrays=MICROARRAYS,
 )  # fmt: skip
 QUICK = Scale(
@@ -83,5 +83,5 @@ QUICK = Scale(
     size="full", seeds=3, dense_seeds=1, epochs=60, dense_epochs=20, density_epochs=20, parallel_epochs=20,
     few_epochs=(20, 60), cifar_epochs=30, cifar_plain_epochs=30, cifar_dense_epochs=0, cifar_dropout=0.0, search=5,
     dense_search=3, epsilons=(1.0, 3.0, 20.0), rates=(0.03, 0.1), dense_rates=(0.01, 0.03),
-    preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (30,), "mnist": (30,)}, microarrays=MICROARRAYS,
+    preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (45,), "mnist": (30,)}, microarrays=MICROARRAYS,
 )  # fmt: skip
