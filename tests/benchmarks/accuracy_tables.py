@@ -30,8 +30,8 @@ def fashion(scale, **settings):
 
 def papers(lab, scale):
     """Papers' comparison on Fashion-MNIST."""
-    first, every = -(-scale.epochs // 6), -(-5 * scale.epochs // 12)  # twice, while the learning rate is high
-    pruned = {"importance.percentile": 33, "importance.start": first, "importance.every": every}
+    once = -(-scale.epochs // 7)  # early: 0.3 points better than twice, in a sixth and in half of the epochs
+    pruned = {"importance.percentile": 57.5, "importance.start": once, "importance.every": scale.epochs}
     sparse = {
         "SET, All-ReLU": fashion(scale, activation="all_relu"),
         "SET, All-ReLU, importance pruning": fashion(scale, activation="all_relu").replace(pruned),
@@ -56,8 +56,9 @@ def papers(lab, scale):
     ]
     yield from [
         f"## The papers' comparison: {PARTS[scale.size]}, 784-1000-1000-1000-10", "",
-        "Settings of the preset `fashion_mnist` except for what the row names; but images are not shifted, dropout is "
-        "0.2, SET begins with the connections that it keeps, zeta is 0.3, and dense networks are in 32 bits.", "",
+        "Settings of the preset `fashion_mnist` except for what the row names; but without augmentation, with dropout "
+        "0.2, SET begins with the connections that it keeps, with zeta 0.3, and dense networks are in 32 bits. Neurons "
+        f"are pruned by their importance once, after {once} epochs, as chosen on validation samples.", "",
         "| method | accuracy | connections | density | hidden neurons left | epochs | seeds | learning rate |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
