@@ -1,10 +1,9 @@
 """Reproduction of the papers' comparisons, and of the figures that the presets and the README quote.
 
 Trains what is missing, as sweeps in a folder, and writes the tables of REPORT.md whose runs are there; the others stay
-as they are. For the dashboard the same tables, with links to the runs, are written into their folder. Killed, it
-continues with the same command. Each method has the
-learning rate, of those tried, that is best on a sixth of the training part; the figures are test accuracies after the
-last epoch.
+as they are, or are left out. For the dashboard the same tables, with links to the runs, are written into their folder.
+Killed, it continues with the same command. Each method has the learning rate, of those tried, that is best on a sixth
+of the training part; the figures are test accuracies after the last epoch.
 
 Run ``python -m tests.benchmarks.reproduce [TABLE ...] [--quick] [--seeds N] [--runs FOLDER] [--report-only]``. All
 tables take a night of one core, with ``--quick`` about an hour. TSNN_DATA names the folder of the complete data sets.
@@ -87,7 +86,8 @@ def write(folder, scale):
                 words = command.replace("reproduce", f"reproduce {name}")
                 before[heading] = f"{plain}\n\n`{words}`, {datetime.date.today()}, {machine()}."
             here.append(text + before[heading][len(plain) :])
-        kept.append(before.get(heading, plain))
+        if heading in before:
+            kept.append(before[heading])
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / PAGE, json_line({"text": "\n\n".join(here), "figures": found.figures}))
     REPORT.write_text("\n\n".join(kept) + "\n")
