@@ -124,16 +124,17 @@ class AugmentedFeatures:
         from tsnn import kernels  # data sets are listed without Numba
 
         of, n = self.augmentation, len(out)
+        maps = np.zeros((2, 3, out.shape[1]))
+        maps[:, :, : len(rows)] = of.maps(rows, self.key)
         space = np.empty(n * min(AT_ONCE, out.shape[1]), out.dtype)
         for first in range(0, out.shape[1], AT_ONCE):
             some, columns = rows[first : first + AT_ONCE], min(AT_ONCE, out.shape[1] - first)
             if not len(some):
                 out[:, first:] = 0
                 return
-            maps, images = np.zeros((2, 3, columns)), space[: n * columns].reshape(n, columns)
-            maps[:, :, : len(some)] = of.maps(some, self.key)
+            images = space[: n * columns].reshape(n, columns)
             of.features.gather(some, images)
-            kernels.move_pixels(images, maps, of.shape, out, first)
+            kernels.move_pixels(images, maps[:, :, first : first + columns], of.shape, out, first)
 
 
 def _uniform(rows: Rows, key: int, number: int) -> npt.NDArray[np.float64]:
