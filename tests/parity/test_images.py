@@ -1,4 +1,7 @@
-"""Pixels of augmented images against the naive twin: widths, maps that leave the image, precisions, threads."""
+"""Pixels of augmented images against the naive twin: widths, maps that leave the image, precisions, threads.
+
+Coordinates of images wider than a limit take 64 bits.
+"""
 
 import numpy as np
 import pytest
@@ -11,9 +14,10 @@ SHAPE = 2, 5, 7
 
 
 @pytest.mark.parametrize("chunks", [1, 3])
-@pytest.mark.parametrize("count", [1, 8, 16, 32])
-def test_move_pixels__equals_its_naive_twin(monkeypatch, rng, count, chunks):
+@pytest.mark.parametrize(("count", "widest"), [(1, 4096), (8, 4096), (16, 4096), (32, 4096), (8, 6)])
+def test_move_pixels__equals_its_naive_twin(monkeypatch, rng, count, widest, chunks):
     monkeypatch.setattr("numba.get_num_threads", lambda: chunks)
+    monkeypatch.setattr("tsnn.kernels.images.WIDEST", widest)
     images, maps = rng.random((70, count), np.float32), rng.normal(size=(2, 3, count)) * [[[1], [1], [4]]]
     expected, out = naive.move_pixels(images, maps, SHAPE), np.full((70, count + 40), 9, np.float32)
     kernels.move_pixels(images, maps, SHAPE, out, 32)
