@@ -46,8 +46,8 @@ SHORT: dict[str, Any] = {
     "training.evolve_until": 0.75,
 }
 
-#: Activations in 16 bits: accuracy is the same (``python -m tests.benchmarks.precision``), steps of 32 samples and more
-#: are faster, and the same bits on every processor.
+#: Activations in 16 bits: accuracy is the same (``python -m tests.benchmarks.precision``), and steps of 32 samples and
+#: more are faster, and give the same bits with AVX2 as with AVX-512. Small batches would be slower.
 NARROW: dict[str, Any] = {"training.precision": "bfloat16"}
 
 #: Begins with twice the wanted connections, and replaces fewer of them.
