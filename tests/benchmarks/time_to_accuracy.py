@@ -41,7 +41,8 @@ def tsnn_curve(name, epochs):
     config = tsnn.Config.preset("fashion_mnist").replace(epochs=epochs, threads=1).replace(OURS[name][0])
     rng = np.random.default_rng(0)
     data = tsnn.load_dataset("fashion_mnist", size="full", preprocessing=config.data.preprocessing, rng=rng)
-    few = tsnn.make_dataset(data.x_train[:512], data.y_train[:512], data.x_test[:128], data.y_test[:128])
+    x, x_test = (part.reshape(-1, 28, 28) for part in (data.x_train[:512], data.x_test[:128]))
+    few = tsnn.make_dataset(x, data.y_train[:512], x_test, data.y_test[:128])
     network = tsnn.init_network(data.n_features, data.n_outputs, config, rng=rng)
     list(tsnn.train(network, few, config.replace(epochs=2), rng=rng))  # compiles
     network = tsnn.init_network(data.n_features, data.n_outputs, config, rng=rng)
