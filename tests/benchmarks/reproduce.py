@@ -82,10 +82,13 @@ def write(folder, scale):
         text = "\n".join(table(found, scale))
         plain, heading = _LINK.sub(r"\1", text), text.partition("\n")[0]
         if found.known > known:
-            if not before.get(heading, "").startswith(plain + "\n\n`"):
-                words = command.replace("reproduce", f"reproduce {name}")
-                before[heading] = f"{plain}\n\n`{words}`, {datetime.date.today()}, {machine()}."
-            here.append(text + before[heading][len(plain) :])
+            old, words = before.get(heading, ""), command.replace("reproduce", f"reproduce {name}")
+            made = f"\n\n`{words}`, {datetime.date.today()}, {machine()}."
+            if old.startswith(plain + "\n\n`"):
+                made = old[len(plain) :]
+            elif not old or "not run" not in plain:  # a part does not take the place of a complete table
+                before[heading] = plain + made
+            here.append(text + made)
         if heading in before:
             kept.append(before[heading])
     folder.mkdir(parents=True, exist_ok=True)
