@@ -145,6 +145,11 @@ def processor_features() -> set[str]:
     return {name[1:] for name in chosen.split(",") if name.startswith("+")}
 
 
+def processor_name() -> str:
+    """Return LLVM's name of the processor for which Numba compiles; NUMBA_CPU_NAME is respected."""
+    return str(_settings.CPU_NAME or binding.get_host_cpu_name())
+
+
 def vector_path() -> str:
     """Return which kernels are used: "AVX-512", "AVX2", or "portable".
 

@@ -13,11 +13,12 @@ from typing import Any
 from llvmlite import ir
 
 from tsnn.kernels.bfloat16 import GROUP, NAN, UPPER, is_narrow
-from tsnn.kernels.compiling import processor_features
+from tsnn.kernels.compiling import processor_features, processor_name
 from tsnn.kernels.tile import FLOAT, FLOATS, INDEX, INT, INTS, WORD, function, fused, splat
 from tsnn.tiling import LANES
 
-HAS_DOT = "avx512bf16" in processor_features()
+#: Whether to use the processor's dot product: where Intel's have one, steps with it took 1.3 times as long as without.
+HAS_DOT = "avx512bf16" in processor_features() and processor_name().startswith("znver")
 _DOT = "llvm.x86.avx512bf16.dpbf16ps.512"
 _WORDS = ir.VectorType(WORD, GROUP)
 
