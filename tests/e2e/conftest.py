@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,19 @@ from tests.support.waiting import wait_until
 from tsnn.config import Config
 from tsnn.records import RunState
 from tsnn.runs import LIVE, Run
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to the report of a failure what the page displays, and the end of the server's log."""
+    report = yield
+    if report.failed:
+        fixtures = getattr(item, "funcargs", {})
+        with contextlib.suppress(Exception):
+            report.sections.append(("Text of the page", fixtures["page"].inner_text("body", timeout=5000)))
+        with contextlib.suppress(Exception):
+            report.sections.append(("Log of the server", fixtures["server"].log.read_text()[-5000:]))
+    return report
 
 
 @pytest.fixture(scope="session")

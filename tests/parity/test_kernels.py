@@ -155,6 +155,7 @@ def test_backward__of_micro_batches_is_that_of_the_batch():
     assert_allclose(np.hstack([first, second]), below, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("width", [48, 272])
 def test_kernels__give_the_same_bits_for_any_number_of_threads(monkeypatch, width):
     layer = Sample(SEGMENT + 30, 5, width, density=0.99) if width == 48 else Sample(40, 30, width)
@@ -173,6 +174,7 @@ if platform.machine() in ("x86_64", "AMD64"):
     VARIANTS["neither AVX2 nor AVX-512"] = {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "+sse4.2"}
 
 
+@pytest.mark.compiled
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_kernels__agree_on_other_processors(variant, tmp_path):

@@ -52,6 +52,7 @@ class Server:
 
     def __init__(self, runs: Path):
         self.runs = runs
+        self.log = runs.parent / "server.log"
         self.store = RunStore(runs)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -69,7 +70,7 @@ class Server:
         command = [sys.executable, "-m", "panel", "serve", "app/", "--address", "127.0.0.1", "--port", str(self.port)]
         command += options
         self.options = options
-        with open(self.runs.parent / "server.log", "ab") as log:
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"TSNN_RUNS": str(self.runs)}
             )
@@ -78,7 +79,7 @@ class Server:
     def answers(self) -> bool:
         """Report whether the server answers; fail with its log if it has ended."""
         assert self.process is not None
-        assert self.process.poll() is None, (self.runs.parent / "server.log").read_text()
+        assert self.process.poll() is None, self.log.read_text()
         with contextlib.suppress(OSError):
             return bool(urllib.request.urlopen(self.url, timeout=30).status == 200)
         return False

@@ -99,6 +99,7 @@ def there_and_back(state, run):
     return unpack(saved.values, saved.arrays)
 
 
+@pytest.mark.compiled
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "change",

@@ -270,6 +270,7 @@ def test_snapshot__lists_extreme_neurons_with_their_connections(rng):
     assert len(last.outgoing_indices) == 0
 
 
+@pytest.mark.compiled
 def test_snapshot__summarises_wide_inputs_in_blocks(rng):
     network = tsnn.init_network(250_000, 2, Config().replace({"network.hidden": [3]}), rng=rng)
     snapshot = take_snapshot(network)

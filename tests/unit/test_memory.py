@@ -65,7 +65,7 @@ def interpreter(tmp_path_factory):
         {"network.hidden": [3000, 3000], "training.method": "dense"},
         {"network.hidden": [3000, 3000], "training.method": "two_phase"},
         {"network.hidden": [200_000] * 2, "training.regrow": "gradient"},
-        {"network.hidden": [5000], "network.epsilon": 4, "data.name": "artificial"},
+        {"network.hidden": [5000], "network.epsilon": 4, "data.name": "artificial", "training.batch_size": 256},
         {"network.hidden": [300_000, 300_000], "network.epsilon": 20, "run.compact": True},
         {"network.hidden": [25_000, 25_000], "network.epsilon": 2, "run.measures": True},
     ],

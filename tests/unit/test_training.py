@@ -67,6 +67,7 @@ def test_validation_split__is_evaluated_and_never_trained_on(blobs, tiny):
     assert {record.validation_loss for record in without} == {None}
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("regrow", ["random", "gradient"])
 def test_same_seed__gives_the_same_bits_for_any_number_of_threads(blobs, tiny, regrow):
     config = tiny.replace({"training.regrow": regrow})
@@ -193,6 +194,7 @@ def test_compact_network__learns_the_same_without_a_transposed_view(blobs, tiny)
     assert [r.test_loss for r in records] == [r.test_loss for r in same]
 
 
+@pytest.mark.compiled
 def test_large_network__is_computed_by_scatter_on_one_thread_with_the_same_bits(rng, monkeypatch):
     network = init_network(600, 3, Config().replace({"network.hidden": (600,), "network.density": (0.8,)}), rng=rng)
     workspace = Workspace(network.sizes, 5)
