@@ -25,14 +25,15 @@ from tsnn.runs import LIVE, Run
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to the report of a failure what the page displays, and the end of the server's log."""
+    """Add to the report of a failure what the page displays and the end of the server's log, and stop this server."""
     report = yield
-    if report.failed:
-        fixtures = getattr(item, "funcargs", {})
+    fixtures = getattr(item, "funcargs", {})
+    if report.failed and "page" in fixtures and report.when == "call":
         with contextlib.suppress(Exception):
             report.sections.append(("Text of the page", fixtures["page"].inner_text("body", timeout=5000)))
-        with contextlib.suppress(Exception):
-            report.sections.append(("Log of the server", fixtures["server"].log.read_text()[-5000:]))
+    if report.failed and "server" in fixtures:
+        report.sections.append(("Log of the server", fixtures["server"].log.read_text()[-5000:]))
+        fixtures["server"].stop()
     return report
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.waiting import wait_until
-from tsnn.runs import RunStore
+from tsnn.runs import Run, RunStore
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
@@ -130,6 +130,16 @@ def await_drawn(page: Any) -> None:
 def badge(page: Any, state: str) -> Any:
     """Badge with this text in the head of the page."""
     return page.locator(".head .badge", has_text=state)
+
+
+def press_start(page: Any, server: Server) -> Run:
+    """Press Start as often as it takes, in a folder without runs; returns the run. A busy page can lose a click."""
+    button = page.get_by_role("button", name="Start", exact=True)  # its name is another while a run starts
+    for _ in range(4):
+        button.click()
+        with contextlib.suppress(AssertionError):
+            return wait_until(server.store.list, 30)[0]
+    raise AssertionError(f"No run after four clicks: {page.get_by_role('alert').all_inner_texts()}")
 
 
 def fill(page: Any, label: str | re.Pattern[str], text: str) -> None:
