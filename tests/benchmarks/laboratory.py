@@ -81,15 +81,16 @@ class Laboratory:
 
     Attributes
     ----------
-    known : int
-        Results and curves that the tables found so far.
+    found, missing : int
+        Results and curves that tables found so far, and those that were not run.
     figures : dict of str to dict
         Figures of the tables that were made, by file: arguments of :func:`tests.benchmarks.figure.write_figure`.
     """
 
     def __init__(self, store, *, training):
         self.store, self.training = store, training
-        self.known, self.figures = 0, {}
+        self.found, self.missing = 0, 0
+        self.figures = {}
 
     def sweep(self, config, grid, seeds=1):
         """Return the sweep with these trials, trained if it is to be; None if it does not exist."""
@@ -135,7 +136,7 @@ class Laboratory:
             trials = found.results() if found else []
             finished = [(t.run, r) for t, r in trials if t.state == RunState.FINISHED and r and t.run]
             if known := [(run, r) for run, r in finished if r.test_accuracy is not None][: row.seeds]:
-                self.known += 1
+                self.found += 1
                 return Result(
                     tuple(100 * r.test_accuracy for _, r in known), fmean(r.connections for _, r in known), rate,
                     row.config.training.epochs, tuple(run for run, _ in known), len(row.rates),
@@ -148,7 +149,10 @@ class Laboratory:
         plans = [plan_sweep(row.at(rate), {RATE: [rate]}) for rate in row.rates]
         found = [sweep for sweep in [*searched, *(find_sweep(self.store, plan) for plan in plans)] if sweep]
         states = [t.run.status() for sweep in found for t in sweep.trials if t.run]
-        return "diverged" if states and all(status.get("diverged") for status in states) else "not run"
+        if states and all(status.get("diverged") for status in states):
+            return "diverged"
+        self.missing += 1
+        return "not run"
 
 
 def _search(row):

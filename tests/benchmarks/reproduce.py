@@ -66,7 +66,6 @@ def main():
 
 def write(folder, scale):
     """Write the report: tables whose runs are in the folder; others as they were. For the dashboard the former only."""
-    found = Laboratory(RunStore(folder), training=False)
     before = sections(REPORT.read_text()) if REPORT.exists() else {}
     command = f"python -m tests.benchmarks.reproduce{' --quick' if scale is not FULL else ''}"
     head = "\n".join([
@@ -76,25 +75,26 @@ def write(folder, scale):
         "is best on a sixth of the training part. A table is that of the command and the machine below it.", "",
         f"Without `--quick`: {FULL.text} With it: {QUICK.text}",
     ])  # fmt: skip
-    here, kept = [head], [head]
+    here, kept, figures = [head], [head], {}
     for name, table in TABLES.items():
-        known = found.known
-        text = "\n".join(table(found, scale))
+        lab = Laboratory(RunStore(folder), training=False)
+        text = "\n".join(table(lab, scale))
         plain, heading = _LINK.sub(r"\1", text), text.partition("\n")[0]
-        if found.known > known:
+        if lab.found:
             old, words = before.get(heading, ""), command.replace("reproduce", f"reproduce {name}")
             made = f"\n\n`{words}`, {datetime.date.today()}, {machine()}."
             if old.startswith(plain + "\n\n`"):
                 made = old[len(plain) :]
-            elif not old or "not run" not in plain:  # a part does not take the place of a complete table
+            elif not old or not lab.missing:  # a part does not take the place of a complete table
                 before[heading] = plain + made
             here.append(text + made)
+            figures |= lab.figures
         if heading in before:
             kept.append(before[heading])
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / PAGE, json_line({"text": "\n\n".join(here), "figures": found.figures}))
+    write_atomic(folder / PAGE, json_line({"text": "\n\n".join(here), "figures": figures}))
     REPORT.write_text("\n\n".join(kept) + "\n")
-    for name, figure in found.figures.items():
+    for name, figure in figures.items():
         write_figure(REPORT.with_name(name), **figure)
 
 

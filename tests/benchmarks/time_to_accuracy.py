@@ -189,8 +189,9 @@ def _measured(lab, folder, what):
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(done.stdout)
     if not path.exists():
+        lab.missing += 1
         return None
-    lab.known += 1
+    lab.found += 1
     return json.loads(path.read_text())
 
 
