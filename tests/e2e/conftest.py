@@ -25,7 +25,7 @@ from tsnn.runs import LIVE, Run
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to the report of a failure what the page displays and the end of the server's log, and stop this server."""
+    """Report of a test; of a failed one with the text of the page and the end of the log of the server, which ends."""
     report = yield
     fixtures = getattr(item, "funcargs", {})
     if report.failed and "page" in fixtures and report.when == "call":
