@@ -67,8 +67,8 @@ class Scale:
 MICROARRAYS = ("leukemia", "allaml", "colon", "lung_discrete", "dm_chowdary")
 FULL = Scale(
     name="full",
-    text="complete, with 200 epochs of sparse and 60 of dense networks where the papers used 500; 1000 on CIFAR-10, 15 of "
-    "the dense network.",
+    text="complete, with 200 epochs of sparse and 60 of dense networks where the papers used 500; 1000 on CIFAR-10, 15 "
+    "of the dense network.",
     size="full", seeds=3, dense_seeds=3, epochs=200, dense_epochs=60, density_epochs=60, parallel_epochs=60,
     few_epochs=(20, 60), cifar_epochs=1000, cifar_plain_epochs=100, cifar_dense_epochs=15, cifar_dropout=0.2,
     search=15, dense_search=10, epsilons=(1.0, 3.0, 8.0, 20.0, 60.0), rates=(0.01, 0.03, 0.05, 0.1),
