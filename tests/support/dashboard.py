@@ -99,7 +99,7 @@ class Server:
 def chromium(playwright: Any, *flags: str) -> Any:
     """Start Chromium; None if it is not installed."""
     own = playwright.chromium.executable_path
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
     found = [os.environ.get("TSNN_CHROMIUM"), *map(shutil.which, names), own if Path(own).exists() else None]
     path = next((p for p in found if p), None)
     return playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags]) if path else None
