@@ -22,6 +22,9 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(600), pyte
 TABLES = """() => Bokeh.documents.flatMap(document => [...document.all_models])
     .filter(model => model.type.includes("Tabulator")).length"""
 
+DRAWER_IS_OPEN = """() => Bokeh.documents.some(
+    (document) => [...document.all_models].some((model) => model.data?.sidebar_open))"""
+
 
 def start_small_run(page: Any, server: Server, epochs: int) -> str:
     """Start the first preset with a small network; returns the id of the run."""
@@ -79,11 +82,12 @@ def test_layout__drawer_closed_at_once_stays_closed_and_follows_the_width(page, 
     form = page.get_by_role("textbox", name="Epochs")
     page.get_by_role("button", name="Close drawer").click()
     form.wait_for(state="hidden")
+    page.wait_for_function(f"() => !({DRAWER_IS_OPEN})()")
     page.wait_for_timeout(2000)  # some updates of the page
     assert form.is_hidden()
     page.get_by_role("button", name="Open drawer").click()
     form.wait_for()
-    page.wait_for_timeout(5000)  # the server knows that it is open
+    page.wait_for_function(DRAWER_IS_OPEN)  # which is on its way to the server
     for width, state in ((820, "hidden"), (1280, "visible")):
         page.set_viewport_size({"width": width, "height": 800})
         form.wait_for(state=state)
