@@ -10,7 +10,7 @@ from pages.address import TABS
 from playwright.sync_api import expect
 
 from tests.support import fake_engine
-from tests.support.dashboard import Server, address, badge, column, fill, open_page, press_start
+from tests.support.dashboard import Server, address, badge, column, fill, open_page
 from tests.support.fake_engine import worker
 from tests.support.waiting import wait_until
 from tsnn.config import Config
@@ -31,7 +31,8 @@ def start_small_run(page: Any, server: Server, epochs: int) -> str:
     fill(page, "Hidden layers", "100-60")
     page.get_by_text("100 → 60").wait_for()
     fill(page, "Epochs", str(epochs))
-    run = press_start(page, server)
+    page.get_by_role("button", name="Start", exact=True).click()
+    run = wait_until(server.store.list, what="a run directory")[0]
     wait_until(lambda: run.config().training.epochs == epochs, 1, "the number of epochs arrived")
     page.locator(".head .id", has_text=run.id).wait_for()
     return run.id

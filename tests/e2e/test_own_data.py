@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.dashboard import Server, badge, fill, open_page, press_start
+from tests.support.dashboard import Server, badge, fill, open_page
 from tests.support.waiting import wait_until
 from tsnn.runs.features import feature_names
 
@@ -54,7 +54,8 @@ def test_upload__trains_with_the_names_of_the_file(page: Any, server: Server) ->
     page.get_by_text("Suggested for 40 samples").wait_for()
     wait_until(lambda: page.get_by_role("textbox", name="Hidden layers").input_value() == "256-256", what="settings")
     fill(page, "Epochs", "3")
-    run = press_start(page, server)
+    page.get_by_role("button", name="Start", exact=True).click()
+    run = wait_until(server.store.list, what="a run directory")[0]
     badge(page, "finished").wait_for(timeout=300_000)
     data = run.meta()["data"]
     assert feature_names(run) == (EVIL, "size", "group=x", "group=y", "group=z")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.waiting import wait_until
-from tsnn.runs import Run, RunStore
+from tsnn.runs import RunStore
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
@@ -48,10 +48,12 @@ class Server:
     ----------
     runs
         Folder of runs; the server's log is written next to it.
+    page
+        What is served instead of ``app/``.
     """
 
-    def __init__(self, runs: Path):
-        self.runs = runs
+    def __init__(self, runs: Path, page: Path = ROOT / "app"):
+        self.runs, self.page = runs, page
         self.log = runs.parent / "server.log"
         self.store = RunStore(runs)
         with socket.socket() as free:
@@ -63,11 +65,12 @@ class Server:
     @property
     def url(self) -> str:
         """Address of the page."""
-        return f"http://127.0.0.1:{self.port}/app"
+        return f"http://127.0.0.1:{self.port}/{self.page.stem}"
 
     def start(self, *options: str) -> None:
         """Start the server with further options of ``panel serve``, and wait for its first answer."""
-        command = [sys.executable, "-m", "panel", "serve", "app/", "--address", "127.0.0.1", "--port", str(self.port)]
+        command = [sys.executable, "-m", "panel", "serve", str(self.page)]
+        command += ["--address", "127.0.0.1", "--port", str(self.port)]
         command += options
         self.options = options
         with open(self.log, "ab") as log:
@@ -130,16 +133,6 @@ def await_drawn(page: Any) -> None:
 def badge(page: Any, state: str) -> Any:
     """Badge with this text in the head of the page."""
     return page.locator(".head .badge", has_text=state)
-
-
-def press_start(page: Any, server: Server) -> Run:
-    """Press Start as often as it takes, in a folder without runs; returns the run. A busy page can lose a click."""
-    button = page.get_by_role("button", name="Start", exact=True)  # its name is another while a run starts
-    for _ in range(4):
-        button.click()
-        with contextlib.suppress(AssertionError):
-            return wait_until(server.store.list, 30)[0]
-    raise AssertionError(f"No run after four clicks: {page.get_by_role('alert').all_inner_texts()}")
 
 
 def fill(page: Any, label: str | re.Pattern[str], text: str) -> None:

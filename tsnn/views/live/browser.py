@@ -12,6 +12,12 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 import param
+from panel.reactive import Syncable
+
+# Panel 1.9 handles an event that follows a change of a widget within 50 ms without the lock of the document, and the
+# change before it. Figures cannot be changed then: both would be lost, such as a click after a change of the width.
+for _coroutine in (Syncable._event_coroutine, Syncable._change_coroutine):
+    vars(_coroutine)["lock"] = True
 
 #: Seconds after which an unanswered number is sent again: a page drops messages until it is drawn. Doubled each time.
 RETRY_SECONDS = 0.5
