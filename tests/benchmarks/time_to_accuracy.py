@@ -101,7 +101,7 @@ def _torch(sizes, solver, epsilon, rate, steps):
     linear = {"dense": lambda a, b, _: nn.Linear(a, b), "masked": _masked, "sparselab": _sparselab}[solver]
     pairs = [(a, b, epsilon * (a + b)) for a, b in itertools.pairwise(sizes)]
     layers = [part for pair in pairs for part in (linear(*pair), nn.ReLU())]
-    model = nn.Sequential(*layers, nn.Linear(sizes[-1], 10))  # epsilon 20 would, too, make the output layer dense
+    model = nn.Sequential(*layers, nn.Linear(sizes[-1], 10))  # the output layer is dense, as with epsilon 20
     evolve = _evolution(model, pairs) if solver == "sparselab" else lambda: None
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
