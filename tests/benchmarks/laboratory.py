@@ -130,10 +130,12 @@ class Laboratory:
         return [r.settings[RATE] for r in ranking(found) if r.values] if found else []
 
     def result(self, row):
-        """Return the results of a method at its best rate that does not diverge; None if there are none."""
+        """Return the results of a method at its best rate at which no seed diverges; None if there are none."""
         for rate in self.rates(row):
             found = self.sweep(row.at(rate), {RATE: [rate]}, row.seeds)
             trials = found.results() if found else []
+            if any(t.state == RunState.FAILED for t, _ in trials):
+                continue
             finished = [(t.run, r) for t, r in trials if t.state == RunState.FINISHED and r and t.run]
             if known := [(run, r) for run, r in finished if r.test_accuracy is not None][: row.seeds]:
                 self.found += 1

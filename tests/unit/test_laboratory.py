@@ -9,6 +9,7 @@ from tests.benchmarks import reproduce
 from tests.benchmarks.laboratory import VALIDATION, Laboratory, Row
 from tests.benchmarks.time_to_accuracy import levels_reached
 from tsnn.config import Config
+from tsnn.files import write_atomic
 from tsnn.runs import RunStore
 from tsnn.runs.sweeps import sweeps
 
@@ -33,6 +34,15 @@ def test_result__passes_over_a_rate_at_which_training_diverges(tmp_path, row, mo
     monkeypatch.setattr(Laboratory, "rates", lambda self, row: (1e9, 0.1))
     diverging = Row("too fast", row.config.replace(method="dense"), rates=(1e9, 0.1), seeds=1, search_epochs=0)
     assert Laboratory(RunStore(tmp_path), training=True).result(diverging).rate == 0.1
+
+
+def test_result__passes_over_a_rate_at_which_one_seed_diverges(tmp_path, row, monkeypatch):
+    monkeypatch.setattr(Laboratory, "rates", lambda self, row: (0.1, 0.05))
+    first = Laboratory(RunStore(tmp_path), training=True).result(row)
+    path = first.runs[1].path / "status.json"
+    write_atomic(path, json.dumps(json.loads(path.read_text()) | {"state": "failed", "diverged": True}).encode())
+    assert first.rate == 0.1
+    assert Laboratory(RunStore(tmp_path), training=False).result(row) is None, "the next one was not run"
 
 
 def test_result__trains_only_what_is_missing(tmp_path, row):
