@@ -19,7 +19,7 @@ PARTS = {"small": "the bundled part of Fashion-MNIST", "full": "Fashion-MNIST"}
 PLAIN_SET = {
     "network.dropout": 0.3, "training.start_factor": 1.0, "training.zeta": 0.3, "training.augmentation": "none",
 }  # fmt: skip
-#: Dense networks; on an Intel they were slower in 16 bits, with its dot product, which is no longer used.
+#: Dense networks; in 16 bits they gained nothing on an Intel.
 DENSE = {"network.activation": "relu", "training.precision": "float32"}
 
 

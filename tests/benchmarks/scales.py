@@ -80,7 +80,7 @@ QUICK = Scale(
     name="quick",
     text="reduced. Cut: 60 epochs of sparse and 20 of dense networks where the papers used 500, two learning rates, "
     "tried for 5 epochs (of dense networks 3), one seed of accuracy against density, 30 epochs and one seed of "
-    "CIFAR-10, 8 and 12 epochs of peers.",
+    "CIFAR-10, 4 to 20 epochs of peers.",
     size="full", seeds=3, dense_seeds=1, epochs=60, dense_epochs=20, density_epochs=20, parallel_epochs=20,
     few_epochs=(20, 60), cifar_epochs=30, cifar_plain_epochs=30, cifar_dense_epochs=0, cifar_dropout=0.0, search=5,
     dense_search=3, epsilons=(1.0, 3.0, 20.0), rates=(0.03, 0.1), dense_rates=(0.01, 0.03),

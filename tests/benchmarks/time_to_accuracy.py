@@ -20,14 +20,14 @@ import numpy as np
 LEVELS = (85, 88, 89, 90)
 ONE_THREAD = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 WIDE = 1000, 1000, 1000
-SHORT = (4, 8), (4, 8, 15)
+PEER_EPOCHS = (4, 8), (4, 8, 15)
 #: Peers by name: library, hidden layers, solver, epsilon, learning rates, epochs with --quick and without.
 PEERS = {
     "scikit-learn, dense 1000-1000-1000, Adam": ("sklearn", WIDE, "adam", 0, (3e-4, 1e-3), ((8,), (30,))),
     "scikit-learn, dense 100, Adam (its defaults)": ("sklearn", (100,), "adam", 0, (1e-3, 3e-3), ((20,), (100,))),
-    "PyTorch, dense 1000-1000-1000, SGD": ("torch", WIDE, "dense", 0, (0.03, 0.1, 0.2), SHORT),
-    "PyTorch, the same masked to 4.5 %, fixed": ("torch", WIDE, "masked", 20, (0.1, 0.2, 0.4), SHORT),
-    "sparselab, the same at 4.5 %, SET": ("sparselab", WIDE, "sparselab", 20, (0.1, 0.2, 0.4, 0.8), SHORT),
+    "PyTorch, dense 1000-1000-1000, SGD": ("torch", WIDE, "dense", 0, (0.03, 0.1, 0.2), PEER_EPOCHS),
+    "PyTorch, the same masked to 4.5 %, fixed": ("torch", WIDE, "masked", 20, (0.1, 0.2, 0.4), PEER_EPOCHS),
+    "sparselab, the same at 4.5 %, SET": ("sparselab", WIDE, "sparselab", 20, (0.1, 0.2, 0.4, 0.8), PEER_EPOCHS),
     "sparselab, the same at 1.9 %, SET": ("sparselab", WIDE, "sparselab", 8, (0.1, 0.3, 0.5, 0.8), ((5, 8), (5, 15))),
 }
 #: tsnn's settings where they are not the preset's, chosen on validation samples; epochs with --quick and without.

@@ -25,12 +25,12 @@ from tsnn.runs import LIVE, Run
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Report of a test; of a failed one with the text of the page and the end of the log of the server, which ends."""
+    """Report of a test; of a failed one with the roles on the page and the end of the log of the server, which ends."""
     report = yield
     fixtures = getattr(item, "funcargs", {})
     if report.failed and "page" in fixtures and report.when == "call":
         with contextlib.suppress(Exception):
-            report.sections.append(("Text of the page", fixtures["page"].inner_text("body", timeout=5000)))
+            report.sections.append(("The page", fixtures["page"].locator("body").aria_snapshot(timeout=5000)))
     if report.failed and "server" in fixtures:
         report.sections.append(("Log of the server", fixtures["server"].log.read_text()[-5000:]))
         fixtures["server"].stop()
