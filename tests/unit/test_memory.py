@@ -36,10 +36,10 @@ print(json.dumps({"peak": peak, **run.meta()["memory"]}))
 def measure(settings, folder):
     """Peak and estimate of a run in a process of its own, after one with few neurons, which may compile kernels."""
     np.savez(folder / "data.npz", X=np.random.default_rng(0).normal(size=(150, 500)), y=np.arange(150) % 3)
-    few = {"data.name": str(folder / "data.npz"), "training.epochs": 2, "run.snapshots": 2}
-    config = Config().replace({**few, "training.learning_rate": 1e-6, "training.batch_size": 32, **settings})
-    for changes in ({**few, "network.hidden": [2000] * len(config.network.hidden)}, {}):
-        command = [sys.executable, "-c", MEASURE, json.dumps(config.replace(changes).to_dict()), str(folder)]
+    config = Config().replace({"data.name": str(folder / "data.npz"), "training.epochs": 2, "run.snapshots": 2})
+    config = config.replace({"training.learning_rate": 1e-6, "training.batch_size": 32, **settings})
+    for hidden in ([2000] * len(config.network.hidden), config.network.hidden):
+        command = [sys.executable, "-c", MEASURE, json.dumps(config.replace(hidden=hidden).to_dict()), str(folder)]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     result = json.loads(output)
     return result["peak"], result["expected"]

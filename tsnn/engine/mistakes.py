@@ -29,7 +29,7 @@ SCATTERED = 2000  # pairs of an actual and a predicted value in regression
 #: Correct answers come after this many mistakes of each kind.
 _MISTAKES_FIRST = 4
 _LARGEST = float(np.finfo(np.float16).max)
-_PART_BYTES = 16 << 20  # of the gradients of all neurons, at a time
+_PART_BYTES = 4 << 20  # of the gradients of all neurons, at a time; not part of the estimated memory
 
 Int64 = NDArray[np.int64]
 Float32 = NDArray[np.float32]
