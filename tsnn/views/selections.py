@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import panel as pn
+import panel_material_ui as pmui
 from numpy.typing import NDArray
 
 from tsnn.records import SelectionRecord
@@ -51,7 +52,7 @@ class SelectionPane(LivePane):
         self._recorded: list[SelectionRecord] = selector.record()
         self._records: list[SelectionRecord] = []
         self.head = pn.pane.HTML(_BEFORE, sizing_mode="stretch_width", margin=(4, 10))
-        self.player = pn.widgets.Player(
+        self.player = pmui.Player(  # Panel's own has buttons without names
             label="Epoch", start=1, end=1, value=1, interval=300, show_loop_controls=False, visible=False
         )
         self.scores = RankingPlot("Score")
