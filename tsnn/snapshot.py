@@ -31,7 +31,7 @@ MAX_PIXELS = 32_000  #: of all images in it; of a larger image, none
 _DIMENSIONS = {
     "sizes": 1, "percentile": 0, "input_degree": 1, "input_strength": 1, "epoch": 0, "ages_since": 0,
     "density": 2, "density_max": 0, "in_degree": 2, "out_degree": 2, "importance": 1, "importance_edges": 1,
-    "importance_threshold": 0, "neurons": 1, "neuron_values": 2, "age": 2,
+    "importance_threshold": 0, "to_prune": 0, "neurons": 1, "neuron_values": 2, "age": 2,
     "incoming_indptr": 1, "incoming_indices": 1, "incoming_weights": 1,
     "outgoing_indptr": 1, "outgoing_indices": 1, "outgoing_weights": 1,
     "drawn_inputs": 1, "drawn_input_degree": 1, "drawn": 1, "drawn_degree": 2,
@@ -58,7 +58,9 @@ class LayerSnapshot:
     importance_edges : float32[61]
         Edges of its bins.
     importance_threshold : float32
-        Importance at or below which neurons are pruned; NaN if importance pruning is off.
+        Importance at or below which neurons are pruned; NaN if importance pruning is off, and of the output layer.
+    to_prune : int64
+        Number of living neurons at or below it.
     neurons : int64[n]
         The 8 least and the 8 most important living neurons at the layer's end, by ascending importance.
     neuron_values : float32[n, 3]
@@ -92,6 +94,7 @@ class LayerSnapshot:
     importance: NDArray[np.int64] | None = None
     importance_edges: NDArray[np.float32] | None = None
     importance_threshold: np.float32 | None = None
+    to_prune: np.int64 | None = None
     neurons: NDArray[np.int64] | None = None
     neuron_values: NDArray[np.float32] | None = None
     incoming_indptr: NDArray[np.int64] | None = None

@@ -183,15 +183,17 @@ def test_importance__is_the_sum_of_incoming_magnitudes(rng):
     np.testing.assert_allclose(importance(layer), abs(matrix).sum(axis=0), rtol=1e-6)
 
 
-@given(st.floats(0, 100), st.integers(0, 1000))
-def test_importance_pruning__removes_all_connections_and_stay_dead(percentile, seed):
+@given(st.floats(0, 100), st.sampled_from(["layer", "network"]), st.integers(0, 1000))
+def test_importance_pruning__removes_all_connections_and_stay_dead(percentile, scope, seed):
     network = hidden_network(np.random.default_rng(seed))
     scores = [importance(layer) for layer in network.layers[:-1]]
-    pruned = prune_neurons(network, percentile)
+    pruned = prune_neurons(network, percentile, scope)
     for l, score in enumerate(scores):
         dead = ~network.living[l]
         assert dead.sum() == pruned[l] < len(dead)  # never down to none
-        assert score[dead].max(initial=0) <= np.percentile(score, percentile)
+        compared = np.concatenate(scores) if scope == "network" else score
+        below = score <= np.percentile(compared, percentile)
+        assert (dead == below).all() or (below.all() and dead.sum() == len(dead) - 1 and not dead[score.argmax()])
         assert not dead[network.layers[l].topology.indices].any()
         assert not dead[network.layers[l + 1].topology.rows()].any()
     assert network.living[-1].all()
@@ -215,6 +217,13 @@ def test_importance_pruning__takes_the_percentile_of_the_living(rng):
     network = hidden_network(rng, hidden=(100, 100), epsilon=10)
     assert prune_neurons(network, 20) == [20, 20]
     assert prune_neurons(network, 50) == [40, 40]
+
+
+def test_importance_pruning__of_all_layers_together_takes_the_weakest_layer_first(rng):
+    network = hidden_network(rng, hidden=(100, 100), epsilon=10)
+    network.layers[0].weights *= 100
+    assert prune_neurons(network, 40, "network") == [0, 80]
+    assert prune_neurons(network, 50, "network") == [40, 19], "one neuron of a layer stays"
 
 
 def test_importance_pruning__of_equal_neurons_never_empties_a_layer(rng):

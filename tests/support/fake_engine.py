@@ -131,6 +131,7 @@ def layer_snapshot(
     ages = np.arange(epoch + 1)
     importance = np.sort(rng.gamma(5, 1, n_out))
     counts, edges = np.histogram(importance, bins=60)
+    threshold = np.percentile(importance, percentile) if percentile and n_next else np.nan
     listed = min(16, n_out)
     degrees = np.full(listed, 30.0)
     return LayerSnapshot(
@@ -140,7 +141,8 @@ def layer_snapshot(
         out_degree=_degrees(rng, epoch, n_in),
         importance=counts,
         importance_edges=edges.astype(np.float32),
-        importance_threshold=np.float32(np.percentile(importance, percentile) if percentile else np.nan),
+        importance_threshold=np.float32(threshold),
+        to_prune=np.int64(np.count_nonzero(importance <= threshold)),
         neurons=np.sort(rng.permutation(n_out)[:listed]),
         neuron_values=np.stack([importance[-listed:], degrees, degrees], axis=1).astype(np.float32),
         age=np.stack([ages, 1 + (100_000 * 0.8**ages).astype(int)], axis=1),

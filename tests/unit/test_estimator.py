@@ -61,7 +61,7 @@ def test_parameters__defaults_are_those_of_the_engine_or_suit_the_shape_of_the_d
     assert differing == {*BY_SHAPE, "activation", "initializer"} - {"preprocessing"}
     assert {name for name, value in chosen.items() if value == "auto"} == {*BY_SHAPE, "n_members", "early_stopping",
                                                                           }  # fmt: skip
-    assert len(chosen) == 45
+    assert len(chosen) == 46
 
 
 def test_parameters__auto_is_that_of_the_shape_and_members_lie_side_by_side(rng):

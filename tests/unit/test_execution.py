@@ -8,6 +8,7 @@ import pytest
 
 import tsnn
 from tsnn.config import Config
+from tsnn.engine.importance import prune_neurons
 from tsnn.engine.snapshots import EXTREME, STRONGEST, Ages, density_map, snapshot_epochs, take_snapshot
 from tsnn.errors import DivergenceError, RunError
 from tsnn.execution.engine import execute
@@ -216,6 +217,10 @@ def test_snapshot__summarises_the_network(rng):
     np.add.at(expected, (first.rows() * 200 // 300, first.indices * 200 // 250), 1)
     np.testing.assert_allclose(cells * (largest / 255), expected, atol=largest / 255)
     assert layer.importance_edges[0] <= layer.importance_threshold <= layer.importance_edges[-1]
+    assert [layer.to_prune for layer in snapshot.layers] == [125, 5, 0], "the output layer keeps all"
+    together = take_snapshot(network, percentile=50, scope="network").layers
+    assert together[0].importance_threshold == together[1].importance_threshold
+    assert [layer.to_prune for layer in together] == [*prune_neurons(network, 50, "network"), 0]
 
 
 def test_ages__count_epochs_since_connections_exist(rng, blobs, tiny):

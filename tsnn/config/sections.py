@@ -251,9 +251,7 @@ class TrainingConfig(Section):
         live=True,
         slider=Slider(0, 0.9, 0.01),
     )
-    zeta_schedule: str = setting(
-        "constant", "Factor of zeta while the run trains.", label="Zeta schedule", choices=SCHEDULES
-    )
+    zeta_schedule: str = setting("constant", "Factor of zeta while the run trains.", choices=SCHEDULES)
     evolve_every: float = setting(
         1.0,
         "Epochs from one evolution to the next: 0.1 evolves ten times in an epoch, between two batches (with workers "
@@ -274,9 +272,7 @@ class TrainingConfig(Section):
         at_least=1,
     )
     prune: str = setting("signed", "Which connections evolution prunes.", label="Pruning", choices=PRUNING, live=True)
-    regrow: str = setting(
-        "random", "Where evolution puts new connections.", label="Regrowth", choices=REGROWTH, live=True
-    )
+    regrow: str = setting("random", "Where evolution grows new ones.", label="Regrowth", choices=REGROWTH, live=True)
     new_weights: str = setting(
         "drawn",
         "Weights of new connections: 'drawn' from the initializer's distribution (SET), or 'zero' (RigL).",
@@ -298,14 +294,19 @@ class ImportanceConfig(Section):
 
     percentile: float = setting(
         0.0,
-        "Hidden neurons whose importance is at or below this percentile are pruned; 0 turns it off. "
-        "The reference uses 20 (sequential) and 10 (parallel).",
+        "Hidden neurons up to this percentile of importance are pruned; 0: none (reference: 20, in parallel 10).",
         label="Importance percentile (0 = off)",
         at_least=0,
         below=100,
         step=5.0,
         live=True,
         slider=Slider(0, 95),
+    )
+    scope: str = setting(
+        "layer",
+        "Which neurons are compared: 'layer' prunes the same fraction of every hidden layer (section 3.3); 'network' "
+        "ranks those of all hidden layers together, which prunes more of the later ones and costs less accuracy.",
+        choices=("layer", "network"),
     )
     start: int = setting(
         200, "First epoch of importance pruning (reference: 200 of 500).", label="First epoch", at_least=1
@@ -363,8 +364,7 @@ class RunConfig(Section):
         at_least=0,
     )
     compact: bool = setting(
-        False,
-        "Omit the transposed index of the forward pass: 12 instead of 20 bytes per connection, more time.",
+        False, "Omit the transposed index of the forward pass: 12 instead of 20 bytes per connection, more time."
     )
     ignore_memory: bool = setting(False, "Start even if the run is expected not to fit into the free memory.")
     checkpoint_minutes: float = setting(

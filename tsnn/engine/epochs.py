@@ -283,7 +283,7 @@ def _importance_due(config: Config, epoch: int) -> bool:
 
 
 def _prune_neurons(network: Network, config: Config, epoch: int) -> list[Event]:
-    pruned = prune_neurons(network, config.importance.percentile)
+    pruned = prune_neurons(network, config.importance.percentile, config.importance.scope)
     return [
         Event(
             epoch, EventKind.NEURONS_PRUNED, f"{count} neurons pruned from hidden layer {l}, {int(living.sum())} left"

@@ -19,8 +19,17 @@ def importance(layer: Layer) -> NDArray[np.float64]:
     return kernels.column_strength(layer.topology.indices, layer.weights, layer.topology.n_out)
 
 
-def prune_neurons(network: Network, percentile: float) -> list[int]:
-    """Prune the unimportant neurons of every hidden layer, in place (section 3.3).
+def pruning_thresholds(network: Network, percentile: float, scope: str) -> list[float]:
+    """Return the importance at or below which neurons of each hidden layer are pruned; parameters as prune_neurons."""
+    living = [importance(layer)[alive] for layer, alive in zip(network.layers, network.living, strict=False)]
+    living = living[: len(network.layers) - 1]
+    if scope == "network":
+        return [float(np.percentile(np.concatenate(living), percentile))] * len(living)
+    return [float(np.percentile(scores, percentile)) for scores in living]
+
+
+def prune_neurons(network: Network, percentile: float, scope: str = "layer") -> list[int]:
+    """Prune the unimportant neurons of the hidden layers, in place (section 3.3).
 
     A pruned neuron loses its incoming and outgoing connections permanently; the number of connections falls. The
     constant that it would still emit, ``f(bias)``, is folded into the next layer's biases.
@@ -30,8 +39,10 @@ def prune_neurons(network: Network, percentile: float) -> list[int]:
     network : Network
         Changed: layers replaced, ``living`` updated.
     percentile : float
-        Living neurons whose importance is at or below this percentile of their layer are pruned.
-        The most important neuron of a layer always stays, so no layer is ever emptied.
+        Living neurons whose importance is at or below this percentile are pruned. The most important neuron of a layer
+        always stays, so no layer is ever emptied.
+    scope : {"layer", "network"}
+        Whether the percentile is that of each layer by itself, or of all hidden layers together.
 
     Returns
     -------
@@ -41,9 +52,9 @@ def prune_neurons(network: Network, percentile: float) -> list[int]:
     network.prepare_for_kernels()
     scores = [importance(layer) for layer in network.layers[:-1]]
     pruned = []
-    for l, score in enumerate(scores):
+    for l, (score, threshold) in enumerate(zip(scores, pruning_thresholds(network, percentile, scope), strict=True)):
         living = network.living[l]
-        to_prune = living & (score <= np.percentile(score[living], percentile))
+        to_prune = living & (score <= threshold)
         if to_prune.sum() == living.sum():
             to_prune[np.flatnonzero(living)[score[living].argmax()]] = False
         network.living[l] = living & ~to_prune

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsnn import kernels
-from tsnn.engine.importance import importance
+from tsnn.engine.importance import importance, pruning_thresholds
 from tsnn.engine.network import Network
 from tsnn.engine.sketch import sketch
 from tsnn.engine.topology import Topology
@@ -118,7 +119,7 @@ class _AgedRows:
 
 def take_snapshot(
     network: Network, percentile: float = 0.0, ages: Ages | None = None, image: bool = False,
-    before: Snapshot | None = None,
+    before: Snapshot | None = None, scope: str = "layer",
 ) -> Snapshot:  # fmt: skip
     """Summarise a network's topology in O(connections).
 
@@ -127,7 +128,7 @@ def take_snapshot(
     network : Network
         The network.
     percentile : float
-        Percentile of importance pruning, for the threshold; 0 if it is off.
+        Percentile of importance pruning, for the thresholds; 0 if it is off.
     ages : Ages, optional
         Epochs of birth of the connections, up to date. Without them ``epoch``, ``ages_since`` and the layers' ``age``
         are None.
@@ -135,13 +136,19 @@ def take_snapshot(
         Whether the inputs form an image, of which more are drawn than of other layers.
     before : Snapshot, optional
         The one before, for the choice of the neurons that are drawn.
+    scope : {"layer", "network"}
+        That of importance pruning, see :func:`tsnn.prune_neurons`.
     """
     first = network.layers[0]
+    thresholds = [math.nan] * len(network.layers)
+    if percentile:
+        thresholds[:-1] = pruning_thresholds(network, percentile, scope)
     drawn, layers = sketch(network, image, before, None if ages is None else ages.births)
     return Snapshot(
         sizes=np.array(network.sizes),
         layers=tuple(
-            LayerSnapshot(**_layer_fields(network, l, percentile, ages), **layer) for l, layer in enumerate(layers)
+            LayerSnapshot(**_layer_fields(network, l, threshold, ages), **layer)
+            for l, (layer, threshold) in enumerate(zip(layers, thresholds, strict=True))
         ),
         percentile=np.float32(percentile),
         input_degree=_block_means(first.topology.out_degree),
@@ -152,7 +159,7 @@ def take_snapshot(
     )
 
 
-def _layer_fields(network: Network, l: int, percentile: float, ages: Ages | None) -> dict[str, Any]:
+def _layer_fields(network: Network, l: int, threshold: float, ages: Ages | None) -> dict[str, Any]:
     topology = network.layers[l].topology
     scores = importance(network.layers[l])
     living = scores[network.living[l]]
@@ -165,7 +172,8 @@ def _layer_fields(network: Network, l: int, percentile: float, ages: Ages | None
         "out_degree": _counts(topology.out_degree[network.living_inputs(l)]),
         "importance": counts,
         "importance_edges": edges.astype(np.float32),
-        "importance_threshold": np.float32(np.percentile(living, percentile) if percentile else np.nan),
+        "importance_threshold": np.float32(threshold),
+        "to_prune": np.int64(np.count_nonzero(living <= threshold)),
         "age": None if ages is None else ages.counts(l),
         **_extreme_neurons(network, l, scores),
     }

@@ -81,6 +81,7 @@ class SparseMLP(BaseEstimator):
     chain_removal: bool = False
     precision: str = "float32"
     importance_percentile: float = 0.0
+    importance_scope: str = "layer"
     importance_start: int = 200
     importance_every: int = 10
     preprocessing: str = "auto"
@@ -118,8 +119,7 @@ class SparseMLP(BaseEstimator):
         """
         network = self._finite_network()
         network.prepare_for_kernels()
-        layer = network.layers[0]
-        strength = kernels.row_strength(layer.topology.indptr, layer.weights)
+        strength = kernels.row_strength(network.layers[0].topology.indptr, network.layers[0].weights)
         return np.asarray(strength / max(strength.sum(), np.finfo(float).tiny))
 
     def _checked(self, X: Any, *y: Any, **check: Any) -> Any:

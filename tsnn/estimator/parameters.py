@@ -40,6 +40,7 @@ SETTING_OF = {
     "chain_removal": "training.chain_removal",
     "precision": "training.precision",
     "importance_percentile": "importance.percentile",
+    "importance_scope": "importance.scope",
     "importance_start": "importance.start",
     "importance_every": "importance.every",
     "preprocessing": "data.preprocessing",

@@ -287,8 +287,8 @@ class _Engine:
         """Write a snapshot; a failure is reported as an event, and training continues."""
         self.snapshot_at = epoch
         try:
-            percentile, image = self.state.config.importance.percentile, self.data.image_shape is not None
-            snapshot = take_snapshot(network, percentile, self.ages, image, self.last_snapshot)
+            pruning, image = self.state.config.importance, self.data.image_shape is not None
+            snapshot = take_snapshot(network, pruning.percentile, self.ages, image, self.last_snapshot, pruning.scope)
             mistakes: dict[str, Any] = self.state.examiner.arrays(epoch) if self.state.examiner else {}
             self.last_snapshot = dataclasses.replace(snapshot, **mistakes)
             self.writer.snapshot(epoch, self.last_snapshot)

@@ -54,11 +54,11 @@ class ImportancePlot:
         set_title(self.figure, f"Layer {self.layer + 1}: importance of {counts.sum():,} of {total:,} neurons")
         self.note = "Importance pruning is off: no threshold."
         if known:
-            percentile, living = float(snapshot.percentile or 0), int(counts.sum())
-            to_prune = int(percentile / 100 * (living - 1)) + 1
-            self.note = (
-                f"Threshold {threshold:.3g}: percentile {percentile:g}, {to_prune:,} of {living:,} living neurons."
-            )
+            self.note = f"Threshold {threshold:.3g}: percentile {float(snapshot.percentile or 0):g}."
+            if layer.to_prune is not None:
+                self.note = f"{self.note[:-1]}, {layer.to_prune:,} of {counts.sum():,} living neurons."
+        elif snapshot.percentile:
+            self.note = "Output neurons are not pruned: no threshold."
         self.source.data = {
             "left": edges[:-1].astype(float).tolist(),
             "right": edges[1:].astype(float).tolist(),
