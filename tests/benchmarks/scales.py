@@ -72,7 +72,7 @@ FULL = Scale(
     size="full", seeds=3, dense_seeds=3, epochs=200, dense_epochs=60, density_epochs=60, parallel_epochs=60,
     few_epochs=(20, 60), cifar_epochs=1000, cifar_plain_epochs=100, cifar_dense_epochs=15, cifar_dropout=0.2,
     search=15, dense_search=10, epsilons=(1.0, 3.0, 8.0, 20.0, 60.0), rates=(0.01, 0.03, 0.05, 0.1),
-    dense_rates=(0.003, 0.01, 0.03),
+    dense_rates=(0.01, 0.03, 0.1),
     preset_data={"fashion_mnist": (15, 60), "madelon": (60,), "higgs": (45,), "mnist": (30,), "cifar10": (30,)},
     microarrays=MICROARRAYS,
 )  # fmt: skip

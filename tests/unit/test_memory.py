@@ -18,10 +18,13 @@ from tsnn.tiling import LANES, fast_width
 
 MEASURE = """
 import json, resource, sys
+from functools import partial
 from pathlib import Path
 from tsnn.config import Config
+from tsnn.datasets import loading
 from tsnn.execution.engine import execute
 from tsnn.runs import RunStore
+loading.make_artificial = partial(loading.make_artificial, n_train=700, n_test=300)  # samples take no memory
 run = RunStore(Path(sys.argv[2])).create(Config.from_dict(json.loads(sys.argv[1])))
 list(execute(run))
 status = Path("/proc/self/status")
