@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pages.theme import html
 from tsnn.config import Config
 from tsnn.datasets import DatasetInfo
 from tsnn.engine.memory import memory_estimate
 from tsnn.engine.shapes import layer_shapes
-from tsnn.jobs.duration import seconds_per_connection
+from tsnn.jobs.duration import seconds_per_connection, trial_summaries
 from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog
+from tsnn.runs.summaries import RunSummary
 from tsnn.views.plots import palette
 
 _TABLE = "width:100%;border-collapse:collapse;font-size:12px;font-variant-numeric:tabular-nums"
@@ -50,9 +53,12 @@ def network_estimate(config: Config, info: DatasetInfo | None, store: RunStore) 
 
 def _time(config: Config, info: DatasetInfo, connections: int, store: RunStore) -> str:
     """Estimate the time of a run from earlier runs on this machine, as text."""
-    speed = seconds_per_connection(store, catalog(store).summaries(), connections=connections,
-                 method=config.training.method)  # fmt: skip
-    if speed is None:
+
+    def measured(summaries: Iterable[RunSummary]) -> float | None:
+        return seconds_per_connection(store, summaries, connections=connections, method=config.training.method)
+
+    speed = measured(catalog(store).summaries())
+    if speed is None and (speed := measured(trial_summaries(store))) is None:
         return "No time estimate yet: no earlier run of about this size."
     seconds = speed * connections * samples(config, info)[0]
     total = palette.duration(seconds * config.training.epochs)

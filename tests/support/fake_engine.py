@@ -23,7 +23,7 @@ from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import ConfigError
 from tsnn.records import EpochRecord, Event, EventKind, LayerRecord, RunState, WorkerRecord
 from tsnn.runs import Run, RunStore
-from tsnn.runs.control import Command, ControlReader, changed_config
+from tsnn.runs.control import Command, ControlReader, changed_config, check_effect
 from tsnn.runs.writer import RunWriter
 from tsnn.snapshot import LayerSnapshot, Snapshot
 
@@ -182,6 +182,7 @@ def meta(config: Config) -> dict[str, Any]:
         "config": config.to_dict(),
         "data": data,
         "network": network,
+        "memory": {"expected": 200 * 2**20},
     }
 
 
@@ -276,6 +277,7 @@ class Player:
         """Apply a command and acknowledge it."""
         accepted, message = True, ""
         try:
+            check_effect(self.config, command.settings)
             self.config = changed_config(self.config, command.settings)
         except ConfigError as error:
             accepted, message = False, str(error)

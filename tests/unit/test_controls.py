@@ -5,9 +5,10 @@ import pytest
 from pages.form import StartForm
 
 from tests.support import fake_engine
-from tsnn.config import Config
+from tsnn.config import LIVE_SETTINGS, Config
+from tsnn.errors import ConfigError
 from tsnn.runs import RunStore
-from tsnn.runs.control import ControlReader, request
+from tsnn.runs.control import ControlReader, check_effect, request
 from tsnn.runs.writer import RunWriter
 from tsnn.views.live.controls import LiveControls
 from tsnn.views.live.follower import RunFollower
@@ -221,3 +222,28 @@ def test_start__quick_clicks_start_one_run(tmp_path, monkeypatch):
     assert len(opened) == 1
     later.pop(0)()
     assert (form.start.disabled, form.start.label) == (False, "Start")
+
+
+@pytest.mark.parametrize(
+    ("settings", "unused"),
+    [
+        ({"training.method": "set"}, set()),
+        ({"training.method": "dense"}, {"zeta", "epsilon", "prune", "regrow"}),
+        ({"training.method": "fixed"}, {"zeta", "epsilon", "prune", "regrow"}),
+        ({"training.method": "two_phase"}, {"zeta", "prune", "regrow"}),
+        ({"network.density": 0.1}, {"epsilon"}),
+    ],
+)
+def test_controls__without_effect_are_hidden_and_refused(tmp_path, settings, unused):
+    config = Config.preset("paper/fashion_mnist").replace(settings)
+    run = RunStore(tmp_path / "runs").create(config)
+    with RunWriter(run) as writer:
+        writer.meta(fake_engine.meta(config))
+        writer.update(state="training", epochs=99)
+        controls = LiveControls(print)
+        controls.open(RunFollower(run, min_interval=0))
+    assert {name for name, widget in controls.widgets.items() if not widget.visible} == unused
+    for name in unused:
+        with pytest.raises(ConfigError, match=f"{name} has no effect here"):
+            check_effect(config, [name])
+    check_effect(config, set(LIVE_SETTINGS) - unused)

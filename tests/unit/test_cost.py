@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from statistics import fmean
 
 import pytest
 
@@ -52,16 +53,17 @@ def test_costs__of_connections_multiplications_and_memory(store):
     assert found["connections"][1:3] == (sum(own), sum(dense))
     assert found["multiplications"][1:3] == (multiplications(own), multiplications(dense))
     expected = memory_estimate(run.config().replace(method="dense"), 500, 2, 12_000).total
-    assert found["memory"][1:3] == (run.records()[-1].memory_bytes, expected)
-    assert found["memory"].dense_text.startswith("about ")
+    assert found["memory"][1:3] == (200 * 2**20, expected), (
+        "both are estimates: a process may take more for compilation"
+    )
+    assert found["memory"].own_text == "about 200 MiB"
 
 
 def test_costs__time_is_measured_by_a_dense_run_or_about(store):
     run = fake_engine.finished_run(store, SETTINGS, 5)
     other = dense_run(store, **{"network.hidden": (40, 10)})
     about = costs(run)["time"]
-    last = other.records()[-1]
-    epoch = last.seconds_train + last.seconds_evolve + last.seconds_evaluate
+    epoch = fmean(r.seconds_train + r.seconds_evolve + r.seconds_evaluate for r in other.records()[1:])
     assert about.dense == pytest.approx(5 * epoch * (500 * 20 + 200 + 20) / (500 * 40 + 400 + 20))
     assert about.dense_text.startswith("about ")
     dense_run(store)

@@ -16,7 +16,7 @@ from tsnn.engine.network import init_network
 from tsnn.engine.training import train
 from tsnn.errors import ConfigError
 from tsnn.execution.engine import execute
-from tsnn.runs.control import changed_config
+from tsnn.runs.control import changed_config, check_effect
 from tsnn.runs.forks import make_fork
 
 
@@ -100,7 +100,7 @@ def test_density__is_in_the_memory_estimate(method):
 def test_density__makes_a_changed_epsilon_an_error():
     config = Config().replace(density=0.1)
     with pytest.raises(ConfigError, match=r"epsilon has no effect here: network\.density decides"):
-        changed_config(config, {"epsilon": 3})
+        check_effect(config, ["zeta", "epsilon"])
     assert changed_config(config, {"zeta": 0.1}).training.zeta == 0.1
 
 

@@ -12,6 +12,7 @@ from tsnn.errors import RunError
 from tsnn.records import RunState
 from tsnn.runs import RunStore
 from tsnn.runs.catalog import Catalog
+from tsnn.runs.ranking import ranking, summary_lines
 from tsnn.runs.sweep_plan import FILE, Plan, Range, Trial, read_plan, trial_name, write_plan
 from tsnn.runs.sweeps import Sweep, create_sweep, open_sweep, sweeps
 
@@ -80,6 +81,12 @@ def test_sweep__without_validation_split_warns_that_the_best_is_overstated(store
     found = sweep.results()[0][1]
     assert sweep.value(found) == found.test_accuracy
     assert "overstates" in sweep.caveat
+    trials = tuple(({"training.zeta": 0.1}, seed) for seed in (0, 1))
+    values = {"training.zeta": (0.1,)}
+    alone = create_sweep(store, grid_plan(objective="test accuracy", values=values, trials=trials))
+    finish(alone, 0)
+    assert not alone.caveat, "nothing is chosen"
+    assert next(summary_lines(alone, ranking(alone))).startswith("Test accuracy with zeta 0.1: ")
 
 
 def test_sweep__reads_runs_that_are_over_once(store, monkeypatch):

@@ -141,7 +141,8 @@ def test_next_pruning__is_on_the_schedule():
     config = Config().replace({"importance.start": 20, "importance.every": 10, "training.epochs": 100})
     for done, due in ((0, 20), (19, 20), (20, 30), (25, 30), (30, 40)):
         assert f"after epoch {due}," in next_pruning(config, done)
-    assert "No pruning" in next_pruning(config, 90)
+    assert next_pruning(config, 90) == "", "it is off"
+    assert "No pruning" in next_pruning(config.replace({"importance.percentile": 5}), 90)
 
 
 # --- the tabs --------------------------------------------------------------------------------------------

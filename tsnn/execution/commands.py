@@ -13,7 +13,7 @@ from tsnn.errors import TsnnError
 from tsnn.records import EpochRecord, Progress, RunState
 from tsnn.runs import Run
 from tsnn.runs.acks import Ack, Place, settings_until
-from tsnn.runs.control import Command, ControlReader, changed_config
+from tsnn.runs.control import Command, ControlReader, changed_config, check_effect
 from tsnn.runs.writer import RunWriter
 
 POLL_SECONDS = 0.1
@@ -164,6 +164,7 @@ class CommandHandler:
         ack = Ack(command.id, epoch, command.settings, at_start=at_start)
         try:
             config = changed_config(self._state.pending, command.settings)
+            check_effect(config, command.settings)
             self._check(self._state.pending, config)
         except TsnnError as error:
             return dataclasses.replace(ack, settings={}, accepted=False, message=str(error))

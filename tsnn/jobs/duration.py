@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -19,9 +19,9 @@ from tsnn.runs import Run, RunStore
 from tsnn.runs.catalog import catalog
 from tsnn.runs.checks import line_problem
 from tsnn.runs.summaries import RunSummary, summarise
-from tsnn.runs.sweeps import Sweep, sweeps
+from tsnn.runs.sweeps import sweeps
 
-_TAIL_BYTES = 64 * 1024
+_PART_BYTES = 64 * 1024
 _RUNS_USED = 5
 _MOST_TIMES_SMALLER = 30  # in connections, or larger: the overhead of each batch makes tiny networks no measure
 _LONGEST_START = 600.0
@@ -32,8 +32,8 @@ def seconds_per_connection(
 ) -> float | None:
     """Return seconds per connection and training sample of earlier runs on this machine; None if there are none alike.
 
-    Median over the last epochs of the five runs nearest in size; of those with the same method, and whose epsilon was
-    not changed while they trained, if there are any.
+    Median over the five runs nearest in size, of some epochs of each, early and late: the last ones may not evolve. Of
+    runs with the same method, and whose epsilon was not changed while they trained, if there are any.
 
     Parameters
     ----------
@@ -81,10 +81,10 @@ def dense_seconds(
     dense = [s for s in summaries if s.method == "dense"]
     for summary in dense:
         if (summary.data, summary.connections, summary.host) == (data, connections, socket.gethostname()):
-            last = last_epoch(Run(store.root / summary.run))
-            with contextlib.suppress(KeyError, TypeError, ZeroDivisionError, OverflowError):
-                if last["samples"] / last["epoch"] == samples:
-                    return float(last["seconds_train"] + last["seconds_evolve"] + last["seconds_evaluate"]), True
+            with contextlib.suppress(KeyError, TypeError, ZeroDivisionError, OverflowError, IndexError):
+                lines = some_epochs(Run(store.root / summary.run))
+                if lines[-1]["samples"] / lines[-1]["epoch"] == samples:
+                    return fmean(map(_seconds, lines)), True
     speed = seconds_per_connection(store, dense, connections=connections, method="dense")
     return None if speed is None else (speed * connections * samples, False)
 
@@ -105,9 +105,8 @@ def sweep_seconds(
     epochs, trials : float
         Epochs of all trials together, and the number of trials.
     """
-    known = catalog(store)
-    known.refresh()
-    summaries = [*known.summaries(), *(s for sweep in sweeps(store)[:_RUNS_USED] for s in _trial_summaries(sweep))]
+    catalog(store).refresh()
+    summaries = [*catalog(store).summaries(), *trial_summaries(store)]
     sequential = [s for s in summaries if s.settings.get("run.threads") == 1]  # as the trials of sweeps are
     at_once = 1.0
     if sequential and sizes and sizes[0][0].run.threads == 1:
@@ -126,11 +125,12 @@ def sweep_seconds(
     return (epoch * epochs + start * trials) / at_once
 
 
-def _trial_summaries(sweep: Sweep) -> list[RunSummary]:
-    """Return the summaries of some trials of a sweep that are over, named from the folder of runs on."""
-    runs = [trial.run for trial in sweep.trials if trial.run is not None and trial.state == RunState.FINISHED]
-    chosen = runs[:: max(1, len(runs) // (4 * _RUNS_USED))]
-    return [replace(found, run=f"{sweep.id}/{found.run}") for found in map(summarise, chosen)]
+def trial_summaries(store: RunStore) -> Iterator[RunSummary]:
+    """Yield the summaries of some trials of the newest sweeps that are over, named from the folder of runs on."""
+    for sweep in sweeps(store)[:_RUNS_USED]:
+        runs = [trial.run for trial in sweep.trials if trial.run is not None and trial.state == RunState.FINISHED]
+        for found in map(summarise, runs[:: max(1, len(runs) // (4 * _RUNS_USED))]):
+            yield replace(found, run=f"{sweep.id}/{found.run}")
 
 
 def _start_seconds(run: Run) -> float | None:
@@ -145,26 +145,46 @@ def _start_seconds(run: Run) -> float | None:
 
 
 def _measured(run: Run) -> float | None:
-    """Return seconds per connection and sample of a run's last epoch."""
-    last = last_epoch(run)
-    with contextlib.suppress(KeyError, TypeError, ZeroDivisionError, OverflowError):
-        seconds = last["seconds_train"] + last["seconds_evolve"] + last["seconds_evaluate"]
-        return float(seconds / (last["samples"] / last["epoch"]) / last["connections"])
-    return None
+    """Return seconds per connection and sample of a run, the mean of some of its first and last epochs."""
+    speeds = []
+    for line in some_epochs(run):
+        with contextlib.suppress(KeyError, TypeError, ZeroDivisionError, OverflowError):
+            speeds.append(_seconds(line) / (line["samples"] / line["epoch"]) / line["connections"])
+    return fmean(speeds) if speeds else None
 
 
-def last_epoch(run: Run) -> dict[str, Any]:
-    """Return the last epoch line in the last 64 KiB of the metrics; empty if there is none."""
+def _seconds(line: dict[str, Any]) -> float:
+    return float(line["seconds_train"] + line["seconds_evolve"] + line["seconds_evaluate"])
+
+
+def some_epochs(run: Run, first: int = 9, last: int = 8) -> list[dict[str, Any]]:
+    """Return the epoch lines of some epochs, the last one at the end; not of the first, in which caches fill.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    first, last : int
+        Up to which epoch to take the first ones, and how many of the last; as far as they are in 64 KiB.
+    """
     try:
         with open_regular(run.path / "metrics.jsonl") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            head = file.read(_PART_BYTES)
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _PART_BYTES))
             tail = file.read()
     except OSError:
-        return {}
-    for raw in reversed(tail[: tail.rfind(b"\n") + 1].splitlines()):
-        if b'"epoch"' in raw:
-            with contextlib.suppress(ValueError):
-                line = parse_object(raw)
-                if line.get("type") == "epoch" and not line_problem(line):
-                    return line
-    return {}
+        return []
+    found: dict[int, dict[str, Any]] = {}
+    for part, most in ((head.splitlines(), first), (tail[: tail.rfind(b"\n") + 1].splitlines()[::-1], last)):
+        taken = 0
+        for raw in part:
+            if taken == most:
+                break
+            if b'"epoch"' in raw:
+                with contextlib.suppress(ValueError):
+                    line = parse_object(raw)
+                    if line.get("type") == "epoch" and not line_problem(line):
+                        found[line["epoch"]] = line
+                        taken += 1
+    lines = [found[epoch] for epoch in sorted(found)]
+    return lines[1:] if len(lines) > 1 and lines[0]["epoch"] == 1 else lines

@@ -12,7 +12,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -56,10 +56,25 @@ class Command:
             raise ConfigError(f"Unknown action {self.action!r}; known are {', '.join(ACTIONS)}.")
 
 
-EPSILON_UNUSED = (
-    "epsilon has no effect here: network.density decides the number of connections. Start a run without density to "
-    "change epsilon."
-)
+def without_effect(config: Config, name: str) -> str:
+    """Return why a live setting, by its short name, has no effect on a run with these settings; '' if it has one."""
+    method = config.training.method
+    if method in ("fixed", "dense") and name in ("zeta", "epsilon", "prune", "regrow"):
+        return f"{name} has no effect here: the topology of a {method} network stays. Start a run of method 'set'."
+    if method == "two_phase" and name in ("zeta", "prune", "regrow"):
+        return f"{name} has no effect here: 'two_phase' prunes once, without evolution. Start a run of method 'set'."
+    if name == "epsilon" and config.network.density:
+        return (
+            "epsilon has no effect here: network.density decides the number of connections. Start a run without "
+            "density to change epsilon."
+        )
+    return ""
+
+
+def check_effect(config: Config, names: Iterable[str]) -> None:
+    """Raise a ConfigError if a live setting has no effect on a run with these settings."""
+    if reason := next(filter(None, (without_effect(config, name) for name in names)), ""):
+        raise ConfigError(reason)
 
 
 def changed_config(config: Config, settings: Mapping[str, LiveValue]) -> Config:
@@ -84,8 +99,6 @@ def changed_config(config: Config, settings: Mapping[str, LiveValue]) -> Config:
     for name, value in settings.items():
         if not isinstance(value, str | int | float):
             raise ConfigError(f"{name} must be a number or a name, got {shortened(value)}.")
-    if "epsilon" in settings and config.network.density:
-        raise ConfigError(EPSILON_UNUSED)
     try:
         return config.replace({LIVE_SETTINGS[name]: value for name, value in settings.items()})
     except ConfigError:

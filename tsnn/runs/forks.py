@@ -21,7 +21,7 @@ from tsnn.config import LIVE_SETTINGS, Config
 from tsnn.errors import ConfigError, RunError, TsnnError
 from tsnn.files import check_format, json_line, os_error_message, parse_object, write_atomic
 from tsnn.runs.checks import is_count
-from tsnn.runs.control import EPSILON_UNUSED
+from tsnn.runs.control import check_effect
 from tsnn.runs.rules import copy_rules, note_rules, record_rules, rules_meta
 from tsnn.runs.run import Run
 from tsnn.runs.store import RunStore, place_of
@@ -175,8 +175,7 @@ class _Fork:
 def _check_changes(before: Config, after: Config) -> None:
     """Raise a ConfigError for the first setting that differs and cannot be changed."""
     old, new = before.flat(), after.flat()
-    if after.network.density and before.network.epsilon != after.network.epsilon:
-        raise ConfigError(EPSILON_UNUSED)
+    check_effect(after, (short for short, name in LIVE_SETTINGS.items() if new[name] != old[name]))
     for name in (name for name in new if new[name] != old.get(name)):
         changeable = name in CHANGEABLE or name.partition(".")[0] in CHANGEABLE
         methods = {str(old.get(name)), str(new[name])}

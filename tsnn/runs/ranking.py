@@ -118,7 +118,7 @@ def table(sweep: Sweep, ranked: Sequence[Combination]) -> list[Column]:
         for name in {**sweep.plan.values, **sweep.plan.ranges}
     ]
     columns.append(Column(sweep.objective, kind, tuple(c.value if c.values else None for c in ranked)))
-    if not sweep.caveat:
+    if sweep.validated:
         name = sweep.objective.replace("validation", "test")
         columns.append(Column(f"{name} then", kind, tuple(c.test if c.tests else None for c in ranked)))
     if sweep.kind == "halving":
@@ -144,8 +144,12 @@ def summary_lines(sweep: Sweep, ranked: Sequence[Combination]) -> Iterator[str]:
     best, kind = ranked[0], "number" if sweep.objective.endswith("R²") else "fraction"
     spread = f"over {best.value.n} seeds" if best.value.n > 1 else "with one seed"
     after = f" after {best.epochs} epochs" if sweep.kind == "halving" else ""
-    yield f"Best by {sweep.objective}{after}: {best.label}, {format_cell(kind, best.value)} {spread}."
-    if not sweep.caveat and best.tests:
+    value = f"{format_cell(kind, best.value)} {spread}."
+    if len(ranked) > 1:
+        yield f"Best by {sweep.objective}{after}: {best.label}, {value}"
+    else:
+        yield f"{sweep.objective.capitalize()}{after} with {best.label}: {value}"
+    if sweep.validated and best.tests:
         yield f"On the test part, which did not choose it: {format_cell(kind, best.test)}."
     yield from significance(ranked)
     if sweep.caveat:

@@ -137,8 +137,8 @@ class Plan:
 
     @property
     def caveat(self) -> str:
-        """Warning about the objective; empty if it is measured on a validation split."""
-        if self.objective.startswith("validation"):
+        """Warning about the objective; empty if nothing is chosen by it, or on a validation split."""
+        if self.objective.startswith("validation") or len({tuple(point.items()) for point, _ in self.trials}) == 1:
             return ""
         return (
             f"There is no validation split: the best is chosen by {self.objective}, which overstates it. "

@@ -116,8 +116,13 @@ class Sweep:
         return self.plan.objective
 
     @property
+    def validated(self) -> bool:
+        """Whether the objective is measured on a validation split."""
+        return self.objective.startswith("validation")
+
+    @property
     def caveat(self) -> str:
-        """Warning about the objective; empty if it is measured on a validation split."""
+        """Warning about the objective; empty if nothing is chosen by it, or on a validation split."""
         return self.plan.caveat
 
     @property

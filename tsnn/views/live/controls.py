@@ -18,7 +18,7 @@ from tsnn.errors import RunError, TsnnError
 from tsnn.jobs import launch, queue
 from tsnn.records import RunState
 from tsnn.runs import Run
-from tsnn.runs.control import request
+from tsnn.runs.control import request, without_effect
 from tsnn.views.live import icons
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.live.live_settings import live_widget
@@ -147,6 +147,8 @@ class LiveControls:
             self.stop.disabled = stopping
         awaited = {name for command in self._pending.values() for name in command.settings}
         for name, live in self.live.items():
+            if live.widget.visible != (effective := not without_effect(follower.config, name)):
+                live.widget.visible = effective
             if name not in awaited:
                 live.show(follower.current(name))
             live.show_scheduled(follower.history.scheduled.get(name))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from bokeh.models import CDSView, ColumnDataSource, Range, Range1d
 from bokeh.models.annotations import Title
-from bokeh.models.labeling import NoOverlap
+from bokeh.models.labeling import AllLabels, NoOverlap
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 from numpy.typing import ArrayLike, NDArray
@@ -173,6 +173,11 @@ def dress(fig: figure) -> None:
     fig.grid.grid_line_color = palette.GREY
     fig.grid.grid_line_alpha = 0.2
     fig.outline_line_color = None
+
+
+def show_all_labels(axis: Any) -> None:
+    """Show every label of an axis, of which there are few enough: Bokeh takes slanted ones for overlapping."""
+    axis.major_label_policy = AllLabels()
 
 
 def make_lean(fig: figure) -> None:

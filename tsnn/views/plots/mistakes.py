@@ -23,7 +23,7 @@ from tsnn.errors import RunError
 from tsnn.runs import Run
 from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import add_legend, base_figure, padded, set_range, set_title
+from tsnn.views.plots.figures import add_legend, base_figure, padded, set_range, set_title, show_all_labels
 from tsnn.views.plots.topology import draw, short_labels
 
 NAMED = 20  # classes whose names and counts are written
@@ -124,6 +124,7 @@ class ConfusionPlot:
         for axis in self.figure.axis:
             axis.ticker = FixedTicker(ticks=[c + 0.5 for c in shown])
             axis.major_label_overrides = {c + 0.5: names[c] for c in shown}
+            show_all_labels(axis)
         self.figure.xaxis.major_label_orientation = 0 if max(map(len, names)) <= 2 else math.pi / 4
         self.figure.height = min(max(300, 30 * k + 130), 480)
 
@@ -166,6 +167,7 @@ class ClassPlot:
         self.figure.add_tools(HoverTool(renderers=bars, tooltips=tips, visible=False))
         self.figure.yaxis.formatter = NumeralTickFormatter(format="0%")
         self.figure.xaxis.major_label_orientation = math.pi / 4
+        show_all_labels(self.figure.xaxis)
         self.figure.xgrid.visible = False
         add_legend(self.figure)
         self.figure.legend[0].click_policy = "none"

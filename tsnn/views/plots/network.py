@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import add_legend, base_figure, describe, set_title
+from tsnn.views.plots.figures import add_legend, base_figure, describe, set_title, show_all_labels
 from tsnn.views.plots.layout import (
     BANDS,
     Drawn,
@@ -93,6 +93,7 @@ class NetworkPlot:
         for axis in (self.figure.xaxis[0], self._classes):  # not glyphs, because axes follow the page's theme
             axis.ticker = FixedTicker(ticks=[])
             axis.update(axis_line_alpha=0, major_tick_line_alpha=0)
+            show_all_labels(axis)
         self.sources = {kind: ColumnDataSource({name: [] for name in _EDGES}) for kind in STYLES}
         self.pixels = ColumnDataSource({name: [] for name in ("x", "y", "width", "height", "living", "row", "column",
                                                               "fan_out")})  # fmt: skip

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tsnn.snapshot import Snapshot
 from tsnn.views.plots import palette
-from tsnn.views.plots.figures import COLOR_BAR, base_figure, set_range, set_title
+from tsnn.views.plots.figures import COLOR_BAR, base_figure, set_range, set_title, show_all_labels
 
 TOP_FEATURES = 30
 LABEL = 24  # letters of a label
@@ -129,6 +129,7 @@ class TopInputs:
         tips = [("feature", "@name"), ("value", "@value{0,0.[00]}")]
         self.figure.add_tools(HoverTool(renderers=[bars], tooltips=tips, visible=False))
         self.figure.xaxis.major_label_orientation = math.pi / 2
+        show_all_labels(self.figure.xaxis)
         self.figure.xgrid.visible = False
 
     def update(self, snapshot: Snapshot) -> None:

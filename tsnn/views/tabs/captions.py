@@ -10,7 +10,7 @@ CAPTIONS: dict[str, str] = {
     # curves
     "accuracy": "Fraction of samples classified correctly, or of labels where each sample has several. Training "
     "accuracy is measured during the epoch, with dropout, so it may stay below test accuracy. Grey, dashed: always "
-    "answering the most frequent class.",
+    "answering the most frequent class, if that is in view.",
     "r2": "1 - squared error / variance of the targets: 1 is perfect, 0 is as good as always answering their mean. "
     "Training R² is measured during the epoch, with dropout, so it may stay below test R².",
     "loss": "The quantity that training minimises; in regression the squared error in the target's units. "
@@ -77,7 +77,7 @@ CAPTIONS: dict[str, str] = {
     # comparisons
     "compared_test_accuracy": "Sparse networks often reach the accuracy of dense ones with a few per cent of the "
     "connections; one seed proves nothing, so compare means over several (SET, Results). Grey, dashed: always "
-    "answering the most frequent class.",
+    "answering the most frequent class, if that is in view.",
     "compared_test_r2": "1 - squared error / variance of the targets: 1 is perfect, 0 is as good as always answering "
     "their mean. One seed proves nothing, so compare means over several.",
     "compared_test_loss": "The loss separates runs of equal accuracy: it measures how confident the predictions are.",

@@ -11,6 +11,7 @@ from tsnn.engine.memory import memory_estimate
 from tsnn.jobs.duration import dense_seconds
 from tsnn.runs import RunStore
 from tsnn.runs.catalog import catalog
+from tsnn.runs.checks import is_count
 from tsnn.views.history import COMPARED_SECONDS
 from tsnn.views.live.follower import RunFollower
 from tsnn.views.plots import palette
@@ -47,8 +48,9 @@ def multiplications(connections: list[int]) -> int:
 class CostGauge:
     """Bars of the cost of a run and of the dense network with the same layers.
 
-    The memory of the dense network is estimated; its time is measured by a dense run on the same data on this machine,
-    else estimated from other dense runs, else not displayed.
+    The memory of both is estimated: that of a process also depends on what it compiled and how it read its data. The
+    time of the dense network is measured by a dense run on the same data on this machine, else estimated from other
+    dense runs, else not displayed.
     """
 
     def __init__(self, follower: RunFollower):
@@ -73,9 +75,9 @@ class CostGauge:
             Cost("multiplications", multiplications(own), multiplications(dense),
                  f"{palette.count(multiplications(own))} per sample", palette.count(multiplications(dense))),
         ]  # fmt: skip
-        if memory := follower.history.last("memory_bytes"):
+        if is_count(memory := follower.meta.get("memory", {}).get("expected")) and memory:
             expected = self._dense_memory(sizes)
-            costs.append(Cost("memory", memory, expected, _mebibytes(memory), f"about {_mebibytes(expected)}"))
+            costs.append(Cost("memory", memory, expected, f"about {_mebibytes(memory)}", _mebibytes(expected)))
         return [*costs, *self._time(sum(dense))]
 
     def _connections(self) -> list[int]:

@@ -75,7 +75,7 @@ class NeuronsTab:
         if not figures_only:
             self._list_neurons(snapshot.layers, layer, neuron)
             note = f"{self.importance.note} {next_pruning(self._follower.config, epoch or 0)}"
-            self._cards["importance"].set_note(note)
+            self._cards["importance"].set_note(note.strip())
 
     def _build(self, layers: int) -> None:
         self.importance, self.history = ImportancePlot(), ImportanceHistory()
@@ -172,9 +172,9 @@ class NeuronsTab:
 
 
 def next_pruning(config: Config, done: int) -> str:
-    """Return a sentence about the next importance pruning."""
+    """Return a sentence about the next importance pruning; empty if there is none before the end, and it is off."""
     schedule, epochs = config.importance, config.training.epochs
     due = max(schedule.start, schedule.start + schedule.every * -(-(done + 1 - schedule.start) // schedule.every))
     if due >= epochs:
-        return f"No pruning is due before the last epoch, {epochs:,}."
+        return f"No pruning is due before the last epoch, {epochs:,}." if schedule.percentile else ""
     return f"The next pruning is due after epoch {due:,}, if a percentile is set then."

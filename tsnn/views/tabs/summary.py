@@ -37,7 +37,7 @@ _STATE_TEXT: dict[str, str] = {
     RunState.QUEUED: "Queued: all cores are busy. Starts automatically.",
     RunState.CREATED: "The engine is starting.",
     RunState.STARTING: "The engine is reading the data.",
-    RunState.COMPILING: "Kernels are compiled once on a machine, then they are cached.",
+    RunState.COMPILING: "Kernels that no run on this machine has needed before are compiled, and kept.",
     RunState.PAUSED: "Paused: nothing is computed. Press Resume to continue.",
     RunState.STALLED: "The process is alive but silent for ten seconds: a long step, or a very busy machine.",
     RunState.LOST: "The process of this run ended without a message: killed, out of memory, or the machine was "
