@@ -3,9 +3,9 @@
 ``python -m tests.support.golden FILE`` writes the hashes to FILE (JSON) if it is missing; otherwise it computes them
 again, prints the differences and exits with 1 if there are any. It takes one to three minutes.
 
-The hashes hold for one machine only: they depend on its instruction set (the vector width decides the order of sums),
-on the versions of NumPy and Numba, and on the C library. So compare two checkouts on the same machine, with the same
-environment::
+The hashes hold for one machine only: they depend on its kind of kernels (AVX2 and AVX-512 agree, others round
+differently), on the versions of NumPy and Numba, and on the C library. So compare two checkouts on the same machine,
+with the same environment::
 
     git worktree add ../before main
     (cd ../before && python -m tests.support.golden /tmp/golden.json)

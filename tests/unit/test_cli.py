@@ -86,8 +86,10 @@ def test_export__refuses_a_run_without_weights(capsys):
 def test_inspect__prints_columns_classes_and_a_command(folder, capsys):
     rows = [f"p{i},{i / 4},{'?' if i == 7 else i % 5},{i % 3},{'yes' if i % 4 else 'no'}" for i in range(60)]
     (folder / "table.csv").write_text("name,a,b,c,answer\n" + "\n".join(rows))
-    assert main(["inspect", str(folder / "table.csv")]) == 1
-    assert "row 7 of column 'b'" in capsys.readouterr().err
+    assert main(["inspect", str(folder / "table.csv"), "--seed", "3"]) == 1
+    output = capsys.readouterr().out
+    for text in ("missing   1 values", "refused", "row 7 of column 'b'", "--set missing=fill --seed 3\n"):
+        assert text in output
     assert main(["inspect", str(folder / "table.csv"), "--set", "missing=fill", "--set", "drop=c"]) == 0
     output = capsys.readouterr().out
     for text in (
@@ -134,6 +136,8 @@ def test_compare__differing_settings_and_results(folder, capsys):
     assert [row.split()[0] for row in rows] == [run.id for run in runs]
     assert f"{runs[1].records()[-1].test_accuracy:.2%}".replace("%", " %") in rows[1]
     assert "last epoch" in note
+    assert main(["compare", runs[0].id, runs[0].id, "--seeds"]) == 0
+    assert "more seed" not in capsys.readouterr().out, "it is one run"
     assert main(["export", runs[0].id, "--format", "toml", "-o", str(folder / "copy.toml")]) == 0
     assert Config.from_toml(folder / "copy.toml") == runs[0].config()
     assert main(["export", runs[0].id, "--format", "csv", "-o", str(folder / "epochs.csv")]) == 0
@@ -159,6 +163,27 @@ def test_errors__are_one_line(capsys, arguments, message):
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("tsnn: ")
     assert message in last
+    assert not RunStore().list(), "no run is made"
+
+
+@pytest.mark.parametrize("arguments", [["runs", "-n", "0"], ["sweep", "digits", "--grid", "zeta=0.1", "--seeds", "0"]])
+def test_counts__below_one_are_refused(capsys, arguments):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "0 was given, expected at least 1" in capsys.readouterr().err
+
+
+def test_report__names_the_file_that_cannot_be_written(folder, capsys):
+    run = fake_engine.finished_run(RunStore(), {"data.name": "madelon"}, 1)
+    for output in (folder, folder / "none" / "x.html"):
+        assert main(["report", run.id, "-o", str(output)]) == 1
+        assert f"The report cannot be written. {output}: " in capsys.readouterr().err
+
+
+def test_inspect__of_a_configuration_suggests_no_other_settings(folder, capsys):
+    (folder / "c.toml").write_text('[data]\nname = "digits"\n[training]\nepochs = 2\n')
+    assert main(["inspect", str(folder / "c.toml"), "--seed", "5"]) == 0
+    assert capsys.readouterr().out.endswith(f"  tsnn train {folder / 'c.toml'} --seed 5\n")
 
 
 def test_runs__of_another_format_are_listed_as_unreadable(capsys):

@@ -367,7 +367,7 @@ HOLES = np.where(np.indices(X.shape).sum(0) == 4, np.nan, X)
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        ({"x": HOLES}, ["x: 3 of 36 values", "row 2, column 2", "Fill"]),
+        ({"x": HOLES}, ["x: 3 of 36 values", "row 2, column 2", "fill them"]),
         ({"x": HOLES, "feature_names": "abc"}, ["column 2 ('c')"]),
         ({"x": np.where(X[5, 1] == X, np.inf, X)}, ["1 of 36", "row 5, column 1"]),
         ({"x": np.where(X[5, 1] == X, 1e300, X)}, ["beyond float32", "row 5, column 1"]),

@@ -123,6 +123,28 @@ def test_members__answer_with_their_mean_and_continue(samples, tmp_path):
             fit(x, y, n_members=wrong)
 
 
+@pytest.mark.parametrize("dtype", [bool, np.int8, float])
+def test_labels__of_any_type_have_the_same_classes(samples, dtype):
+    x, y = samples
+    model = fit(x, np.eye(3)[y].astype(dtype))
+    assert model.classes_.tolist() == [0, 1, 2]
+    assert model.predict(x).dtype == np.int64
+    assert np.mean(model.predict(x).argmax(axis=1) == y) > 0.8
+
+
+@pytest.mark.parametrize("wrong", [{"validation_fraction": 0.0, "early_stopping": True}, {"importance_start": 0}])
+def test_errors__name_parameters_and_not_settings(samples, wrong):
+    with pytest.raises(tsnn.errors.ConfigError, match=f"^{next(iter(wrong))} must be"):
+        fit(*samples, **wrong)
+
+
+def test_missing_values__are_refused_with_a_remedy_of_scikit_learn(samples):
+    x, y = samples
+    x = np.where(np.arange(x.size).reshape(x.shape) == 5, np.nan, x)
+    with pytest.raises(tsnn.errors.DataError, match=r"1 of .* row 0, column 5.* \(as SimpleImputer does\)\.$"):
+        fit(x, y)
+
+
 def test_parameters__are_all_documented():
     for model in (SparseMLPClassifier, SparseMLPRegressor):
         explained = model.__doc__.split("Parameters\n")[1].split("Attributes\n")[0]
@@ -365,9 +387,9 @@ def test_verbose__prints_progress(samples, capsys):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"epsilon": -1}, "network.epsilon must be greater than 0; got -1"),
-        ({"zeta": 1}, "training.zeta must be"),
-        ({"hidden": "wide"}, "network.hidden must be whole numbers"),
+        ({"epsilon": -1}, "^epsilon must be greater than 0; got -1"),
+        ({"zeta": 1}, "^zeta must be"),
+        ({"hidden": "wide"}, "^hidden must be whole numbers"),
         ({"regrow": "rigl"}, "'random', 'gradient'"),
         ({"n_iter_no_change": 0}, "n_iter_no_change"),
         ({"hidden": (10**6, 10**6), "method": "dense"}, "memory|32-bit"),

@@ -265,6 +265,8 @@ def test_predict__matches_columns_by_name(run, folder, capsys):
     assert [row["row"] for row in rows] == [str(i + 1) for i in range(40)]
     accuracy = np.mean(np.array(expected) == frame.answer)
     assert f"Accuracy: {accuracy:.2%} on 40 samples" in messages
+    frame.assign(answer=["maybe", *frame.answer[1:]]).to_csv(folder / "new.csv", index=False)
+    assert "; 1 have a label that was not trained, such as maybe" in predicted(capsys, run.id, folder / "new.csv")[1]
     shuffled = frame[["size", "colour", "age"]].assign(id=[f"n{i}" for i in range(40)], note="x")
     shuffled.to_parquet(folder / "new.parquet")
     rows, messages = predicted(capsys, run.id, folder / "new.parquet", "--probabilities")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -426,6 +427,34 @@ def test_endless_rule__is_interrupted(rng, in_thread):
     else:
         run()
     assert errors == ["raised"]
+
+
+def in_place(weights, zeta):
+    return np.abs(weights, out=weights)
+
+
+def quitting(weights, zeta):
+    sys.exit(0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [(in_place, "'bad' changed an array of the network"), (quitting, r"'bad' failed in line \d+ .*SystemExit: 0")],
+)
+def test_rule__that_changes_its_input_or_exits_is_refused(rng, rule, message):
+    tsnn.pruning("bad")(rule)
+    with pytest.raises(RuleError, match=message):
+        evolve(a_layer(rng), 90, zeta=0.3, prune="bad", initializer="normal", rng=rng)
+
+
+def test_regrowth_rule__that_changes_the_survivors_is_refused(rng):
+    @tsnn.regrowth("wiping")
+    def wiping(free, count, rng):
+        free.survives[:] = False
+        return free.draw(count, rng)
+
+    with pytest.raises(RuleError, match="'wiping' changed an array of the network"):
+        evolve(a_layer(rng), 90, zeta=0.3, regrow="wiping", initializer="normal", rng=rng)
 
 
 @pytest.mark.parametrize("rule", [endless, waiting])

@@ -21,7 +21,7 @@ from tsnn.config import Config
 from tsnn.config.presets import PRESETS, preset_for_shape
 from tsnn.datasets import guess_task, inspection, known_datasets
 from tsnn.datasets.preview import preview
-from tsnn.datasets.sources import local_file
+from tsnn.datasets.sources import check_name, local_file
 from tsnn.errors import ConfigError, DataError, TsnnError
 from tsnn.extras import require
 from tsnn.files import os_error_message, replacing
@@ -62,6 +62,8 @@ def suited_config(options: argparse.Namespace) -> Config:
     """Return the settings to train with: for a file of one's own, where no option is given, those for its shape."""
     config = _config(options)
     path = local_file(config.data.name)
+    if path is None:
+        check_name(config.data.name)
     if options.data.endswith(".toml") or path is None or config.data.name in PRESETS:
         return config
     with without_warnings():
@@ -82,6 +84,14 @@ def _settings(options: argparse.Namespace) -> dict[str, str | int]:
     settings = assignments(options.settings)
     short = {"run.seed": options.seed, "parallel.workers": options.workers, "parallel.mode": options.mode}
     return settings | {name: value for name, value in short.items() if value is not None}
+
+
+def positive(text: str) -> int:
+    """Return the number that an option gives, for argparse; at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} was given, expected at least 1")
+    return number
 
 
 def assignments(given: Sequence[str], option: str = "--set", example: str = "zeta=0.2") -> dict[str, str | int]:
@@ -113,21 +123,35 @@ def inspect(options: argparse.Namespace) -> int:
     from tsnn.execution.provenance import generators, load_data
 
     config = _config(options)
+    refused = ""
     with without_warnings():
-        data = load_data(config, generators(config)[0])
+        try:
+            data = load_data(config, generators(config)[0])
+        except DataError as error:
+            if config.data.missing != "refuse":
+                raise
+            refused, config = str(error), config.replace({"data.missing": "fill"})
+            try:
+                data = load_data(config, generators(config)[0])
+            except DataError:
+                raise error from None
     print("\n".join(console.inspection_lines(inspection.inspect(data))))
+    if refused:
+        print(f"\nAs it is, it is refused; with missing values filled it is as above.\n  {refused}")
     suggested = preset_for_shape(len(data.x_train), data.n_features, data.image_shape, task=data.task)
-    if config.data.name in PRESETS:
-        print("\nTrain with the preset of this data set:")
+    if config.data.name in PRESETS or options.data.endswith(".toml"):
+        print("\nTrain with the settings of this file:" if options.data.endswith(".toml")
+              else "\nTrain with the preset of this data set:")  # fmt: skip
         suggested = {}
     else:
         print("\nTrain with the settings suggested for data of this shape:")
     changes = [f"{name}={format_value(value)}" for name, value in suggested.items()]
     words = ["tsnn", "train", options.data]
-    for change in [*changes, *options.settings]:
+    for change in [*changes, *options.settings, *(["missing=fill"] if refused else [])]:
         words += ["--set", change]
+    words += [] if options.seed is None else ["--seed", str(options.seed)]
     print(f"  {shlex.join(words)}")
-    return 0
+    return 1 if refused else 0
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -198,10 +222,10 @@ def compare(options: argparse.Namespace) -> int:
     from tsnn.cli.sweep import compare_lines
 
     store = RunStore(options.runs)
-    found = [open_sweep(store, name) for name in options.run if is_sweep(store.root / name)]
+    found = [open_sweep(store, name) for name in dict.fromkeys(options.run) if is_sweep(store.root / name)]
     for sweep in found:
         print("\n".join(compare_lines(sweep)))
-    others = [name for name in options.run if name not in {sweep.id for sweep in found}]
+    others = [name for name in dict.fromkeys(options.run) if name not in {sweep.id for sweep in found}]
     if others:
         runs = [store.open(name) for name in others]
         columns = table([result(run) for run in runs], over_seeds=options.seeds)

@@ -171,7 +171,9 @@ def _add_fork(subparsers: _Subparsers) -> None:
 
 def _add_runs(subparsers: _Subparsers) -> None:
     runs = subparsers.add_parser("runs", help="list the recorded runs, the newest first")
-    runs.add_argument("-n", type=int, default=20, help="largest number of runs to list (default: %(default)s)")
+    runs.add_argument(
+        "-n", type=commands.positive, default=20, help="largest number of runs to list (default: %(default)s)"
+    )
     _add_root(runs)
     runs.set_defaults(command=commands.runs)
 

@@ -50,7 +50,9 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
         help="values such as zeta=0,0.1,0.3, or, for --random and --optuna, a range such as zeta=0..0.5 or "
         "learning_rate=0.001..0.1:log; may be given several times",
     )  # fmt: skip
-    parser.add_argument("--seeds", type=int, metavar="N", help="train each combination with N seeds (default: 1)")
+    parser.add_argument(
+        "--seeds", type=commands.positive, metavar="N", help="train each combination with N seeds (default: 1)"
+    )
     parser.add_argument("--random", type=int, default=0, metavar="N", help="draw N combinations")
     parser.add_argument("--optuna", type=int, default=0, metavar="N",
                           help="let Optuna choose N combinations, one after another")  # fmt: skip

@@ -35,6 +35,8 @@ from tsnn.datasets.streamed import scaled
 from tsnn.datasets.targets import doubts_about_targets, encode_targets, is_one_hot, scale_targets
 from tsnn.errors import DataError
 
+_FILLING = "; missing='fill' and missing='drop_rows' do so for NaN"
+
 log = logging.getLogger(__name__)
 
 #: Options of :func:`make_dataset` that describe the arrays.
@@ -194,9 +196,9 @@ def prepare(raw: RawData, how: Preparation, rng: np.random.Generator | None) -> 
     warnings = list(raw.warnings)
     if how.missing == "drop_rows":
         xs, ys, xt, yt = without_missing(xs, ys, xt, yt, warnings)
-    check_finite(xs, "x", features, allow_nan=how.missing == "fill")
+    check_finite(xs, "x", features, allow_nan=how.missing == "fill", remedy=_FILLING)
     if xt is not None:
-        check_finite(xt, "x_test", features, allow_nan=how.missing == "fill")
+        check_finite(xt, "x_test", features, allow_nan=how.missing == "fill", remedy=_FILLING)
     digest, source = hash_arrays(xs, ys, xt, yt), raw.source
     if is_stored(xs):
         source += f"; streamed from disk: {size_text(xs.nbytes + (0 if xt is None else xt.nbytes))} of features"

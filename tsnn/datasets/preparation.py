@@ -51,8 +51,13 @@ def check_part(x: Any, y: Any, suffix: str = "") -> tuple[Array, Array, tuple[in
     return features, check_targets(y, len(features), f"y{suffix}"), image_shape
 
 
-def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = (), *, allow_nan: bool = False) -> None:
-    """Raise a DataError if float32 cannot hold a value of x [n, width]; the message calls x ``name``."""
+def check_finite(
+    x: Array, name: str, feature_names: tuple[str, ...] = (), *, allow_nan: bool = False, remedy: str = ""
+) -> None:
+    """Raise a DataError if float32 cannot hold a value of x [n, width].
+
+    The message calls x ``name``, and ends with a remedy of the caller.
+    """
     if x.dtype.kind != "f":
         return
     count, first, width = 0, 0, x.shape[1]
@@ -69,8 +74,7 @@ def check_finite(x: Array, name: str, feature_names: tuple[str, ...] = (), *, al
         label = f" ({feature_names[column]!r})" if feature_names else ""
         raise DataError(
             f"{name}: {count:,} of {x.size:,} values are NaN, infinite or beyond float32, the first at row "
-            f"{row}, column {column}{label} (counted from 0). Fill them, or leave these rows out; "
-            "missing='fill' and missing='drop_rows' do so for NaN."
+            f"{row}, column {column}{label} (counted from 0). Leave these rows out, or fill them{remedy}."
         )
 
 

@@ -109,6 +109,12 @@ def obtain(
     return cast(RawData, reader(path, target, options.budget) if reader.streams else reader(path, target))
 
 
+def check_name(name: str) -> None:
+    """Raise the DataError of a data set that is neither a known name nor in a file; nothing is read."""
+    if name != "artificial" and not _is_name(name) and not Path(name).exists():
+        obtain(name)
+
+
 def _check_kind(path: Path) -> None:
     """Refuse a pipe or device, which might never end, and log the size of a file."""
     try:

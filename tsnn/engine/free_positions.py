@@ -179,14 +179,14 @@ def grow(rule: Rule, free: FreePositions, count: int, seconds: float = SECONDS) 
     RuleError
         If a rule that is not built in fails, does not end within some seconds, or returns something else.
     """
-    kind = REGROWTH.kind
+    kind, kept = REGROWTH.kind, (*free._taken, free.living_in, free.living_out)
     if not rule.candidates:
-        result = call(rule, kind, free, count, free.rng, seconds=seconds)
+        result = call(rule, kind, free, count, free.rng, seconds=seconds, kept=kept)
         return _checked(rule, result, free, count) if rule.is_own else result
     candidates = free.draw(min(rule.candidates * count, free.count), free.rng)
     if len(candidates[1]) == count:
         return candidates
-    scores = call(rule, kind, free, *pairs(*candidates), seconds=seconds)
+    scores = call(rule, kind, free, *pairs(*candidates), seconds=seconds, kept=(*kept, *candidates))
     return keep_largest(candidates, finite_scores(rule, kind, scores, len(candidates[1]), "candidate"), count)
 
 

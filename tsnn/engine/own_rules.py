@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import inspect
 import linecache
 import math
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
@@ -26,15 +27,25 @@ Float32 = NDArray[np.float32]
 T = TypeVar("T")
 
 
-def call(rule: Rule, kind: str, *arguments: Any, seconds: float = SECONDS) -> Any:
+def call(
+    rule: Rule, kind: str, *arguments: Any, seconds: float = SECONDS, kept: Iterable[NDArray[Any] | None] = ()
+) -> Any:
     """Call a rule, and return its result.
 
     Raises
     ------
     RuleError
-        If a rule that is not built in raises an error, or takes longer than some seconds (0: no limit).
+        If a rule that is not built in raises an error, takes longer than some seconds (0: no limit), or changes one of
+        the arrays ``kept``, which belong to the network.
     """
-    return guard(rule, kind, lambda: rule(*arguments), seconds)
+    if not rule.is_own:
+        return rule(*arguments)
+    arrays = [array for array in kept if array is not None]
+    before = list(map(_digest, arrays))
+    result = guard(rule, kind, lambda: rule(*arguments), seconds)
+    if before != list(map(_digest, arrays)):
+        raise refuse(rule, kind, "changed an array of the network; expected a new one, such as np.abs(w), not w *= -1")
+    return result
 
 
 def guard(rule: Rule, kind: str, function: Callable[[], T], seconds: float = SECONDS) -> T:
@@ -45,13 +56,17 @@ def guard(rule: Rule, kind: str, function: Callable[[], T], seconds: float = SEC
         with _TimeLimit(seconds):
             return function()
     except _TimeOutError as error:
-        limit = f"did not end within {seconds:g} s (run.rule_seconds). Vectorise it with NumPy, or raise the limit"
-        raise RuleError(f"{_name(rule, kind)} {limit}{_line(rule, error)}.") from error
+        limit = f"did not end within {seconds:g} s (run.rule_seconds){_line(rule, error)}"
+        raise RuleError(f"{_name(rule, kind)} {limit}. Vectorise it with NumPy, or raise the limit.") from error
     except RuleError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = str(error) if isinstance(error, TsnnError) else f"{type(error).__name__}: {error}"
         raise RuleError(f"{_name(rule, kind)} failed{_line(rule, error)}: {message}") from error
+
+
+def _digest(array: NDArray[Any]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(array).data).digest()
 
 
 def refuse(rule: Rule, kind: str, problem: str) -> RuleError:

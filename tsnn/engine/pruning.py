@@ -52,6 +52,11 @@ class Connections:
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     probe: Callable[[Int64, Int32], Weights] | None = None
 
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """Those of the network, which rules must not change."""
+        return self.weights, self.topology.indptr, self.topology.indices
+
     @cached_property
     def gradient(self) -> Weights:
         """Gradient of a batch at each connection, float32[m]; of rules with ``needs="gradient"`` only."""
@@ -174,7 +179,7 @@ def choose_survivors(weights: Weights, zeta: float, prune: str = "signed") -> Ma
     rule = PRUNING[prune]
     if rule.needs:
         raise ConfigError(f"The pruning rule {prune!r} needs more than weights: evolve a layer with tsnn.evolve.")
-    return _mask(rule, call(rule, PRUNING.kind, weights, zeta), len(weights), zeta)
+    return _mask(rule, call(rule, PRUNING.kind, weights, zeta, kept=[weights]), len(weights), zeta)
 
 
 def surviving(layers: Sequence[Connections], zeta: float, rule: Rule, seconds: float = SECONDS) -> list[Mask]:
@@ -186,10 +191,14 @@ def surviving(layers: Sequence[Connections], zeta: float, rule: Rule, seconds: f
         If a rule that is not built in fails, does not end within some seconds, or returns something else.
     """
     if rule.needs == "network":
-        scores = call(rule, PRUNING.kind, list(layers), zeta, seconds=seconds)
+        kept = [array for layer in layers for array in layer.arrays]
+        scores = call(rule, PRUNING.kind, list(layers), zeta, seconds=seconds, kept=kept)
         return _of_network(rule, scores, layers, zeta)
     given = [layer if rule.needs else layer.weights for layer in layers]
-    results = [call(rule, PRUNING.kind, values, zeta, seconds=seconds) for values in given]
+    results = [
+        call(rule, PRUNING.kind, values, zeta, seconds=seconds, kept=layer.arrays)
+        for values, layer in zip(given, layers, strict=True)
+    ]
     return [_mask(rule, result, len(l.weights), zeta) for result, l in zip(results, layers, strict=True)]
 
 

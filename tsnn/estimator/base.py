@@ -133,7 +133,7 @@ class SparseMLP(BaseEstimator):
             check_finite(x.data.reshape(-1, 1), "X, of which the stored values are counted,")
         else:
             x = leave_in_file(x)
-            check_finite(x, "X", tuple(getattr(self, "feature_names_in_", ())))
+            check_finite(x, "X", tuple(getattr(self, "feature_names_in_", ())), remedy=" (as SimpleImputer does)")
         return (x, checked[1]) if y else x
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, **check: Any) -> tuple[Any, Any, Any]:

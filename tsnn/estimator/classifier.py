@@ -94,7 +94,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         """Return the most likely class of each sample, or 0 and 1 for each label."""
         z = self._decide(X)
         if self._task == "multilabel":
-            return (z > 0).astype(self.classes_.dtype)
+            return (z > 0).astype(np.int64)
         return np.asarray(self.classes_[z.argmax(axis=1)])
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -115,7 +115,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
                 raise DataError(f"y has {y.shape[1]} columns with other values than 0 and 1. Fit one model for each.")
             if known is not None and len(known) != y.shape[1]:
                 raise DataError(f"The model was fitted on {len(known)} labels, y has {y.shape[1]}.")
-            self._task, self.classes_ = "multilabel", np.arange(y.shape[1], dtype=y.dtype)
+            self._task, self.classes_ = "multilabel", np.arange(y.shape[1])
             return y.astype(np.float32)
         classes, codes = np.unique(y, return_inverse=True)
         if known is not None:

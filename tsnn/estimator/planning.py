@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +89,10 @@ def make_plan(
             name: chosen[name] for name in ("training.epochs", "training.learning_rate_schedule")
         }
     values = {setting: parameters[name] for name, setting in SETTING_OF.items()}
-    config = Config().replace({name: chosen[name] if _is_auto(v) else v for name, v in values.items()})
+    try:
+        config = Config().replace({name: chosen[name] if _is_auto(v) else v for name, v in values.items()})
+    except ConfigError as error:
+        raise ConfigError(_with_parameters(str(error))) from None
     if _is_auto(members):
         whole = _is_auto(parameters["hidden"]) and not one_pass and not is_wide(n_samples, n_features)
         members = max(1, min(_MEMBERS, _STEPS // (n_samples * config.training.epochs))) if whole else 1
@@ -100,6 +104,13 @@ def make_plan(
     rate = config.training.learning_rate
     attempts = (rate / 10, rate / 100) if _is_auto(parameters["learning_rate"]) else ()
     return Plan(config, 1 if alone else members, patience if stopping else None, attempts)
+
+
+def _with_parameters(text: str) -> str:
+    """Return a message with the names of parameters in place of those of settings."""
+    for name, setting in SETTING_OF.items():
+        text = re.sub(rf"\b{re.escape(setting)}\b", name, text)
+    return text
 
 
 def _is_auto(value: Any) -> bool:

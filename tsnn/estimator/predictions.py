@@ -115,13 +115,20 @@ def _score(model: Model, answers: NDArray[Any], samples: Samples) -> str:
     if y.shape != answers.shape or not known.any():
         return ""
     y, answers = y[known], answers[known]
-    counted = f"{len(y):,} samples" if known.all() else f"the {len(y):,} of {len(known):,} samples that have a target"
+    counted = (
+        f"{len(y):,} sample{'s'[: len(y) != 1]}"
+        if known.all()
+        else f"the {len(y):,} of {len(known):,} samples that have a target"
+    )
     if isinstance(model, SparseMLPRegressor):
         return f"{_regression_score(y, answers)} on {counted}" if y.dtype.kind in "biuf" else ""
     if model._task == "multilabel":
         return f"Labels right: {np.mean(y == answers):.2%} on {counted}"
-    right = np.mean(_labels(y, samples.class_names, model) == _texts(answers))
-    return f"Accuracy: {right:.2%} on {counted}"
+    labels = _labels(y, samples.class_names, model)
+    right = np.mean(labels == _texts(answers))
+    unknown = labels[~np.isin(labels, _texts(model.classes_))]
+    note = f"; {len(unknown):,} have a label that was not trained, such as {unknown[0]!s}" if len(unknown) else ""
+    return f"Accuracy: {right:.2%} on {counted}{note}"
 
 
 def _regression_score(y: NDArray[Any], answers: NDArray[Any]) -> str:

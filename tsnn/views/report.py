@@ -25,7 +25,7 @@ from pyviz_comms import Comm
 
 from tsnn._version import __version__
 from tsnn.errors import RunError
-from tsnn.files import write_atomic
+from tsnn.files import os_error_message, write_atomic
 from tsnn.records import EventKind
 from tsnn.runs import Run, RunStore
 from tsnn.runs.comparison import labels, table
@@ -98,7 +98,7 @@ def report(runs: Run | Sweep | str | Sequence[Run | Sweep | str], output: str | 
     Raises
     ------
     RunError
-        If there are no or too many runs, or one is not there.
+        If there are no or too many runs, one is not there, or the file cannot be written.
 
     Examples
     --------
@@ -109,8 +109,7 @@ def report(runs: Run | Sweep | str | Sequence[Run | Sweep | str], output: str | 
     chosen = [_opened(store, run) if isinstance(run, str) else run for run in given]
     if not 0 < len(chosen) <= MAX_RUNS:
         raise RunError(f"A report is about 1 to {MAX_RUNS} runs, got {len(chosen)}. Choose some of them.")
-    swept = [run for run in chosen if isinstance(run, Sweep)]
-    if swept and len(chosen) > 1:
+    if (swept := [run for run in chosen if isinstance(run, Sweep)]) and len(chosen) > 1:
         raise RunError(f"Sweep {swept[0].id} has a report of its own, got {len(chosen)} names. Give only this one.")
     path, design = Path(output), pn.config.design
     pn.config.design = None  # that of the dashboard, where this process has it, would be another megabyte
@@ -118,7 +117,10 @@ def report(runs: Run | Sweep | str | Sequence[Run | Sweep | str], output: str | 
         page = _sweep(swept[0]) if swept else _runs([run for run in chosen if isinstance(run, Run)])
     finally:
         pn.config.design = design
-    write_atomic(path, page.encode())
+    try:
+        write_atomic(path.resolve(), page.encode())
+    except OSError as error:
+        raise RunError(f"The report cannot be written. {os_error_message(error, path)}") from error
     return path
 
 
