@@ -43,6 +43,9 @@ def test_marks__label_live_changes_and_leave_the_tooltip_to_the_curves(history):
         Event(900, EventKind.RESUMED, "Resumed from epoch 900"),
     ])  # fmt: skip
     assert marks.source.data["label"] == ["ζ 0.81, regrow gradient", ""]
+    quick = EventMarks()
+    quick.update([Event(e, EventKind.SETTING, f"zeta changed from 1 to 0.{e}") for e in (2, 3, 4, 60)], 200)
+    assert quick.source.data["label"] == ["", "", "ζ 0.4", "ζ 0.60"], "of changes close together the last is labelled"
     plot = loss_plot(marks=marks)
     plot.update(history)
     [hover] = [tool for tool in plot.figure.tools if isinstance(tool, HoverTool)]

@@ -135,6 +135,8 @@ def test_importance_map__consists_of_the_histograms():
     )
     assert all(len(b) == pytest.approx(neurons.ROWS / 3, abs=1) for b in bright)
     assert image.max() == pytest.approx(1.0)
+    unread, _ = neurons.importance_map(snapshots, 0, [0, 2, 3, 5, 7])
+    assert unread.any(axis=0).tolist() == [True, True, True, False, False, True, True, False], "nothing is invented"
 
 
 def test_next_pruning__is_on_the_schedule():
@@ -254,7 +256,7 @@ def test_neurons_tab__draws_importance_and_the_chosen_neuron(store):
         view.tick("neurons")
     tab, layer = view.tabs["neurons"], run.snapshot(12).layers[0]
     assert tab.importance.threshold.location == pytest.approx(float(layer.importance_threshold))
-    assert "percentile 20" in tab.importance.note
+    assert f"percentile 20, {layer.to_prune:,} of " in tab.importance.note
     assert tab.history.source.data["dw"] == [13]
     assert tab.history.line.data["epoch"] == list(range(13))
     best = int(layer.neurons[-1])

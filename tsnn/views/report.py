@@ -219,7 +219,7 @@ def _inline(sheet: Any) -> Any:
 def _curves(follower: RunFollower) -> list[Any]:
     """Return the curves of a run that have values, with their heading."""
     history, marks, x_range = follower.history, EventMarks(), Range1d(start=0, end=2)
-    marks.update([event for event in follower.events if event.kind not in START_EVENTS])
+    marks.update([event for event in follower.events if event.kind not in START_EVENTS], history.last("epoch") or 0)
     fit_epochs(x_range, history)
     validation = follower.config.data.validation_fraction > 0
     cards = []

@@ -156,7 +156,7 @@ def _drawn(make: Callable[..., CurvePlot], source: Source) -> figure:
     plot = make(history, marks=marks)
     parent: History | None = None
     if isinstance(source, Run):
-        marks.update(list(dict.fromkeys(read_events(source.lines()[0]))))
+        marks.update(list(dict.fromkeys(read_events(source.lines()[0]))), history.last("epoch") or 0)
         parent_run = parent_of(source)
         parent = None if parent_run is None else History.of(parent_run)
         plot.show_trunk(fork_epoch(source.meta()), ghost=parent is not None)

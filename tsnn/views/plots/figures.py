@@ -206,6 +206,9 @@ def add_legend(fig: figure, columns: int = 6) -> None:
     legend.stylesheets = [_LEGEND]
 
 
+_LABEL_WIDTH = 0.03  # of the epochs so far: the height of a letter in a narrow figure
+
+
 class EventMarks:
     """Vertical lines with a handle on top, one for each epoch with events; a live change is labelled: ``ζ 0.81``.
 
@@ -230,16 +233,17 @@ class EventMarks:
         )  # fmt: skip
         tools.add_crosshair(fig, self._crosshair)
 
-    def update(self, events: Sequence[Event]) -> None:
-        """Draw these events; several in one epoch share a mark."""
+    def update(self, events: Sequence[Event], last: float = 0.0) -> None:
+        """Draw these events, up to the last epoch of the curves; several in one epoch share a mark."""
         messages: dict[int, list[str]] = {}
         for event in events:
             messages.setdefault(event.epoch, []).append(event.message)
         n = len(messages)
+        labels = [", ".join(filter(None, map(_label, texts))) for texts in messages.values()]
         data: dict[str, Any] = {
             "x": list(messages),
             "message": [" · ".join(texts) for texts in messages.values()],
-            "label": [", ".join(filter(None, map(_label, texts))) for texts in messages.values()],
+            "label": _spaced(list(messages), labels, _LABEL_WIDTH * max(last, *messages, 0.0)),
             "top": [0.98] * n,
             "bottom": [0.0] * n,
         }
@@ -250,6 +254,17 @@ class EventMarks:
     def messages(self) -> dict[int, str]:
         """Texts by epoch."""
         return dict(zip(self.source.data["x"], self.source.data["message"], strict=True))
+
+
+def _spaced(epochs: list[int], labels: list[str], width: float) -> list[str]:
+    """Return labels without those that the next one would cover: of changes that follow each other the last is left."""
+    following, kept = math.inf, []
+    for epoch, label in zip(reversed(epochs), reversed(labels), strict=True):
+        covered = following - epoch < width
+        kept.append("" if covered else label)
+        if label and not covered:
+            following = epoch
+    return kept[::-1]
 
 
 def _label(message: str) -> str:

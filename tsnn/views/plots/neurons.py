@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,9 @@ class ImportancePlot:
         set_range(self.figure.y_range, 0.0, 1.06 * float(counts.max()) or 1.0)
 
 
-def importance_map(snapshots: Mapping[int, Snapshot], layer: int) -> tuple[NDArray[np.float32], float]:
+def importance_map(
+    snapshots: Mapping[int, Snapshot], layer: int, known: Iterable[int] = ()
+) -> tuple[NDArray[np.float32], float]:
     """Return the histograms of importance over the epochs as an image.
 
     Parameters
@@ -78,17 +80,21 @@ def importance_map(snapshots: Mapping[int, Snapshot], layer: int) -> tuple[NDArr
         By epoch; at least one.
     layer : int
         The layer, from 0.
+    known : iterable of int
+        Epochs of all snapshots, also of those that have not been read yet.
 
     Returns
     -------
     image : float32[rows, columns]
-        Rows: importance from 0 up. Columns: epochs from 0 to the last, each from the latest snapshot up to it.
+        Rows: importance from 0 up. Columns: epochs from 0 to the last, each from the latest snapshot up to it; 0 where
+        that has not been read.
         Values: neurons per bin, as a fraction of the fullest bin in the column.
     top : float
         Importance at the upper end of the image.
     """
-    epochs = sorted(snapshots)
-    histograms = [(snapshots[e].layers[layer].importance, snapshots[e].layers[layer].importance_edges) for e in epochs]
+    epochs = sorted({*snapshots, *known})
+    layers = [snapshots[e].layers[layer] if e in snapshots else LayerSnapshot() for e in epochs]
+    histograms = [(found.importance, found.importance_edges) for found in layers]
     top = max((float(edges[-1]) for _, edges in histograms if edges is not None), default=1.0)
     grid = np.linspace(0.0, top, ROWS + 1)
     columns = min(COLUMNS, epochs[-1] + 1)
@@ -124,12 +130,12 @@ class ImportanceHistory:
         self.figure.xaxis.formatter = NumeralTickFormatter(format="0,0.[0]")
         self.figure.grid.visible = False
 
-    def update(self, snapshots: Mapping[int, Snapshot]) -> None:
-        """Draw the snapshots of these epochs."""
+    def update(self, snapshots: Mapping[int, Snapshot], known: Iterable[int] = ()) -> None:
+        """Draw the snapshots that have been read, of these that are known."""
         if not snapshots:
             return
-        image, top = importance_map(snapshots, self.layer)
-        width = max(snapshots) + 1
+        image, top = importance_map(snapshots, self.layer, known)
+        width = max(*snapshots, *known) + 1
         set_title(self.figure, f"Layer {self.layer + 1}: importance over the epochs")
         self.source.data = {"image": [(255 * image).astype(np.uint8)], "dw": [width], "dh": [top]}
         self.mapper.high = 255

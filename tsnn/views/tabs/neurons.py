@@ -31,7 +31,7 @@ _SELECTABLE = """
 #: Fields of a snapshot that the tab displays.
 _IMPORTANCE_PARTS = ("importance", "importance_edges", "importance_threshold")
 _PARTS = (
-    "percentile", *_IMPORTANCE_PARTS, "neurons", "neuron_values",
+    "percentile", *_IMPORTANCE_PARTS, "to_prune", "neurons", "neuron_values",
     "incoming_indptr", "incoming_indices", "incoming_weights",
     "outgoing_indptr", "outgoing_indices", "outgoing_weights",
 )  # fmt: skip
@@ -114,11 +114,11 @@ class NeuronsTab:
     def _update_history(self, layer: int) -> None:
         """Draw the importance histograms of the snapshots read so far, and the numbers of living neurons."""
         found, history = self._follower.collect(layer, _IMPORTANCE_PARTS), self._follower.history
-        state = layer, len(found), max(found, default=0), history.last("epoch")
+        state = layer, len(found), max(self._follower.snapshots, default=0), history.last("epoch")
         before, self._drawn_history = self._drawn_history, state
         if state[:3] != before[:3]:
             self.history.layer = layer
-            self.history.update(found)
+            self.history.update(found, self._follower.snapshots)
         if state[3:] != before[3:]:
             curves.fit_epochs(self.living.figure.x_range, history)
             self.living.update(history)

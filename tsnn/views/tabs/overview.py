@@ -91,7 +91,8 @@ class Overview:
         if state == self._drawn:
             return
         self._drawn = state
-        self._marks.update([event for event in events if event.kind not in START_EVENTS])
+        epoch = history.last("epoch") or 0
+        self._marks.update([event for event in events if event.kind not in START_EVENTS], epoch)
         self._make_plots()
         if "accuracy" in self.plots:
             describe_accuracy(self.plots["accuracy"], self._follower.meta.get("data", {}))
