@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,6 +27,8 @@ from tsnn.datasets.preview import Preview, Tables, preview
 FILE_SETTINGS = (
     "data.target", "data.drop", "data.missing", "data.missing_marks", "data.header", "data.separator", "data.transpose",
 )  # fmt: skip
+#: A setting in a message, perhaps with a value: ``data.drop=date``.
+_SETTING = re.compile(rf"\b({'|'.join(map(re.escape, FILE_SETTINGS))})\b(=?)")
 _LISTED = 200  # columns of a list; of wider tables, columns are searched
 _FOUND = 50
 _READERS = ThreadPoolExecutor(2, thread_name_prefix="preview")
@@ -184,7 +187,7 @@ class OwnData:
         if number != self._number:
             return
         self.checking = self.progress.visible = False
-        found = replace(found, problem=found.problem.replace(f"{self._folder}{os.sep}", ""))
+        found = replace(found, problem=_of_form(found.problem.replace(f"{self._folder}{os.sep}", "")))
         self.preview = found
         self._offer(found.names)
         self._show(found)
@@ -257,3 +260,8 @@ class OwnData:
             drop.param.update(options=[*dict.fromkeys([*drop.options, event.new])], value=[*drop.value, event.new])
         if event.new:
             self.find.value = None
+
+
+def _of_form(text: str) -> str:
+    """Return a message with the labels of the form in place of the names of settings."""
+    return _SETTING.sub(lambda found: f"“{describe(found[1]).label}”{': ' if found[2] else ''}", text)

@@ -193,6 +193,8 @@ def test_file__start_is_refused_with_the_sentence_until_it_can_be_read(tmp_path)
     assert form.error.visible
     assert "row 20 of column 'a' holds 'broken'" in unescape(form.error.object)
     assert form.own.error.object == form.error.object
+    assert "“Columns to drop”: a" in unescape(form.error.object), "in the words of the form"
+    assert "data.drop" not in unescape(form.error.object)
     assert form.own.preview.cells["a"][0] == "0.5", "the cells are displayed all the same"
     assert RunStore(tmp_path / "runs").list() == []
     form.widgets["data.missing_marks"].value += ",broken"
