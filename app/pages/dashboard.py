@@ -21,7 +21,7 @@ from pages.lesson_strip import LessonStrip
 from pages.multi_run_tabs import MultiRunTabs
 from pages.readonly import TITLE, is_readonly
 from pages.report_tab import has_report
-from pages.theme import CARD, LARGE, MENU, PAGE, THEME, plain, repaint
+from pages.theme import CARD, LARGE, MENU, PAGE, THEME, is_dark, plain, repaint
 from pages.welcome import Welcome
 from tsnn.config import Config
 from tsnn.errors import TsnnError
@@ -103,6 +103,7 @@ class Dashboard(Address):
             main=[self._main],
             sidebar_width=340,
             theme_config=THEME,
+            dark_theme=is_dark(),
             sx=PAGE,
             busy_indicator=None,
         )  # fmt: skip

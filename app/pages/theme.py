@@ -40,8 +40,8 @@ for _part, (_size, _color) in _TEXTS.items():
     _FOLLOWING[f"--bk-{_part}text-font"] = "var(--bokeh-base-font)"
     _FOLLOWING[f"--bk-{_part}text-font-size"] = _size
     _FOLLOWING[f"--bk-{_part}text-color"] = f"var(--panel-on-{_color}-color)"
-#: Paints figures again when the theme has changed, those that are hidden when they appear. Tables keep their style
-#: sheets, to which each change of the theme would add one and lay out the page.
+#: Paints figures again when the theme has changed, those that are hidden when they appear, and keeps the theme in a
+#: cookie. Tables keep their style sheets, to which each change of the theme would add one and lay out the page.
 _REPAINT = """
 if (!window.tsnnRepaints) {
     window.tsnnRepaints = true
@@ -60,8 +60,15 @@ if (!window.tsnnRepaints) {
             if (view.el.offsetParent) view.request_repaint()
             else { view.el.tsnnView = view; hidden.observe(view.el) }
     }
+    const keep = () => {
+        const page = [...Bokeh.documents[0].all_models].find((model) => model.class_name == "Page")
+        const theme = page?.data.dark_theme ? "dark" : "light"
+        if (page) document.cookie = `tsnn_theme=${theme}; max-age=31536000; SameSite=Lax`
+    }
     new MutationObserver((records) => {
-        if (records.some((record) => record.target.id == "global-styles-panel-mui")) requestAnimationFrame(repaint)
+        if (!records.some((record) => record.target.id == "global-styles-panel-mui")) return
+        requestAnimationFrame(repaint)
+        keep()
     }).observe(document.head, {childList: true, subtree: true})
 }
 """
@@ -107,8 +114,13 @@ CARD: dict[str, str] = {
 LARGE = {"zoom": "1.35", "--large": "1.35"}
 
 
+def is_dark() -> bool:
+    """Return whether this browser chose the dark theme on an earlier page."""
+    return bool(pn.state.cookies.get("tsnn_theme") == "dark")
+
+
 def repaint() -> Any:
-    """Return the invisible part of a page that paints its figures again when the theme changes."""
+    """Return the invisible part of a page that paints its figures again when the theme changes, and keeps it."""
     return pn.pane.HTML(f"<script>{_REPAINT}</script>", width=0, height=0, margin=0)
 
 

@@ -10,7 +10,7 @@ from pages.address import TABS
 from playwright.sync_api import expect
 
 from tests.support import fake_engine
-from tests.support.dashboard import Server, address, badge, column, fill, open_page
+from tests.support.dashboard import Server, address, await_drawn, badge, column, fill, open_page
 from tests.support.fake_engine import worker
 from tests.support.waiting import wait_until
 from tsnn.config import Config
@@ -76,6 +76,20 @@ def test_layout__tablet_shows_all_tabs_and_theme_switch(page, server):
     assert len(places) == len(TABS) - 1  # there is no report
     assert places[-1]["x"] + places[-1]["width"] <= switch["x"]
     assert switch["x"] + switch["width"] <= 820
+
+
+def test_theme__is_that_of_the_last_page(page, server):
+    def brightness():
+        color = page.locator(".MuiAppBar-root").first.evaluate("(bar) => getComputedStyle(bar).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", color)[:3]))
+
+    open_page(page, server)
+    assert brightness() > 600
+    page.get_by_label("Toggle theme").click()
+    wait_until(lambda: "tsnn_theme=dark" in page.evaluate("document.cookie"), what="the theme is kept")
+    page.reload()
+    await_drawn(page)
+    wait_until(lambda: brightness() < 200, what="the page is dark again")
 
 
 def test_layout__drawer_closed_at_once_stays_closed_and_follows_the_width(page, server):

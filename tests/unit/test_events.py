@@ -1,5 +1,7 @@
 """Events of the browser: none is lost where it follows a change of a widget."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import panel.models.layout  # noqa: F401  for the client
@@ -9,7 +11,7 @@ from bokeh.document.events import MessageSentEvent
 from bokeh.events import ButtonClick
 from bokeh.models import Button, Slider
 
-from tests.support.dashboard import Server
+from tests.support.dashboard import ROOT, Server
 from tests.support.waiting import wait_until
 
 PAGE = """
@@ -48,3 +50,20 @@ def change_and_click(url):
     document.callbacks.trigger_on_change(MessageSentEvent(document, "bokeh_event", ButtonClick(start)))
     session.force_roundtrip()
     session.close()
+
+
+LOG = """
+import logging
+import app_hooks
+from tornado.websocket import WebSocketClosedError
+
+for error in (WebSocketClosedError(), ValueError("another")):
+    logging.getLogger("asyncio").error("Task exception was never retrieved", exc_info=error)
+"""
+
+
+@pytest.mark.compiled
+def test_log__has_no_traceback_of_a_page_that_closed():
+    found = subprocess.run([sys.executable, "-c", LOG], cwd=ROOT / "app", capture_output=True, text=True, check=True)
+    assert "ValueError: another" in found.stderr
+    assert "WebSocketClosedError" not in found.stderr
