@@ -83,7 +83,7 @@ def test_write__links_each_accuracy_to_its_sweep_or_run(report):
     store, _, _ = report
     lines = json.loads((store.root / FILE).read_text())["text"].splitlines()
     links = [link for line in lines for link in re.findall(r"\[([\d.]+)( ± [\d.]+)?\]\(\?(\S+)\)", line)]
-    assert len(links) == 8 + 2 * (3 + 2) + 1  # the papers', against density, dense
+    assert len(links) == 9 + 2 * (3 + 2) + 1  # the papers', against density, dense
     for accuracy, spread, query in links:
         (place,) = (values := parse_qs(query))["sweep" if spread else "run"]
         runs = [t.run for t in open_sweep(store, place).trials] if spread else [store.open(place)]

@@ -90,21 +90,16 @@ def is_readonly() -> bool:
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a path is a run directory; also if it cannot be looked into, or has lost its settings.
-
-    Links to elsewhere are not.
-    """
+    """Return whether a path is a run directory; also if it cannot be looked into. Links to elsewhere are not."""
     if path.is_symlink() and not _is_within(path, path.parent):
         return False
-    for name in ("config.toml", "meta.json"):
-        try:
-            (path / name).stat()
-        except PermissionError:
-            return True
-        except OSError:
-            continue
+    try:
+        (path / "config.toml").stat()
+    except PermissionError:
         return True
-    return False
+    except OSError:
+        return False
+    return True
 
 
 def _is_within(path: Path, folder: Path) -> bool:
