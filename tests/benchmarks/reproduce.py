@@ -25,6 +25,7 @@ from tsnn.runs import RunStore
 HERE = Path(__file__).parent
 REPORT = HERE / "REPORT.md"
 PAGE = "report.json"  # in the folder of the runs; its reader is app/pages/report_tab.py
+EARLIER = "Made by an earlier version of the command, with other settings."
 _LINK = re.compile(r"\[([^]]*)]\(\?[^)]*\)")  # to a page of the dashboard
 TABLES = {
     "papers": accuracy_tables.papers,
@@ -90,12 +91,20 @@ def write(folder, scale):
             here.append(text + made)
             figures |= lab.figures
         if heading in before:
-            kept.append(before[heading])
+            kept.append(_dated(before[heading], plain, f"`{command.replace('reproduce', f'reproduce {name}')}`"))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / PAGE, json_line({"text": "\n\n".join(here), "figures": figures}))
     REPORT.write_text("\n\n".join(kept) + "\n")
     for name, figure in figures.items():
         write_figure(REPORT.with_name(name), **figure)
+
+
+def _dated(section, now, command):
+    """Return a section with a note if it was made by this command when its text, and so its settings, were others."""
+    texts = [[line for line in text.splitlines() if line and line[0] not in "|`!"] for text in (section, now)]
+    if command not in section or texts[0] == texts[1] or section.endswith(EARLIER):
+        return section
+    return f"{section} {EARLIER}"
 
 
 def sections(report):

@@ -103,6 +103,19 @@ def test_write__keeps_the_report_of_the_repository_without_links(report):
     assert {path.name: json.loads(json.dumps(figure)) for path, figure in drawn.items()} == written["figures"]
 
 
+def test_write__marks_tables_of_earlier_settings():
+    command = "`python -m tests.benchmarks.reproduce few`"
+    made = f"## Few\n\nDropout 0.\n\n| a |\n|---|\n| 1 |\n\n{command[:-1]}`, 2026-11-30, a machine."
+    for now, marked in (
+        ("## Few\n\nDropout 0.\n\n| a |\n|---|\n| not run |", False),
+        ("## Few\n\nDropout 0.1.\n\n| a |\n|---|\n| not run |", True),
+    ):
+        found = reproduce._dated(made, now, command)
+        assert found.endswith(reproduce.EARLIER) == marked
+        assert reproduce._dated(found, now, command) == found
+    assert reproduce._dated(made, "## Few\n\nOther.", "`python -m tests.benchmarks.reproduce few --quick`") == made
+
+
 def test_report__is_taken_for_no_run_or_sweep(report):
     store, _, _ = report
     assert store.list() == []
