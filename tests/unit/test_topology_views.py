@@ -135,6 +135,9 @@ def test_importance_map__consists_of_the_histograms():
     )
     assert all(len(b) == pytest.approx(neurons.ROWS / 3, abs=1) for b in bright)
     assert image.max() == pytest.approx(1.0)
+    one = neurons.ImportanceHistory()
+    one.update({5: snapshots[5]})
+    assert one.source.data["dw"] == [6], "a single snapshot is enough"
     unread, _ = neurons.importance_map(snapshots, 0, [0, 2, 3, 5, 7])
     assert unread.any(axis=0).tolist() == [True, True, True, False, False, True, True, False], "nothing is invented"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,10 +21,16 @@ def importance(layer: Layer) -> NDArray[np.float64]:
     return kernels.column_strength(layer.topology.indices, layer.weights, layer.topology.n_out)
 
 
-def pruning_thresholds(network: Network, percentile: float, scope: str) -> list[float]:
-    """Return the importance at or below which neurons of each hidden layer are pruned; parameters as prune_neurons."""
-    living = [importance(layer)[alive] for layer, alive in zip(network.layers, network.living, strict=False)]
-    living = living[: len(network.layers) - 1]
+def pruning_thresholds(living: Sequence[NDArray[np.float64]], percentile: float, scope: str) -> list[float]:
+    """Return the importance at or below which neurons of each hidden layer are pruned.
+
+    Parameters
+    ----------
+    living : sequence of float64[k]
+        Importance of the living neurons of each hidden layer.
+    percentile, scope
+        See :func:`prune_neurons`.
+    """
     if scope == "network":
         return [float(np.percentile(np.concatenate(living), percentile))] * len(living)
     return [float(np.percentile(scores, percentile)) for scores in living]
@@ -51,8 +59,9 @@ def prune_neurons(network: Network, percentile: float, scope: str = "layer") -> 
     """
     network.prepare_for_kernels()
     scores = [importance(layer) for layer in network.layers[:-1]]
+    alive = [score[living] for score, living in zip(scores, network.living, strict=False)]
     pruned = []
-    for l, (score, threshold) in enumerate(zip(scores, pruning_thresholds(network, percentile, scope), strict=True)):
+    for l, (score, threshold) in enumerate(zip(scores, pruning_thresholds(alive, percentile, scope), strict=True)):
         living = network.living[l]
         to_prune = living & (score <= threshold)
         if to_prune.sum() == living.sum():

@@ -140,15 +140,16 @@ def take_snapshot(
         That of importance pruning, see :func:`tsnn.prune_neurons`.
     """
     first = network.layers[0]
-    thresholds = [math.nan] * len(network.layers)
+    scores, thresholds = list(map(importance, network.layers)), [math.nan] * len(network.layers)
     if percentile:
-        thresholds[:-1] = pruning_thresholds(network, percentile, scope)
+        hidden = [score[living] for score, living in zip(scores, network.living, strict=True)][:-1]
+        thresholds[:-1] = pruning_thresholds(hidden, percentile, scope)
     drawn, layers = sketch(network, image, before, None if ages is None else ages.births)
     return Snapshot(
         sizes=np.array(network.sizes),
         layers=tuple(
-            LayerSnapshot(**_layer_fields(network, l, threshold, ages), **layer)
-            for l, (layer, threshold) in enumerate(zip(layers, thresholds, strict=True))
+            LayerSnapshot(**_layer_fields(network, l, scores[l], thresholds[l], ages), **layer)
+            for l, layer in enumerate(layers)
         ),
         percentile=np.float32(percentile),
         input_degree=_block_means(first.topology.out_degree),
@@ -159,9 +160,10 @@ def take_snapshot(
     )
 
 
-def _layer_fields(network: Network, l: int, threshold: float, ages: Ages | None) -> dict[str, Any]:
+def _layer_fields(
+    network: Network, l: int, scores: NDArray[np.float64], threshold: float, ages: Ages | None
+) -> dict[str, Any]:
     topology = network.layers[l].topology
-    scores = importance(network.layers[l])
     living = scores[network.living[l]]
     density, density_max = density_map(topology)
     counts, edges = np.histogram(living, bins=HISTOGRAM_BINS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ class ImportancePlot:
 
 
 def importance_map(
-    snapshots: Mapping[int, Snapshot], layer: int, known: Iterable[int] = ()
+    snapshots: Mapping[int, Snapshot], layer: int, known: Sequence[int] = ()
 ) -> tuple[NDArray[np.float32], float]:
     """Return the histograms of importance over the epochs as an image.
 
@@ -80,7 +80,7 @@ def importance_map(
         By epoch; at least one.
     layer : int
         The layer, from 0.
-    known : iterable of int
+    known : sequence of int
         Epochs of all snapshots, also of those that have not been read yet.
 
     Returns
@@ -130,12 +130,12 @@ class ImportanceHistory:
         self.figure.xaxis.formatter = NumeralTickFormatter(format="0,0.[0]")
         self.figure.grid.visible = False
 
-    def update(self, snapshots: Mapping[int, Snapshot], known: Iterable[int] = ()) -> None:
+    def update(self, snapshots: Mapping[int, Snapshot], known: Sequence[int] = ()) -> None:
         """Draw the snapshots that have been read, of these that are known."""
         if not snapshots:
             return
         image, top = importance_map(snapshots, self.layer, known)
-        width = max(*snapshots, *known) + 1
+        width = max([*snapshots, *known]) + 1
         set_title(self.figure, f"Layer {self.layer + 1}: importance over the epochs")
         self.source.data = {"image": [(255 * image).astype(np.uint8)], "dw": [width], "dh": [top]}
         self.mapper.high = 255
