@@ -122,9 +122,19 @@ class Plan:
     keep: int = 3
 
     @functools.cached_property
+    def combinations(self) -> int:
+        """Number of different combinations of settings."""
+        return len({tuple(point.items()) for point, _ in self.trials})
+
+    @property
+    def validated(self) -> bool:
+        """Whether the objective is measured on a validation split."""
+        return self.objective.startswith("validation")
+
+    @functools.cached_property
     def rounds(self) -> tuple[tuple[int, int], ...]:
         """Epochs and number of combinations of each round of successive halving; empty without it."""
-        points = len({tuple(point.items()) for point, _ in self.trials})
+        points = self.combinations
         epochs, most, found = self.first_epochs, self.base.training.epochs, []
         while self.kind == "halving":
             found.append((min(epochs, most), max(1, points)))
@@ -138,7 +148,7 @@ class Plan:
     @property
     def caveat(self) -> str:
         """Warning about the objective; empty if nothing is chosen by it, or on a validation split."""
-        if self.objective.startswith("validation") or len({tuple(point.items()) for point, _ in self.trials}) == 1:
+        if self.validated or self.combinations == 1:
             return ""
         return (
             f"There is no validation split: the best is chosen by {self.objective}, which overstates it. "

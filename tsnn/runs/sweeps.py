@@ -118,7 +118,7 @@ class Sweep:
     @property
     def validated(self) -> bool:
         """Whether the objective is measured on a validation split."""
-        return self.objective.startswith("validation")
+        return self.plan.validated
 
     @property
     def caveat(self) -> str:
